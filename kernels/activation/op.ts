@@ -1,0 +1,72 @@
+/**
+ * `activation`: one nonlinear function applied to every element.
+ *
+ * @module
+ */
+
+import { elements, type Op } from "../op.ts";
+import { check, checkCount, checkInput, trafficBytes } from "../shape.ts";
+
+/** The functions, in the order of their codes in the kernels. */
+export const ACTIVATIONS = ["relu", "gelu", "geluTanh", "silu", "sigmoid", "tanh"] as const;
+
+/** Name of an activation function; `gelu` uses erf, `geluTanh` the tanh approximation. */
+export type ActivationName = typeof ACTIVATIONS[number];
+
+/** Attributes of `activation`. */
+export interface ActivationAttributes {
+  /** Which function. */
+  readonly kind: ActivationName;
+}
+
+/**
+ * The error function to float64 accuracy: Maclaurin series below 2.5, continued fraction above
+ * (Abramowitz and Stegun 7.1.6 and 7.1.14).
+ */
+export function erf(x: number): number {
+  const a = Math.abs(x);
+  if (!(a < 6)) return Number.isNaN(x) ? NaN : Math.sign(x);
+  let value: number;
+  if (a < 2.5) {
+    let term = a, sum = a;
+    for (let n = 1; Math.abs(term) > 1e-17 * sum; n++) sum += term *= 2 * a * a / (2 * n + 1);
+    value = 2 / Math.sqrt(Math.PI) * Math.exp(-a * a) * sum;
+  } else {
+    let fraction = 0;
+    for (let n = 60; n >= 1; n--) fraction = n / 2 / (a + fraction);
+    value = 1 - Math.exp(-a * a) / Math.sqrt(Math.PI) / (a + fraction);
+  }
+  return Math.sign(x) * value;
+}
+
+/** Definitions in float64. GELU: Hendrycks and Gimpel, arXiv:1606.08415; SiLU: arXiv:1702.03118. */
+const FUNCTIONS: Record<ActivationName, (x: number) => number> = {
+  relu: (x) => Math.max(x, 0),
+  gelu: (x) => x * 0.5 * (1 + erf(x * Math.SQRT1_2)),
+  geluTanh: (x) => 0.5 * x * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x ** 3))),
+  silu: (x) => x / (1 + Math.exp(-x)),
+  sigmoid: (x) => 1 / (1 + Math.exp(-x)),
+  tanh: Math.tanh,
+};
+
+/** `out[i] = kind(x[i])`. */
+export const activation: Op<ActivationAttributes> = {
+  shape(inputs, { kind }) {
+    checkCount("activation", inputs, 1);
+    checkInput("activation", "x", inputs[0]!, {});
+    check(
+      "activation",
+      ACTIVATIONS.includes(kind),
+      `kind is "${kind}", expected ${ACTIVATIONS.join(", ")}`,
+    );
+    return inputs[0]!;
+  },
+  reference(out, [x], { kind }) {
+    const f = FUNCTIONS[kind];
+    for (let i = 0; i < out.data.length; i++) out.data[i] = f(x!.data[i]);
+  },
+  cost: (inputs) => ({
+    flops: 8 * elements(inputs[0]!.shape),
+    bytes: trafficBytes(inputs, inputs[0]!),
+  }),
+};

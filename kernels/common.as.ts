@@ -1,0 +1,25 @@
+// What every kernel shares: the control block at the start of memory, each worker's scratch
+// memory, and how rows are divided. The addresses stand again in kernels/memory.ts.
+
+/** Arrivals at the current barrier; each hot word has a cache line pair of its own. */
+export const ARRIVED: usize = 1024;
+/** Number of barriers passed. */
+export const GENERATION: usize = 1152;
+/** Workers asleep in the current barrier. */
+export const SLEEPERS: usize = 1280;
+/** Spins before a waiting worker sleeps. */
+export const SPIN_LIMIT: usize = 1408;
+/** Address of worker 0's scratch memory. */
+export const SCRATCH_BASE: usize = 1412;
+/** Bytes between the scratch memories of two workers. */
+export const SCRATCH_STRIDE: usize = 1416;
+
+/** This worker's scratch memory; its contents do not outlive the step. */
+export function scratch(worker: i32): usize {
+  return load<usize>(SCRATCH_BASE) + <usize>worker * load<usize>(SCRATCH_STRIDE);
+}
+
+/** First of `count` items that falls to `worker`; its last is before `shareStart(worker + 1)`. */
+export function shareStart(count: i32, worker: i32, workers: i32): i32 {
+  return <i32>((<i64>count * worker) / workers);
+}

@@ -1,0 +1,26 @@
+/**
+ * The fixed addresses at the start of a stage's memory, as kernels/common.as.ts uses them.
+ *
+ * @module
+ */
+
+/** Spins before a waiting worker sleeps: an int32 cell. */
+export const SPIN_LIMIT = 1408;
+
+/** Address of worker 0's scratch memory: an int32 cell. */
+export const SCRATCH_BASE = 1412;
+
+/** Bytes between the scratch memories of two workers: an int32 cell. */
+export const SCRATCH_STRIDE = 1416;
+
+/** Int32 cell that holds the token count of the current run. */
+export const TOKENS = 1536;
+
+/** First byte that a backend may give away. */
+export const HEAP_START = 2048;
+
+/** Bytes in a page of WebAssembly memory. */
+export const PAGE_BYTES = 65536;
+
+/** Alignment of every buffer, and the unit that sizes are rounded up to. */
+export const ALIGNMENT = 64;

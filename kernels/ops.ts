@@ -1,0 +1,82 @@
+/**
+ * The table of ops: the vocabulary of every graph. A row's folder holds its definition and its
+ * kernels; `OpAttributes` and `OPS` together make a forgotten row a type error.
+ *
+ * @module
+ */
+
+import type { NoAttributes, Op } from "./op.ts";
+import { activation, type ActivationAttributes } from "./activation/op.ts";
+import { add } from "./add/op.ts";
+import { attention, type AttentionAttributes } from "./attention/op.ts";
+import { cacheStore } from "./cache_store/op.ts";
+import { embed } from "./embed/op.ts";
+import { layerNorm, type LayerNormAttributes } from "./layer_norm/op.ts";
+import { matmul } from "./matmul/op.ts";
+import { mul } from "./mul/op.ts";
+import { quantizeActivations } from "./quantize_activations/op.ts";
+import { rmsNorm, type RmsNormAttributes } from "./rms_norm/op.ts";
+import { rope, type RopeAttributes } from "./rope/op.ts";
+import { selectRows } from "./select_rows/op.ts";
+import { softmax } from "./softmax/op.ts";
+import { swiglu } from "./swiglu/op.ts";
+
+export type * from "./op.ts";
+export type { ActivationAttributes, ActivationName } from "./activation/op.ts";
+export type { AttentionAttributes } from "./attention/op.ts";
+export type { LayerNormAttributes } from "./layer_norm/op.ts";
+export type { RmsNormAttributes } from "./rms_norm/op.ts";
+export type { RopeAttributes } from "./rope/op.ts";
+
+/** Name of each op, with the type of its attributes. */
+export interface OpAttributes {
+  /** One nonlinear function of every element. */
+  readonly activation: ActivationAttributes;
+  /** Elementwise sum, or bias. */
+  readonly add: NoAttributes;
+  /** Attention over spans of the caches. */
+  readonly attention: AttentionAttributes;
+  /** Keys or values into their cache rows. */
+  readonly cacheStore: NoAttributes;
+  /** Table rows by index. */
+  readonly embed: NoAttributes;
+  /** Normalization by mean and variance. */
+  readonly layerNorm: LayerNormAttributes;
+  /** Activations times a weight matrix. */
+  readonly matmul: NoAttributes;
+  /** Elementwise product, or gain. */
+  readonly mul: NoAttributes;
+  /** Activations to int8. */
+  readonly quantizeActivations: NoAttributes;
+  /** Normalization by root mean square. */
+  readonly rmsNorm: RmsNormAttributes;
+  /** Rotary position embedding. */
+  readonly rope: RopeAttributes;
+  /** Rows of an activation by index. */
+  readonly selectRows: NoAttributes;
+  /** Probabilities along each row. */
+  readonly softmax: NoAttributes;
+  /** Gated linear unit with SiLU. */
+  readonly swiglu: NoAttributes;
+}
+
+/** Name of an op. */
+export type OpName = keyof OpAttributes;
+
+/** Every op's shape rule, definition and cost. */
+export const OPS: { readonly [N in OpName]: Op<OpAttributes[N]> } = {
+  activation,
+  add,
+  attention,
+  cacheStore,
+  embed,
+  layerNorm,
+  matmul,
+  mul,
+  quantizeActivations,
+  rmsNorm,
+  rope,
+  selectRows,
+  softmax,
+  swiglu,
+};

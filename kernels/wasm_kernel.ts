@@ -1,0 +1,60 @@
+/**
+ * How an op's WebAssembly kernel is called: what a row of `WASM` (kernels/wasm.ts) provides, and
+ * the form of the tape that the kernels execute (kernels/tape.as.ts).
+ *
+ * @module
+ */
+
+import type { OpAttributes, OpName } from "./ops.ts";
+import type { TensorType } from "./op.ts";
+
+/** Words (int32) of one step of a tape. */
+export const STEP_WORDS = 24;
+
+/** Words of a step before its arguments: opcode, flags, chunk counter, reserved. */
+export const STEP_HEADER_WORDS = 4;
+
+/** Flag of a step: wait for all workers before it starts. */
+export const FLAG_BARRIER = 1;
+
+/** A tensor as a kernel finds it in memory. */
+export interface Operand extends TensorType {
+  /** Byte address of its first element. */
+  readonly address: number;
+  /**
+   * Address of an int32 cell with the number of rows of this run: the run's tokens where the
+   * tensor is per token, else all rows. A row is everything but the last dimension.
+   */
+  readonly rows: number;
+}
+
+/** A step before it is written to the tape. */
+export interface EncodedStep {
+  /** Exported kernel function. */
+  readonly kernel: string;
+  /** At most 20 int32 arguments. */
+  readonly args: readonly number[];
+  /** Bytes of scratch memory that each worker needs. */
+  readonly scratchBytes?: number;
+}
+
+/** The WebAssembly side of an op. */
+export interface WasmKernel<N extends OpName = OpName> {
+  /** Every function that `encode` may name, exported by the op's `wasm.as.ts` files. */
+  readonly kernels: readonly string[];
+  /** Chooses the function and lays out its arguments. */
+  encode(inputs: readonly Operand[], output: Operand, attrs: OpAttributes[N]): EncodedStep;
+}
+
+const scratch = new DataView(new ArrayBuffer(4));
+
+/** The bits of a float32 as an int32 argument. */
+export function floatBits(value: number): number {
+  scratch.setFloat32(0, value, true);
+  return scratch.getInt32(0, true);
+}
+
+/** Extent of the last dimension. */
+export function columnsOf(operand: TensorType): number {
+  return operand.shape.at(-1) ?? 1;
+}

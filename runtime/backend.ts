@@ -1,0 +1,61 @@
+/**
+ * The whole contract between the runtime and a backend. A backend stores tensors its own way and
+ * runs plans; it knows nothing of models, tokens' meanings, or files.
+ *
+ * @module
+ */
+
+import type { TensorType } from "../kernels/op.ts";
+import type { Graph, Tensor } from "./graph.ts";
+import type { Plan } from "./plan.ts";
+
+/** Backends that exist. */
+export type BackendName = "reference" | "wasm";
+
+/** Numbers that go into and come out of a run. */
+export type TensorData = Float32Array | Int32Array;
+
+/** Stores tensors and compiles plans. Calls are made one at a time. */
+export interface Backend {
+  /** Which one. */
+  readonly name: BackendName;
+  /** Workers that share each step. */
+  readonly threads: number;
+  /** Most bytes of weights and caches in one stage. */
+  readonly stageBytes: number;
+
+  /** Bytes that a tensor occupies here, padding included. */
+  bytesOf(type: TensorType): number;
+
+  /** The graph as this backend runs it: fusions, quantized activations. May be the graph itself. */
+  lower(graph: Graph): Graph;
+
+  /**
+   * Gives a weight or cache its memory in a stage. Caches start as zeros.
+   *
+   * @throws MemoryError when it does not fit
+   */
+  place(tensor: Tensor, stage: number): void;
+
+  /**
+   * Stores rows of a placed weight, in every stage that holds it. `rows` are whole rows of the
+   * layout's exchange form (see quant/formats.ts); `firstRow` is a multiple of 16 for a matrix.
+   */
+  writeRows(name: string, firstRow: number, rows: Uint8Array): Promise<void>;
+
+  /** Prepares a plan for running. All its weights and caches must have been placed. */
+  compile(plan: Plan): Executable;
+
+  /** Ends workers and frees memory. Calls after it fail. */
+  dispose(): Promise<void>;
+}
+
+/** A compiled plan. */
+export interface Executable {
+  /** Copies numbers into an input, from its start; a per-token input may be written in part. */
+  write(input: string, data: TensorData): void;
+  /** Runs every step on the first `tokens` rows of the per-token tensors. */
+  run(tokens: number): Promise<void>;
+  /** A copy of the first `length` elements of an output. */
+  read(output: string, length: number): Float32Array;
+}

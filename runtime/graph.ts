@@ -1,0 +1,188 @@
+/**
+ * The recorded graph: a list of ops over named tensors, with shapes that are fixed when it is
+ * recorded. It holds no data and computes nothing; a plan places it, a backend runs it.
+ *
+ * @module
+ */
+
+import { ShapeError } from "../errors.ts";
+import type { DType, Role, TensorType } from "../kernels/op.ts";
+import { type OpAttributes, type OpName, OPS } from "../kernels/ops.ts";
+import type { LayoutName } from "../quant/formats.ts";
+
+/** Where a tensor's data comes from. */
+export type Origin = "input" | "weight" | "cache" | "op";
+
+/** A tensor of one graph. Weights and caches of one name are the same data in every graph. */
+export interface Tensor extends TensorType {
+  /** Index in the graph's `tensors`. */
+  readonly id: number;
+  /** Unique in the graph; inputs and outputs are written and read by it. */
+  readonly name: string;
+  /** Where its data comes from. */
+  readonly origin: Origin;
+}
+
+/** One recorded op. */
+export interface GraphNode {
+  /** Row of `OPS`. */
+  readonly op: OpName;
+  /** Operands, in the op's order. */
+  readonly inputs: readonly Tensor[];
+  /** Attributes, of the op's type. */
+  readonly attrs: OpAttributes[OpName];
+  /** Result; the mutated input itself for an op that writes in place. */
+  readonly output: Tensor;
+  /** How many cuts were recorded before it. */
+  readonly segment: number;
+}
+
+/** Extents of an input: numbers, or `"tokens"` first for the run's token count. */
+export type Extents = readonly [number | "tokens", ...number[]];
+
+/** Options of a graph. */
+export interface GraphOptions {
+  /** Most tokens that one run may have; 1 where no input is per token. */
+  readonly tokens?: number;
+}
+
+/**
+ * Records ops; each call checks shapes at once. See the README for a graph that is built and run.
+ *
+ * @example
+ * ```ts
+ * import { Graph } from "@sparrow/sparrow/graph";
+ *
+ * const g = new Graph();
+ * const x = g.input("x", [4, 8]);
+ * const w = g.matrix("w", [16, 8]);
+ * g.output("y", g.op("softmax", [g.op("matmul", [x, w])]));
+ * ```
+ */
+export class Graph {
+  /** Most tokens that one run may have. */
+  readonly tokens: number;
+  readonly #tensors: Tensor[] = [];
+  readonly #nodes: GraphNode[] = [];
+  readonly #outputs = new Map<string, Tensor>();
+  readonly #names = new Map<string, Tensor>();
+  #segment = 0;
+
+  /** An empty graph. */
+  constructor(options: GraphOptions = {}) {
+    this.tokens = options.tokens ?? 1;
+  }
+
+  /** Every tensor, in the order of recording. */
+  get tensors(): readonly Tensor[] {
+    return this.#tensors;
+  }
+
+  /** Every op, in the order of execution. */
+  get nodes(): readonly GraphNode[] {
+    return this.#nodes;
+  }
+
+  /** Tensors that can be read after a run, by output name. */
+  get outputs(): ReadonlyMap<string, Tensor> {
+    return this.#outputs;
+  }
+
+  /** Number of parts that `cut` divided the graph into. */
+  get segments(): number {
+    return this.#segment + 1;
+  }
+
+  /** Records data that the caller writes before a run. */
+  input(name: string, shape: Extents, dtype: "f32" | "i32" = "f32"): Tensor {
+    const perToken = shape[0] === "tokens";
+    const extents = shape.map((extent) => extent === "tokens" ? this.tokens : extent);
+    return this.#add(name, "input", { shape: extents, dtype, role: "dense", perToken });
+  }
+
+  /** Records a weight matrix `[rows, columns]`, which `matmul` and `embed` read. */
+  matrix(name: string, shape: readonly [number, number], layout: LayoutName = "f32"): Tensor {
+    return this.#add(name, "weight", { shape, dtype: layout, role: "matrix", perToken: false });
+  }
+
+  /** Records constant f32 numbers of any shape: gains, biases, tables. */
+  constant(name: string, shape: readonly number[]): Tensor {
+    return this.#add(name, "weight", { shape, dtype: "f32", role: "dense", perToken: false });
+  }
+
+  /** Records a cache of keys or values `[rows, kvHeads, headDim]`, kept between runs. */
+  cache(
+    name: string,
+    role: "keyCache" | "valueCache",
+    shape: readonly [number, number, number],
+    dtype: "f32" | "f16" = "f32",
+  ): Tensor {
+    return this.#add(name, "cache", { shape, dtype, role, perToken: false });
+  }
+
+  /**
+   * Records an op and returns its result.
+   *
+   * @throws ShapeError when the inputs do not fit together
+   */
+  op<N extends OpName>(
+    op: N,
+    inputs: readonly Tensor[],
+    ...rest: Record<never, never> extends OpAttributes[N] ? [attrs?: OpAttributes[N]]
+      : [attrs: OpAttributes[N]]
+  ): Tensor {
+    const attrs = (rest[0] ?? {}) as OpAttributes[N];
+    for (const input of inputs) {
+      if (this.#tensors[input.id] !== input) {
+        throw new ShapeError(`Cannot record ${op}: input "${input.name}" is of another graph`);
+      }
+    }
+    const type = OPS[op].shape(inputs, attrs);
+    const mutates = OPS[op].mutates;
+    const output = mutates === undefined
+      ? this.#add(`${op}.${this.#nodes.length}`, "op", type)
+      : inputs[mutates]!;
+    this.#nodes.push({ op, inputs, attrs, output, segment: this.#segment });
+    return output;
+  }
+
+  /** Makes a tensor readable under `name` after a run. */
+  output(name: string, tensor: Tensor): void {
+    if (this.#outputs.has(name)) {
+      throw new ShapeError(`Cannot record output "${name}": the graph has one of that name`);
+    }
+    this.#outputs.set(name, tensor);
+  }
+
+  /** Marks a place, such as between layers, where the graph may be divided into stages. */
+  cut(): void {
+    this.#segment++;
+  }
+
+  #add(name: string, origin: Origin, type: TensorType): Tensor {
+    const known = this.#names.get(name);
+    if (known !== undefined) {
+      // A weight may be recorded where it is used, twice if it is used twice.
+      if (known.origin === origin && origin !== "op" && sameType(known, type)) return known;
+      throw new ShapeError(`Cannot record "${name}": the graph has another tensor of that name`);
+    }
+    for (const extent of type.shape) {
+      if (!Number.isInteger(extent) || extent < 1) {
+        throw new ShapeError(
+          `Cannot record "${name}": its shape is [${type.shape.join(", ")}], ` +
+            `expected whole numbers of at least 1`,
+        );
+      }
+    }
+    const tensor: Tensor = { ...type, id: this.#tensors.length, name, origin };
+    this.#tensors.push(tensor);
+    this.#names.set(name, tensor);
+    return tensor;
+  }
+}
+
+function sameType(a: TensorType, b: TensorType): boolean {
+  return a.dtype === (b.dtype as DType) && a.role === (b.role as Role) &&
+    a.perToken === b.perToken && a.shape.length === b.shape.length &&
+    a.shape.every((extent, i) => extent === b.shape[i]);
+}

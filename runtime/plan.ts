@@ -1,0 +1,183 @@
+/**
+ * From a recorded graph to what a backend needs before the first run: which steps each stage
+ * executes, which results share memory, and where workers must wait for each other.
+ * It decides once, at load; nothing here runs per token.
+ *
+ * @module
+ */
+
+import { MemoryError } from "../errors.ts";
+import type { TensorType } from "../kernels/op.ts";
+import type { Graph, GraphNode, Tensor } from "./graph.ts";
+
+/** One op in its place. */
+export interface PlanStep {
+  /** What to execute. */
+  readonly node: GraphNode;
+  /** Whether all workers must have finished every earlier step before this one starts. */
+  readonly barrier: boolean;
+}
+
+/** The part of a plan that runs in one memory. */
+export interface StagePlan {
+  /** Steps in order. */
+  readonly steps: readonly PlanStep[];
+  /** Bytes of each shared slot. */
+  readonly slots: readonly number[];
+  /** Slot of each result, by tensor id; inputs, weights and caches have none. */
+  readonly slotOf: ReadonlyMap<number, number>;
+  /** Inputs that its steps read. */
+  readonly inputs: readonly Tensor[];
+  /** Weights and caches that its steps read or write. */
+  readonly pinned: readonly Tensor[];
+  /** Results of earlier stages that it needs: the residual stream, as a rule. */
+  readonly receives: readonly Tensor[];
+}
+
+/** A graph, divided into stages. */
+export interface Plan {
+  /** The graph that was planned. */
+  readonly graph: Graph;
+  /** At least one. */
+  readonly stages: readonly StagePlan[];
+}
+
+/**
+ * Divides segments into stages so that the weights and caches of each fit `stageBytes`.
+ * Returns the stage of each segment.
+ *
+ * @throws MemoryError when one segment alone is larger than a stage
+ */
+export function assignStages(
+  graph: Graph,
+  bytesOf: (tensor: TensorType) => number,
+  stageBytes: number,
+): number[] {
+  const stageOf: number[] = [];
+  let held = new Set<Tensor>(), heldBytes = 0, stage = 0;
+  for (let segment = 0; segment < graph.segments; segment++) {
+    const needed = new Set(
+      graph.nodes.filter((node) => node.segment === segment).flatMap((node) => pinnedOf(node)),
+    );
+    const size = (tensors: Iterable<Tensor>): number =>
+      Array.from(tensors).reduce((sum, tensor) => sum + bytesOf(tensor), 0);
+    const more = size(needed.difference(held));
+    if (heldBytes > 0 && heldBytes + more > stageBytes) {
+      stage++;
+      held = new Set();
+      heldBytes = 0;
+    }
+    heldBytes += size(needed.difference(held));
+    held = held.union(needed);
+    if (heldBytes > stageBytes) {
+      throw new MemoryError(
+        `Cannot place part ${segment + 1} of ${graph.segments} of the graph: its weights and ` +
+          `caches take ${heldBytes} bytes, a stage holds at most ${stageBytes}; ` +
+          `use a smaller weight layout or a shorter context`,
+      );
+    }
+    stageOf.push(stage);
+  }
+  return stageOf;
+}
+
+/**
+ * Plans a graph. Results whose lifetimes do not meet share slots, the largest placed first
+ * (Pisarchyk and Lee, arXiv:2001.03288).
+ *
+ * @param bytesOf storage of a result on the backend
+ * @param stageOf stage of each segment, non-decreasing; one stage where absent
+ */
+export function makePlan(
+  graph: Graph,
+  bytesOf: (tensor: TensorType) => number,
+  stageOf: readonly number[] = [],
+): Plan {
+  const count = (stageOf.at(-1) ?? 0) + 1;
+  const madeIn = new Map<Tensor, number>();
+  for (const node of graph.nodes) {
+    if (node.output.origin === "op") madeIn.set(node.output, stageOf[node.segment] ?? 0);
+  }
+  const stages: StagePlan[] = [];
+  for (let stage = 0; stage < count; stage++) {
+    const nodes = graph.nodes.filter((node) => (stageOf[node.segment] ?? 0) === stage);
+    const used = new Set(nodes.flatMap((node) => node.inputs));
+    // A later stage may need an earlier result; the stages between pass it on.
+    const leaves = (tensor: Tensor): boolean =>
+      Array.from(graph.outputs.values()).includes(tensor) ||
+      graph.nodes.some((node) =>
+        (stageOf[node.segment] ?? 0) > stage && node.inputs.includes(tensor)
+      );
+    const receives = Array.from(madeIn.keys()).filter((tensor) =>
+      madeIn.get(tensor)! < stage && (used.has(tensor) || leaves(tensor))
+    );
+    const { slots, slotOf } = assignSlots(nodes, receives, leaves, bytesOf);
+    stages.push({
+      steps: placeBarriers(nodes, slotOf),
+      slots,
+      slotOf,
+      inputs: Array.from(used).filter((tensor) => tensor.origin === "input"),
+      pinned: Array.from(new Set(nodes.flatMap(pinnedOf))),
+      receives,
+    });
+  }
+  return { graph, stages };
+}
+
+function pinnedOf(node: GraphNode): Tensor[] {
+  return node.inputs.filter((tensor) => tensor.origin === "weight" || tensor.origin === "cache");
+}
+
+/** Greedy by size: each result takes the first slot that is free for its whole lifetime. */
+function assignSlots(
+  nodes: readonly GraphNode[],
+  receives: readonly Tensor[],
+  leaves: (tensor: Tensor) => boolean,
+  bytesOf: (tensor: TensorType) => number,
+): { slots: number[]; slotOf: Map<number, number> } {
+  const lifetimes = new Map<Tensor, { first: number; last: number }>();
+  for (const tensor of receives) lifetimes.set(tensor, { first: -1, last: -1 });
+  nodes.forEach((node, i) => {
+    for (const input of node.inputs) {
+      const lifetime = lifetimes.get(input);
+      if (lifetime) lifetime.last = i;
+    }
+    if (node.output.origin === "op") lifetimes.set(node.output, { first: i, last: i });
+  });
+  for (const [tensor, lifetime] of lifetimes) if (leaves(tensor)) lifetime.last = nodes.length;
+
+  const slots: { bytes: number; taken: { first: number; last: number }[] }[] = [];
+  const slotOf = new Map<number, number>();
+  const largestFirst = Array.from(lifetimes).sort(([a], [b]) => bytesOf(b) - bytesOf(a));
+  for (const [tensor, { first, last }] of largestFirst) {
+    let slot = slots.findIndex(({ taken }) =>
+      taken.every((other) => last < other.first || other.last < first)
+    );
+    if (slot < 0) slot = slots.push({ bytes: bytesOf(tensor), taken: [] }) - 1;
+    slots[slot]!.taken.push({ first, last });
+    slotOf.set(tensor.id, slot);
+  }
+  return { slots: slots.map((slot) => slot.bytes), slotOf };
+}
+
+/** A step waits when it touches memory that an unfinished step writes, or writes what one reads. */
+function placeBarriers(
+  nodes: readonly GraphNode[],
+  slotOf: ReadonlyMap<number, number>,
+): PlanStep[] {
+  // Results are known by slot, everything else by tensor.
+  const place = (tensor: Tensor): string => {
+    const slot = slotOf.get(tensor.id);
+    return slot === undefined ? `tensor ${tensor.id}` : `slot ${slot}`;
+  };
+  let read = new Set<string>(), written = new Set<string>();
+  return nodes.map((node) => {
+    const reads = node.inputs.map(place);
+    const write = place(node.output);
+    const barrier = written.has(write) || read.has(write) || reads.some((it) => written.has(it));
+    if (barrier) read = new Set(), written = new Set();
+    for (const it of reads) read.add(it);
+    written.add(write);
+    return { node, barrier };
+  });
+}
