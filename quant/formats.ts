@@ -1,0 +1,354 @@
+/**
+ * The weight layouts that kernels exist for, and their row-major exchange form: a stream of blocks
+ * along each row, in which weights travel from files and quantizers to the backends. Each backend
+ * packs it further in its own way. File formats are in `ggml_types.ts`, not here.
+ *
+ * | layout | block | holds | value |
+ * | --- | --- | --- | --- |
+ * | `f32` `f16` `bf16` | 1 | the number | |
+ * | `int8` | 32 in 34 bytes | half `d`, 32 signed bytes `q` | `d·q` |
+ * | `int4` | 32 in 18 bytes | half `d`, 16 bytes of nibbles `q` | `d·(q − 8)` |
+ * | `int4m` | 32 in 20 bytes | halves `d` and `m`, 16 bytes of nibbles `q` | `d·q + m` |
+ *
+ * Byte `i` of the nibbles holds element `i` in its low half and element `i + 16` in its high half.
+ * These are the types F32, F16, BF16, Q8_0, Q4_0 and Q4_1 of the GGUF specification. Numbers are
+ * little endian, and so must the machine be.
+ *
+ * @module
+ */
+
+import { InputError, ShapeError } from "../errors.ts";
+import {
+  HALF_MAX,
+  HALF_VALUES,
+  halfAt,
+  halfBits,
+  scaleBits,
+  viewHalves,
+  viewWords,
+} from "./half.ts";
+
+/** Name of a weight layout. */
+export type LayoutName = "f32" | "f16" | "bf16" | "int8" | "int4" | "int4m";
+
+/** One weight layout: its block and both directions of its conversion. */
+export interface Layout {
+  /** Key in `LAYOUTS`. */
+  readonly name: LayoutName;
+  /** Elements per block. */
+  readonly blockSize: number;
+  /** Bytes per block. */
+  readonly blockBytes: number;
+  /** Bits per element, scales included. */
+  readonly bitsPerWeight: number;
+  /**
+   * Expands whole blocks.
+   *
+   * @throws ShapeError when `out` does not have exactly the elements of the blocks
+   */
+  decode(bytes: Uint8Array, out: Float32Array): void;
+  /**
+   * Packs whole blocks, each element to the nearest value that its block can hold. Float layouts
+   * round to nearest, ties to even, and keep NaN and infinities.
+   *
+   * @throws ShapeError when `out` does not have exactly the bytes of the blocks
+   * @throws InputError when a value is not finite (block layouts) or too large for a half
+   */
+  encode(values: Float32Array, out: Uint8Array): void;
+}
+
+/** Block conversions of a layout; lengths are already checked. */
+type Convert = (bytes: Uint8Array, values: Float32Array) => void;
+
+/**
+ * Checks that `bytes` and `values` are the same number of whole blocks.
+ *
+ * @throws ShapeError when they are not
+ */
+export function checkBlocks(
+  action: string,
+  { name, blockSize, blockBytes }: { name: string; blockSize: number; blockBytes: number },
+  bytes: Uint8Array,
+  values: Float32Array,
+): void {
+  const blocks = bytes.length / blockBytes;
+  if (Number.isInteger(blocks) && values.length === blocks * blockSize) return;
+  throw new ShapeError(
+    `Cannot ${action} ${name}: ${bytes.length} bytes do not hold ${values.length} values, ` +
+      `expected ${blockBytes} bytes for every ${blockSize}`,
+  );
+}
+
+function layout(
+  name: LayoutName,
+  blockSize: number,
+  blockBytes: number,
+  decode: Convert,
+  encode: Convert,
+): Layout {
+  const block = { name, blockSize, blockBytes };
+  return {
+    ...block,
+    bitsPerWeight: 8 * blockBytes / blockSize,
+    decode(bytes: Uint8Array, out: Float32Array): void {
+      checkBlocks("decode", block, bytes, out);
+      decode(bytes, out);
+    },
+    encode(values: Float32Array, out: Uint8Array): void {
+      checkBlocks("encode", block, out, values);
+      encode(out, values);
+    },
+  };
+}
+
+/**
+ * Every layout by name.
+ *
+ * @example
+ * ```ts
+ * import { LAYOUTS } from "./formats.ts";
+ *
+ * const weights = Float32Array.from({ length: 32 }, (_, i) => i - 16);
+ * const packed = new Uint8Array(LAYOUTS.int4.blockBytes);
+ * LAYOUTS.int4.encode(weights, packed);
+ * LAYOUTS.int4.decode(packed, weights); // -16, -16, -14, -12 …
+ * ```
+ */
+export const LAYOUTS: Readonly<Record<LayoutName, Layout>> = {
+  f32: layout("f32", 1, 4, decodeF32, encodeF32),
+  f16: layout("f16", 1, 2, decodeF16, encodeF16),
+  bf16: layout("bf16", 1, 2, decodeBf16, encodeBf16),
+  int8: layout("int8", 32, 34, decodeInt8, encodeInt8),
+  int4: layout("int4", 32, 18, decodeInt4, encodeInt4),
+  int4m: layout("int4m", 32, 20, decodeInt4m, encodeInt4m),
+};
+
+/** The names of all layouts. */
+export const LAYOUT_NAMES: readonly LayoutName[] = Object.keys(LAYOUTS) as LayoutName[];
+
+/** Bytes of a row of `cols` elements; its last block is padded with zeros. */
+export function rowBytes(layout: Layout, cols: number): number {
+  return Math.ceil(cols / layout.blockSize) * layout.blockBytes;
+}
+
+/**
+ * Packs row-major `values` [rows, cols], whatever `cols` is.
+ *
+ * @throws InputError as `Layout.encode`
+ */
+export function encodeRows(
+  layout: Layout,
+  values: Float32Array,
+  cols: number,
+  out: Uint8Array = new Uint8Array(values.length / cols * rowBytes(layout, cols)),
+): Uint8Array {
+  if (cols % layout.blockSize === 0) {
+    layout.encode(values, out);
+    return out;
+  }
+  const stride = rowBytes(layout, cols);
+  const padded = new Float32Array(stride / layout.blockBytes * layout.blockSize);
+  for (let row = 0; row * cols < values.length; row++) {
+    padded.set(values.subarray(row * cols, (row + 1) * cols));
+    layout.encode(padded, out.subarray(row * stride, (row + 1) * stride));
+  }
+  return out;
+}
+
+/** Expands rows of `cols` elements to row-major values [rows, cols], whatever `cols` is. */
+export function decodeRows(
+  layout: Layout,
+  bytes: Uint8Array,
+  cols: number,
+  out: Float32Array = new Float32Array(bytes.length / rowBytes(layout, cols) * cols),
+): Float32Array {
+  if (cols % layout.blockSize === 0) {
+    layout.decode(bytes, out);
+    return out;
+  }
+  const stride = rowBytes(layout, cols);
+  const padded = new Float32Array(stride / layout.blockBytes * layout.blockSize);
+  for (let row = 0; row * stride < bytes.length; row++) {
+    layout.decode(bytes.subarray(row * stride, (row + 1) * stride), padded);
+    out.set(padded.subarray(0, cols), row * cols);
+  }
+  return out;
+}
+
+function asBytes(values: Float32Array): Uint8Array {
+  return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
+}
+
+function asWords(values: Float32Array): Uint32Array {
+  return new Uint32Array(values.buffer, values.byteOffset, values.length);
+}
+
+function decodeF32(bytes: Uint8Array, out: Float32Array): void {
+  asBytes(out).set(bytes);
+}
+
+function encodeF32(out: Uint8Array, values: Float32Array): void {
+  out.set(asBytes(values));
+}
+
+function decodeF16(bytes: Uint8Array, out: Float32Array): void {
+  const halves = viewWords(bytes);
+  for (let i = 0; i < out.length; i++) out[i] = HALF_VALUES[halves[i]];
+}
+
+function encodeF16(out: Uint8Array, values: Float32Array): void {
+  const halves = viewHalves(out);
+  for (let i = 0; i < values.length; i++) {
+    const value = values[i];
+    halves[i] = value;
+    // 65520 is halfway between the greatest half and the next power of two.
+    if (Math.abs(value) >= 65520 && Number.isFinite(value)) failEncode("f16", values, i, i + 1);
+  }
+  if (halves.buffer !== out.buffer) out.set(new Uint8Array(halves.buffer));
+}
+
+function decodeBf16(bytes: Uint8Array, out: Float32Array): void {
+  const words = viewWords(bytes);
+  const bits = asWords(out);
+  for (let i = 0; i < bits.length; i++) bits[i] = words[i] << 16;
+}
+
+function encodeBf16(out: Uint8Array, values: Float32Array): void {
+  const words = viewWords(out);
+  const bits = asWords(values);
+  for (let i = 0; i < bits.length; i++) {
+    const word = bits[i];
+    const isNaN = (word & 0x7fffffff) > 0x7f800000;
+    words[i] = isNaN ? (word >>> 16) | 0x40 : (word + 0x7fff + ((word >>> 16) & 1)) >>> 16;
+  }
+  if (words.buffer !== out.buffer) out.set(new Uint8Array(words.buffer));
+}
+
+function decodeInt8(bytes: Uint8Array, out: Float32Array): void {
+  const codes = new Int8Array(bytes.buffer, bytes.byteOffset, bytes.length);
+  for (let at = 0, i = 0; i < out.length; at += 34, i += 32) {
+    const d = halfAt(bytes, at);
+    for (let k = 0; k < 32; k++) out[i + k] = d * codes[at + 2 + k];
+  }
+}
+
+/** Scale: greatest magnitude / 127. Code −128 is never written. */
+function encodeInt8(out: Uint8Array, values: Float32Array): void {
+  for (let at = 0, i = 0; i < values.length; at += 34, i += 32) {
+    let greatest = 0;
+    let taint = 0; // NaN once any value is not finite
+    for (let k = 0; k < 32; k++) {
+      const value = values[i + k];
+      const magnitude = Math.abs(value);
+      if (magnitude > greatest) greatest = magnitude;
+      taint += value * 0;
+    }
+    const bits = scaleBits(greatest / 127);
+    const d = HALF_VALUES[bits];
+    if (!(d + taint <= HALF_MAX)) failEncode("int8", values, i, i + 32);
+    out[at] = bits;
+    out[at + 1] = bits >> 8;
+    const inverse = d > 0 ? 1 / d : 0;
+    for (let k = 0; k < 32; k++) {
+      out[at + 2 + k] = ((values[i + k] * inverse + 128.5) | 0) - 128;
+    }
+  }
+}
+
+function decodeInt4(bytes: Uint8Array, out: Float32Array): void {
+  for (let at = 0, i = 0; i < out.length; at += 18, i += 32) {
+    const d = halfAt(bytes, at);
+    for (let k = 0; k < 16; k++) {
+      const pair = bytes[at + 2 + k];
+      out[i + k] = d * ((pair & 15) - 8);
+      out[i + 16 + k] = d * ((pair >> 4) - 8);
+    }
+  }
+}
+
+/** Scale: the value of greatest magnitude / −8, sign kept, so that this value uses code 0. */
+function encodeInt4(out: Uint8Array, values: Float32Array): void {
+  for (let at = 0, i = 0; i < values.length; at += 18, i += 32) {
+    let greatest = 0;
+    let peak = 0;
+    let taint = 0;
+    for (let k = 0; k < 32; k++) {
+      const value = values[i + k];
+      const magnitude = Math.abs(value);
+      if (magnitude > greatest) {
+        greatest = magnitude;
+        peak = value;
+      }
+      taint += value * 0;
+    }
+    const bits = scaleBits(peak / -8);
+    const d = HALF_VALUES[bits];
+    if (!(Math.abs(d) + taint <= HALF_MAX)) failEncode("int4", values, i, i + 32);
+    out[at] = bits;
+    out[at + 1] = bits >> 8;
+    const inverse = d !== 0 ? 1 / d : 0;
+    for (let k = 0; k < 16; k++) {
+      const low = (values[i + k] * inverse + 8.5) | 0;
+      const high = (values[i + 16 + k] * inverse + 8.5) | 0;
+      out[at + 2 + k] = Math.min(low, 15) | Math.min(high, 15) << 4;
+    }
+  }
+}
+
+function decodeInt4m(bytes: Uint8Array, out: Float32Array): void {
+  for (let at = 0, i = 0; i < out.length; at += 20, i += 32) {
+    const d = halfAt(bytes, at);
+    const m = halfAt(bytes, at + 2);
+    for (let k = 0; k < 16; k++) {
+      const pair = bytes[at + 4 + k];
+      out[i + k] = d * (pair & 15) + m;
+      out[i + 16 + k] = d * (pair >> 4) + m;
+    }
+  }
+}
+
+/** Fifteen equal steps from the least value, as stored, to the greatest. */
+function encodeInt4m(out: Uint8Array, values: Float32Array): void {
+  for (let at = 0, i = 0; i < values.length; at += 20, i += 32) {
+    let least = Infinity;
+    let greatest = -Infinity;
+    let taint = 0;
+    for (let k = 0; k < 32; k++) {
+      const value = values[i + k];
+      if (value < least) least = value;
+      if (value > greatest) greatest = value;
+      taint += value * 0;
+    }
+    const minBits = halfBits(least);
+    const m = HALF_VALUES[minBits];
+    const bits = scaleBits(Math.max(greatest - m, 0) / 15);
+    const d = HALF_VALUES[bits];
+    if (!(Math.max(d, Math.abs(m)) + taint <= HALF_MAX)) failEncode("int4m", values, i, i + 32);
+    out[at] = bits;
+    out[at + 1] = bits >> 8;
+    out[at + 2] = minBits;
+    out[at + 3] = minBits >> 8;
+    const inverse = d > 0 ? 1 / d : 0;
+    for (let k = 0; k < 16; k++) {
+      const low = Math.max((values[i + k] - m) * inverse + 0.5, 0) | 0;
+      const high = Math.max((values[i + 16 + k] - m) * inverse + 0.5, 0) | 0;
+      out[at + 4 + k] = Math.min(low, 15) | Math.min(high, 15) << 4;
+    }
+  }
+}
+
+/** Names the first value of `[from, to)` that is not finite, or else the greatest. */
+function failEncode(name: LayoutName, values: Float32Array, from: number, to: number): never {
+  let at = from;
+  for (let i = from; i < to; i++) {
+    if (!Number.isFinite(values[i])) {
+      at = i;
+      break;
+    }
+    if (Math.abs(values[i]) > Math.abs(values[at])) at = i;
+  }
+  const reason = Number.isFinite(values[at]) ? "too large for half precision" : "not finite";
+  throw new InputError(
+    `Cannot encode ${name}: element ${at} is ${values[at]}, ${reason}; keep this tensor in f32`,
+  );
+}
