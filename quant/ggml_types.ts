@@ -104,17 +104,18 @@ const LISTED_TYPES: readonly TensorBlocks[] = [
   { name: "IQ1_M", id: 29, blockSize: 256, blockBytes: 56 },
 ];
 
-const byId = new Map([...GGML_TYPES, ...LISTED_TYPES].map((type) => [type.id, type]));
-const byName = new Map(GGML_TYPES.map((type) => [type.name, type]));
+const known: readonly TensorBlocks[] = [...GGML_TYPES, ...LISTED_TYPES];
+const byKey = new Map(known.flatMap((type) => [[type.id, type], [type.name, type]]));
+const usable = new Map(GGML_TYPES.map((type) => [type.name, type]));
 
-/** The block sizes of the type numbered `id`, usable or only listed; undefined where unknown. */
-export function tensorBlocks(id: number): TensorBlocks | undefined {
-  return byId.get(id);
+/** The block sizes of the type with this number or name, usable or not; undefined if unknown. */
+export function tensorBlocks(key: number | string): TensorBlocks | undefined {
+  return byKey.get(key);
 }
 
 /** The type called `name`, if its tensors can be used. */
 export function ggmlType(name: string): GgmlType | undefined {
-  return byName.get(name);
+  return usable.get(name);
 }
 
 /** The tensor type whose bytes are a layout's exchange form. */

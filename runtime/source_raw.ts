@@ -1,0 +1,27 @@
+/**
+ * What each kind of source provides, and what they share. `source.ts` makes it safe to use.
+ *
+ * @module
+ */
+
+import { SourceError } from "../errors.ts";
+
+/** Bytes at one location, read by one caller at a time and always inside `size`. */
+export interface RawSource {
+  /** Path or URL for messages; never with credentials. */
+  readonly name: string;
+  /** Length in bytes. */
+  readonly size: number;
+  /** Fills all of `target` from `offset`. */
+  fill(offset: number, target: Uint8Array): Promise<void>;
+  /** Releases what is held. Called once. */
+  close(): void;
+}
+
+/** The location was reached, but nothing is there. */
+export class NotFoundError extends SourceError {}
+
+/** The message of whatever was thrown. */
+export function reasonOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
