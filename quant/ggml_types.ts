@@ -105,7 +105,9 @@ const LISTED_TYPES: readonly TensorBlocks[] = [
 ];
 
 const known: readonly TensorBlocks[] = [...GGML_TYPES, ...LISTED_TYPES];
-const byKey = new Map(known.flatMap((type) => [[type.id, type], [type.name, type]]));
+const byKey = new Map<number | string, TensorBlocks>(
+  known.flatMap((type) => [[type.id, type], [type.name, type]]),
+);
 const usable = new Map(GGML_TYPES.map((type) => [type.name, type]));
 
 /** The block sizes of the type with this number or name, usable or not; undefined if unknown. */
