@@ -1,0 +1,32 @@
+/**
+ * What downloads take from outside: npm's hub client (loaded only when a hub is asked) and the
+ * incremental hash that the runtime itself carries. Nothing else in `runtime/hub` imports either.
+ *
+ * @module
+ */
+
+import { SourceError } from "../../errors.ts";
+
+/** Node's incremental hash, native in Deno: a file of any size is hashed in constant memory. */
+export { createHash } from "node:crypto";
+export type { Hash } from "node:crypto";
+
+/** The hub client. */
+export type HubLibrary = typeof import("npm:@huggingface/hub@2.17.5");
+
+/**
+ * Loads the hub client, which takes about 70 ms that a local model never pays.
+ *
+ * @throws {SourceError} when the package is neither cached nor reachable
+ */
+export async function loadHubLibrary(): Promise<HubLibrary> {
+  try {
+    return await import("npm:@huggingface/hub@2.17.5");
+  } catch (cause) {
+    throw new SourceError(
+      `Cannot load the package npm:@huggingface/hub@2.17.5: ${(cause as Error).message}; ` +
+        `connect once so that Deno can cache it, or name the file by its URL`,
+      { cause },
+    );
+  }
+}

@@ -1,0 +1,295 @@
+/**
+ * One way to ask a hub or its storage hosts for bytes: redirects followed by hand so that the token
+ * stays with its origin, a stall watch, failures sorted into "try again" and "tell the person", and
+ * bounded retries. No caching and no disk here.
+ *
+ * @module
+ */
+import { InputError, type SourceError } from "../../errors.ts";
+import {
+  HttpError,
+  NetworkError,
+  retryAfterMs,
+  sleep,
+  type StallWatch,
+  stallWatch,
+} from "./failures.ts";
+import { showUrl } from "./spec.ts";
+
+/** Patience and parallelism of transfers; the defaults suit real networks, tests shrink them. */
+export interface TransferTuning {
+  /** Failures in a row, without progress between them, that a request survives. Default 8. */
+  readonly retries: number;
+  /** First wait before a retry in ms; doubles each time, less up to half at random. Default 500. */
+  readonly backoffMs: number;
+  /** Longest wait before a retry in ms, also when the server's Retry-After asks for more. Default 60 000. */
+  readonly maxWaitMs: number;
+  /** Silence in ms after which a connection counts as dead. Default 30 000. */
+  readonly stallMs: number;
+  /** Connections for one large file. Default 4. */
+  readonly connections: number;
+  /** Bytes that one ranged request asks for. Default 16 MiB. */
+  readonly segmentBytes: number;
+}
+
+/** The defaults of {@linkcode TransferTuning}. */
+export const TRANSFER_TUNING: TransferTuning = {
+  retries: 8,
+  backoffMs: 500,
+  maxWaitMs: 60_000,
+  stallMs: 30_000,
+  connections: 4,
+  segmentBytes: 16 << 20,
+};
+
+/** An answer with status 200 or 206, its body still to be read. */
+export interface Reply {
+  /** 200 or 206. */
+  readonly status: number;
+  /** Headers of the host that sends the body. */
+  readonly headers: Headers;
+  /** Headers of the host that was asked: on a hub, `x-linked-etag` and `x-linked-size` are here. */
+  readonly first: Headers;
+  /** The body in chunks; fails with {@linkcode NetworkError} on a cut or a stall. */
+  body(): AsyncGenerator<Uint8Array<ArrayBuffer>>;
+  /** Drops the connection. Harmless after the body was read. */
+  cancel(): void;
+}
+
+/** What a request is for. */
+export interface Ask {
+  /** The thing in words, for messages: `"model.gguf" of hf:org/repo`. */
+  readonly subject: string;
+  /** Request headers. */
+  readonly headers?: Record<string, string>;
+  /** Ends the request with the signal's own reason. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** How long to keep at it. */
+export interface RetryOptions {
+  /** Ends the waiting. */
+  readonly signal?: AbortSignal | undefined;
+  /** Failures in a row, without progress between them; `tuning.retries` when absent. */
+  readonly retries?: number;
+  /** Bytes that the attempts have brought so far: what counts as progress. */
+  readonly received?: () => number;
+}
+
+/** What a client is made of. */
+export interface ClientOptions {
+  /** The hub; the token goes to its origin and to no other. */
+  readonly endpoint: URL;
+  /** Access token. */
+  readonly token?: string | undefined;
+  /** Patience. */
+  readonly tuning: TransferTuning;
+}
+
+const MAX_REDIRECTS = 10;
+const MAX_JSON_BYTES = 64 << 20;
+// A failing connection that still brings this much between failures is slow, not broken.
+const PROGRESS_BYTES = 1 << 20;
+
+/** Connections to one hub and the hosts that it sends to. Dispose it to close them. */
+export class HubClient {
+  /** As given. */
+  readonly tuning: TransferTuning;
+  readonly #endpoint: URL;
+  readonly #authorization: string | undefined;
+  // HTTP/2 would carry every range over one connection, which is what several are meant to avoid.
+  readonly #pool: Deno.HttpClient = Deno.createHttpClient({ http1: true, http2: false });
+  #notBefore = 0; // a 429 on one connection holds all of them back
+
+  /**
+   * A client for one hub.
+   *
+   * @throws {InputError} when the token has characters that no header can carry
+   */
+  constructor({ endpoint, token, tuning }: ClientOptions) {
+    if (token !== undefined && !/^[\x21-\x7e]+$/.test(token)) {
+      throw new InputError(
+        "Cannot send the access token: it is empty or has spaces or control characters; copy it again",
+      );
+    }
+    this.tuning = tuning;
+    this.#endpoint = endpoint;
+    this.#authorization = token && `Bearer ${token}`;
+  }
+
+  /** Closes idle connections. */
+  [Symbol.dispose](): void {
+    this.#pool.close();
+  }
+
+  /** Where the token goes, for messages. */
+  get endpoint(): string {
+    return showUrl(this.#endpoint).replace(/\/$/, "");
+  }
+
+  /**
+   * Asks once and follows redirects.
+   *
+   * @throws {HttpError} on a definite refusal
+   * @throws {NetworkError} on what may pass
+   */
+  async open(url: URL, ask: Ask): Promise<Reply> {
+    const watch = stallWatch(this.tuning.stallMs, ask.signal);
+    let host = url.host;
+    let first: Headers | undefined;
+    try {
+      for (let hop = 0; hop <= MAX_REDIRECTS; hop++) {
+        host = url.host;
+        watch.touch();
+        const response = await fetch(url, {
+          // Compressed bytes have no ranges and no length.
+          headers: { "accept-encoding": "identity", ...ask.headers, ...this.#credentials(url) },
+          redirect: "manual",
+          signal: watch.signal,
+          client: this.#pool,
+        });
+        first ??= response.headers;
+        if (response.status === 200 || response.status === 206) {
+          return reply(response, first, watch, ask);
+        }
+        await response.body?.cancel();
+        const location = response.headers.get("location");
+        if (response.status < 300 || response.status >= 400 || location === null) {
+          throw this.#refusal(response, url, hop, ask.subject);
+        }
+        const next = URL.canParse(location, url.href) ? new URL(location, url) : undefined;
+        if (
+          next?.protocol !== "https:" && (next?.protocol !== "http:" || url.protocol === "https:")
+        ) {
+          throw new HttpError(
+            `Cannot fetch ${ask.subject}: ${host} redirects to a place that is not secure`,
+            response.status,
+          );
+        }
+        url = next;
+      }
+      throw new HttpError(
+        `Cannot fetch ${ask.subject}: ${host} redirects more than ${MAX_REDIRECTS} times`,
+        0,
+      );
+    } catch (error) {
+      watch.stop();
+      throw watch.explain(error, ask.subject, host);
+    }
+  }
+
+  /** Runs an attempt until it succeeds or fails for good; failures that may pass are waited out. */
+  async retry<T>(attempt: () => Promise<T>, options: RetryOptions = {}): Promise<T> {
+    const { backoffMs, maxWaitMs } = this.tuning;
+    const { signal, received = () => 0, retries = this.tuning.retries } = options;
+    let mark = received();
+    for (let failures = 0;;) {
+      await sleep(this.#notBefore - Date.now(), signal);
+      try {
+        return await attempt();
+      } catch (error) {
+        if (!(error instanceof NetworkError)) throw error;
+        if (received() - mark >= PROGRESS_BYTES) [failures, mark] = [0, received()];
+        if (++failures > retries) {
+          throw new NetworkError(
+            `${error.message} (after ${failures} tries); check the connection and run it again`,
+          );
+        }
+        if (error.retryAfterMs > 0) {
+          this.#notBefore = Date.now() + Math.min(error.retryAfterMs, maxWaitMs);
+        } else {
+          await sleep(
+            Math.min(backoffMs * 2 ** (failures - 1), maxWaitMs) * (1 - Math.random() / 2),
+            signal,
+          );
+        }
+      }
+    }
+  }
+
+  /** A `fetch` for small JSON answers with this client's redirects, token rule and retries. */
+  fetcher(subject: string, options: RetryOptions): typeof fetch {
+    const { signal } = options;
+    return (input) =>
+      this.retry(async () => {
+        const url = new URL(input instanceof Request ? input.url : input);
+        const answer = await this.open(url, {
+          subject,
+          headers: { accept: "application/json" },
+          signal,
+        });
+        const chunks: Uint8Array<ArrayBuffer>[] = [];
+        let size = 0;
+        for await (const chunk of answer.body()) {
+          if ((size += chunk.length) > MAX_JSON_BYTES) {
+            throw new HttpError(
+              `Cannot list ${subject}: ${url.host} answers more than ${MAX_JSON_BYTES} bytes`,
+              200,
+            );
+          }
+          chunks.push(chunk);
+        }
+        return new Response(new Blob(chunks), { headers: answer.headers });
+      }, options);
+  }
+
+  #credentials(url: URL): Record<string, string> {
+    const own = this.#authorization !== undefined && url.origin === this.#endpoint.origin;
+    return own ? { authorization: this.#authorization! } : {};
+  }
+
+  #refusal(response: Response, url: URL, hop: number, subject: string): SourceError {
+    const { status, headers } = response;
+    const action = `Cannot fetch ${subject}: ${url.host} answers ${status}`;
+    // A refusal after a redirect is about the signed link, which ages, not about the file.
+    const aged = hop > 0 && url.origin !== this.#endpoint.origin &&
+      [400, 401, 403, 404, 410].includes(status);
+    if (aged || status >= 500 || [408, 425, 429].includes(status)) {
+      return new NetworkError(action, retryAfterMs(headers.get("retry-after")));
+    }
+    return new HttpError(
+      `${action}${this.#advice(status, headers.get("x-error-code") ?? "")}`,
+      status,
+    );
+  }
+
+  #advice(status: number, code: string): string {
+    const token = this.#authorization
+      ? "the token that was given is not enough"
+      : "no token was given";
+    if (code === "GatedRepo") {
+      return ` (gated): ${token}; accept the terms on its page at ${this.endpoint} and give a token of that account (HF_TOKEN)`;
+    }
+    if (status === 401 || status === 403) {
+      return `: it does not exist or is private, and ${token}; check the name or give a token that may read it (HF_TOKEN)`;
+    }
+    if (code === "RevisionNotFound") return ': there is no such revision; check the part after "@"';
+    if (status === 404) return ": there is no such thing; check the name";
+    if (status === 416) return ": the file is shorter than announced; fetch it again";
+    return "; check the address";
+  }
+}
+
+function reply(response: Response, first: Headers, watch: StallWatch, ask: Ask): Reply {
+  const host = new URL(response.url).host;
+  return {
+    status: response.status,
+    headers: response.headers,
+    first,
+    cancel: () => watch.abort(),
+    async *body() {
+      try {
+        watch.touch();
+        for await (const chunk of response.body ?? []) {
+          watch.pause(); // time that the consumer takes is not the network's silence
+          yield chunk;
+          watch.touch();
+        }
+      } catch (error) {
+        throw watch.explain(error, ask.subject, host);
+      } finally {
+        watch.stop();
+      }
+    },
+  };
+}

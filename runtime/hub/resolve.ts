@@ -1,0 +1,247 @@
+/**
+ * From a model spec to files on this disk, downloading what is missing.
+ *
+ * @module
+ */
+import { SourceError, SparrowError } from "../../errors.ts";
+import * as cache from "./cache.ts";
+import { Context, type ResolveOptions } from "./context.ts";
+import type { FileJob } from "./download.ts";
+import { NetworkError } from "./failures.ts";
+import { fetchCommit, fetchListing, fileUrl } from "./listing.ts";
+import { diskError } from "./part_file.ts";
+import { type HubFile, selectFiles, type Selection } from "./select.ts";
+import { formatSpec, type HubSpec, parseModelSpec, showUrl, type UrlSpec } from "./spec.ts";
+
+export { DEFAULT_ENDPOINT, type DownloadProgress, type ResolveOptions } from "./context.ts";
+
+/** A model on this disk. */
+export interface ResolvedModel {
+  /** A GGUF file (the first part of a split one), or the directory of a safetensors model. */
+  readonly path: string;
+  /** Every file of it, with its size in bytes. */
+  readonly files: readonly { readonly path: string; readonly size: number }[];
+  /** The repository's commit, for a model from a hub. */
+  readonly commit?: string;
+  /** Bytes that came over the network in this call. */
+  readonly downloaded: number;
+}
+
+/**
+ * The local path of a model, downloading what is missing: a GGUF file (with all parts of a split one
+ * beside it), or the directory of a safetensors repository.
+ *
+ * @example
+ * ```ts ignore
+ * const path = await resolveModel("hf:Qwen/Qwen3-0.6B-GGUF:Q8_0", { cacheDir: "/tmp/sparrow" });
+ * ```
+ *
+ * @throws {InputError} when the spec, the pick in it or an option is unusable
+ * @throws {SourceError} when the model cannot be had; {@linkcode HttpError} has the hub's status
+ */
+export async function resolveModel(spec: string, options: ResolveOptions = {}): Promise<string> {
+  return (await fetchModel(spec, options)).path;
+}
+
+/** As {@linkcode resolveModel}, and says which files, which commit and how much was downloaded. */
+export async function fetchModel(
+  text: string,
+  options: ResolveOptions = {},
+): Promise<ResolvedModel> {
+  const spec = parseModelSpec(text);
+  options.signal?.throwIfAborted();
+  if (spec.kind === "path") return await localModel(spec.path);
+  const context = new Context(spec, options);
+  try {
+    return spec.kind === "hub" ? await hubModel(spec, context) : await urlModel(spec, context);
+  } catch (error) {
+    const ours = error instanceof SparrowError || options.signal?.aborted;
+    throw ours ? error : diskError(error, context.cacheDir);
+  } finally {
+    context.client[Symbol.dispose]();
+  }
+}
+
+async function hubModel(spec: HubSpec, context: Context): Promise<ResolvedModel> {
+  const { cacheDir, endpoint, client, options } = context;
+  const dir = cache.repoDir(cacheDir, endpoint, spec.repo);
+  const revision = spec.revision ?? "main";
+  const known = await cachedModel(spec, dir, options.offline ?? false);
+  if (known && (options.offline || revision === known.commit)) return found(dir, known, context);
+  if (options.offline) {
+    throw new SourceError(
+      `Cannot use ${
+        formatSpec(spec)
+      }: it is not whole in the cache "${dir}" and the network is not to be used; ` +
+        `fetch it first with "deno task pull"`,
+    );
+  }
+  let commit: string;
+  try {
+    const retry = { signal: options.signal, ...(known && { retries: 1 }) };
+    commit = await fetchCommit(client, spec.repo, revision, retry);
+  } catch (error) {
+    if (!known || !(error instanceof NetworkError)) throw error;
+    options.onWarning?.(
+      `${error.message}; using the copy of ${formatSpec(spec)} that is here, which may be older`,
+    );
+    return found(dir, known, context);
+  }
+  let listing = await cache.readListing(dir, commit);
+  if (listing === undefined) {
+    listing = await fetchListing(client, spec.repo, commit, { signal: options.signal });
+    await cache.writeListing(dir, commit, listing);
+  }
+  const selection = selectFiles(spec, listing);
+  context.begin(selection.files.reduce((sum, file) => sum + file.size, 0));
+  const places = await cache.placesByHash(dir);
+  for (const file of selection.files) {
+    await ensureHubFile(context, spec, dir, commit, file, places);
+    context.finish(file.size);
+  }
+  // The revision moves here only when it is complete, with what the cache has of it besides.
+  for (const file of listing) await placeTwin(dir, commit, file, places);
+  await cache.writeRef(dir, revision, commit);
+  return found(dir, { commit, selection }, context);
+}
+
+interface CachedModel {
+  readonly commit: string;
+  readonly selection: Selection;
+}
+
+/** What the cache has for a spec, if it has all of it. */
+async function cachedModel(
+  spec: HubSpec,
+  dir: string,
+  offline: boolean,
+): Promise<CachedModel | undefined> {
+  const commit = await cache.readRef(dir, spec.revision ?? "main");
+  const listing = commit && await cache.readListing(dir, commit);
+  if (!listing) return undefined;
+  let selection: Selection;
+  try {
+    selection = selectFiles(spec, listing);
+  } catch (error) {
+    if (offline) throw error;
+    return undefined; // the hub may have it by now
+  }
+  for (const file of selection.files) {
+    if (!await cache.isWhole(cache.filePath(dir, commit, file.path), file.size)) return undefined;
+  }
+  return { commit, selection };
+}
+
+function found(dir: string, { commit, selection }: CachedModel, context: Context): ResolvedModel {
+  const files = selection.files.map(({ path, size }) => ({
+    path: cache.filePath(dir, commit, path),
+    size,
+  }));
+  const path = cache.filePath(dir, commit, selection.entry).replace(/\/$/, "");
+  return { path, files, commit, downloaded: context.downloaded };
+}
+
+async function ensureHubFile(
+  context: Context,
+  spec: HubSpec,
+  dir: string,
+  commit: string,
+  file: HubFile,
+  places: Map<string, string[]>,
+): Promise<void> {
+  const target = cache.filePath(dir, commit, file.path);
+  const job: FileJob = {
+    url: fileUrl(context.client, spec.repo, commit, file.path),
+    subject: `"${file.path}" of hf:${spec.repo}`,
+    size: file.size,
+    expected: file,
+  };
+  await context.ensure({ name: file.path, job, partial: `${dir}/partial/${file.hash}` }, {
+    present: () => placeTwin(dir, commit, file, places),
+    place: async (part) => {
+      await makeParent(target);
+      await Deno.rename(part, target);
+    },
+  });
+}
+
+/** Puts a file in its place from another commit that has the same content; says whether it is there. */
+async function placeTwin(
+  dir: string,
+  commit: string,
+  file: HubFile,
+  places: Map<string, string[]>,
+): Promise<boolean> {
+  const target = cache.filePath(dir, commit, file.path);
+  if (await cache.isWhole(target, file.size)) return true;
+  for (const twin of places.get(file.hash) ?? []) {
+    if (!await cache.isWhole(twin, file.size)) continue;
+    await makeParent(target);
+    const next = `${target}.${crypto.randomUUID().slice(0, 8)}.tmp`;
+    await Deno.link(twin, next).catch(() => Deno.copyFile(twin, next)); // some disks have no links
+    await Deno.rename(next, target);
+    return true;
+  }
+  return false;
+}
+
+async function urlModel(spec: UrlSpec, context: Context): Promise<ResolvedModel> {
+  const { cacheDir, options } = context;
+  const files: { path: string; size: number }[] = [];
+  for (const url of splitUrls(spec.url)) {
+    const { dir, name } = cache.urlDir(cacheDir, url);
+    const path = `${dir}/files/${name}`;
+    if (options.offline && !await cache.readUrlRecord(dir, name)) {
+      throw new SourceError(
+        `Cannot use ${
+          showUrl(url)
+        }: it is not in the cache "${dir}" and the network is not to be used; ` +
+          `fetch it first with "deno task pull"`,
+      );
+    }
+    const job: FileJob = { url, subject: showUrl(url), binary: true };
+    await context.ensure({ name, job, partial: `${dir}/partial/${name}` }, {
+      present: async () => await cache.readUrlRecord(dir, name) !== undefined,
+      place: async (part, { size, sha256 }) => {
+        await makeParent(path);
+        await cache.writeUrlRecord(dir, name, url, size, sha256);
+        await Deno.rename(part, path);
+      },
+    });
+    const size = (await cache.readUrlRecord(dir, name))!.size;
+    context.finish(size);
+    files.push({ path, size });
+  }
+  return { path: files[0].path, files, downloaded: context.downloaded };
+}
+
+/** The URLs of all parts of a split GGUF file, or just this one. */
+function splitUrls(url: URL): URL[] {
+  const parts = Number(/-\d{5}-of-(\d{5})\.gguf$/i.exec(url.pathname)?.[1] ?? 1);
+  if (parts <= 1 || parts > 1000) return [url];
+  return Array.from({ length: parts }, (_, i) => {
+    const part = new URL(url);
+    part.pathname = url.pathname.replace(
+      /-\d{5}(?=-of-\d{5}\.gguf$)/i,
+      `-${String(i + 1).padStart(5, "0")}`,
+    );
+    return part;
+  });
+}
+
+async function localModel(path: string): Promise<ResolvedModel> {
+  const stat = await Deno.stat(path).catch((error: Error) => {
+    const hint = /^\w[\w.-]*\/\w[\w.-]*(:|$)/.test(path)
+      ? `; for a repository on a hub write hf:${path}`
+      : "; check the path";
+    const reason = error instanceof Deno.errors.NotFound
+      ? "there is no such file or directory"
+      : error.message;
+    throw new SourceError(`Cannot read model ${JSON.stringify(path)}: ${reason}${hint}`);
+  });
+  return { path, files: stat.isFile ? [{ path, size: stat.size }] : [], downloaded: 0 };
+}
+
+async function makeParent(path: string): Promise<void> {
+  await Deno.mkdir(path.slice(0, path.lastIndexOf("/")), { recursive: true });
+}
