@@ -7,6 +7,8 @@ export const ARRIVED: usize = 1024;
 export const GENERATION: usize = 1152;
 /** Workers asleep in the current barrier. */
 export const SLEEPERS: usize = 1280;
+/** Set when a worker failed, so that those asleep at a barrier give up. */
+export const ABORTED: usize = 1400;
 /** Spins before a waiting worker sleeps. */
 export const SPIN_LIMIT: usize = 1408;
 /** Address of worker 0's scratch memory. */
@@ -22,4 +24,9 @@ export function scratch(worker: i32): usize {
 /** First of `count` items that falls to `worker`; its last is before `shareStart(worker + 1)`. */
 export function shareStart(count: i32, worker: i32, workers: i32): i32 {
   return <i32>((<i64>count * worker) / workers);
+}
+
+/** Takes the next task of a step that shares its work dynamically: 0, 1, 2, … over all workers. */
+export function nextTask(args: usize): i32 {
+  return atomic.add<i32>(args - 8, 1);
 }

@@ -4,6 +4,12 @@
  * @module
  */
 
+/** Number of barriers passed: the int32 cell that workers sleep on. */
+export const GENERATION = 1152;
+
+/** Int32 cell that is set when a worker failed, so that those asleep at a barrier give up. */
+export const ABORTED = 1400;
+
 /** Spins before a waiting worker sleeps: an int32 cell. */
 export const SPIN_LIMIT = 1408;
 

@@ -3,7 +3,7 @@
 // results of earlier ones waits at a barrier first. Nothing returns to JavaScript in between.
 // `dispatch` is written by the build from the table of kernels.
 
-import { ARRIVED, GENERATION, SLEEPERS, SPIN_LIMIT } from "./common.as";
+import { ABORTED, ARRIVED, GENERATION, SLEEPERS, SPIN_LIMIT } from "./common.as";
 import { dispatch } from "./dispatch.as";
 
 const STEP_BYTES: usize = 96;
@@ -11,6 +11,8 @@ const FLAGS: usize = 4;
 const CHUNK_COUNTER: usize = 8;
 const ARGS: usize = 16;
 const FLAG_BARRIER: i32 = 1;
+/** A sleeper looks up this often (ns) whether the run was given up. */
+const LOOK_UP: i64 = 500_000_000;
 
 /** Returns when all workers have called it: spins for about as long as a step, then sleeps. */
 export function barrier(workers: i32): void {
@@ -26,7 +28,10 @@ export function barrier(workers: i32): void {
     if (atomic.load<i32>(GENERATION) != generation) return;
   }
   atomic.add<i32>(SLEEPERS, 1);
-  while (atomic.load<i32>(GENERATION) == generation) atomic.wait<i32>(GENERATION, generation, -1);
+  while (atomic.load<i32>(GENERATION) == generation) {
+    atomic.wait<i32>(GENERATION, generation, LOOK_UP);
+    if (atomic.load<i32>(ABORTED)) unreachable();
+  }
   atomic.sub<i32>(SLEEPERS, 1);
 }
 

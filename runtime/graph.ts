@@ -146,6 +146,11 @@ export class Graph {
     return output;
   }
 
+  /** Records an input, weight or cache of another graph, for a copy of that graph. */
+  adopt(tensor: Tensor): Tensor {
+    return this.#add(tensor.name, tensor.origin, tensor);
+  }
+
   /** Makes a tensor readable under `name` after a run. */
   output(name: string, tensor: Tensor): void {
     if (this.#outputs.has(name)) {
@@ -174,7 +179,16 @@ export class Graph {
         );
       }
     }
-    const tensor: Tensor = { ...type, id: this.#tensors.length, name, origin };
+    const { shape, dtype, role, perToken } = type;
+    const tensor: Tensor = {
+      shape,
+      dtype,
+      role,
+      perToken,
+      id: this.#tensors.length,
+      name,
+      origin,
+    };
     this.#tensors.push(tensor);
     this.#names.set(name, tensor);
     return tensor;

@@ -1,0 +1,47 @@
+/**
+ * The WebAssembly side of every op, and the numbering of the kernel functions.
+ *
+ * @module
+ */
+
+import { activationWasm } from "./activation/wasm.ts";
+import { addWasm } from "./add/wasm.ts";
+import { attentionWasm } from "./attention/wasm.ts";
+import { cacheStoreWasm } from "./cache_store/wasm.ts";
+import { embedWasm } from "./embed/wasm.ts";
+import { layerNormWasm } from "./layer_norm/wasm.ts";
+import { matmulWasm } from "./matmul/wasm.ts";
+import { mulWasm } from "./mul/wasm.ts";
+import type { OpName } from "./ops.ts";
+import { PACK_KERNELS } from "./pack/wasm.ts";
+import { quantizeActivationsWasm } from "./quantize_activations/wasm.ts";
+import { rmsNormWasm } from "./rms_norm/wasm.ts";
+import { ropeWasm } from "./rope/wasm.ts";
+import { selectRowsWasm } from "./select_rows/wasm.ts";
+import { softmaxWasm } from "./softmax/wasm.ts";
+import { swigluWasm } from "./swiglu/wasm.ts";
+import type { WasmKernel } from "./wasm_kernel.ts";
+
+/** How each op is encoded for the tape. */
+export const WASM: { readonly [N in OpName]: WasmKernel<N> } = {
+  activation: activationWasm,
+  add: addWasm,
+  attention: attentionWasm,
+  cacheStore: cacheStoreWasm,
+  embed: embedWasm,
+  layerNorm: layerNormWasm,
+  matmul: matmulWasm,
+  mul: mulWasm,
+  quantizeActivations: quantizeActivationsWasm,
+  rmsNorm: rmsNormWasm,
+  rope: ropeWasm,
+  selectRows: selectRowsWasm,
+  softmax: softmaxWasm,
+  swiglu: swigluWasm,
+};
+
+/** Every kernel function of the module; its index is its opcode. */
+export const KERNEL_NAMES: readonly string[] = [
+  ...Object.values(WASM).flatMap((row) => row.kernels),
+  ...PACK_KERNELS,
+];

@@ -1,0 +1,37 @@
+/**
+ * Sparrow: language models on Deno, from one import. WebAssembly SIMD kernels on every core, INT4
+ * and INT8 weights, GGUF and safetensors files, no native add-on.
+ *
+ * @example
+ * ```ts ignore
+ * import { loadModel } from "@sparrow/sparrow";
+ *
+ * await using model = await loadModel("stories260K.gguf");
+ * for await (const { text } of model.session().generate("Once upon a time")) {
+ *   console.log(text);
+ * }
+ * ```
+ *
+ * @module
+ */
+
+export * from "./errors.ts";
+export {
+  type EmbedOptions,
+  loadModel,
+  type LoadOptions,
+  type LoadProgress,
+  type LogitsInput,
+  Model,
+} from "./runtime/model.ts";
+export { Session } from "./runtime/session.ts";
+export type {
+  GenerateOptions,
+  GenerationResult,
+  StopReason,
+  Token,
+} from "./runtime/generate.ts";
+export { type Sampler, sampler, type SamplerOptions } from "./runtime/sampler.ts";
+export { loadTokenizer } from "./runtime/text.ts";
+export type { Tokenizer } from "./runtime/tokenizer.ts";
+export { LAYOUTS } from "./quant/formats.ts";

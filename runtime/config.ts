@@ -1,0 +1,69 @@
+/**
+ * Typed reading of configuration fields, whether they come from `config.json` or from GGUF
+ * metadata. Errors name the file and the field.
+ *
+ * @module
+ */
+
+import { ModelError } from "../errors.ts";
+import type { ModelFile } from "./model_file.ts";
+
+/** Reads fields of one model file's metadata. */
+export interface ConfigReader {
+  /** Whether the field is there and not null. */
+  has(field: string): boolean;
+  /** A whole number of at least 1, or `fallback` where absent. */
+  count(field: string, fallback?: number): number;
+  /** A finite number, or `fallback` where absent. */
+  number(field: string, fallback?: number): number;
+  /** A string, or `fallback` where absent. */
+  text(field: string, fallback?: string): string;
+  /** Any value, undefined where absent. */
+  get(field: string): unknown;
+}
+
+/** Most that a count in a configuration may be; larger ones are corrupt. */
+const MAX_COUNT = 2 ** 31 - 1;
+
+/** Reads fields; `prefix` is put before each name. */
+export function readConfig(file: ModelFile, prefix: string = ""): ConfigReader {
+  return readFields(file.metadata, file.name, prefix);
+}
+
+/** Reads fields of any object, such as a nested one of `config.json`. */
+export function readFields(
+  metadata: Readonly<Record<string, unknown>>,
+  name: string,
+  prefix: string = "",
+): ConfigReader {
+  const get = (field: string): unknown => metadata[prefix + field] ?? undefined;
+  const fail = (field: string, expected: string): ModelError => {
+    const value = get(field);
+    const found = value === undefined ? "missing" : String(JSON.stringify(value)).slice(0, 60);
+    return new ModelError(
+      `Cannot read the configuration of "${name}": field "${prefix}${field}" is ${found}, ` +
+        `expected ${expected}`,
+    );
+  };
+  return {
+    get,
+    has: (field) => get(field) !== undefined,
+    count(field, fallback): number {
+      const value = get(field) ?? fallback;
+      if (!Number.isInteger(value) || (value as number) < 1 || (value as number) > MAX_COUNT) {
+        throw fail(field, "a whole number of at least 1");
+      }
+      return value as number;
+    },
+    number(field, fallback): number {
+      const value = get(field) ?? fallback;
+      if (typeof value !== "number" || !Number.isFinite(value)) throw fail(field, "a number");
+      return value;
+    },
+    text(field, fallback): string {
+      const value = get(field) ?? fallback;
+      if (typeof value !== "string") throw fail(field, "a string");
+      return value;
+    },
+  };
+}

@@ -1,0 +1,49 @@
+/**
+ * From the name of a backend to the backend. Each is loaded only when it is used.
+ *
+ * @module
+ */
+
+import { BackendError, InputError } from "../errors.ts";
+import type { Backend, BackendName } from "./backend.ts";
+
+/** Which backend, and how wide. */
+export interface BackendOptions {
+  /** Where to run; `auto` takes the fastest that works here. Default `auto`. */
+  readonly backend?: "auto" | "webgpu" | BackendName;
+  /** Worker threads of the `wasm` backend; all cores where absent. */
+  readonly threads?: number;
+}
+
+/** Creates the backend that the options name. */
+export async function createBackend(
+  options: BackendOptions,
+): Promise<Backend> {
+  const { backend = "auto", threads } = options;
+  if (threads !== undefined) checkCount("threads", threads);
+  switch (backend) {
+    case "reference":
+      return (await import("./reference/backend.ts")).createReferenceBackend();
+    case "auto":
+    case "wasm": {
+      const { createWasmBackend } = await import("./wasm/backend.ts");
+      return createWasmBackend(threads === undefined ? {} : { threads });
+    }
+    case "webgpu":
+      throw new BackendError(
+        'Cannot use backend "webgpu": this version of Sparrow has "wasm" and "reference"',
+      );
+  }
+  throw new InputError(
+    `Cannot use backend "${backend}": expected auto, wasm, webgpu or reference`,
+  );
+}
+
+/** Throws unless an option is a whole number of at least 1. */
+export function checkCount(option: string, value: number): number {
+  if (!Number.isInteger(value) || value < 1 || value > 2 ** 30) {
+    throw new InputError(`Cannot load with ${option} ${value}: expected a whole number from 1`);
+  }
+  return value;
+}
+

@@ -1,0 +1,188 @@
+/**
+ * A loaded model as a function from tokens to logits: the compiled plans, the cache rows, and the
+ * queue that lets one run follow another. Sessions and `Model` are built on it.
+ *
+ * @module
+ */
+
+import { BackendError } from "../errors.ts";
+import type { Backend, Executable } from "./backend.ts";
+import { Graph } from "./graph.ts";
+import type { ForwardOptions, ModelConfig, ModelDefinition } from "./models/definition.ts";
+import { assignStages, makePlan } from "./plan.ts";
+import { type ResolvedWeights, weightScope } from "./weights.ts";
+
+/** How a model's memory and plans are sized. */
+export interface EngineOptions {
+  /** Most tokens of one sequence. */
+  readonly contextLength: number;
+  /** Sequences whose caches are kept at the same time. */
+  readonly sequences: number;
+  /** Element type of the caches. */
+  readonly cacheType: "f32" | "f16";
+  /** Most tokens in one run of a prompt. */
+  readonly chunk: number;
+}
+
+/** What a run returns. */
+export type Output = ForwardOptions["output"];
+
+/** Who holds a sequence's cache rows; told when it loses them. */
+export interface LeaseHolder {
+  /** Its cached tokens are gone. */
+  evicted(): void;
+}
+
+/** All-token outputs are computed in smaller chunks, because their rows are as wide as the vocabulary. */
+const ALL_OUTPUT_CHUNK = 64;
+
+/** Runs a model on a backend. */
+export class Engine {
+  readonly config: ModelConfig;
+  readonly backend: Backend;
+  readonly options: EngineOptions;
+  readonly #definition: ModelDefinition;
+  readonly #weights: ResolvedWeights;
+  readonly #stageOf: readonly number[];
+  readonly #executables = new Map<string, Executable>();
+  /** Holder of each sequence's rows, least recently used first. */
+  readonly #leases: { sequence: number; holder: LeaseHolder | undefined }[];
+  #queue: Promise<unknown> = Promise.resolve();
+
+  /** Gives every weight and cache its memory; the weights are written afterwards. */
+  constructor(
+    definition: ModelDefinition,
+    config: ModelConfig,
+    weights: ResolvedWeights,
+    backend: Backend,
+    options: EngineOptions,
+  ) {
+    this.#definition = definition;
+    this.config = config;
+    this.#weights = weights;
+    this.backend = backend;
+    this.options = options;
+    this.#leases = Array.from(
+      { length: options.sequences },
+      (_, sequence) => ({ sequence, holder: undefined }),
+    );
+    const graph = this.#record(1, "last");
+    const bytesOf = backend.bytesOf.bind(backend);
+    this.#stageOf = assignStages(graph, bytesOf, backend.stageBytes);
+    makePlan(graph, bytesOf, this.#stageOf).stages.forEach((stage, i) => {
+      for (const tensor of stage.pinned) backend.place(tensor, i);
+    });
+  }
+
+  /** Number of memories that the model spans. */
+  get stages(): number {
+    return this.#stageOf.at(-1)! + 1;
+  }
+
+  /** Compiles the plans of generation, so that the first token does not wait for it. */
+  prepare(): void {
+    this.#executable(1, "last");
+    this.#executable(this.options.chunk, "last");
+  }
+
+  /** Runs `task` when every earlier task has ended. */
+  exclusive<T>(task: () => Promise<T>): Promise<T> {
+    const result = this.#queue.then(task);
+    this.#queue = result.catch(() => {});
+    return result;
+  }
+
+  /** Cache rows for a holder: its own while nobody else needed them, else the least recently used. */
+  lease(holder: LeaseHolder): number {
+    let at = this.#leases.findIndex((it) => it.holder === holder);
+    if (at < 0) at = this.#leases.findIndex((it) => it.holder === undefined);
+    if (at < 0) at = 0;
+    const [lease] = this.#leases.splice(at, 1);
+    if (lease!.holder !== holder) lease!.holder?.evicted();
+    lease!.holder = holder;
+    this.#leases.push(lease!);
+    return lease!.sequence;
+  }
+
+  /** Gives cache rows back. */
+  release(holder: LeaseHolder): void {
+    const lease = this.#leases.find((it) => it.holder === holder);
+    if (lease) lease.holder = undefined;
+  }
+
+  /**
+   * Runs tokens of one sequence that follow `position` cached ones. Calls belong inside
+   * `exclusive`. Returns the output of the last token, or of all in order.
+   */
+  async forward(
+    sequence: number,
+    position: number,
+    ids: readonly number[],
+    output: Output,
+    signal?: AbortSignal,
+  ): Promise<Float32Array> {
+    const { contextLength, chunk } = this.options;
+    const width = output === "hidden" ? this.config.hiddenSize : this.config.vocabSize;
+    const step = output === "last" ? chunk : Math.min(chunk, ALL_OUTPUT_CHUNK);
+    const all = output === "last" ? undefined : new Float32Array(ids.length * width);
+    let last: Float32Array = new Float32Array(0);
+    for (let start = 0; start < ids.length; start += step) {
+      signal?.throwIfAborted();
+      const tokens = Math.min(step, ids.length - start);
+      const executable = this.#executable(tokens === 1 ? 1 : step, output);
+      const first = sequence * this.#sequenceRows();
+      const positions = Int32Array.from({ length: tokens }, (_, i) => position + start + i);
+      executable.write("ids", Int32Array.from(ids.slice(start, start + tokens)));
+      executable.write("positions", positions);
+      executable.write("slots", positions.map((it) => first + it));
+      const spans = new Int32Array(2 * tokens);
+      positions.forEach((it, i) => {
+        spans[2 * i] = first + Math.max(0, it + 1 - (this.config.window ?? contextLength));
+        spans[2 * i + 1] = first + it + 1;
+      });
+      executable.write("spans", spans);
+      if (output === "last") executable.write("outputRows", Int32Array.of(tokens - 1));
+      await executable.run(tokens);
+      if (all) all.set(executable.read("output", tokens * width), start * width);
+      else if (start + tokens === ids.length) last = executable.read("output", width);
+    }
+    return all ?? last;
+  }
+
+  /** Ends the backend; runs that wait in the queue fail. */
+  async dispose(): Promise<void> {
+    await this.exclusive(() => this.backend.dispose());
+    this.#executables.clear();
+  }
+
+  /** Rows of one sequence in the caches: whole groups of 8, as kernels store them. */
+  #sequenceRows(): number {
+    return Math.ceil(this.options.contextLength / 8) * 8;
+  }
+
+  #record(tokens: number, output: Output): Graph {
+    const graph = new Graph({ tokens });
+    const { sequences, cacheType } = this.options;
+    const cacheRows = sequences * this.#sequenceRows();
+    this.#definition.forward(graph, this.config, weightScope(graph, this.#weights), {
+      cacheRows,
+      cacheType,
+      output,
+    });
+    return this.backend.lower(graph);
+  }
+
+  #executable(tokens: number, output: Output): Executable {
+    const key = `${output} ${tokens}`;
+    let executable = this.#executables.get(key);
+    if (!executable) {
+      const graph = this.#record(tokens, output);
+      const plan = makePlan(graph, (type) => this.backend.bytesOf(type), this.#stageOf);
+      if (plan.stages.length !== this.stages) {
+        throw new BackendError(`Cannot compile: ${plan.stages.length} of ${this.stages} stages`);
+      }
+      this.#executables.set(key, executable = this.backend.compile(plan));
+    }
+    return executable;
+  }
+}

@@ -1,0 +1,104 @@
+/**
+ * What a model architecture is to the runtime: how it reads its configuration, which weights it
+ * takes from the file, and how its graph is recorded. One architecture family is one file that
+ * exports one `ModelDefinition`; registry.ts lists them.
+ *
+ * @module
+ */
+
+import type { ModelFile } from "../model_file.ts";
+import type { Graph, Tensor } from "../graph.ts";
+import type { WeightScope } from "../weights.ts";
+
+/** What the runtime must know of every model; definitions add their own fields. */
+export interface ModelConfig {
+  /** Architecture as the file names it. */
+  readonly architecture: string;
+  /** Layers. */
+  readonly layers: number;
+  /** Width of the residual stream. */
+  readonly hiddenSize: number;
+  /** Words, that is, logits per token. */
+  readonly vocabSize: number;
+  /** Longest context that the model was made for, in tokens. */
+  readonly maxPositions: number;
+  /** Heads of keys and values per layer. */
+  readonly kvHeads: number;
+  /** Elements of a head. */
+  readonly headDim: number;
+  /** Tokens that a token sees, itself included; all before it where absent. */
+  readonly window?: number;
+}
+
+/** A weight that is read from the file. */
+export interface FileWeight {
+  /** Name in the graph. */
+  readonly name: string;
+  /** `[rows, columns]` of a matrix, `[length]` of a vector. */
+  readonly shape: readonly number[];
+  /** Name in the file. */
+  readonly tensor: string;
+}
+
+/** A weight that is computed at load. */
+export interface ComputedWeight {
+  /** Name in the graph. */
+  readonly name: string;
+  /** Extents; always dense f32. */
+  readonly shape: readonly number[];
+  /** Row-major values. */
+  readonly values: Float32Array;
+}
+
+/** What a graph is recorded for. */
+export interface ForwardOptions {
+  /** Cache rows: context length times sequences. */
+  readonly cacheRows: number;
+  /** Element type of the caches. */
+  readonly cacheType: "f32" | "f16";
+  /**
+   * `last`: logits of the row in input `outputRows`; `all`: logits of every token;
+   * `hidden`: the normalized hidden state of every token.
+   */
+  readonly output: "last" | "all" | "hidden";
+}
+
+/** Inputs that every decoder graph has; the session writes them before each run. */
+export interface DecoderInputs {
+  /** Token ids `[tokens]`. */
+  readonly ids: Tensor;
+  /** Position of each token in its sequence `[tokens]`. */
+  readonly positions: Tensor;
+  /** Cache row of each token `[tokens]`. */
+  readonly slots: Tensor;
+  /** First and one past the last cache row that each token sees `[tokens, 2]`. */
+  readonly spans: Tensor;
+}
+
+/** One architecture family. */
+export interface ModelDefinition<C extends ModelConfig = ModelConfig> {
+  /**
+   * Reads the configuration.
+   *
+   * @throws ModelError naming the field that is missing or not supported
+   */
+  parseConfig(file: ModelFile): C;
+  /** Lists the weights; `contextLength` bounds position tables. */
+  weights(
+    config: C,
+    file: ModelFile,
+    contextLength: number,
+  ): Promise<readonly (FileWeight | ComputedWeight)[]>;
+  /** Records the graph from token ids to the output named `output`. */
+  forward(g: Graph, config: C, w: WeightScope, options: ForwardOptions): void;
+}
+
+/** Records the inputs of a decoder. */
+export function decoderInputs(g: Graph): DecoderInputs {
+  return {
+    ids: g.input("ids", ["tokens"], "i32"),
+    positions: g.input("positions", ["tokens"], "i32"),
+    slots: g.input("slots", ["tokens"], "i32"),
+    spans: g.input("spans", ["tokens", 2], "i32"),
+  };
+}

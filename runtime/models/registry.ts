@@ -1,0 +1,41 @@
+/**
+ * Which definition runs which architecture. The imports are literal and lazy, so that a program
+ * loads only the architectures it runs, and needs no permission for it.
+ *
+ * @module
+ */
+
+import { ModelError } from "../../errors.ts";
+import type { ModelFile } from "../model_file.ts";
+import type { ModelConfig, ModelDefinition } from "./definition.ts";
+
+const llama = async (): Promise<ModelDefinition> =>
+  (await import("./llama.ts")).llama as unknown as ModelDefinition<ModelConfig>;
+
+/** Definitions by `model_type` of config.json and `general.architecture` of GGUF. */
+export const ARCHITECTURES: Readonly<Record<string, () => Promise<ModelDefinition>>> = {
+  llama,
+  mistral: llama,
+  qwen2: llama,
+  qwen3: llama,
+};
+
+/**
+ * The definition that runs a file.
+ *
+ * @throws ModelError when the architecture is missing or not among those that run
+ */
+export function findDefinition(file: ModelFile): Promise<ModelDefinition> {
+  const field = file.format === "gguf" ? "general.architecture" : "model_type";
+  const name = file.metadata[field];
+  const load = typeof name === "string" && Object.hasOwn(ARCHITECTURES, name)
+    ? ARCHITECTURES[name]
+    : undefined;
+  if (!load) {
+    throw new ModelError(
+      `Cannot load "${file.name}": field "${field}" is ${JSON.stringify(name) ?? "missing"}, ` +
+        `expected one of ${Object.keys(ARCHITECTURES).join(", ")}`,
+    );
+  }
+  return load();
+}

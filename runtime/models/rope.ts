@@ -1,0 +1,108 @@
+/**
+ * Rotary position tables: frequencies by the scaling schemes that model files name, and the
+ * cosines and sines of every position, computed in float64 at load.
+ *
+ * @module
+ */
+
+import { ModelError } from "../../errors.ts";
+
+/** How positions beyond the training context are squeezed into it. */
+export type RopeScaling =
+  | { readonly type: "linear"; readonly factor: number }
+  | {
+    readonly type: "llama3";
+    readonly factor: number;
+    readonly lowFreqFactor: number;
+    readonly highFreqFactor: number;
+    readonly originalPositions: number;
+  }
+  | {
+    readonly type: "yarn";
+    readonly factor: number;
+    readonly originalPositions: number;
+    readonly betaFast: number;
+    readonly betaSlow: number;
+    /** Factor of the cosines and sines. */
+    readonly attentionFactor: number;
+  };
+
+/** Parameters of a rotary embedding. */
+export interface RopeOptions {
+  /** Elements of a head that rotate; even. */
+  readonly rotaryDim: number;
+  /** Base of the geometric series of frequencies. */
+  readonly theta: number;
+  /** Scaling scheme; none where absent. */
+  readonly scaling?: RopeScaling | undefined;
+  /** Divisors of each frequency from the file (`rope_freqs.weight`), `[rotaryDim / 2]`. */
+  readonly factors?: Float32Array | undefined;
+}
+
+/**
+ * Rows of `[cos …, sin …]`, one per position: `[positions, rotaryDim]`.
+ *
+ * @throws ModelError when `factors` has another length than `rotaryDim / 2`
+ */
+export function ropeTable(options: RopeOptions, positions: number): Float32Array {
+  const { rotaryDim, scaling } = options;
+  const half = rotaryDim / 2;
+  const frequencies = ropeFrequencies(options); // [rotaryDim / 2]
+  const amplitude = scaling?.type === "yarn" ? scaling.attentionFactor : 1;
+  const table = new Float32Array(positions * rotaryDim);
+  for (let position = 0; position < positions; position++) {
+    for (let i = 0; i < half; i++) {
+      const angle = position * frequencies[i]!;
+      table[position * rotaryDim + i] = Math.cos(angle) * amplitude;
+      table[position * rotaryDim + half + i] = Math.sin(angle) * amplitude;
+    }
+  }
+  return table;
+}
+
+/** Angle per position of each rotating pair, `[rotaryDim / 2]`. */
+export function ropeFrequencies(options: RopeOptions): Float64Array {
+  const { rotaryDim, theta, scaling, factors } = options;
+  const half = rotaryDim / 2;
+  if (factors && factors.length !== half) {
+    throw new ModelError(
+      `Cannot scale rotary frequencies: ${factors.length} factors, expected ${half}`,
+    );
+  }
+  const base = Float64Array.from({ length: half }, (_, i) => theta ** (-2 * i / rotaryDim));
+  return base.map((frequency, i) =>
+    scaleFrequency(frequency, i, options, scaling) / (factors?.[i] ?? 1)
+  );
+}
+
+function scaleFrequency(
+  frequency: number,
+  i: number,
+  { rotaryDim, theta }: RopeOptions,
+  scaling: RopeScaling | undefined,
+): number {
+  switch (scaling?.type) {
+    case undefined:
+      return frequency;
+    case "linear": // Chen et al., arXiv:2306.15595
+      return frequency / scaling.factor;
+    case "llama3": { // the scheme of the Llama 3.1 release
+      const { factor, lowFreqFactor, highFreqFactor, originalPositions } = scaling;
+      const turns = originalPositions * frequency / (2 * Math.PI);
+      if (turns < lowFreqFactor) return frequency / factor;
+      if (turns > highFreqFactor) return frequency;
+      const kept = (turns - lowFreqFactor) / (highFreqFactor - lowFreqFactor);
+      return (1 - kept) * frequency / factor + kept * frequency;
+    }
+    case "yarn": { // Peng et al., arXiv:2309.00071
+      const { factor, originalPositions, betaFast, betaSlow } = scaling;
+      // Pair whose wavelength makes `turns` turns within the original context.
+      const pairOf = (turns: number): number =>
+        rotaryDim * Math.log(originalPositions / (turns * 2 * Math.PI)) / (2 * Math.log(theta));
+      const low = Math.max(Math.floor(pairOf(betaFast)), 0);
+      const high = Math.min(Math.ceil(pairOf(betaSlow)), rotaryDim - 1);
+      const squeezed = Math.min(1, Math.max(0, (i - low) / Math.max(high - low, 0.001)));
+      return squeezed * frequency / factor + (1 - squeezed) * frequency;
+    }
+  }
+}

@@ -1,0 +1,145 @@
+/**
+ * From logits to a token: repetition penalty, temperature, top-k, top-p, min-p, and a seeded draw.
+ *
+ * @module
+ */
+
+import { InputError } from "../errors.ts";
+import { uniform } from "./random.ts";
+
+/** How tokens are chosen. */
+export interface SamplerOptions {
+  /** Divides the logits; 0 always takes the most likely token. Default 0.8. */
+  readonly temperature?: number;
+  /** Keeps the k most likely tokens; 0 keeps all. Default 40. */
+  readonly topK?: number;
+  /** Keeps the fewest tokens whose probabilities reach p (Holtzman et al., arXiv:1904.09751). Default 0.95. */
+  readonly topP?: number;
+  /** Keeps tokens at least this fraction as likely as the best (arXiv:2407.01082). Default 0. */
+  readonly minP?: number;
+  /** Divides positive and multiplies negative logits of recent tokens (arXiv:1909.05858). Default 1. */
+  readonly repeatPenalty?: number;
+  /** How many of the last tokens the penalty covers. Default 64. */
+  readonly repeatWindow?: number;
+  /** Whole number that fixes every draw; random where absent. */
+  readonly seed?: number;
+}
+
+/** Chooses a token from its logits, given the tokens before it. */
+export type Sampler = (logits: Float32Array, history?: readonly number[]) => number;
+
+const LIMITS = {
+  temperature: [0, 100],
+  topK: [0, 2 ** 31],
+  topP: [0, 1],
+  minP: [0, 1],
+  repeatPenalty: [0.01, 100],
+  repeatWindow: [0, 2 ** 31],
+  seed: [0, Number.MAX_SAFE_INTEGER],
+} as const;
+
+/**
+ * Makes a sampler; each call advances its random stream by one draw.
+ *
+ * @throws InputError when an option is out of range
+ *
+ * @example
+ * ```ts
+ * import { sampler } from "@sparrow/sparrow";
+ *
+ * const greedy = sampler({ temperature: 0 });
+ * greedy(Float32Array.of(0.1, 2, 0.3)); // 1
+ * ```
+ */
+export function sampler(options: SamplerOptions = {}): Sampler {
+  for (const [name, [least, most]] of Object.entries(LIMITS)) {
+    const value = options[name as keyof typeof LIMITS];
+    if (value !== undefined && !(value >= least && value <= most)) {
+      throw new InputError(
+        `Cannot sample with ${name} ${value}: expected a number from ${least} to ${most}`,
+      );
+    }
+  }
+  const { temperature = 0.8, topK = 40, topP = 0.95, minP = 0 } = options;
+  const { repeatPenalty = 1, repeatWindow = 64 } = options;
+  const seed = options.seed ?? crypto.getRandomValues(new Uint32Array(1))[0]!;
+  let draws = 0;
+  return (logits, history = []) => {
+    const scores = repeatPenalty === 1 || repeatWindow === 0
+      ? logits
+      : penalize(logits, history.slice(-repeatWindow), repeatPenalty);
+    if (temperature === 0) return argmax(scores);
+    const candidates = mostLikely(scores, topK); // by falling logit
+    const best = scores[candidates[0]!]!;
+    const weights = new Float64Array(candidates.length);
+    let total = 0;
+    candidates.forEach((id, i) => {
+      total += weights[i] = Math.exp((scores[id]! - best) / temperature);
+    });
+    let kept = 0, mass = 0;
+    while (kept < candidates.length && (kept === 0 || mass < topP * total)) {
+      if (weights[kept]! < minP * weights[0]!) break;
+      mass += weights[kept++]!;
+    }
+    let draw = uniform(seed, draws++) * mass;
+    for (let i = 0; i < kept; i++) {
+      if ((draw -= weights[i]!) < 0) return candidates[i]!;
+    }
+    return candidates[kept - 1]!;
+  };
+}
+
+/**
+ * Index of the largest element, the first of equals.
+ *
+ * @throws InputError when no element is a number
+ */
+export function argmax(values: Float32Array): number {
+  let best = -1, max = -Infinity;
+  for (let i = 0; i < values.length; i++) {
+    if (values[i]! > max) max = values[best = i]!;
+  }
+  if (best < 0) throw new InputError("Cannot choose a token: no logit is a finite number");
+  return best;
+}
+
+function penalize(logits: Float32Array, recent: readonly number[], penalty: number): Float32Array {
+  const scores = logits.slice();
+  for (const id of new Set(recent)) {
+    scores[id] = scores[id]! > 0 ? scores[id]! / penalty : scores[id]! * penalty;
+  }
+  return scores;
+}
+
+/** Indices of the `count` largest logits (all for 0), largest first; ties by index. */
+function mostLikely(logits: Float32Array, count: number): Uint32Array {
+  const order = (a: number, b: number): number => logits[b]! - logits[a]! || a - b;
+  const usable = (id: number): boolean => logits[id]! > -Infinity;
+  let ids = Uint32Array.from(logits, (_, id) => id).filter(usable);
+  if (ids.length === 0) {
+    throw new InputError("Cannot choose a token: no logit is a finite number");
+  }
+  if (count > 0 && count < ids.length) ids = ids.filter(atLeast(logits, count));
+  ids.sort(order);
+  return count > 0 ? ids.subarray(0, count) : ids;
+}
+
+/** Tests whether a logit is among the `count` largest, through a heap of that many. */
+function atLeast(logits: Float32Array, count: number): (id: number) => boolean {
+  const heap = new Float32Array(count).fill(-Infinity); // smallest of the largest first
+  for (const value of logits) {
+    if (!(value > heap[0]!)) continue;
+    let at = 0;
+    for (;;) {
+      let child = 2 * at + 1;
+      if (child >= count) break;
+      if (child + 1 < count && heap[child + 1]! < heap[child]!) child++;
+      if (heap[child]! >= value) break;
+      heap[at] = heap[child]!;
+      at = child;
+    }
+    heap[at] = value;
+  }
+  const threshold = heap[0]!;
+  return (id) => logits[id]! >= threshold;
+}

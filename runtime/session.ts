@@ -1,0 +1,149 @@
+/**
+ * A conversation with a model: the tokens so far, their cached keys and values, and generation.
+ *
+ * @module
+ */
+
+import { InputError } from "../errors.ts";
+import type { Engine } from "./engine.ts";
+import { generate, type GenerateOptions, type Token } from "./generate.ts";
+import type { Tokenizer } from "./tokenizer.ts";
+
+/** What a session needs of its model. */
+export interface SessionModel {
+  /** Runs tokens. */
+  readonly engine: Engine;
+  /** Text to tokens and back; absent for a model without tokenizer files. */
+  readonly tokenizer: Tokenizer | undefined;
+  /** Tokens that end an answer, from the model's files. */
+  readonly stopIds: readonly number[];
+}
+
+/**
+ * Owns a token history and its cache. Sessions of one model take turns; a session whose cache rows
+ * another one needed computes them again, which costs time and nothing else.
+ *
+ * @example
+ * ```ts ignore
+ * await using model = await loadModel("model.gguf");
+ * using session = model.session();
+ * for await (const { text } of session.generate("Once upon a time")) console.log(text);
+ * ```
+ */
+export class Session {
+  readonly #model: SessionModel;
+  /** Tokens of the sequence. */
+  #history: number[] = [];
+  /** How many of them have their keys and values in the cache. */
+  #cached = 0;
+  #disposed = false;
+  readonly #holder = {
+    evicted: (): void => {
+      this.#cached = 0;
+    },
+  };
+
+  /** Sessions are made by `Model.session`. */
+  constructor(model: SessionModel) {
+    this.#model = model;
+  }
+
+  /** Number of tokens so far. */
+  get position(): number {
+    return this.#history.length;
+  }
+
+  /** The tokens so far. */
+  get history(): readonly number[] {
+    return this.#history;
+  }
+
+  /**
+   * Appends tokens and returns the logits after the last one, `[vocab]`.
+   *
+   * @throws InputError when an id is out of range, there is none, or the context is full
+   */
+  prefill(ids: readonly number[], options: { signal?: AbortSignal } = {}): Promise<Float32Array> {
+    const { engine } = this.#model;
+    checkIds(ids, engine.config.vocabSize);
+    return engine.exclusive(async () => {
+      if (this.#disposed) throw new InputError("Cannot run a session that has been disposed");
+      const length = this.#history.length + ids.length;
+      if (length > engine.options.contextLength) {
+        throw new InputError(
+          `Cannot process ${ids.length} tokens at position ${this.#history.length}: the context ` +
+            `holds ${engine.options.contextLength} tokens; shorten the prompt or raise contextLength`,
+        );
+      }
+      const sequence = engine.lease(this.#holder);
+      const tokens = [...this.#history, ...ids];
+      const logits = await engine.forward(
+        sequence,
+        this.#cached,
+        tokens.slice(this.#cached),
+        "last",
+        options.signal,
+      );
+      this.#history = tokens;
+      this.#cached = tokens.length;
+      return logits;
+    });
+  }
+
+  /** Appends one token and returns the logits after it, `[vocab]`. Errors as for `prefill`. */
+  step(id: number): Promise<Float32Array> {
+    return this.prefill([id]);
+  }
+
+  /** Forgets all but the first `length` tokens; their cache is kept. */
+  truncate(length: number): void {
+    this.#history.length = Math.min(this.#history.length, length);
+    this.#cached = Math.min(this.#cached, length);
+  }
+
+  /** Forgets all tokens. */
+  reset(): void {
+    this.truncate(0);
+  }
+
+  /**
+   * Streams the model's continuation of a prompt, text or token ids. The prompt replaces the
+   * session's tokens; the part that it shares with them is not computed again.
+   *
+   * @throws InputError when the prompt is empty or longer than the context, or an option is wrong
+   * @throws ModelError when the prompt is text and the model has no tokenizer
+   */
+  generate(
+    prompt: string | readonly number[],
+    options: GenerateOptions = {},
+  ): AsyncGenerator<Token, void, void> {
+    return generate(this, this.#model, prompt, options);
+  }
+
+  /** Gives the cache rows back. */
+  dispose(): void {
+    this.#disposed = true;
+    this.#model.engine.release(this.#holder);
+  }
+
+  /** As `dispose`, for `using`. */
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+}
+
+/** Throws unless there are ids and the model knows all of them. */
+export function checkIds(ids: readonly number[], vocabSize: number): void {
+  if (ids.length === 0) {
+    throw new InputError("Cannot process a prompt of no tokens: give at least one");
+  }
+  for (let i = 0; i < ids.length; i++) {
+    const id = ids[i]!;
+    if (!Number.isInteger(id) || id < 0 || id >= vocabSize) {
+      throw new InputError(
+        `Cannot process token id ${id} at index ${i}: expected a whole number from 0 to ` +
+          `${vocabSize - 1}`,
+      );
+    }
+  }
+}

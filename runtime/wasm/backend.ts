@@ -1,0 +1,321 @@
+/**
+ * The WebAssembly backend: plans become tapes in shared memory that workers run to the end without
+ * returning to JavaScript. The main thread only copies numbers in and out, and waits without
+ * blocking.
+ *
+ * @module
+ */
+
+import { BackendError, MemoryError } from "../../errors.ts";
+import { cacheBytes } from "../../kernels/cache_store/layout.ts";
+import { SPIN_LIMIT, TOKENS } from "../../kernels/memory.ts";
+import { elements, type TensorType } from "../../kernels/op.ts";
+import { encodePack, packedBytes } from "../../kernels/pack/wasm.ts";
+import { activationBytes } from "../../kernels/quantize_activations/wasm.ts";
+import { KERNEL_NAMES, WASM } from "../../kernels/wasm.ts";
+import {
+  type EncodedStep,
+  FLAG_BARRIER,
+  type Operand,
+  STEP_HEADER_WORDS,
+  STEP_WORDS,
+  type WasmKernel,
+} from "../../kernels/wasm_kernel.ts";
+import { type LayoutName, LAYOUTS, rowBytes } from "../../quant/formats.ts";
+import type { Backend, Executable, TensorData } from "../backend.ts";
+import type { Graph, Tensor } from "../graph.ts";
+import type { Plan, StagePlan } from "../plan.ts";
+import { lower } from "./lower.ts";
+import { loadKernels } from "./module.ts";
+import { type Pool, type Spawn, type StageJob, startPool } from "./pool.ts";
+import { align, StageMemory } from "./stage_memory.ts";
+
+/** Options of the WebAssembly backend. */
+export interface WasmBackendOptions {
+  /** Workers; all cores where absent. */
+  readonly threads?: number;
+  /** Whether to use the relaxed SIMD kernels; detected where absent. */
+  readonly relaxed?: boolean;
+  /** Most bytes of weights and caches in one stage. */
+  readonly stageBytes?: number;
+  /** For tests: guard bytes around every buffer, checked after every run. */
+  readonly guards?: boolean;
+  /** For tests: how a worker is started. */
+  readonly spawn?: Spawn;
+}
+
+const GiB = 2 ** 30;
+/** Leaves room in a 4 GiB memory for activations, scratch and staging. */
+const DEFAULT_STAGE_BYTES = 3.25 * GiB;
+const STAGING_BYTES = 2 ** 21;
+/** About 20 µs: shorter spins cost wake-ups, longer ones starve other processes. */
+const SPINS = 20_000;
+/** Workers end after this long without a run, so that a forgotten `dispose` cannot hang a process. */
+const IDLE_MS = 2_000;
+
+/** Creates the WebAssembly backend; workers start with the first run. */
+export async function createWasmBackend(options: WasmBackendOptions = {}): Promise<Backend> {
+  return new WasmBackend(await loadKernels(options.relaxed), options);
+}
+
+class WasmBackend implements Backend {
+  readonly name = "wasm";
+  readonly stageBytes: number;
+  #threads: number;
+  readonly #module: WebAssembly.Module;
+  readonly #options: WasmBackendOptions;
+  readonly #memories: StageMemory[] = [];
+  /** Where each weight and cache lies: stage → address. */
+  readonly #pinned = new Map<string, { type: TensorType; places: Map<number, number> }>();
+  readonly #staging = new Map<number, number>();
+  #pool: Promise<Pool> | undefined;
+  #idle: ReturnType<typeof setTimeout> | undefined;
+  #disposed = false;
+
+  constructor(module: WebAssembly.Module, options: WasmBackendOptions) {
+    this.#module = module;
+    this.#options = options;
+    this.stageBytes = options.stageBytes ?? DEFAULT_STAGE_BYTES;
+    this.#threads = options.threads ?? navigator.hardwareConcurrency ?? 1;
+  }
+
+  get threads(): number {
+    return this.#threads;
+  }
+
+  bytesOf(type: TensorType): number {
+    if (type.role === "matrix") {
+      return align(packedBytes(type.dtype as LayoutName, type.shape[0]!, type.shape[1]!));
+    }
+    if (type.role !== "dense") return align(cacheBytes(type));
+    const columns = type.shape.at(-1)!;
+    if (type.dtype === "a8") {
+      return align(activationBytes(elements(type.shape) / columns, columns));
+    }
+    return align(4 * elements(type.shape));
+  }
+
+  lower(graph: Graph): Graph {
+    return lower(graph);
+  }
+
+  place(tensor: Tensor, stage: number): void {
+    if (this.#pool && stage >= this.#memories.length) {
+      throw new BackendError(
+        `Cannot place "${tensor.name}" in stage ${stage}: workers already run on ` +
+          `${this.#memories.length} stages`,
+      );
+    }
+    let pinned = this.#pinned.get(tensor.name);
+    if (!pinned) this.#pinned.set(tensor.name, pinned = { type: tensor, places: new Map() });
+    if (pinned.places.has(stage)) return;
+    const memory = this.#memory(stage);
+    pinned.places.set(stage, memory.allocate(this.#exactBytes(tensor), tensor.name));
+  }
+
+  async writeRows(name: string, firstRow: number, rows: Uint8Array): Promise<void> {
+    const pinned = this.#pinned.get(name);
+    if (!pinned) throw new BackendError(`Cannot write "${name}": it has not been placed`);
+    const { type, places } = pinned;
+    const columns = type.shape.at(-1)!;
+    for (const [stage, address] of places) {
+      const memory = this.#memory(stage);
+      if (type.role !== "matrix") {
+        memory.bytes(address + 4 * firstRow * columns, rows.length).set(rows);
+        continue;
+      }
+      const layout = type.dtype as LayoutName;
+      const stride = rowBytes(LAYOUTS[layout], columns);
+      const staging = this.#stagingOf(stage, 16 * stride);
+      const rowsAtOnce = Math.floor(staging.bytes / stride / 16) * 16;
+      for (let row = 0; row * stride < rows.length; row += rowsAtOnce) {
+        const part = rows.subarray(row * stride, (row + rowsAtOnce) * stride);
+        memory.bytes(staging.address, part.length).set(part);
+        const step = encodePack(layout, {
+          source: staging.address,
+          target: address,
+          firstRow: firstRow + row,
+          rows: part.length / stride,
+          columns,
+        });
+        const tape = staging.address + staging.bytes;
+        this.#writeStep(memory, tape, step, false);
+        await this.#runJob([{ stage, tape, steps: 1, copies: [] }]);
+      }
+    }
+  }
+
+  compile(plan: Plan): Executable {
+    const { graph } = plan;
+    const addresses = plan.stages.map((stage, i) => this.#layOut(stage, i));
+    const jobs: StageJob[] = plan.stages.map((stage, i) => ({
+      stage: i,
+      tape: this.#encode(stage, i, addresses[i]!),
+      steps: stage.steps.length,
+      copies: stage.receives.map((tensor) => ({
+        stage: i - 1,
+        from: addresses[i - 1]!.get(tensor.id)!,
+        to: addresses[i]!.get(tensor.id)!,
+        bytes: this.bytesOf(tensor),
+      })),
+    }));
+    const findOutput = (name: string): { memory: StageMemory; address: number; tensor: Tensor } => {
+      const tensor = graph.outputs.get(name);
+      if (!tensor) throw new BackendError(`Cannot read output "${name}": the graph has none`);
+      const stage = addresses.findLastIndex((map) => map.has(tensor.id));
+      return { memory: this.#memory(stage), address: addresses[stage]!.get(tensor.id)!, tensor };
+    };
+    const write = (name: string, data: TensorData): void => {
+      let written = false;
+      addresses.forEach((map, stage) => {
+        const tensor = plan.stages[stage]!.inputs.find((it) => it.name === name);
+        if (!tensor) return;
+        const memory = this.#memory(stage), address = map.get(tensor.id)!;
+        if (data.length > elements(tensor.shape)) {
+          throw new BackendError(
+            `Cannot write input "${name}": ${data.length} elements, ` +
+              `expected at most ${elements(tensor.shape)}`,
+          );
+        }
+        if (tensor.dtype === "i32") memory.int32(address, data.length).set(data);
+        else memory.float32(address, data.length).set(data);
+        written = true;
+      });
+      if (!written && !graph.tensors.some((it) => it.origin === "input" && it.name === name)) {
+        throw new BackendError(`Cannot write input "${name}": the graph has none`);
+      }
+    };
+    return {
+      write,
+      run: async (tokens: number): Promise<void> => {
+        for (const { stage } of jobs) this.#memory(stage).int32(TOKENS, 1)[0] = tokens;
+        await this.#runJob(jobs);
+        this.#checkGuards();
+      },
+      read: (name: string, length: number): Float32Array => {
+        const { memory, address } = findOutput(name);
+        return memory.float32(address, length).slice();
+      },
+    };
+  }
+
+  async dispose(): Promise<void> {
+    this.#disposed = true;
+    clearTimeout(this.#idle);
+    const pool = await this.#pool?.catch(() => undefined);
+    pool?.dispose();
+    this.#pool = undefined;
+    this.#pinned.clear();
+    this.#memories.length = 0;
+  }
+
+  #memory(stage: number): StageMemory {
+    while (this.#memories.length <= stage) {
+      const memory = new StageMemory(this.#options.guards ?? false);
+      const crowded = this.#threads > (navigator.hardwareConcurrency ?? 1);
+      memory.int32(SPIN_LIMIT, 1)[0] = crowded ? 0 : SPINS;
+      this.#memories.push(memory);
+    }
+    return this.#memories[stage]!;
+  }
+
+  /** Bytes before alignment, so that guards catch writes into the padding. */
+  #exactBytes(type: TensorType): number {
+    return type.role === "dense" && type.dtype !== "a8"
+      ? 4 * elements(type.shape)
+      : this.bytesOf(type);
+  }
+
+  #stagingOf(stage: number, least: number): { address: number; bytes: number } {
+    const bytes = Math.max(STAGING_BYTES, align(least));
+    let address = this.#staging.get(stage);
+    if (address === undefined || bytes > STAGING_BYTES) {
+      address = this.#memory(stage).allocate(bytes + align(4 * STEP_WORDS), "staging");
+      this.#staging.set(stage, address);
+    }
+    return { address, bytes };
+  }
+
+  /** Gives every tensor of a stage its address, by tensor id. */
+  #layOut(stage: StagePlan, index: number): Map<number, number> {
+    const memory = this.#memory(index);
+    const addresses = new Map<number, number>();
+    const slots = stage.slots.map((bytes, i) => memory.allocate(bytes, `slot ${i}`));
+    for (const [id, slot] of stage.slotOf) addresses.set(id, slots[slot]!);
+    for (const tensor of stage.inputs) {
+      addresses.set(tensor.id, memory.allocate(this.#exactBytes(tensor), tensor.name));
+    }
+    for (const tensor of stage.pinned) {
+      const address = this.#pinned.get(tensor.name)?.places.get(index);
+      if (address === undefined) {
+        throw new BackendError(`Cannot compile: "${tensor.name}" is not placed in stage ${index}`);
+      }
+      addresses.set(tensor.id, address);
+    }
+    return addresses;
+  }
+
+  /** Writes a stage's tape and returns its address. */
+  #encode(stage: StagePlan, index: number, addresses: ReadonlyMap<number, number>): number {
+    const memory = this.#memory(index);
+    const operand = (tensor: Tensor): Operand => ({
+      ...tensor,
+      address: addresses.get(tensor.id)!,
+      rows: tensor.perToken
+        ? TOKENS
+        : memory.count(elements(tensor.shape) / (tensor.shape.at(-1) ?? 1)),
+    });
+    const stepBytes = 4 * STEP_WORDS;
+    const steps = stage.steps.map(({ node, barrier }) => ({
+      step: (WASM[node.op] as WasmKernel).encode(
+        node.inputs.map(operand),
+        operand(node.output),
+        node.attrs,
+      ),
+      barrier,
+    }));
+    const tape = memory.allocate(Math.max(1, steps.length) * stepBytes, "tape");
+    steps.forEach(({ step, barrier }, i) => {
+      this.#writeStep(memory, tape + i * stepBytes, step, barrier);
+    });
+    return tape;
+  }
+
+  #writeStep(memory: StageMemory, address: number, step: EncodedStep, barrier: boolean): void {
+    const opcode = KERNEL_NAMES.indexOf(step.kernel);
+    if (opcode < 0 || step.args.length > STEP_WORDS - STEP_HEADER_WORDS) {
+      throw new BackendError(`Cannot encode a step: kernel "${step.kernel}" has no opcode`);
+    }
+    memory.reserveScratch(step.scratchBytes ?? 0, this.#threads);
+    const words = memory.int32(address, STEP_WORDS);
+    words.fill(0);
+    words[0] = opcode;
+    words[1] = barrier ? FLAG_BARRIER : 0;
+    words.set(step.args, STEP_HEADER_WORDS);
+  }
+
+  async #runJob(jobs: readonly StageJob[]): Promise<void> {
+    if (this.#disposed) throw new BackendError("Cannot run: the backend has been disposed");
+    clearTimeout(this.#idle);
+    this.#pool ??= startPool(
+      this.#module,
+      this.#memories.map((it) => it.memory),
+      this.#threads,
+      this.#options.spawn,
+    );
+    const pool = await this.#pool;
+    this.#threads = pool.workers;
+    await pool.run(jobs);
+    this.#idle = setTimeout(() => {
+      pool.dispose();
+      this.#pool = undefined;
+    }, IDLE_MS);
+  }
+
+  #checkGuards(): void {
+    for (const memory of this.#memories) {
+      const owner = memory.brokenGuard();
+      if (owner) throw new MemoryError(`A kernel wrote outside the memory of ${owner}`);
+    }
+  }
+}

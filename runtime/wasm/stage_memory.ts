@@ -1,0 +1,127 @@
+/**
+ * One stage's shared memory: at most 4 GiB, given away from the start upwards and never taken
+ * back while the backend lives.
+ *
+ * @module
+ */
+
+import { MemoryError } from "../../errors.ts";
+import {
+  ALIGNMENT,
+  HEAP_START,
+  PAGE_BYTES,
+  SCRATCH_BASE,
+  SCRATCH_STRIDE,
+} from "../../kernels/memory.ts";
+
+const INITIAL_PAGES = 160, MAXIMUM_PAGES = 65536;
+const GUARD_BYTES = 64, GUARD = 0xa5;
+
+/** Rounds up to the alignment of buffers. */
+export function align(bytes: number): number {
+  return Math.ceil(bytes / ALIGNMENT) * ALIGNMENT;
+}
+
+/** A growing shared memory. With `guards`, every buffer has bytes before and after it that a kernel must not change. */
+export class StageMemory {
+  /** The memory that workers instantiate the kernels on. */
+  readonly memory: WebAssembly.Memory;
+  readonly #guards: { address: number; owner: string }[] | undefined;
+  readonly #counts = new Map<number, number>();
+  #top = HEAP_START;
+  #scratchStride = 0;
+
+  /** Reserves address space; pages are committed when they are first written. */
+  constructor(guards: boolean) {
+    this.#guards = guards ? [] : undefined;
+    try {
+      this.memory = new WebAssembly.Memory({
+        initial: INITIAL_PAGES,
+        maximum: MAXIMUM_PAGES,
+        shared: true,
+      });
+    } catch (cause) {
+      throw new MemoryError("Cannot reserve 4 GiB of address space for a WebAssembly memory", {
+        cause,
+      });
+    }
+  }
+
+  /** Address of `bytes` zeroed bytes for `owner`. */
+  allocate(bytes: number, owner: string): number {
+    const guard = this.#guards ? GUARD_BYTES : 0;
+    const address = this.#top + guard;
+    const top = address + align(bytes) + guard;
+    const missing = Math.ceil((top - this.memory.buffer.byteLength) / PAGE_BYTES);
+    if (missing > 0) {
+      try {
+        this.memory.grow(missing);
+      } catch (cause) {
+        throw new MemoryError(
+          `Cannot place ${owner}: it takes ${bytes} bytes where ${this.#top} are in use, and the ` +
+            `memory could not grow by ${missing} pages; use a smaller weight layout or a ` +
+            `shorter context`,
+          { cause },
+        );
+      }
+    }
+    if (this.#guards) {
+      // The end guard starts right after the last byte, so that padding is guarded too.
+      for (const start of [this.#top, address + bytes]) {
+        this.bytes(start, GUARD_BYTES).fill(GUARD);
+        this.#guards.push({ address: start, owner });
+      }
+    }
+    this.#top = top;
+    return address;
+  }
+
+  /** Bytes given away so far. */
+  get used(): number {
+    return this.#top;
+  }
+
+  /** Address of an int32 cell that holds `count`. */
+  count(count: number): number {
+    let address = this.#counts.get(count);
+    if (address === undefined) {
+      this.#counts.set(count, address = this.allocate(4, `count ${count}`));
+      this.int32(address, 1)[0] = count;
+    }
+    return address;
+  }
+
+  /** Makes sure that each of `workers` workers has `bytes` bytes of scratch memory. */
+  reserveScratch(bytes: number, workers: number): void {
+    if (bytes <= this.#scratchStride) return;
+    this.#scratchStride = align(bytes);
+    this.int32(SCRATCH_BASE, 1)[0] = this.allocate(this.#scratchStride * workers, "scratch");
+    this.int32(SCRATCH_STRIDE, 1)[0] = this.#scratchStride;
+  }
+
+  /** Owner of the first guard that was overwritten, if any. */
+  brokenGuard(): string | undefined {
+    return this.#guards?.find(({ address }) =>
+      this.bytes(address, GUARD_BYTES).some((byte) => byte !== GUARD)
+    )?.owner;
+  }
+
+  /** A view of the memory as it is now. */
+  bytes(address: number, length: number): Uint8Array<SharedArrayBuffer> {
+    return new Uint8Array(this.#buffer, address, length);
+  }
+
+  /** A view of int32 cells. */
+  int32(address: number, length: number): Int32Array<SharedArrayBuffer> {
+    return new Int32Array(this.#buffer, address, length);
+  }
+
+  /** A view of float32 numbers. */
+  float32(address: number, length: number): Float32Array<SharedArrayBuffer> {
+    return new Float32Array(this.#buffer, address, length);
+  }
+
+  get #buffer(): SharedArrayBuffer {
+    return this.memory.buffer as unknown as SharedArrayBuffer;
+  }
+}

@@ -1,0 +1,78 @@
+/// <reference lib="deno.worker" />
+/**
+ * A worker of the WebAssembly backend: instantiates the kernels once per stage, then sleeps until
+ * the main thread posts a job, runs every stage's tape with its fellows, and sleeps again.
+ * It is loaded as text into a Blob, so it imports nothing. Words of `job`: see pool.ts.
+ */
+
+interface Setup {
+  module: WebAssembly.Module;
+  memories: WebAssembly.Memory[];
+  job: Int32Array;
+}
+
+interface Kernels {
+  run(tape: number, steps: number, worker: number, workers: number): void;
+}
+
+const EPOCH = 0, FINISHED = 1, ARRIVED = 2, FAILED = 3, QUIT = 4, STAGES = 5, BODY = 6;
+
+let setup: Setup;
+let stages: Kernels[];
+
+self.onmessage = async ({ data }: MessageEvent): Promise<void> => {
+  if ("module" in data) {
+    setup = data as Setup;
+    const instances = setup.memories.map((memory) =>
+      WebAssembly.instantiate(setup.module, { env: { memory } })
+    );
+    stages = (await Promise.all(instances)).map((it) => it.exports as unknown as Kernels);
+    self.postMessage("ready");
+  } else {
+    serve(data.worker, data.workers);
+    self.close();
+  }
+};
+
+/** Runs jobs until told to quit. */
+function serve(worker: number, workers: number): void {
+  const { job } = setup;
+  for (let epoch = 0;;) {
+    Atomics.wait(job, EPOCH, epoch);
+    const next = Atomics.load(job, EPOCH);
+    if (next === epoch) continue;
+    epoch = next;
+    if (Atomics.load(job, QUIT)) return;
+    try {
+      runJob(worker, workers);
+    } catch (error) {
+      // The others may wait at a barrier for ever; the main thread ends them.
+      Atomics.store(job, FAILED, 1);
+      Atomics.store(job, FINISHED, epoch);
+      Atomics.notify(job, FINISHED);
+      self.postMessage(String(error));
+      return;
+    }
+    if (Atomics.add(job, ARRIVED, 1) === workers - 1) {
+      Atomics.store(job, FINISHED, epoch);
+      Atomics.notify(job, FINISHED);
+    }
+  }
+}
+
+/** Per stage: tape, steps, number of copies, then the copies: stage, from, to, bytes. */
+function runJob(worker: number, workers: number): void {
+  const { job, memories } = setup;
+  let at = BODY;
+  for (let left = job[STAGES]!; left > 0; left--) {
+    const stage = job[at]!, tape = job[at + 1]! >>> 0, steps = job[at + 2]!;
+    let copies = job[at + 3]!;
+    for (at += 4; copies > 0; copies--, at += 4) {
+      if (worker !== 0) continue; // the others wait for worker 0 in the tape's first barrier
+      const bytes = job[at + 3]!;
+      const source = new Uint8Array(memories[job[at]!]!.buffer, job[at + 1]! >>> 0, bytes);
+      new Uint8Array(memories[stage]!.buffer, job[at + 2]! >>> 0, bytes).set(source);
+    }
+    stages[stage]!.run(tape, steps, worker, workers);
+  }
+}
