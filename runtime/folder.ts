@@ -30,6 +30,16 @@ export interface Folder {
   open(name: string): Promise<ByteSource>;
 }
 
+/** Opens a file of a folder; undefined where there is none. */
+export async function openIfThere(folder: Folder, name: string): Promise<ByteSource | undefined> {
+  try {
+    return await folder.open(name);
+  } catch (error) {
+    if (error instanceof NotFoundError) return undefined;
+    throw error;
+  }
+}
+
 /** The folder at a path or URL, whether or not it ends in a slash. */
 export function openFolder(location: string | URL, options: SourceOptions = {}): Folder {
   const place = resolveLocation(location);
