@@ -24,6 +24,7 @@ export {
   type LogitsInput,
   Model,
 } from "./runtime/model.ts";
+export type { ChatMessage, RenderOptions } from "./runtime/chat_template.ts";
 export { Session } from "./runtime/session.ts";
 export type {
   GenerateOptions,

@@ -9,6 +9,12 @@ import type { Backend, BackendName } from "./backend.ts";
 import { type BackendOptions, checkCount, createBackend } from "./create_backend.ts";
 import { Engine } from "./engine.ts";
 import { type ModelFile, openModelFile } from "./model_file.ts";
+import {
+  type ChatMessage,
+  chatTemplate,
+  type ChatTemplate,
+  type RenderOptions,
+} from "./chat_template.ts";
 import type { ModelConfig } from "./models/definition.ts";
 import { findDefinition } from "./models/registry.ts";
 import { checkIds, Session } from "./session.ts";
@@ -16,9 +22,9 @@ import { readModelText, stopIdsOf } from "./text.ts";
 import type { Tokenizer } from "./tokenizer.ts";
 import {
   loadWeights,
-  packedWeightBytes,
   type ResolvedWeights,
   resolveWeights,
+  weightBytes,
   WEIGHTS_OPTIONS,
   type WeightsOption,
 } from "./weights.ts";
@@ -70,7 +76,7 @@ export interface EmbedOptions {
 const DEFAULT_CONTEXT = 4096, DEFAULT_CHUNK = 256;
 
 /** The model that comes with Sparrow, used where no source is named. */
-const DEFAULT_MODEL = new URL("../models/default/model.gguf", import.meta.url);
+export const DEFAULT_MODEL: URL = new URL("../models/default/model.gguf", import.meta.url);
 
 /**
  * A loaded model: immutable, shared by any number of sessions. Made by `loadModel`.
@@ -85,6 +91,7 @@ export class Model {
   readonly #engine: Engine;
   readonly #tokenizer: Tokenizer | undefined;
   readonly #file: ModelFileFacts;
+  #template: Promise<ChatTemplate> | undefined;
 
   /** Models are made by `loadModel`. */
   constructor(engine: Engine, tokenizer: Tokenizer | undefined, file: ModelFileFacts) {
@@ -131,9 +138,32 @@ export class Model {
     return this.#tokenizer !== undefined;
   }
 
-  /** The chat template that came with the model, a Jinja program. */
-  get chatTemplate(): string | undefined {
-    return this.#file.chatTemplate;
+  /**
+   * A conversation as prompt token ids, written by the chat template that came with the model and
+   * ending where the answer begins.
+   *
+   * @throws ModelError when the model came without a chat template
+   * @throws InputError when the template refuses the messages
+   */
+  async chatPrompt(
+    messages: readonly ChatMessage[],
+    options: RenderOptions = {},
+  ): Promise<number[]> {
+    const source = this.#file.chatTemplate;
+    if (source === undefined || source === null) {
+      throw new ModelError(
+        `Cannot chat with "${this.name}": it came without a chat template; use generate`,
+      );
+    }
+    const { tokenizer } = this;
+    const token = (id: number | undefined): string | undefined =>
+      id === undefined ? undefined : tokenizer.idToToken(id);
+    this.#template ??= chatTemplate(source, {
+      bosToken: token(tokenizer.bosId),
+      eosToken: token(tokenizer.eosIds[0]),
+    });
+    const text = (await this.#template).render(messages, options);
+    return tokenizer.encode(text, { addSpecial: false, parseSpecial: true });
   }
 
   /** Tokens that end an answer. */
@@ -224,8 +254,8 @@ export class Model {
 export interface ModelFileFacts {
   /** Path or URL. */
   readonly name: string;
-  /** Jinja program. */
-  readonly chatTemplate: string | undefined;
+  /** One Jinja program or several under names, as the files have them. */
+  readonly chatTemplate: unknown;
   /** Tokens that end an answer. */
   readonly stopIds: readonly number[];
 }
@@ -307,7 +337,7 @@ export async function loadModel(
 
 /** Compares with the machine's memory where the program may ask for it. */
 function checkMemory(name: string, weights: ResolvedWeights, cacheBytes: number): void {
-  const needed = packedWeightBytes(weights) + cacheBytes;
+  const needed = Array.from(weights.values(), weightBytes).reduce((a, b) => a + b, cacheBytes);
   const available = availableMemory();
   if (needed > available) {
     const mib = (bytes: number): string => `${Math.ceil(bytes / 2 ** 20)} MiB`;

@@ -6,6 +6,7 @@
  */
 
 import { ModelError } from "../errors.ts";
+import { ggufChatTemplates } from "./chat_template.ts";
 import { type ModelFile, openModelFile } from "./model_file.ts";
 import { type Tokenizer, tokenizerFromJson } from "./tokenizer.ts";
 import { tokenizerFromGguf } from "./tokenizer_gguf.ts";
@@ -14,8 +15,8 @@ import { tokenizerFromGguf } from "./tokenizer_gguf.ts";
 export interface ModelText {
   /** Text to tokens and back. */
   readonly tokenizer: Tokenizer;
-  /** Jinja program that writes a conversation as a prompt. */
-  readonly chatTemplate: string | undefined;
+  /** What `chatTemplate` compiles, as the files have it; undefined where they have none. */
+  readonly chatTemplate: unknown;
 }
 
 /**
@@ -26,16 +27,15 @@ export interface ModelText {
 export async function readModelText(file: ModelFile): Promise<ModelText | undefined> {
   if (file.format === "gguf") {
     if (file.metadata["tokenizer.ggml.tokens"] === undefined) return undefined;
-    const template = file.metadata["tokenizer.chat_template"];
     return {
       tokenizer: await tokenizerFromGguf(file.metadata),
-      chatTemplate: typeof template === "string" ? template : undefined,
+      chatTemplate: ggufChatTemplates(file.metadata),
     };
   }
   if (file.tokenizerJson === undefined) return undefined;
   return {
     tokenizer: await tokenizerFromJson(file.tokenizerJson, file.tokenizerConfig),
-    chatTemplate: templateOf(file.tokenizerConfig?.chat_template),
+    chatTemplate: file.tokenizerConfig?.chat_template,
   };
 }
 
@@ -73,13 +73,4 @@ export function stopIdsOf(file: ModelFile, tokenizer: Tokenizer | undefined): re
   const listed = file.generationConfig?.eos_token_id ?? file.metadata.eos_token_id;
   const ids = (Array.isArray(listed) ? listed : [listed]).filter((id) => Number.isInteger(id));
   return Array.from(new Set([...(tokenizer?.eosIds ?? []), ...ids]));
-}
-
-/** One template, or the one named `default` of several. */
-function templateOf(value: unknown): string | undefined {
-  if (typeof value === "string") return value;
-  if (!Array.isArray(value)) return undefined;
-  const templates = value as { name?: unknown; template?: unknown }[];
-  const chosen = templates.find((it) => it?.name === "default") ?? templates[0];
-  return typeof chosen?.template === "string" ? chosen.template : undefined;
 }

@@ -172,15 +172,11 @@ function fileRowBytes({ shape }: ResolvedWeight, entry: TensorEntry): number {
   return entry.bytes / (shape.length === 2 ? shape[0]! : 1);
 }
 
-/** Bytes of all weights in their layouts' exchange form. */
-export function packedWeightBytes(weights: ResolvedWeights): number {
-  let sum = 0;
-  for (const { shape, layout } of weights.values()) {
-    const columns = shape.at(-1)!;
-    const rows = shape.reduce((product, extent) => product * extent, 1) / columns;
-    sum += rows * rowBytes(LAYOUTS[layout], columns);
-  }
-  return sum;
+/** Bytes of a weight in its layout's exchange form. */
+export function weightBytes({ shape, layout }: ResolvedWeight): number {
+  const columns = shape.at(-1)!;
+  const rows = shape.reduce((product, extent) => product * extent, 1) / columns;
+  return rows * rowBytes(LAYOUTS[layout], columns);
 }
 
 function chooseLayout(entry: TensorEntry, option: WeightsOption): LayoutName {

@@ -1,0 +1,185 @@
+/**
+ * `deno task inspect`: what is in a model file and what it takes to run it, without loading it.
+ *
+ * @module
+ */
+
+import { ModelError } from "../errors.ts";
+import { DEFAULT_MODEL } from "../runtime/model.ts";
+import { openModelFile } from "../runtime/model_file.ts";
+import { findDefinition } from "../runtime/models/registry.ts";
+import {
+  type ResolvedWeights,
+  resolveWeights,
+  WEIGHTS_OPTIONS,
+  type WeightsOption,
+  weightBytes,
+} from "../runtime/weights.ts";
+import { type Flags, runCommand, UsageError, writeOut } from "./command.ts";
+import { locateModel } from "./model_flags.ts";
+import { formatBytes, progressLine } from "./progress.ts";
+
+/** What `--help` prints. */
+export const help: string = `Usage: deno task inspect [options] [MODEL]
+
+Shows a model's metadata, tensors, the layouts that they are stored in, and the memory it needs.
+MODEL is a GGUF file, a safetensors directory, a URL or hf:… (default: the model of Sparrow).
+
+  --weights W         as-is, int4, int8, f32: show this choice of layouts (default as-is)
+  --context N         context length for the memory needed (default: the model's own, at most 4096)
+  --tensors           list every tensor
+  --offline           use downloaded models only
+  --json              print one JSON object: { model, format, metadata, config, tensors, memory }
+  --help              print this
+
+Exit codes: 0 done, 1 failed, 2 wrong usage.`;
+
+/** Runs the command; the result is its exit code. */
+export function run(args: string[]): Promise<number> {
+  const spec = {
+    boolean: ["json", "tensors", "offline"],
+    string: ["model", "weights"],
+    number: ["context"],
+  };
+  return runCommand("inspect", help, args, spec, inspect);
+}
+
+interface TensorRow {
+  name: string;
+  shape: readonly number[];
+  type: string;
+  bytes: number;
+  layout?: string;
+  exact?: boolean;
+}
+
+async function inspect(flags: Flags): Promise<void> {
+  const [named, ...others] = flags.rest;
+  const weights = (flags.text("weights") ?? "as-is") as WeightsOption;
+  if (others.length > 0 || !WEIGHTS_OPTIONS.includes(weights)) {
+    throw new UsageError(
+      others.length > 0
+        ? `Cannot inspect ${flags.rest.length} models: expected one`
+        : `Cannot inspect with --weights ${weights}: expected ${WEIGHTS_OPTIONS.join(", ")}`,
+    );
+  }
+  const source = await locate(flags, named);
+  const file = await openModelFile(source ?? DEFAULT_MODEL);
+  try {
+    const tensors = new Map<string, TensorRow>();
+    for (const { name, shape, type, bytes } of file.tensors.values()) {
+      tensors.set(name, { name, shape, type, bytes });
+    }
+    let config: Record<string, unknown> | undefined, memory: Memory | undefined;
+    let problem: string | undefined;
+    try {
+      const definition = await findDefinition(file);
+      const parsed = definition.parseConfig(file);
+      const context = flags.number("context") ?? Math.min(parsed.maxPositions, 4096);
+      const specs = await definition.weights(parsed, file, context);
+      const resolved = resolveWeights(specs, file, weights);
+      for (const { source, layout, exact } of resolved.values()) {
+        if ("offset" in source) Object.assign(tensors.get(source.name)!, { layout, exact });
+      }
+      config = parsed as unknown as Record<string, unknown>;
+      memory = memoryNeeded(resolved, parsed, context);
+    } catch (error) {
+      if (!(error instanceof ModelError)) throw error;
+      problem = error.message;
+    }
+    const rows = Array.from(tensors.values());
+    if (flags.on("json")) {
+      const metadata = Object.fromEntries(
+        Object.entries(file.metadata).map(([key, value]) => [key, shorten(value)]),
+      );
+      const report = { model: file.name, format: file.format, metadata, config, tensors: rows };
+      writeOut(JSON.stringify({ ...report, memory, problem }, bigints) + "\n");
+    } else {
+      writeOut(describe(file.name, file.format, file.metadata, config, rows, memory, flags) + "\n");
+      if (problem) console.error(`inspect: ${problem}`);
+    }
+  } finally {
+    file.close();
+  }
+}
+
+async function locate(flags: Flags, named: string | undefined): Promise<string | undefined> {
+  using line = progressLine();
+  const spec = named ?? flags.text("model");
+  return await locateModel({ ...flags, text: () => spec }, line);
+}
+
+interface Memory {
+  weightBytes: number;
+  cacheBytes: number;
+  contextLength: number;
+  totalBytes: number;
+}
+
+/** Weights in their layouts, and an f32 cache of one sequence. */
+function memoryNeeded(
+  weights: ResolvedWeights,
+  config: { layers: number; kvHeads: number; headDim: number },
+  contextLength: number,
+): Memory {
+  const packed = Array.from(weights.values()).reduce((sum, it) => sum + weightBytes(it), 0);
+  const cacheBytes = 2 * 4 * config.layers * config.kvHeads * config.headDim * contextLength;
+  return { weightBytes: packed, cacheBytes, contextLength, totalBytes: packed + cacheBytes };
+}
+
+function describe(
+  name: string,
+  format: string,
+  metadata: Readonly<Record<string, unknown>>,
+  config: Record<string, unknown> | undefined,
+  tensors: readonly TensorRow[],
+  memory: Memory | undefined,
+  flags: Flags,
+): string {
+  const lines = [`${name} (${format})`, "", "Metadata:"];
+  for (const [key, value] of Object.entries(metadata)) {
+    lines.push(`  ${key}: ${JSON.stringify(shorten(value), bigints)}`);
+  }
+  if (config) lines.push("", "Configuration:", `  ${JSON.stringify(config)}`);
+  lines.push("", "Tensors:");
+  if (flags.on("tensors")) {
+    for (const { name, shape, type, bytes, layout, exact } of tensors) {
+      const stored = layout === undefined
+        ? "not used"
+        : `${layout}${exact ? "" : " (rounded)"}`;
+      lines.push(`  ${name}  [${shape.join(", ")}]  ${type} → ${stored}  ${formatBytes(bytes)}`);
+    }
+  } else {
+    for (const [group, members] of Map.groupBy(tensors, groupOf)) {
+      const bytes = members.reduce((sum, it) => sum + it.bytes, 0);
+      lines.push(`  ${members.length} × ${group}, ${formatBytes(bytes)}`);
+    }
+  }
+  if (memory) {
+    lines.push(
+      "",
+      `Memory: ${formatBytes(memory.totalBytes)} = weights ${formatBytes(memory.weightBytes)} + ` +
+        `caches of ${memory.contextLength} tokens ${formatBytes(memory.cacheBytes)}`,
+    );
+  }
+  return lines.join("\n");
+}
+
+function groupOf({ type, layout, exact }: TensorRow): string {
+  if (layout === undefined) return `${type} (not used)`;
+  return `${type} stored as ${layout}${exact ? ", exactly" : ", rounded"}`;
+}
+
+/** Long lists and texts are cut, so that a vocabulary does not fill the screen. */
+function shorten(value: unknown): unknown {
+  if (typeof value === "string" && value.length > 200) return `${value.slice(0, 200)}…`;
+  const list = ArrayBuffer.isView(value) ? Array.from(value as unknown as number[]) : value;
+  if (Array.isArray(list) && list.length > 8) {
+    return [...list.slice(0, 8), `… ${list.length} in all`];
+  }
+  return list;
+}
+
+function bigints(_key: string, value: unknown): unknown {
+  return typeof value === "bigint" ? value.toString() : value;
+}
