@@ -5,8 +5,8 @@
 import { flatStart, loadPart, storePart } from "./vector.as";
 
 /** Which function `binary` applies. */
-export const ADD: i32 = 0;
-export const MUL: i32 = 1;
+@inline export const ADD: i32 = 0;
+@inline export const MUL: i32 = 1;
 
 @inline
 function apply(op: i32, a: v128, b: v128): v128 {

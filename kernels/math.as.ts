@@ -12,21 +12,21 @@
 import { madd } from "./simd.as";
 import { storePart } from "./vector.as";
 
-const LOG2E: f32 = 1.44269504;
+@inline const LOG2E: f32 = 1.44269504;
 /** 1.5·2^23 + 127. */
-const ROUND: f32 = 12583039;
+@inline const ROUND: f32 = 12583039;
 /** −ln 2 in two parts; n times the first is exact. */
-const LN2_HIGH: f32 = -0.693145751953125;
-const LN2_LOW: f32 = -1.42860677e-6;
-const E2: f32 = 0.49999993447698987;
-const E3: f32 = 0.16666520631551496;
-const E4: f32 = 0.041668388063797739;
-const E5: f32 = 0.0083687168946374683;
-const E6: f32 = 0.0013814597800452567;
+@inline const LN2_HIGH: f32 = -0.693145751953125;
+@inline const LN2_LOW: f32 = -1.42860677e-6;
+@inline const E2: f32 = 0.49999993447698987;
+@inline const E3: f32 = 0.16666520631551496;
+@inline const E4: f32 = 0.041668388063797739;
+@inline const E5: f32 = 0.0083687168946374683;
+@inline const E6: f32 = 0.0013814597800452567;
 /** Below it the scale 2^n is 0. */
-const LEAST: f32 = -88;
+@inline const LEAST: f32 = -88;
 /** At it the scale 2^n is Inf. */
-const MOST: f32 = 89;
+@inline const MOST: f32 = 89;
 
 /**
  * dst = exp(src − shift) for `vectors` × 4 floats with src ≤ shift (or NaN); dst may be src.
@@ -65,32 +65,32 @@ export function expShifted(src: usize, dst: usize, vectors: i32, shift: v128): v
 }
 
 /** Curves that `curve` draws. */
-export const SILU: i32 = 0;
-export const SWIGLU: i32 = 1;
-export const SIGMOID: i32 = 2;
-export const TANH: i32 = 3;
-export const GELU: i32 = 4;
-export const GELU_TANH: i32 = 5;
+@inline export const SILU: i32 = 0;
+@inline export const SWIGLU: i32 = 1;
+@inline export const SIGMOID: i32 = 2;
+@inline export const TANH: i32 = 3;
+@inline export const GELU: i32 = 4;
+@inline export const GELU_TANH: i32 = 5;
 
 /** From tanh(20) on, tanh is 1 in f32. */
-const TANH_MOST: f32 = 40;
+@inline const TANH_MOST: f32 = 40;
 
 // geluTanh(x) = x / (1 + exp(−2·sqrt(2/π)·(x + 0.044715·x³))): the tanh form of arXiv:1606.08415.
-const GELU_1: f32 = -1.5957691216057308;
-const GELU_3: f32 = -0.07135481282553494;
+@inline const GELU_1: f32 = -1.5957691216057308;
+@inline const GELU_3: f32 = -0.07135481282553494;
 
 // The normal distribution's upper tail: 1 − Φ(x) = exp(−x²/2)·t·P(t) with t = 1 / (1 + 0.3·x) for
 // x ≥ 0, the form of Abramowitz and Stegun 7.1.26 with P of degree 7, minimax of the relative
 // error on [0, 14]: 1.5e-7.
-const TAIL_STEP: f32 = 0.3;
-const T0: f32 = 0.119629299;
-const T1: f32 = 0.120753955;
-const T2: f32 = 0.0999134959;
-const T3: f32 = 0.128561613;
-const T4: f32 = -0.0536836166;
-const T5: f32 = 0.206353474;
-const T6: f32 = -0.157203063;
-const T7: f32 = 0.0356747693;
+@inline const TAIL_STEP: f32 = 0.3;
+@inline const T0: f32 = 0.119629299;
+@inline const T1: f32 = 0.120753955;
+@inline const T2: f32 = 0.0999134959;
+@inline const T3: f32 = 0.128561613;
+@inline const T4: f32 = -0.0536836166;
+@inline const T5: f32 = 0.206353474;
+@inline const T6: f32 = -0.157203063;
+@inline const T7: f32 = 0.0356747693;
 
 /**
  * out[i] = f(x[i]) for `n` floats, or silu(x[i])·up[i] for SWIGLU. `kind` is a constant. All three

@@ -4,7 +4,7 @@
 import { shareStart } from "./common.as";
 
 /** Elements in the unit that flat arrays are divided by: one cache line. */
-const LINE: i32 = 16;
+@inline const LINE: i32 = 16;
 
 /** First of `count` elements that falls to `worker`; shares begin at whole cache lines. */
 export function flatStart(count: i32, worker: i32, workers: i32): i32 {

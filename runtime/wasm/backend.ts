@@ -10,8 +10,8 @@ import { BackendError, MemoryError } from "../../errors.ts";
 import { cacheBytes } from "../../kernels/cache_store/layout.ts";
 import { SPIN_LIMIT, TOKENS } from "../../kernels/memory.ts";
 import { elements, type TensorType } from "../../kernels/op.ts";
-import { encodePack, packedBytes } from "../../kernels/pack/wasm.ts";
-import { activationBytes } from "../../kernels/quantize_activations/wasm.ts";
+import { activationBytes, PACK_ROWS, packedBytes } from "../../kernels/pack/layouts.ts";
+import { encodePack } from "../../kernels/pack/wasm.ts";
 import { KERNEL_NAMES, WASM } from "../../kernels/wasm.ts";
 import {
   type EncodedStep,
@@ -126,17 +126,18 @@ class WasmBackend implements Backend {
       }
       const layout = type.dtype as LayoutName;
       const stride = rowBytes(LAYOUTS[layout], columns);
-      const staging = this.#stagingOf(stage, 16 * stride);
-      const rowsAtOnce = Math.floor(staging.bytes / stride / 16) * 16;
+      const staging = this.#stagingOf(stage, PACK_ROWS * stride);
+      const rowsAtOnce = Math.floor(staging.bytes / stride / PACK_ROWS) * PACK_ROWS;
       for (let row = 0; row * stride < rows.length; row += rowsAtOnce) {
         const part = rows.subarray(row * stride, (row + rowsAtOnce) * stride);
         memory.bytes(staging.address, part.length).set(part);
-        const step = encodePack(layout, {
+        const step = encodePack({
+          layout,
           source: staging.address,
           target: address,
           firstRow: firstRow + row,
-          rows: part.length / stride,
-          columns,
+          endRow: firstRow + row + part.length / stride,
+          cols: columns,
         });
         const tape = staging.address + staging.bytes;
         this.#writeStep(memory, tape, step, false);

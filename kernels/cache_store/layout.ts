@@ -1,0 +1,42 @@
+/**
+ * How the WebAssembly backend stores caches. Every key-value head has its own part, so that its
+ * rows are one sequential stream when attention reads them; cache_store/wasm.as.ts and
+ * attention/wasm.as.ts hold the same numbers.
+ *
+ * - keys: `[kvHead][rows / 8][headDim][8]`: eight rows of one element make two vectors of scores.
+ * - values: `[kvHead][rows / 64][headDim / 8][64][8]`: eight elements of successive rows, so that a
+ *   sum over any range of rows reads nothing outside the range.
+ *
+ * Rows are padded to 8 (keys) or 64 (values), the elements of a value to 8.
+ *
+ * @module
+ */
+
+import type { TensorType } from "../op.ts";
+
+/** Rows of a block of keys. */
+export const KEY_ROWS = 8;
+
+/** Rows of a block of values. */
+export const VALUE_ROWS = 64;
+
+/** Elements of a value that are stored together. */
+export const VALUE_COLUMNS = 8;
+
+function roundUp(n: number, unit: number): number {
+  return Math.ceil(n / unit) * unit;
+}
+
+/** Bytes of one key-value head of a cache `[rows, kvHeads, headDim]`. */
+export function headBytes(type: TensorType): number {
+  const [rows, , headDim] = type.shape as readonly [number, number, number];
+  const size = type.dtype === "f16" ? 2 : 4;
+  return type.role === "keyCache"
+    ? roundUp(rows, KEY_ROWS) * headDim * size
+    : roundUp(rows, VALUE_ROWS) * roundUp(headDim, VALUE_COLUMNS) * size;
+}
+
+/** Bytes of a cache `[rows, kvHeads, headDim]` of keys or values, padding included. */
+export function cacheBytes(type: TensorType): number {
+  return type.shape[1]! * headBytes(type);
+}

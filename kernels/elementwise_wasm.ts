@@ -1,0 +1,28 @@
+/**
+ * The encoder behind the binary elementwise kernels.
+ *
+ * @module
+ */
+
+import { columnsOf, type WasmKernel } from "./wasm_kernel.ts";
+
+/** The kernel `name`, whose arguments are those of kernels/elementwise.as.ts. */
+export function binaryWasm<N extends "add" | "mul">(name: N): WasmKernel<N> {
+  return {
+    kernels: [name],
+    encode([a, b], output) {
+      const vector = b!.shape.length === 1 && !b!.perToken;
+      return {
+        kernel: name,
+        args: [
+          a!.address,
+          b!.address,
+          output.address,
+          a!.rows,
+          columnsOf(a!),
+          vector ? b!.shape[0]! : 0,
+        ],
+      };
+    },
+  };
+}

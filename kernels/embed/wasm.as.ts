@@ -1,0 +1,137 @@
+// embedF32 … embedInt4m: rows of a packed table (kernels/pack/layouts.ts) by index, as f32. They
+// read single rows out of panels, so that a table shared with the output matrix is stored once.
+
+import { shareStart } from "../common.as";
+import { F16_REBIAS } from "../simd.as";
+
+const HEADER: usize = 16;
+
+const INT4: i32 = 0;
+const INT4M: i32 = 1;
+const INT8: i32 = 2;
+const F32: i32 = 3;
+const F16: i32 = 4;
+const BF16: i32 = 5;
+
+/** args: ids (i32, valid), table (packed), out (f32), columns, address of the id count. */
+export function embedInt4(args: usize, worker: i32, workers: i32): void {
+  embedRows(args, worker, workers, INT4);
+}
+
+/** args as `embedInt4`. */
+export function embedInt4m(args: usize, worker: i32, workers: i32): void {
+  embedRows(args, worker, workers, INT4M);
+}
+
+/** args as `embedInt4`. */
+export function embedInt8(args: usize, worker: i32, workers: i32): void {
+  embedRows(args, worker, workers, INT8);
+}
+
+/** args as `embedInt4`. */
+export function embedF32(args: usize, worker: i32, workers: i32): void {
+  embedRows(args, worker, workers, F32);
+}
+
+/** args as `embedInt4`. */
+export function embedF16(args: usize, worker: i32, workers: i32): void {
+  embedRows(args, worker, workers, F16);
+}
+
+/** args as `embedInt4`. */
+export function embedBf16(args: usize, worker: i32, workers: i32): void {
+  embedRows(args, worker, workers, BF16);
+}
+
+function embedRows(args: usize, worker: i32, workers: i32, layout: i32): void {
+  const ids = load<usize>(args);
+  const table = load<usize>(args, 4);
+  const columns = load<i32>(args, 12);
+  const count = load<i32>(load<usize>(args, 16));
+  const end = shareStart(count, worker + 1, workers);
+  for (let t = shareStart(count, worker, workers); t < end; t++) {
+    const id = load<i32>(ids + (<usize> t << 2));
+    const y = load<usize>(args, 8) + (<usize> t * columns << 2);
+    if (layout == INT4) nibbleRow(table, id, columns, y, 288, false);
+    else if (layout == INT4M) nibbleRow(table, id, columns, y, 320, true);
+    else if (layout == INT8) byteRow(table, id, columns, y);
+    else if (layout == F32) floatRow(table, id, columns, y);
+    else halfRow(table, id, columns, y, layout);
+  }
+}
+
+/** First block of a panel whose blocks are `bytes` long in all. */
+function panelAt(table: usize, panel: i32, bytes: usize): usize {
+  return table + <usize> panel * (HEADER + bytes) + HEADER;
+}
+
+/** A half as f32, exactly; `factor` is 2^112, or what the header of an f16 panel says. */
+function half(at: usize, factor: f32): f32 {
+  const h = load<i16>(at);
+  const value = reinterpret<f32>((<i32> h << 13) & 0x8fffffff) * factor;
+  if ((h & 0x7c00) != 0x7c00) return value;
+  return reinterpret<f32>(reinterpret<i32>(value) | 0x7f800000);
+}
+
+@inline
+function nibbleRow(
+  table: usize,
+  id: i32,
+  columns: i32,
+  y: usize,
+  blockBytes: usize,
+  hasMin: bool,
+): void {
+  const r = id & 15;
+  let block = panelAt(table, id >> 4, <usize> ((columns + 31) >> 5) * blockBytes);
+  for (let start = 0; start < columns; start += 32) {
+    const d = half(block + (r << 1), F16_REBIAS);
+    const m = hasMin ? half(block + 32 + (r << 1), F16_REBIAS) : 0;
+    const bytes = block + (hasMin ? 64 : 32) + ((r >> 2) << 6) + ((r & 3) << 2);
+    const count = min(columns - start, 32);
+    for (let k = 0; k < count; k++) {
+      const i = k & 15;
+      const pair = <i32> load<u8>(bytes + ((i >> 2) << 4) + (i & 3));
+      const q = k < 16 ? pair & 15 : pair >> 4;
+      store<f32>(y, hasMin ? d * <f32> q + m : d * <f32> (q - 8));
+      y += 4;
+    }
+    block += blockBytes;
+  }
+}
+
+function byteRow(table: usize, id: i32, columns: i32, y: usize): void {
+  const r = id & 15;
+  let block = panelAt(table, id >> 4, <usize> ((columns + 31) >> 5) * 544);
+  for (let start = 0; start < columns; start += 32) {
+    const d = half(block + (r << 1), F16_REBIAS);
+    const bytes = block + 32 + ((r >> 2) << 7) + ((r & 3) << 1);
+    const count = min(columns - start, 32);
+    for (let k = 0; k < count; k++) {
+      store<f32>(y, d * <f32> load<i8>(bytes + ((k >> 1) << 3) + (k & 1)));
+      y += 4;
+    }
+    block += 544;
+  }
+}
+
+function floatRow(table: usize, id: i32, columns: i32, y: usize): void {
+  let w = panelAt(table, id >> 3, <usize> columns << 5) + ((id & 7) << 2);
+  for (let k = 0; k < columns; k++) {
+    store<f32>(y, load<f32>(w));
+    w += 32;
+    y += 4;
+  }
+}
+
+function halfRow(table: usize, id: i32, columns: i32, y: usize, layout: i32): void {
+  let w = panelAt(table, id >> 3, <usize> columns << 4);
+  const factor = load<f32>(w - HEADER, 4);
+  w += ((id & 3) << 2) + ((id & 4) >> 1);
+  for (let k = 0; k < columns; k++) {
+    if (layout == BF16) store<i32>(y, <i32> load<u16>(w) << 16);
+    else store<f32>(y, half(w, factor));
+    w += 16;
+    y += 4;
+  }
+}

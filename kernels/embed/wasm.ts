@@ -1,0 +1,28 @@
+/**
+ * The WebAssembly kernels of `embed`: one for each layout of the table.
+ *
+ * @module
+ */
+
+import type { LayoutName } from "../../quant/formats.ts";
+import { columnsOf, type WasmKernel } from "../wasm_kernel.ts";
+
+const KERNELS: Readonly<Record<LayoutName, string>> = {
+  f32: "embedF32",
+  f16: "embedF16",
+  bf16: "embedBf16",
+  int8: "embedInt8",
+  int4: "embedInt4",
+  int4m: "embedInt4m",
+};
+
+/** Arguments: ids, table, out, columns, address of the id count. Ids are checked by the caller. */
+export const embedWasm: WasmKernel<"embed"> = {
+  kernels: Object.values(KERNELS),
+  encode([ids, table], output) {
+    return {
+      kernel: KERNELS[table!.dtype as LayoutName],
+      args: [ids!.address, table!.address, output.address, columnsOf(table!), ids!.rows],
+    };
+  },
+};

@@ -1,0 +1,69 @@
+/**
+ * The WebAssembly kernels of `matmul`: one for each layout of the weight.
+ *
+ * @module
+ */
+
+import { BackendError } from "../../errors.ts";
+import type { LayoutName } from "../../quant/formats.ts";
+import { PACKED_LAYOUTS } from "../pack/layouts.ts";
+import { columnsOf, type WasmKernel } from "../wasm_kernel.ts";
+
+const KERNELS: Readonly<Record<LayoutName, string>> = {
+  f32: "matmulF32",
+  f16: "matmulF16",
+  bf16: "matmulBf16",
+  int8: "matmulInt8",
+  int4: "matmulInt4",
+  int4m: "matmulInt4m",
+};
+
+/**
+ * Arguments: weight, x, out, bias or 0, rows and columns of the weight, address of the token count.
+ * Integer weights take quantized activations (a8), float weights f32.
+ */
+export const matmulWasm: WasmKernel<"matmul"> = {
+  kernels: Object.values(KERNELS),
+  encode([x, weight, bias], output) {
+    const layout = weight!.dtype as LayoutName;
+    const expected = isInteger(layout) ? "a8" : "f32";
+    if (x!.dtype !== expected) {
+      throw new BackendError(
+        `Cannot compile matmul: x is ${
+          x!.dtype
+        } and the weight ${layout}, expected x as ${expected}`,
+      );
+    }
+    const cols = columnsOf(weight!);
+    return {
+      kernel: KERNELS[layout],
+      args: [
+        weight!.address,
+        x!.address,
+        output.address,
+        bias?.address ?? 0,
+        weight!.shape[0]!,
+        cols,
+        x!.rows,
+      ],
+      scratchBytes: matmulScratchBytes(layout, cols),
+    };
+  },
+};
+
+/** Scratch memory of each worker; the parts stand in integer.as.ts and float.as.ts. */
+export function matmulScratchBytes(layout: LayoutName, cols: number): number {
+  if (isInteger(layout)) {
+    const sums = 129 * 16 * 4;
+    const unpacked = 2 * 32 * 320; // two halves of 32 INT4 blocks, or 16 INT8 blocks
+    return sums + unpacked;
+  }
+  const sums = 60 * 8 * 4;
+  const unpacked = 256 * 8 * 4;
+  const tokens = Math.max(10 * cols, 60 * 256) * 4;
+  return sums + unpacked + tokens;
+}
+
+function isInteger(layout: LayoutName): boolean {
+  return PACKED_LAYOUTS[layout].blockCols > 1;
+}

@@ -1,0 +1,158 @@
+// packInt4, packInt4m, packInt8: rows in exchange form (quant/formats.ts) to packed panels of 16
+// rows (layouts.ts). Done once, when a model loads; the rows may lie at any byte address.
+//
+// Four rows at a time: 16 bytes of each are a 4 × 4 square of 32-bit words, whose transpose is 64
+// bytes of the packed block. Panels whose scales contain Inf or NaN are flagged in their header.
+
+import { scratch, shareStart } from "../common.as";
+import { f16Special } from "../simd.as";
+
+const HEADER: usize = 16;
+/** Blocks that are packed for all 16 rows before the next: their output stays in the L1 cache. */
+const STRIP: i32 = 16;
+
+/**
+ * args: rows in exchange form, packed matrix, first row, end row, columns. Rows are those of the
+ * matrix from `first row` (a multiple of 16) up to `end row` (one too, or the matrix's last).
+ * Scratch: 64 bytes.
+ */
+export function packInt4(args: usize, worker: i32, workers: i32): void {
+  packPanels(args, worker, workers, 18, 288);
+}
+
+/** args and scratch as `packInt4`. */
+export function packInt4m(args: usize, worker: i32, workers: i32): void {
+  packPanels(args, worker, workers, 20, 320);
+}
+
+/** args and scratch as `packInt4`. */
+export function packInt8(args: usize, worker: i32, workers: i32): void {
+  packPanels(args, worker, workers, 34, 544);
+}
+
+/** `from` and `to`: bytes of a block of one row, and of 16. */
+function packPanels(args: usize, worker: i32, workers: i32, from: usize, to: usize): void {
+  const source = load<usize>(args);
+  const firstRow = load<i32>(args, 8);
+  const rows = load<i32>(args, 12) - firstRow;
+  const blocks = (load<i32>(args, 16) + 31) >> 5;
+  const stride = <usize> blocks * from;
+  const panelBytes = HEADER + <usize> blocks * to;
+  const zeros = scratch(worker);
+  memory.fill(zeros, 0, 64);
+  const panels = (rows + 15) >> 4;
+  const end = shareStart(panels, worker + 1, workers);
+  for (let p = shareStart(panels, worker, workers); p < end; p++) {
+    const panel = load<usize>(args, 4) + <usize> (p + (firstRow >> 4)) * panelBytes;
+    for (let block = 0; block < blocks; block += STRIP) {
+      const strip = panel + HEADER + <usize> block * to;
+      const count = min(STRIP, blocks - block);
+      for (let g = 0; g < 16; g += 4) {
+        const row = (p << 4) + g;
+        const src = source + <usize> row * stride + <usize> block * from;
+        if (to == 288) packRows(src, stride, rows - row, zeros, count, strip, g, 18, 288);
+        else if (to == 320) packRows(src, stride, rows - row, zeros, count, strip, g, 20, 320);
+        else packRows(src, stride, rows - row, zeros, count, strip, g, 34, 544);
+      }
+    }
+    v128.store(panel, i32x4.splat(0));
+    store<i32>(panel, hasSpecial(panel + HEADER, blocks, to));
+  }
+}
+
+/** Rows g … g+3 of `count` blocks; of the four, those from `valid` on are zeros. */
+@inline
+function packRows(
+  p0: usize,
+  stride: usize,
+  valid: i32,
+  zeros: usize,
+  count: i32,
+  to: usize,
+  g: i32,
+  from: usize,
+  blockBytes: usize,
+): void {
+  let p1 = valid > 1 ? p0 + stride : zeros;
+  let p2 = valid > 2 ? p1 + stride : zeros;
+  let p3 = valid > 3 ? p2 + stride : zeros;
+  if (valid < 1) p0 = zeros;
+  const step0 = valid > 0 ? from : 0;
+  const step1 = valid > 1 ? from : 0;
+  const step2 = valid > 2 ? from : 0;
+  const step3 = valid > 3 ? from : 0;
+  const end = to + <usize> count * blockBytes;
+  while (to < end) {
+    const scales = to + (<usize> g << 1);
+    store<u16>(scales, load<u16>(p0));
+    store<u16>(scales, load<u16>(p1), 2);
+    store<u16>(scales, load<u16>(p2), 4);
+    store<u16>(scales, load<u16>(p3), 6);
+    if (from == 20) {
+      store<u16>(scales, load<u16>(p0, 2), 32);
+      store<u16>(scales, load<u16>(p1, 2), 34);
+      store<u16>(scales, load<u16>(p2, 2), 36);
+      store<u16>(scales, load<u16>(p3, 2), 38);
+      transposeNibbles(p0 + 4, p1 + 4, p2 + 4, p3 + 4, to + 64 + (<usize> g << 4));
+    } else if (from == 18) {
+      transposeNibbles(p0 + 2, p1 + 2, p2 + 2, p3 + 2, to + 32 + (<usize> g << 4));
+    } else {
+      transposeBytes(p0 + 2, p1 + 2, p2 + 2, p3 + 2, to + 32 + (<usize> g << 5));
+      transposeBytes(p0 + 18, p1 + 18, p2 + 18, p3 + 18, to + 96 + (<usize> g << 5));
+    }
+    p0 += step0;
+    p1 += step1;
+    p2 += step2;
+    p3 += step3;
+    to += blockBytes;
+  }
+}
+
+/** 16 bytes of each of four rows to 64: bytes 0 … 3 of the four rows, then bytes 4 … 7, … */
+@inline
+function transposeNibbles(p0: usize, p1: usize, p2: usize, p3: usize, to: usize): void {
+  const r0 = v128.load(p0);
+  const r1 = v128.load(p1);
+  const r2 = v128.load(p2);
+  const r3 = v128.load(p3);
+  const r01 = v128.shuffle<i32>(r0, r1, 0, 4, 1, 5);
+  const r23 = v128.shuffle<i32>(r2, r3, 0, 4, 1, 5);
+  v128.store(to, v128.shuffle<i64>(r01, r23, 0, 2));
+  v128.store(to, v128.shuffle<i64>(r01, r23, 1, 3), 16);
+  const s01 = v128.shuffle<i32>(r0, r1, 2, 6, 3, 7);
+  const s23 = v128.shuffle<i32>(r2, r3, 2, 6, 3, 7);
+  v128.store(to, v128.shuffle<i64>(s01, s23, 0, 2), 32);
+  v128.store(to, v128.shuffle<i64>(s01, s23, 1, 3), 48);
+}
+
+/** 16 bytes of each of four rows to 64: bytes 0, 1 of the four rows, then bytes 2, 3, … */
+@inline
+function transposeBytes(p0: usize, p1: usize, p2: usize, p3: usize, to: usize): void {
+  const r0 = v128.load(p0);
+  const r1 = v128.load(p1);
+  const r2 = v128.load(p2);
+  const r3 = v128.load(p3);
+  const r01 = v128.shuffle<i16>(r0, r1, 0, 8, 1, 9, 2, 10, 3, 11);
+  const r23 = v128.shuffle<i16>(r2, r3, 0, 8, 1, 9, 2, 10, 3, 11);
+  v128.store(to, v128.shuffle<i32>(r01, r23, 0, 4, 1, 5));
+  v128.store(to, v128.shuffle<i32>(r01, r23, 2, 6, 3, 7), 16);
+  const s01 = v128.shuffle<i16>(r0, r1, 4, 12, 5, 13, 6, 14, 7, 15);
+  const s23 = v128.shuffle<i16>(r2, r3, 4, 12, 5, 13, 6, 14, 7, 15);
+  v128.store(to, v128.shuffle<i32>(s01, s23, 0, 4, 1, 5), 32);
+  v128.store(to, v128.shuffle<i32>(s01, s23, 2, 6, 3, 7), 48);
+}
+
+/** Whether one of the scales (or minimums) of a packed panel is Inf or NaN. */
+function hasSpecial(w: usize, blocks: i32, blockBytes: usize): i32 {
+  let special = i16x8.splat(0);
+  for (let block = 0; block < blocks; block++) {
+    special = v128.or(special, f16Special(v128.load(w)));
+    special = v128.or(special, f16Special(v128.load(w, 16)));
+    if (blockBytes == 320) {
+      special = v128.or(special, f16Special(v128.load(w, 32)));
+      special = v128.or(special, f16Special(v128.load(w, 48)));
+    }
+    w += blockBytes;
+  }
+  return v128.any_true(special) ? 1 : 0;
+}

@@ -1,0 +1,198 @@
+// packF32, packF16, packBf16: row-major weights to packed panels of 8 rows (layouts.ts). Done once,
+// when a model loads; the rows may lie at any byte address.
+
+import { shareStart } from "../common.as";
+import { F16_REBIAS, f16Special } from "../simd.as";
+
+const HEADER: usize = 16;
+
+/**
+ * args: row-major weights, packed matrix, first row, end row, columns. Rows are those of the
+ * matrix from `first row` (a multiple of 16) up to `end row` (one too, or the matrix's last).
+ */
+export function packF32(args: usize, worker: i32, workers: i32): void {
+  packPanels(args, worker, workers, 2, false);
+}
+
+/** args as `packF32`. */
+export function packF16(args: usize, worker: i32, workers: i32): void {
+  packPanels(args, worker, workers, 1, true);
+}
+
+/** args as `packF32`. */
+export function packBf16(args: usize, worker: i32, workers: i32): void {
+  packPanels(args, worker, workers, 1, false);
+}
+
+/** `shift`: log2 of an element's bytes. */
+function packPanels(args: usize, worker: i32, workers: i32, shift: usize, half: bool): void {
+  const firstRow = load<i32>(args, 8);
+  const rows = load<i32>(args, 12) - firstRow;
+  const columns = load<i32>(args, 16);
+  const stride = <usize> columns << shift;
+  const panelBytes = HEADER + (stride << 3);
+  const panels = (rows + 7) >> 3;
+  const end = shareStart(panels, worker + 1, workers);
+  for (let p = shareStart(panels, worker, workers); p < end; p++) {
+    const src = load<usize>(args) + <usize> (p << 3) * stride;
+    const panel = load<usize>(args, 4) + <usize> (p + (firstRow >> 3)) * panelBytes;
+    const valid = min(rows - (p << 3), 8);
+    v128.store(panel, i32x4.splat(0));
+    const blocks = panel + HEADER;
+    if (shift == 2) {
+      const done = valid == 8 ? transpose32(src, stride, columns, blocks) : 0;
+      for (let k = done; k < columns; k++) {
+        for (let r = 0; r < 8; r++) {
+          const at = src + <usize> r * stride + (<usize> k << 2);
+          store<u32>(blocks + (<usize> k << 5) + (r << 2), r < valid ? load<u32>(at) : 0);
+        }
+      }
+    } else {
+      const done = valid == 8 ? transpose16(src, stride, columns, blocks) : 0;
+      for (let k = done; k < columns; k++) {
+        for (let r = 0; r < 8; r++) {
+          const at = src + <usize> r * stride + (<usize> k << 1);
+          const slot = ((r & 3) << 1) + (r >> 2);
+          store<u16>(blocks + (<usize> k << 4) + (slot << 1), r < valid ? load<u16>(at) : 0);
+        }
+      }
+      if (half) normalize(panel, columns);
+    }
+  }
+}
+
+/** Packs all fours of k of 8 rows of f32; returns how many k that is. */
+function transpose32(src: usize, stride: usize, columns: i32, to: usize): i32 {
+  const low = src;
+  const high = src + (stride << 2);
+  for (let k = 0; k + 4 <= columns; k += 4) {
+    transpose4(low + (<usize> k << 2), stride, to);
+    transpose4(high + (<usize> k << 2), stride, to + 16);
+    to += 128;
+  }
+  return columns & ~3;
+}
+
+/** 4 rows × 4 k; the blocks of successive k are 32 bytes apart. */
+@inline
+function transpose4(p: usize, stride: usize, to: usize): void {
+  const r0 = v128.load(p);
+  p += stride;
+  const r1 = v128.load(p);
+  p += stride;
+  const r2 = v128.load(p);
+  p += stride;
+  const r3 = v128.load(p);
+  const low01 = v128.shuffle<i32>(r0, r1, 0, 4, 1, 5);
+  const low23 = v128.shuffle<i32>(r2, r3, 0, 4, 1, 5);
+  v128.store(to, v128.shuffle<i64>(low01, low23, 0, 2));
+  v128.store(to, v128.shuffle<i64>(low01, low23, 1, 3), 32);
+  const high01 = v128.shuffle<i32>(r0, r1, 2, 6, 3, 7);
+  const high23 = v128.shuffle<i32>(r2, r3, 2, 6, 3, 7);
+  v128.store(to, v128.shuffle<i64>(high01, high23, 0, 2), 64);
+  v128.store(to, v128.shuffle<i64>(high01, high23, 1, 3), 96);
+}
+
+/** Packs all eights of k of 8 rows of halves; returns how many k that is. */
+function transpose16(src: usize, stride: usize, columns: i32, to: usize): i32 {
+  for (let k = 0; k + 8 <= columns; k += 8) {
+    let p = src + (<usize> k << 1);
+    const r0 = v128.load(p);
+    p += stride;
+    const r1 = v128.load(p);
+    p += stride;
+    const r2 = v128.load(p);
+    p += stride;
+    const r3 = v128.load(p);
+    p += stride;
+    const r4 = v128.load(p);
+    p += stride;
+    const r5 = v128.load(p);
+    p += stride;
+    const r6 = v128.load(p);
+    p += stride;
+    const r7 = v128.load(p);
+    // Rows j and j + 4 together, for k = 0 … 3 and 4 … 7.
+    const low0 = v128.shuffle<i16>(r0, r4, 0, 8, 1, 9, 2, 10, 3, 11);
+    const low1 = v128.shuffle<i16>(r1, r5, 0, 8, 1, 9, 2, 10, 3, 11);
+    const low2 = v128.shuffle<i16>(r2, r6, 0, 8, 1, 9, 2, 10, 3, 11);
+    const low3 = v128.shuffle<i16>(r3, r7, 0, 8, 1, 9, 2, 10, 3, 11);
+    transposePairs(low0, low1, low2, low3, to);
+    const high0 = v128.shuffle<i16>(r0, r4, 4, 12, 5, 13, 6, 14, 7, 15);
+    const high1 = v128.shuffle<i16>(r1, r5, 4, 12, 5, 13, 6, 14, 7, 15);
+    const high2 = v128.shuffle<i16>(r2, r6, 4, 12, 5, 13, 6, 14, 7, 15);
+    const high3 = v128.shuffle<i16>(r3, r7, 4, 12, 5, 13, 6, 14, 7, 15);
+    transposePairs(high0, high1, high2, high3, to + 64);
+    to += 128;
+  }
+  return columns & ~7;
+}
+
+/** Transposes a 4 × 4 square of 32-bit words. */
+@inline
+function transposePairs(r0: v128, r1: v128, r2: v128, r3: v128, to: usize): void {
+  const low01 = v128.shuffle<i32>(r0, r1, 0, 4, 1, 5);
+  const low23 = v128.shuffle<i32>(r2, r3, 0, 4, 1, 5);
+  v128.store(to, v128.shuffle<i64>(low01, low23, 0, 2));
+  v128.store(to, v128.shuffle<i64>(low01, low23, 1, 3), 16);
+  const high01 = v128.shuffle<i32>(r0, r1, 2, 6, 3, 7);
+  const high23 = v128.shuffle<i32>(r2, r3, 2, 6, 3, 7);
+  v128.store(to, v128.shuffle<i64>(high01, high23, 0, 2), 32);
+  v128.store(to, v128.shuffle<i64>(high01, high23, 1, 3), 48);
+}
+
+/**
+ * Writes the header of a panel of halves: the flag for Inf and NaN, and the factor from
+ * `half << 13` to f32. A panel with subnormals is multiplied by the power of two that takes its
+ * largest value to the top of the range, if that makes all of them normal.
+ */
+function normalize(panel: usize, columns: i32): void {
+  const start = panel + HEADER;
+  const end = start + (<usize> columns << 4);
+  const magnitude = i16x8.splat(0x7fff);
+  const one = i16x8.splat(1);
+  const normal = i16x8.splat(0x03ff);
+  let largest = i16x8.splat(0);
+  let special = i16x8.splat(0);
+  let subnormal = i16x8.splat(0);
+  for (let p = start; p < end; p += 16) {
+    const v = v128.and(v128.load(p), magnitude);
+    largest = i16x8.max_u(largest, v);
+    special = v128.or(special, f16Special(v));
+    subnormal = v128.or(subnormal, i16x8.lt_u(i16x8.sub(v, one), normal));
+  }
+  largest = i16x8.max_u(largest, v128.shuffle<i32>(largest, largest, 2, 3, 0, 1));
+  largest = i16x8.max_u(largest, v128.shuffle<i32>(largest, largest, 1, 0, 3, 2));
+  const top = max(i16x8.extract_lane_u(largest, 0), i16x8.extract_lane_u(largest, 1));
+  const lift = min(30 - <i32> (top >> 10), 15);
+  if (v128.any_true(special)) {
+    store<i32>(panel, 1);
+    store<f32>(panel, F16_REBIAS, 4);
+  } else if (v128.any_true(subnormal) && lift >= 10) {
+    rescale(start, end, lift);
+    store<i32>(panel, (127 + 112 - lift) << 23, 4); // 2^(112 − lift)
+  } else {
+    store<f32>(panel, F16_REBIAS, 4);
+  }
+}
+
+/** Multiplies finite halves by 2^lift, 10 ≤ lift ≤ 15, exactly; none of the results is subnormal. */
+function rescale(start: usize, end: usize, lift: i32): void {
+  const factor = i32x4.splat((127 + 112 + lift) << 23);
+  for (let p = start; p < end; p += 16) {
+    const v = v128.load(p);
+    const low = scaleHalves(i32x4.shl(v, 16), factor);
+    const high = scaleHalves(v, factor);
+    v128.store(p, v128.or(i32x4.shr_u(low, 16), high));
+  }
+}
+
+/** The halves at the top of each lane times `factor`, likewise at the top. */
+@inline
+function scaleHalves(v: v128, factor: v128): v128 {
+  const magnitude = v128.and(v, i32x4.splat(0x7fff0000));
+  const value = f32x4.mul(i32x4.shr_u(magnitude, 3), factor);
+  const bits = i32x4.shl(i32x4.sub(value, i32x4.splat(112 << 23)), 3);
+  const nonzero = i32x4.ne(magnitude, i32x4.splat(0));
+  return v128.or(v128.and(bits, nonzero), v128.and(v, i32x4.splat(0x80000000)));
+}

@@ -1,0 +1,46 @@
+/**
+ * The kernels that pack weights (kernels/pack/*.as.ts): not ops, but run by the same workers.
+ *
+ * @module
+ */
+
+import type { LayoutName } from "../../quant/formats.ts";
+import type { EncodedStep } from "../wasm_kernel.ts";
+
+const KERNELS: Readonly<Record<LayoutName, string>> = {
+  f32: "packF32",
+  f16: "packF16",
+  bf16: "packBf16",
+  int8: "packInt8",
+  int4: "packInt4",
+  int4m: "packInt4m",
+};
+
+/** Names of the packing kernels. */
+export const PACK_KERNELS: readonly string[] = Object.values(KERNELS);
+
+/** Some rows of a matrix in exchange form, and the packed matrix that they belong to. */
+export interface PackRequest {
+  /** Layout of both. */
+  readonly layout: LayoutName;
+  /** Address of row `firstRow` in exchange form; need not be aligned. */
+  readonly source: number;
+  /** Address of the whole packed matrix. */
+  readonly target: number;
+  /** First row, a multiple of `PACK_ROWS`. */
+  readonly firstRow: number;
+  /** Row after the last: a multiple of `PACK_ROWS`, or the number of rows of the matrix. */
+  readonly endRow: number;
+  /** Columns of the matrix. */
+  readonly cols: number;
+}
+
+/** The step that packs rows; workers share the panels evenly. */
+export function encodePack(request: PackRequest): EncodedStep {
+  const { layout, source, target, firstRow, endRow, cols } = request;
+  return {
+    kernel: KERNELS[layout],
+    args: [source, target, firstRow, endRow, cols],
+    scratchBytes: 64,
+  };
+}

@@ -1,0 +1,104 @@
+// quantizeActivations: rows of f32 to the activation blocks (a8) that integer matmuls read.
+//
+// Block, 1 token × 32 k (48 bytes): 32 int8 q (zeros past the row's end), f32 d, −4·sum as i16
+// twice, f32 d·sum, 4 bytes unused; sum is the sum of q. d = max|x| / 127, q = x / d rounded to
+// nearest, halves to even. A block with NaN or Inf has d = NaN and q = 0.
+
+import { scratch, shareStart } from "../common.as";
+
+const BLOCK_BYTES: usize = 48;
+
+/** args: x (f32), out (a8), columns of a row, address of the row count. Scratch: 128 bytes. */
+export function quantizeActivations(args: usize, worker: i32, workers: i32): void {
+  const x = load<usize>(args);
+  const out = load<usize>(args, 4);
+  const columns = load<i32>(args, 8);
+  const rows = load<i32>(load<usize>(args, 12));
+  const blocks = (columns + 31) >> 5;
+  const tail = columns & 31;
+  const padded = scratch(worker);
+  const end = shareStart(rows * blocks, worker + 1, workers);
+  let unit = shareStart(rows * blocks, worker, workers);
+  let row = unit / blocks;
+  let block = unit % blocks;
+  for (; unit < end; unit++) {
+    let from = x + (<usize> row * columns + (<usize> block << 5)) * 4;
+    if (tail && block == blocks - 1) {
+      memory.fill(padded, 0, 128);
+      memory.copy(padded, from, tail << 2);
+      from = padded;
+    }
+    quantizeBlock(from, out + <usize> unit * BLOCK_BYTES);
+    if (++block == blocks) {
+      block = 0;
+      row++;
+    }
+  }
+}
+
+function quantizeBlock(x: usize, to: usize): void {
+  // The bits of |x| order like |x|, with Inf and NaN above all numbers.
+  const magnitude = i32x4.splat(0x7fffffff);
+  let m0 = v128.and(v128.load(x), magnitude);
+  let m1 = v128.and(v128.load(x, 16), magnitude);
+  m0 = i32x4.max_s(m0, v128.and(v128.load(x, 32), magnitude));
+  m1 = i32x4.max_s(m1, v128.and(v128.load(x, 48), magnitude));
+  m0 = i32x4.max_s(m0, v128.and(v128.load(x, 64), magnitude));
+  m1 = i32x4.max_s(m1, v128.and(v128.load(x, 80), magnitude));
+  m0 = i32x4.max_s(m0, v128.and(v128.load(x, 96), magnitude));
+  m1 = i32x4.max_s(m1, v128.and(v128.load(x, 112), magnitude));
+  m0 = i32x4.max_s(m0, m1);
+  m0 = i32x4.max_s(m0, v128.shuffle<i32>(m0, m0, 2, 3, 0, 1));
+  m0 = i32x4.max_s(m0, v128.shuffle<i32>(m0, m0, 1, 0, 3, 2));
+  const bits = i32x4.extract_lane(m0, 0);
+  if (bits == 0 || bits >= 0x7f800000) {
+    v128.store(to, i32x4.splat(0));
+    v128.store(to, i32x4.splat(0), 16);
+    v128.store(to, i32x4.splat(0), 32);
+    if (bits) {
+      store<f32>(to, NaN, 32);
+      store<f32>(to, NaN, 40);
+    }
+    return;
+  }
+  const max = reinterpret<f32>(bits);
+  const d = max / 127;
+  // 127 / max overflows where max is tiny: such blocks are lifted by 2^96 first.
+  const lift: f32 = max < 1e-28 ? 7.922816251426434e28 : 1; // 2^96
+  const pre = f32x4.splat(lift);
+  const inverse = f32x4.splat(<f32> 127 / (max * lift));
+  const q0 = i16x8.narrow_i32x4_s(
+    round(v128.load(x), pre, inverse),
+    round(v128.load(x, 16), pre, inverse),
+  );
+  const q1 = i16x8.narrow_i32x4_s(
+    round(v128.load(x, 32), pre, inverse),
+    round(v128.load(x, 48), pre, inverse),
+  );
+  const q2 = i16x8.narrow_i32x4_s(
+    round(v128.load(x, 64), pre, inverse),
+    round(v128.load(x, 80), pre, inverse),
+  );
+  const q3 = i16x8.narrow_i32x4_s(
+    round(v128.load(x, 96), pre, inverse),
+    round(v128.load(x, 112), pre, inverse),
+  );
+  v128.store(to, i8x16.narrow_i16x8_s(q0, q1));
+  v128.store(to, i8x16.narrow_i16x8_s(q2, q3), 16);
+  const pairs = i16x8.add(i16x8.add(q0, q1), i16x8.add(q2, q3));
+  const quads = i32x4.dot_i16x8_s(pairs, i16x8.splat(1));
+  const sum = i32x4.extract_lane(quads, 0) + i32x4.extract_lane(quads, 1) +
+    i32x4.extract_lane(quads, 2) + i32x4.extract_lane(quads, 3);
+  const start = (-4 * sum) & 0xffff;
+  store<f32>(to, d, 32);
+  store<i32>(to, start | (start << 16), 36);
+  store<f32>(to, d * <f32> sum, 40);
+  store<i32>(to, 0, 44);
+}
+
+/** Nearest integers of x·pre·inverse, |result| ≤ 127: adding 1.5·2^23 leaves no room for halves. */
+@inline
+function round(x: v128, pre: v128, inverse: v128): v128 {
+  const magic = f32x4.splat(12582912);
+  return i32x4.sub(f32x4.add(f32x4.mul(f32x4.mul(x, pre), inverse), magic), magic);
+}
