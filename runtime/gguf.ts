@@ -17,6 +17,7 @@ export type { MetadataArray, MetadataValue, NumberType, ValueType } from "./gguf
 
 /** A GGUF model: a `ModelFile` that also knows the types of its metadata. */
 export interface GgufFile extends ModelFile {
+  /** Format of its files. */
   readonly format: "gguf";
   /** Version of the format, 2 or 3. */
   readonly version: number;

@@ -147,11 +147,12 @@ async function openFile(source: ByteSource, folder: Folder | undefined): Promise
     return await openShards(folder, file);
   }
   const text = begins.trimStart().toLowerCase();
-  const other = MISTAKES.find(([start]) => text.startsWith(start))?.[1];
+  const other = source.size === 0
+    ? "is empty"
+    : MISTAKES.find(([start]) => text.startsWith(start))?.[1];
   if (!other && source.name.endsWith(".gguf")) return await openGguf(source, folder);
   if (!other && source.name.endsWith(".safetensors")) return await openSafetensors(source, folder);
   source.close();
-  if (source.size === 0) throw new FormatError(`Cannot open model "${source.name}": it is empty`);
   const hex = Array.from(bytes.subarray(0, 8), (byte) => byte.toString(16).padStart(2, "0"));
   throw new FormatError(
     `Cannot open model "${source.name}": it ` +

@@ -300,6 +300,7 @@ Deno.test("openGguf() refuses wrong magic, versions and byte order", async () =>
 
 Deno.test("openGguf() refuses counts and lengths that the file cannot hold", async () => {
   const huge = 2n ** 64n - 1n;
+  const before = Deno.memoryUsage();
   for (const count of [100, 2 ** 31, 2 ** 53, huge]) {
     await assertRefused(raw({ tensorCount: count }), `announces ${count} tensors`);
     await assertRefused(raw({ fieldCount: count }), `announces ${count} metadata fields`);
@@ -314,6 +315,8 @@ Deno.test("openGguf() refuses counts and lengths that the file cannot hold", asy
       await assertRefused(raw({ fields: [array] }), 'metadata field "key" announces');
     }
   }
+  const after = Deno.memoryUsage();
+  assert(after.external - before.external < 2 ** 22 && after.heapUsed - before.heapUsed < 2 ** 26);
   // Counts that fit the file, but no memory.
   const deep = Array.from({ length: 20 }, () => concat([u32(9), u64(1)]));
   await assertRefused(

@@ -137,6 +137,9 @@ Deno.test("openSource() names what is wrong with a path", async () => {
     await assertRejects(() => openSource(folder), SourceError, "it is a directory");
     await assertRejects(() => openSource("ftp://host/file"), InputError, "scheme ftp:");
     await assertRejects(() => openSource("http://"), InputError, "malformed URL");
+    if (Deno.build.os !== "windows") {
+      await assertRejects(() => openSource("/dev/zero"), SourceError, "neither a file nor");
+    }
     await Deno.writeFile(`${folder}/cut`, DATA);
     const source = await openSource(`${folder}/cut`);
     await Deno.truncate(`${folder}/cut`, 1000);
