@@ -85,7 +85,7 @@ export const GGML_TYPES: readonly GgmlType[] = [
   row("MXFP4", 39, 32, 17, "int8", false, decodeMxfp4),
 ];
 
-/** Types that files may hold but that cannot be used: they are listed, and skipped by their size. */
+/** Types that files may hold but that cannot be used: tensors are listed, and take their room. */
 const LISTED_TYPES: readonly TensorBlocks[] = [
   { name: "Q8_1", id: 9, blockSize: 32, blockBytes: 36 },
   { name: "Q8_K", id: 15, blockSize: 256, blockBytes: 292 },

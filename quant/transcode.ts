@@ -96,7 +96,7 @@ export function transcoder(
       const count = bytes.length / (cols / from.blockSize * from.blockBytes);
       if (cols % from.blockSize !== 0 || !Number.isInteger(count)) {
         throw new ShapeError(
-          `Cannot convert ${tensor}: ${bytes.length} bytes of ${type} are not whole rows of ${cols}`,
+          `Cannot convert ${tensor}: ${bytes.length} bytes of ${type} are no whole rows of ${cols}`,
         );
       }
       if (identity) return bytes;

@@ -55,7 +55,8 @@ export function parseJson(
 export async function readJson(source: ByteSource): Promise<JsonObject> {
   if (source.size > FILE_LIMIT) {
     throw new FormatError(
-      `Cannot read JSON "${source.name}": it has ${source.size} bytes, expected at most ${FILE_LIMIT}`,
+      `Cannot read JSON "${source.name}": it has ${source.size} bytes, ` +
+        `expected at most ${FILE_LIMIT}`,
     );
   }
   return parseJson(await source.read(0, source.size), `JSON "${source.name}"`);

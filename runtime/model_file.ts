@@ -56,7 +56,7 @@ export interface ModelFile {
 
 /** How a model is opened. */
 export interface OpenOptions extends SourceOptions {
-  /** Files beside a Blob: `config.json` and tokenizer files, or the other parts of a split model. */
+  /** Files beside a Blob: `config.json`, tokenizer files, other parts of a split model. */
   readonly siblings?: Readonly<Record<string, Blob | Uint8Array>> | undefined;
 }
 

@@ -120,7 +120,7 @@ const fieldsOf = fc.array(
   { maxLength: 12 },
 ).map((entries) => new Map<string, MetadataValue>(entries as [string, MetadataValue][]));
 
-/** Values as they come back: 64-bit integers as numbers where exact, number arrays as plain ones. */
+/** Values made comparable: 64-bit integers as numbers where exact, all arrays plain. */
 function normal(value: unknown): unknown {
   if (typeof value === "bigint") return Number.isSafeInteger(Number(value)) ? Number(value) : value;
   if (Array.isArray(value) || ArrayBuffer.isView(value)) {
@@ -369,7 +369,7 @@ Deno.test("openGguf() refuses malformed fields", async () => {
   );
 });
 
-Deno.test("openGguf() refuses string arrays with text that is not UTF-8, wherever it is cut", async () => {
+Deno.test("openGguf() refuses arrays of text that is not UTF-8, wherever it is cut", async () => {
   const bird = new TextEncoder().encode("🐦");
   for (
     const strings of [

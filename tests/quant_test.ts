@@ -228,7 +228,7 @@ Deno.test("decode() accepts bytes at any alignment", () => {
   }
 });
 
-/** Blocks of `type` with random codes, and finite scales of ordinary size where scales are halves. */
+/** Blocks of `type` with random codes, and scales of ordinary size. */
 function randomBlocks(type: string, blocks: number, random: () => number): Uint8Array {
   const { blockSize, blockBytes, layout } = ggmlType(type)!;
   const bytes = Uint8Array.from({ length: blocks * blockBytes }, () => random() * 256);
