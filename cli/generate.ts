@@ -5,14 +5,7 @@
  */
 
 import type { GenerationResult } from "../mod.ts";
-import {
-  type Flags,
-  given,
-  peakMemoryBytes,
-  runCommand,
-  UsageError,
-  writeOut,
-} from "./command.ts";
+import { type Flags, given, peakMemoryBytes, runCommand, UsageError, writeOut } from "./command.ts";
 import {
   MODEL_FLAGS,
   MODEL_HELP,
@@ -65,7 +58,9 @@ async function generate(flags: Flags): Promise<void> {
   const started = performance.now();
   await using model = await openModel(flags);
   const loadMs = performance.now() - started;
-  const text = flags.rest[0] === "-" ? await new Response(Deno.stdin.readable).text() : flags.rest[0]!;
+  const text = flags.rest[0] === "-"
+    ? await new Response(Deno.stdin.readable).text()
+    : flags.rest[0]!;
   const asIds = flags.on("ids"), json = flags.on("json");
 
   let result: GenerationResult | undefined;

@@ -11,9 +11,9 @@ import { findDefinition } from "../runtime/models/registry.ts";
 import {
   type ResolvedWeights,
   resolveWeights,
+  weightBytes,
   WEIGHTS_OPTIONS,
   type WeightsOption,
-  weightBytes,
 } from "../runtime/weights.ts";
 import { type Flags, runCommand, UsageError, writeOut } from "./command.ts";
 import { locateModel } from "./model_flags.ts";
@@ -144,9 +144,7 @@ function describe(
   lines.push("", "Tensors:");
   if (flags.on("tensors")) {
     for (const { name, shape, type, bytes, layout, exact } of tensors) {
-      const stored = layout === undefined
-        ? "not used"
-        : `${layout}${exact ? "" : " (rounded)"}`;
+      const stored = layout === undefined ? "not used" : `${layout}${exact ? "" : " (rounded)"}`;
       lines.push(`  ${name}  [${shape.join(", ")}]  ${type} → ${stored}  ${formatBytes(bytes)}`);
     }
   } else {

@@ -8,11 +8,11 @@ import { InputError, MemoryError, ModelError } from "../errors.ts";
 import type { Backend, BackendName } from "./backend.ts";
 import { type BackendOptions, checkCount, createBackend } from "./create_backend.ts";
 import { Engine } from "./engine.ts";
-import { type ModelFile, openModelFile } from "./model_file.ts";
+import { openModelFile } from "./model_file.ts";
 import {
   type ChatMessage,
-  chatTemplate,
   type ChatTemplate,
+  chatTemplate,
   type RenderOptions,
 } from "./chat_template.ts";
 import type { ModelConfig } from "./models/definition.ts";

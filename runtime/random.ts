@@ -11,6 +11,11 @@
  * computes with the same 32-bit operations.
  */
 export function uniform(seed: number, counter: number): number {
+  return (randomBits(seed, counter) >>> 8) / 2 ** 24;
+}
+
+/** The 32 bits behind draw `counter` of stream `seed`. */
+export function randomBits(seed: number, counter: number): number {
   let x = seed >>> 0, y = counter >>> 0, z = Math.floor(seed / 2 ** 32) >>> 0;
   x = (Math.imul(x, 1664525) + 1013904223) | 0;
   y = (Math.imul(y, 1664525) + 1013904223) | 0;
@@ -22,5 +27,5 @@ export function uniform(seed: number, counter: number): number {
   y ^= y >>> 16;
   z ^= z >>> 16;
   x = (x + Math.imul(y, z)) | 0;
-  return (x >>> 8) / 2 ** 24;
+  return x >>> 0;
 }

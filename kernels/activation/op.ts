@@ -7,11 +7,18 @@
 import { elements, type Op } from "../op.ts";
 import { check, checkCount, checkInput, trafficBytes } from "../shape.ts";
 
-/** The functions, in the order of their codes in the kernels. */
-export const ACTIVATIONS = ["relu", "gelu", "geluTanh", "silu", "sigmoid", "tanh"] as const;
-
 /** Name of an activation function; `gelu` uses erf, `geluTanh` the tanh approximation. */
-export type ActivationName = typeof ACTIVATIONS[number];
+export type ActivationName = "relu" | "gelu" | "geluTanh" | "silu" | "sigmoid" | "tanh";
+
+/** The functions, in the order of their codes in the kernels. */
+export const ACTIVATIONS: readonly ActivationName[] = [
+  "relu",
+  "gelu",
+  "geluTanh",
+  "silu",
+  "sigmoid",
+  "tanh",
+];
 
 /** Attributes of `activation`. */
 export interface ActivationAttributes {

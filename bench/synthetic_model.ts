@@ -1,0 +1,204 @@
+/**
+ * Writes a llama-family GGUF model of any size with random weights, for measuring speed and memory
+ * where no trained model is at hand: `deno task synthetic OUT [--size 160m] [--type Q4_0]`.
+ *
+ * @module
+ */
+
+import { UsageError } from "../cli/command.ts";
+import { type FlagSpec, runCommand } from "../cli/command.ts";
+import { ggmlType } from "../quant/ggml_types.ts";
+import { halfBits } from "../quant/half.ts";
+import { randomBits } from "../runtime/random.ts";
+import { type GgufTensor, writeGguf } from "../runtime/gguf_write.ts";
+import type { MetadataValue } from "../runtime/gguf_metadata.ts";
+
+/** Extents of a llama-family model. */
+export interface ModelSize {
+  /** Layers. */
+  readonly layers: number;
+  /** Width of the residual stream. */
+  readonly hidden: number;
+  /** Width of the feed-forward block. */
+  readonly inner: number;
+  /** Query heads. */
+  readonly heads: number;
+  /** Heads of keys and values. */
+  readonly kvHeads: number;
+  /** Words. */
+  readonly vocab: number;
+}
+
+/** Sizes by name. */
+export const SIZES: Readonly<Record<string, ModelSize>> = {
+  "1m": { layers: 2, hidden: 64, inner: 192, heads: 4, kvHeads: 2, vocab: 512 },
+  "160m": { layers: 12, hidden: 768, inner: 3072, heads: 12, kvHeads: 12, vocab: 32000 },
+  "340m": { layers: 20, hidden: 1024, inner: 4096, heads: 16, kvHeads: 4, vocab: 32000 },
+  "1b": { layers: 16, hidden: 2048, inner: 8192, heads: 32, kvHeads: 8, vocab: 128256 },
+  "6b": { layers: 28, hidden: 4096, inner: 11008, heads: 32, kvHeads: 32, vocab: 130528 },
+  "8b": { layers: 32, hidden: 4096, inner: 14336, heads: 32, kvHeads: 8, vocab: 128256 },
+};
+
+const help = `Usage: deno task synthetic [options] OUT
+
+Writes a GGUF model of the llama architecture with random weights to OUT.
+
+  --size S        ${Object.keys(SIZES).join(", ")} (default 160m)
+  --type T        type of the matrices: Q4_0, Q4_1, Q8_0, F16, F32, Q4_K, Q6_K, or Q4_K_M for a mixture
+                  of the last two (default Q4_0)
+  --context N     context length of the model (default 8192)
+  --seed S        whole number (default 1)
+  --help          print this`;
+
+/** Tensors of the mixture Q4_K_M that are Q6_K: values and down projections of every other layer. */
+function typeOf(type: string, name: string, layer: number): string {
+  if (type !== "Q4_K_M") return type;
+  const finer = name === "output" || layer % 2 === 0 && (name === "attn_v" || name === "ffn_down");
+  return finer ? "Q6_K" : "Q4_K";
+}
+
+/** Writes the model. */
+export async function writeSyntheticModel(
+  sink: WritableStream<Uint8Array<ArrayBuffer>>,
+  size: ModelSize,
+  type: string,
+  options: { readonly context?: number; readonly seed?: number } = {},
+): Promise<void> {
+  const { layers, hidden, inner, heads, kvHeads, vocab } = size;
+  const { context = 8192, seed = 1 } = options;
+  const kv = hidden / heads * kvHeads;
+  const matrices: [string, number, number][] = [
+    ["attn_q", hidden, hidden],
+    ["attn_k", kv, hidden],
+    ["attn_v", kv, hidden],
+    ["attn_output", hidden, hidden],
+    ["ffn_gate", inner, hidden],
+    ["ffn_up", inner, hidden],
+    ["ffn_down", hidden, inner],
+  ];
+  const tensors: GgufTensor[] = [];
+  const matrix = (name: string, rows: number, columns: number, type: string): void => {
+    const data = randomBlocks(type, rows * columns, columns, seed + tensors.length);
+    tensors.push({ name: `${name}.weight`, shape: [rows, columns], type, data });
+  };
+  const norm = (name: string): void => {
+    const data = new Uint8Array(new Float32Array(hidden).fill(1).buffer);
+    tensors.push({ name: `${name}.weight`, shape: [hidden], type: "F32", data });
+  };
+  matrix("token_embd", vocab, hidden, typeOf(type, "token_embd", -1));
+  for (let layer = 0; layer < layers; layer++) {
+    norm(`blk.${layer}.attn_norm`);
+    for (const [name, rows, columns] of matrices) {
+      matrix(`blk.${layer}.${name}`, rows, columns, typeOf(type, name, layer));
+    }
+    norm(`blk.${layer}.ffn_norm`);
+  }
+  norm("output_norm");
+  matrix("output", vocab, hidden, typeOf(type, "output", -1));
+  await writeGguf({ fields: fields(size, context), tensors }, sink);
+}
+
+/** Metadata, with a SentencePiece vocabulary of all bytes and then made-up words. */
+function fields(size: ModelSize, context: number): [string, MetadataValue][] {
+  const bytes = Array.from(
+    { length: 256 },
+    (_, i) => `<0x${i.toString(16).toUpperCase().padStart(2, "0")}>`,
+  );
+  const specials = ["<unk>", "<s>", "</s>"];
+  const words = Array.from({ length: size.vocab - 259 }, (_, i) => `w${i}`);
+  const tokens = [...specials, ...bytes, ...words];
+  const kinds = tokens.map((_, i) => i === 0 ? 2 : i < 3 ? 3 : i < 259 ? 6 : 1);
+  const u32 = (value: number): MetadataValue => ({ type: "u32", value });
+  return [
+    ["general.architecture", { type: "string", value: "llama" }],
+    ["general.name", { type: "string", value: "synthetic" }],
+    ["llama.context_length", u32(context)],
+    ["llama.embedding_length", u32(size.hidden)],
+    ["llama.block_count", u32(size.layers)],
+    ["llama.feed_forward_length", u32(size.inner)],
+    ["llama.attention.head_count", u32(size.heads)],
+    ["llama.attention.head_count_kv", u32(size.kvHeads)],
+    ["llama.rope.dimension_count", u32(size.hidden / size.heads)],
+    ["llama.attention.layer_norm_rms_epsilon", { type: "f32", value: 1e-5 }],
+    ["tokenizer.ggml.model", { type: "string", value: "llama" }],
+    ["tokenizer.ggml.tokens", { type: "array", items: "string", value: tokens }],
+    ["tokenizer.ggml.scores", { type: "array", items: "f32", value: tokens.map((_, i) => -i) }],
+    ["tokenizer.ggml.token_type", { type: "array", items: "i32", value: kinds }],
+    ["tokenizer.ggml.bos_token_id", u32(1)],
+    ["tokenizer.ggml.eos_token_id", u32(2)],
+  ] as [string, MetadataValue][];
+}
+
+const PIECE_BLOCKS = 16384;
+
+/** Blocks of a type with values of about unit variance per row sum; pieces repeat, reseeded. */
+function* randomBlocks(
+  name: string,
+  count: number,
+  columns: number,
+  seed: number,
+): Generator<Uint8Array> {
+  const type = ggmlType(name);
+  if (!type) throw new UsageError(`Cannot write weights of type ${name}: it is not known`);
+  const blocks = count / type.blockSize;
+  const piece = new Uint8Array(Math.min(blocks, PIECE_BLOCKS) * type.blockBytes);
+  for (let block = 0; block < blocks; block += PIECE_BLOCKS) {
+    fillBlocks(piece, name, type.blockBytes, columns, seed * 7919 + block);
+    yield piece.subarray(0, Math.min(PIECE_BLOCKS, blocks - block) * type.blockBytes);
+  }
+}
+
+function fillBlocks(
+  out: Uint8Array,
+  name: string,
+  blockBytes: number,
+  columns: number,
+  seed: number,
+): void {
+  const deviation = 1 / Math.sqrt(columns);
+  const words = new Uint32Array(out.buffer, 0, out.length >> 2);
+  for (let i = 0; i < words.length; i++) words[i] = randomBits(seed, i);
+  const view = new DataView(out.buffer);
+  /** Where the f16 scales of a block are, and what a scale of 1 makes of random codes. */
+  const scales: Record<string, readonly [offset: number, spread: number][]> = {
+    Q4_0: [[0, 4.6]],
+    Q4_1: [[0, 4.6], [2, -0.6]],
+    Q8_0: [[0, 74]],
+    Q4_K: [[0, 146], [2, 146 * 1.2]],
+    Q6_K: [[208, 1370]],
+  };
+  if (name === "F32" || name === "F16") {
+    for (let i = 0; i < out.length / blockBytes; i++) {
+      const value = (randomBits(seed, i) / 2 ** 32 - 0.5) * 3.46 * deviation;
+      if (name === "F32") view.setFloat32(4 * i, value, true);
+      else view.setUint16(2 * i, halfBits(value), true);
+    }
+    return;
+  }
+  if (!scales[name]) throw new UsageError(`Cannot write weights of type ${name}: not among --type`);
+  for (let at = 0; at < out.length; at += blockBytes) {
+    for (const [offset, spread] of scales[name]) {
+      view.setUint16(at + offset, halfBits(deviation / spread), true);
+    }
+  }
+}
+
+async function main(flags: Parameters<Parameters<typeof runCommand>[4]>[0]): Promise<void> {
+  const [path, ...others] = flags.rest;
+  const size = SIZES[flags.text("size") ?? "160m"];
+  if (path === undefined || others.length > 0 || !size) {
+    throw new UsageError(
+      size ? "Cannot write: expected one OUT" : `Cannot write size ${flags.text("size")}`,
+    );
+  }
+  const file = await Deno.open(path, { write: true, create: true, truncate: true });
+  await writeSyntheticModel(file.writable, size, flags.text("type") ?? "Q4_0", {
+    context: flags.number("context") ?? 8192,
+    seed: flags.number("seed") ?? 1,
+  });
+}
+
+if (import.meta.main) {
+  const spec: FlagSpec = { string: ["size", "type"], number: ["context", "seed"] };
+  Deno.exit(await runCommand("synthetic", help, Deno.args, spec, main));
+}
