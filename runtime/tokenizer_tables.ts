@@ -1,0 +1,123 @@
+/**
+ * Two small data structures that every tokenizer model here is built on: a hash table from pairs
+ * of integers, and a trie over UTF-16 units made from it. Flat typed arrays, because a vocabulary
+ * has hundreds of thousands of entries and JavaScript maps of maps cost ten times the memory.
+ *
+ * @module
+ */
+
+/** A map from pairs of integers (both at least 0) to integers at least 0. */
+export class PairTable {
+  #left: Int32Array<ArrayBuffer>;
+  #right: Int32Array<ArrayBuffer>;
+  #value: Int32Array<ArrayBuffer>; // -1 marks an empty slot
+  #size = 0;
+
+  /** A table with room for `expected` pairs before it grows. */
+  constructor(expected = 16) {
+    let capacity = 32;
+    while (capacity < 2 * expected) capacity *= 2;
+    this.#left = new Int32Array(capacity);
+    this.#right = new Int32Array(capacity);
+    this.#value = new Int32Array(capacity).fill(-1);
+  }
+
+  /** How many pairs are stored. */
+  get size(): number {
+    return this.#size;
+  }
+
+  /** The value of a pair, or -1. */
+  get(left: number, right: number): number {
+    return this.#value[this.#slot(left, right)];
+  }
+
+  /** Stores a value (at least 0), replacing the one that the pair had. */
+  set(left: number, right: number, value: number): void {
+    if (2 * (this.#size + 1) > this.#value.length) this.#grow();
+    const slot = this.#slot(left, right);
+    if (this.#value[slot] < 0) this.#size++;
+    this.#left[slot] = left;
+    this.#right[slot] = right;
+    this.#value[slot] = value;
+  }
+
+  /** Forgets every pair and keeps the room. */
+  clear(): void {
+    this.#value.fill(-1);
+    this.#size = 0;
+  }
+
+  #slot(left: number, right: number): number {
+    const mask = this.#value.length - 1;
+    let hash = Math.imul(left, 0x9e3779b1) ^ Math.imul(right, 0x85ebca6b);
+    hash = Math.imul(hash ^ (hash >>> 15), 0x2c1b3c6d);
+    let slot = (hash ^ (hash >>> 13)) & mask;
+    while (
+      this.#value[slot] >= 0 && (this.#left[slot] !== left || this.#right[slot] !== right)
+    ) slot = (slot + 1) & mask;
+    return slot;
+  }
+
+  #grow(): void {
+    const [left, right, value] = [this.#left, this.#right, this.#value];
+    this.#left = new Int32Array(2 * left.length);
+    this.#right = new Int32Array(2 * left.length);
+    this.#value = new Int32Array(2 * left.length).fill(-1);
+    for (let i = 0; i < value.length; i++) {
+      if (value[i] < 0) continue;
+      const slot = this.#slot(left[i], right[i]);
+      this.#left[slot] = left[i];
+      this.#right[slot] = right[i];
+      this.#value[slot] = value[i];
+    }
+  }
+}
+
+/** A set of strings with a number each, walked one UTF-16 unit at a time from node 0. */
+export class Trie {
+  #children = new PairTable(1024); // (node, unit) → node
+  #values = new Int32Array(1024).fill(-1); // [node]
+  #nodes = 1;
+
+  /** Adds a string; a string that is there already keeps its first value. */
+  add(text: string, value: number): void {
+    let node = 0;
+    for (let i = 0; i < text.length; i++) {
+      const unit = text.charCodeAt(i);
+      let next = this.#children.get(node, unit);
+      if (next < 0) {
+        next = this.#nodes++;
+        this.#children.set(node, unit, next);
+        if (next === this.#values.length) {
+          const values = new Int32Array(2 * next).fill(-1);
+          values.set(this.#values);
+          this.#values = values;
+        }
+      }
+      node = next;
+    }
+    if (this.#values[node] < 0) this.#values[node] = value;
+  }
+
+  /** The node that a unit leads to, or -1. */
+  child(node: number, unit: number): number {
+    return this.#children.get(node, unit);
+  }
+
+  /** The value of the string that ends in a node, or -1. */
+  value(node: number): number {
+    return this.#values[node];
+  }
+
+  /** The longest string that starts at `start`: its end (`start` when there is none) and value. */
+  longest(text: string, start: number): { end: number; value: number } {
+    let found = { end: start, value: -1 };
+    for (let node = 0, i = start; i < text.length;) {
+      node = this.#children.get(node, text.charCodeAt(i++));
+      if (node < 0) break;
+      if (this.#values[node] >= 0) found = { end: i, value: this.#values[node] };
+    }
+    return found;
+  }
+}
