@@ -39,7 +39,9 @@ async function findKernels(): Promise<Map<string, string>> {
       const path = `${folder.name}/${file.name}`;
       const text = await Deno.readTextFile(new URL(path, ROOT));
       for (const [, name] of text.matchAll(/^export function (\w+)\(\s*args: usize/gm)) {
-        if (found.has(name!)) throw new Error(`${path} exports ${name}, as ${found.get(name!)} does`);
+        if (found.has(name!)) {
+          throw new Error(`${path} exports ${name}, as ${found.get(name!)} does`);
+        }
         found.set(name!, path.replace(/\.ts$/, ""));
       }
     }
@@ -48,7 +50,9 @@ async function findKernels(): Promise<Map<string, string>> {
     if (!found.has(name)) throw new Error(`no kernels/*/*.as.ts exports ${name}`);
   }
   for (const [name, path] of found) {
-    if (!KERNEL_NAMES.includes(name)) throw new Error(`${path} exports ${name}, which no row names`);
+    if (!KERNEL_NAMES.includes(name)) {
+      throw new Error(`${path} exports ${name}, which no row names`);
+    }
   }
   return found;
 }
@@ -222,7 +226,11 @@ export default function init(
 ): Promise<InitOutput>;
 `;
   const wasmDts = `${HEADER}export const memory: WebAssembly.Memory;
-${names.map((name) => `export const ${name}: (a: number, b: number, c: number) => void;`).join("\n")}
+${
+    names.map((name) => `export const ${name}: (a: number, b: number, c: number) => void;`).join(
+      "\n",
+    )
+  }
 export const run: (a: number, b: number, c: number, d: number) => void;
 export const barrier: (a: number) => void;
 `;

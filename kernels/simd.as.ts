@@ -73,35 +73,33 @@ export const F16_BITS: i32 = 0x8fffffff;
 export const F16_REBIAS: f32 = 5.192296858534828e33;
 
 /**
- * Four halves, from `f16Low` or `f16High`, as f32: exact, subnormals and signs included, but Inf
- * and NaN come out finite. `bits` and `rebias` are the constants above, splat outside the loop.
+ * Four halves, from `f16Low` or `f16High`, as f32: exact, signs included, but Inf and NaN come out
+ * finite. `bits` is `F16_BITS`, `factor` `F16_REBIAS` or what a panel's header says, splat outside
+ * the loop.
  */
 @inline
-export function f16Finite(moved: v128, bits: v128, rebias: v128): v128 {
-  return f32x4.mul(v128.and(moved, bits), rebias);
+export function f16Finite(moved: v128, bits: v128, factor: v128): v128 {
+  return f32x4.mul(v128.and(moved, bits), factor);
 }
 
-/** Four halves, from `f16Low` or `f16High`, as f32: exact, Inf and NaN included. */
+/** As `f16Finite`, Inf and NaN included. */
 @inline
-export function f16Any(moved: v128): v128 {
+export function f16Any(moved: v128, factor: v128): v128 {
   const bits = v128.and(moved, i32x4.splat(F16_BITS));
   const exponent = i32x4.splat(0x0f800000);
   const special = i32x4.eq(v128.and(bits, exponent), exponent);
-  return v128.or(
-    f32x4.mul(bits, f32x4.splat(F16_REBIAS)),
-    v128.and(special, i32x4.splat(0x7f800000)),
-  );
+  return v128.or(f32x4.mul(bits, factor), v128.and(special, i32x4.splat(0x7f800000)));
 }
 
 /** 16 halves to f32: rows 0 … 7 to `low`, rows 8 … 15 to `high`. */
 @inline
-export function unpackHalves(w: usize, low: usize, high: usize): void {
+export function unpackHalves(w: usize, low: usize, high: usize, factor: v128): void {
   const h0 = v128.load(w);
   const h1 = v128.load(w, 16);
-  v128.store(low, f16Any(f16Low(h0)));
-  v128.store(low, f16Any(f16High(h0)), 16);
-  v128.store(high, f16Any(f16Low(h1)));
-  v128.store(high, f16Any(f16High(h1)), 16);
+  v128.store(low, f16Any(f16Low(h0), factor));
+  v128.store(low, f16Any(f16High(h0), factor), 16);
+  v128.store(high, f16Any(f16Low(h1), factor));
+  v128.store(high, f16Any(f16High(h1), factor), 16);
 }
 
 /** All ones in the lanes of eight halves that are Inf or NaN. */

@@ -7,7 +7,7 @@
 
 import { InputError } from "../errors.ts";
 import { elements } from "../kernels/op.ts";
-import { encodeRows, LAYOUTS, type LayoutName } from "../quant/formats.ts";
+import { encodeRows, type LayoutName, LAYOUTS } from "../quant/formats.ts";
 import type { BackendName, TensorData } from "./backend.ts";
 import { createBackend } from "./create_backend.ts";
 import type { Graph } from "./graph.ts";

@@ -39,7 +39,8 @@ export function readFields(
   const get = (field: string): unknown => metadata[prefix + field] ?? undefined;
   const fail = (field: string, expected: string): ModelError => {
     const value = get(field);
-    const found = value === undefined ? "missing" : String(JSON.stringify(value)).slice(0, 60);
+    const shown = typeof value === "string" ? `"${value}"` : String(value);
+    const found = value === undefined ? "missing" : shown.slice(0, 60);
     return new ModelError(
       `Cannot read the configuration of "${name}": field "${prefix}${field}" is ${found}, ` +
         `expected ${expected}`,

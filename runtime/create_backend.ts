@@ -46,4 +46,3 @@ export function checkCount(option: string, value: number): number {
   }
   return value;
 }
-

@@ -79,8 +79,12 @@ export function stallWatch(ms: number, outer?: AbortSignal): StallWatch {
       if (error instanceof Deno.errors.NotCapable) {
         return new HttpError(`Cannot fetch ${subject}: ${error.message}`, 0);
       }
-      // The runtime's message repeats the URL, whose query may be a signature.
-      const reason = error.message.replace(/\s*(for url )?\(?https?:\/\/[^\s)]+\)?/g, "");
+      // The cause is what happened; it repeats the URL, whose query may be a signature.
+      const { message } = error.cause instanceof Error ? error.cause : error;
+      const reason = message.replace(/^.*https?:\/\/\S+\s*/, "").replace(
+        /^client error \(\w+\): /,
+        "",
+      );
       return new NetworkError(`Cannot fetch ${subject} from ${host}: ${reason}`);
     },
   };

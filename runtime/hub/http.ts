@@ -285,6 +285,7 @@ function reply(response: Response, first: Headers, watch: StallWatch, ask: Ask):
           yield chunk;
           watch.touch();
         }
+        watch.signal.throwIfAborted(); // an aborted body may end as if it were whole
       } catch (error) {
         throw watch.explain(error, ask.subject, host);
       } finally {
