@@ -62,7 +62,7 @@ class Norm(nn.Module):
         self.weight, self.eps = nn.Parameter(torch.ones(dim)), eps
 
     def forward(self, x):
-        return F.rms_norm(x, (x.shape[-1],), self.weight, self.eps)
+        return F.rms_norm(x, (x.shape[-1],), self.weight.to(x.dtype), self.eps)
 
 
 class Layer(nn.Module):
@@ -127,7 +127,7 @@ class Model(nn.Module):
         for i, layer in enumerate(self.blk):
             prefix = f"blk.{i}."
             x = layer(x, cos, sin, mask, {n[len(prefix) :]: p for n, p in w.items() if n.startswith(prefix)})
-        x = F.rms_norm(x, (x.shape[-1],), self.output_norm.weight.to(dtype), self.config.eps)
+        x = self.output_norm(x)
         if last is not None:
             x = x[torch.arange(len(x), device=x.device), last]
         logits = F.linear(x, w["token_embd"])

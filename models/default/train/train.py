@@ -27,8 +27,8 @@ from model import CONFIGS, Config, Model, document_mask
 
 END = 0
 # Share of training tokens by group. Regular verse in both scripts is most of it: what a model this small can learn.
-MIX = {"poem_s": 0.36, "poem_t": 0.20, "couplet_s": 0.02, "couplet_t": 0.01, "ci_s": 0.03, "old_s": 0.02,
-       "old_t": 0.01, "prose_s": 0.02, "prose_t": 0.01, "novel": 0.19, "bible": 0.06, "speech": 0.05, "words": 0.02}
+MIX = {"poem_s": 0.40, "poem_t": 0.22, "couplet_s": 0.02, "couplet_t": 0.01, "ci_s": 0.03, "old_s": 0.02,
+       "old_t": 0.01, "prose_s": 0.02, "prose_t": 0.01, "novel": 0.17, "bible": 0.05, "speech": 0.03, "words": 0.01}
 
 
 class Documents:
@@ -48,6 +48,7 @@ class Documents:
                     cut = at + length // 2 + found[-1] + 1 if len(found) else cut
                 self.pieces.append((at, cut))
                 at = cut
+        self.pieces = np.array(self.pieces)
 
     def piece(self, n):
         """Piece number n of the endless shuffled sequence."""
@@ -58,21 +59,34 @@ class Documents:
         return self.tokens[start:end]
 
 
+def capped(sizes, budget, passes):
+    """MIX, with no group shown more than `passes` times in `budget` tokens while another has text left."""
+    most = {g: passes * size / budget for g, size in sizes.items()}
+    mix = dict(MIX)
+    for _ in range(len(MIX)):
+        free = sum(w for g, w in mix.items() if w < most[g]) or 1
+        spare = 1 - sum(min(w, most[g]) for g, w in mix.items())
+        mix = {g: w * (1 + spare / free) if w < most[g] else most[g] for g, w in mix.items()}
+    return mix
+
+
 class Loader:
-    """Rows of length + 1 tokens packed from the groups' documents in the proportions of MIX. Its whole state is two
+    """Rows of length + 1 tokens packed from the groups' documents in the proportions of MIX
+    (capped). Its whole state is two
     counts a group: pieces taken and tokens taken."""
 
-    def __init__(self, data, length, rows, seed, state=None):
+    def __init__(self, data, length, rows, seed, budget, passes, state=None):
         vocab = json.loads((data / "tokenizer.json").read_text())["model"]["vocab"]
         stops = [i for token, i in vocab.items() if token in (".", "Ċ", "ãĢĤ", '."', "?", "!")]
         self.groups = {g: Documents(data / f"{g}.train.npy", length, stops, seed + i) for i, g in enumerate(sorted(MIX))}
         self.length, self.rows = length, rows
-        self.state = state or {g: [0, 0] for g in MIX}
+        self.mix = capped({g: len(d.tokens) for g, d in self.groups.items()}, budget, passes)
+        self.state = {g: list(state[g]) if state else [0, 0] for g in MIX}
 
     def row(self):
         parts, size = [], 0
         while size < self.length + 1:
-            group = min(MIX, key=lambda g: self.state[g][1] / MIX[g])
+            group = min(MIX, key=lambda g: self.state[g][1] / self.mix[g])
             piece = self.groups[group].piece(self.state[group][0])
             take = min(len(piece) + 1, self.length + 1 - size)
             self.state[group][0] += 1
@@ -169,8 +183,8 @@ def parse():
     p.add_argument("--config", default="small", choices=CONFIGS)
     p.add_argument("--tokens", type=float, default=8e6, help="tokens of the whole training")
     p.add_argument("--length", type=int, default=256, help="tokens a row before the last phase; then the context")
-    p.add_argument("--batch", type=int, default=8192, help="tokens a step")
-    p.add_argument("--micro", type=int, default=2048, help="tokens a forward pass")
+    p.add_argument("--batch", type=int, default=0, help="tokens a step (8192; 65536 on a GPU)")
+    p.add_argument("--micro", type=int, default=0, help="tokens a forward pass (1024; a step on a GPU)")
     p.add_argument("--lr", type=float, default=0.02, help="Muon's rate")
     p.add_argument("--adam-lr", type=float, default=0.004)
     p.add_argument("--weight-decay", type=float, default=0.0)
@@ -178,6 +192,7 @@ def parse():
     p.add_argument("--decay", type=float, default=0.3)
     p.add_argument("--qat", type=float, default=0.2)
     p.add_argument("--long", type=float, default=0.1, help="share of tokens, at the end, in rows of the whole context")
+    p.add_argument("--passes", type=float, default=8, help="show no group of texts more often than this")
     p.add_argument("--seed", type=int, default=1)
     p.add_argument("--save-every", type=float, default=300, help="seconds")
     p.add_argument("--eval-every", type=int, default=100, help="steps")
@@ -191,6 +206,8 @@ def main():
     args = parse()
     torch.set_num_threads(1)
     device = "cuda" if torch.cuda.is_available() else "cpu"
+    args.batch = args.batch or (65536 if device == "cuda" else 8192)
+    args.micro = args.micro or (args.batch if device == "cuda" else 1024)
     dtype = torch.bfloat16 if device == "cuda" else torch.float32
     torch.set_float32_matmul_precision("high")
     torch.manual_seed(args.seed)
@@ -236,7 +253,7 @@ def main():
 
     note(event="start", device=device, parameters=sum(p.numel() for p in model.parameters()), step=step,
          seen=seen, settings={k: str(v) for k, v in vars(args).items()})
-    length, batches, quantized = 0, None, False
+    length, batches, quantized = 0, None, bool(saved and saved["quantized"])
     last_save = last_note = started = time.monotonic()
     losses, noted = [], seen
     while seen < args.tokens and not stopping:
@@ -247,7 +264,7 @@ def main():
             length = wanted
             micro = max(1, min(args.micro, args.batch) // length)
             parts = max(1, args.batch // (micro * length))
-            batches = Loader(data, length, micro * parts, args.seed, feed).ahead()
+            batches = Loader(data, length, micro * parts, args.seed, args.tokens, args.passes, feed).ahead()
         rows, feed = next(batches)
         rows = rows.to(device, non_blocking=True)
         factor = rate(progress, step, args)
@@ -266,7 +283,8 @@ def main():
         if length not in warm:  # compile in this thread before others call
             gradients(pieces[0])
             warm.add(length)
-        for loss, grads in pool.map(gradients, pieces):  # summed in order, so threads do not change the result
+        run = map if device == "cuda" else pool.map
+        for loss, grads in run(gradients, pieces):  # summed in order, so threads do not change the result
             total = total + loss
             for n, p in model.named_parameters():
                 g = grads[names[n]]
