@@ -7,9 +7,9 @@
 
 import { BackendError } from "../../errors.ts";
 import { ABORTED, GENERATION } from "../../kernels/memory.ts";
-import workerSource from "./worker.ts" with { type: "text" };
+import workerSource from "./worker.js" with { type: "text" };
 
-/** Words of the job that every worker shares; worker.ts repeats them. */
+/** Words of the job that every worker shares; worker.js repeats them. */
 const EPOCH = 0, FINISHED = 1, ARRIVED = 2, FAILED = 3, QUIT = 4, STAGES = 5, BODY = 6;
 const JOB_WORDS = 4096;
 const START_TIMEOUT_MS = 20_000;
@@ -41,7 +41,7 @@ export type Spawn = () => Worker;
 
 /** Starts a module worker from its source text, which needs no permission. */
 export function spawnWorker(): Worker {
-  const url = URL.createObjectURL(new Blob([workerSource], { type: "application/typescript" }));
+  const url = URL.createObjectURL(new Blob([workerSource], { type: "text/javascript" }));
   const worker = new Worker(url, { type: "module", name: "sparrow" });
   worker.addEventListener("message", () => URL.revokeObjectURL(url), { once: true });
   return worker;
@@ -143,7 +143,7 @@ function startWorker(spawn: Spawn, setup: unknown): Promise<Worker> {
   });
 }
 
-/** Lays a job out as worker.ts reads it. */
+/** Lays a job out as worker.js reads it. */
 function writeJob(job: Int32Array, stages: readonly StageJob[]): void {
   const words = stages.flatMap(({ stage, tape, steps, copies }) => [
     stage,
