@@ -1,0 +1,62 @@
+/**
+ * Numbers of repeated measurements, and what machine they were taken on.
+ *
+ * @module
+ */
+
+/** Spread of repeated measurements. */
+export interface Spread {
+  /** Smallest. */
+  readonly min: number;
+  /** Middle one, the mean of the two middle ones of an even count. */
+  readonly median: number;
+  /** Largest. */
+  readonly max: number;
+}
+
+/** Spread of at least one value, to four significant digits. */
+export function spread(values: readonly number[]): Spread {
+  const sorted = values.toSorted((a, b) => a - b);
+  const middle = sorted.length >> 1;
+  const median = sorted.length % 2 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
+  return { min: digits(sorted[0]!), median: digits(median), max: digits(sorted.at(-1)!) };
+}
+
+/** A number to four significant digits. */
+export function digits(value: number): number {
+  return Number(value.toPrecision(4));
+}
+
+/** What the measurements were taken on. */
+export interface Machine {
+  /** Processor as it calls itself. */
+  readonly cpu: string;
+  /** Logical processors. */
+  readonly cores: number;
+  /** Bytes of memory. */
+  readonly memoryBytes: number;
+  /** Operating system and architecture. */
+  readonly os: string;
+  /** Versions of Deno and V8. */
+  readonly deno: string;
+  /** Versions of Deno and V8. */
+  readonly v8: string;
+}
+
+/** Describes this machine. */
+export function describeMachine(): Machine {
+  let cpu = "unknown";
+  try {
+    cpu = /model name\s*:\s*(.+)/.exec(Deno.readTextFileSync("/proc/cpuinfo"))?.[1] ?? cpu;
+  } catch {
+    // No /proc here.
+  }
+  return {
+    cpu,
+    cores: navigator.hardwareConcurrency,
+    memoryBytes: Deno.systemMemoryInfo().total,
+    os: `${Deno.build.os} ${Deno.build.arch}`,
+    deno: Deno.version.deno,
+    v8: Deno.version.v8,
+  };
+}
