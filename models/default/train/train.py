@@ -159,7 +159,7 @@ def rate(progress, step, args):
     return min(1, (step + 1) / args.warmup, max(0.0, (1 - progress) / args.decay))
 
 
-def held_out(model, data, split, length, device, quantized, limit=12):
+def held_out(model, data, split, length, device, quantized, limit=6):
     """Nats per token on the first rows of each group of a split (a quick look; evaluate.py measures)."""
     out = {}
     with torch.no_grad():
@@ -168,7 +168,9 @@ def held_out(model, data, split, length, device, quantized, limit=12):
             path = data / f"{group}.{split}.npy"
             if path.exists() and not group.startswith("couplet"):
                 tokens = torch.from_numpy(np.load(path).astype(np.int64))[: limit * length + 1]
-                n = max(1, (len(tokens) - 1) // length)
+                n = (len(tokens) - 1) // length
+                if n == 0:
+                    continue
                 x = tokens[: n * length].view(n, -1).to(device)
                 y = tokens[1 : n * length + 1].view(n, -1).to(device)
                 y = y.masked_fill(y == END, -1)
@@ -195,7 +197,7 @@ def parse():
     p.add_argument("--passes", type=float, default=8, help="show no group of texts more often than this")
     p.add_argument("--seed", type=int, default=1)
     p.add_argument("--save-every", type=float, default=300, help="seconds")
-    p.add_argument("--eval-every", type=int, default=100, help="steps")
+    p.add_argument("--eval-every", type=int, default=200, help="steps")
     p.add_argument("--workers", type=int, default=os.cpu_count(), help="threads on a CPU")
     p.add_argument("--stop-after", type=float, default=0, help="seconds, then as on SIGTERM")
     p.add_argument("--no-compile", action="store_true")
