@@ -11,6 +11,7 @@
 import { FormatError, InputError, SparrowError } from "../errors.ts";
 import { loadJinjaLibrary } from "./deps.ts";
 import type { JinjaLibrary } from "./deps.ts";
+import { reasonOf } from "./tokenizer_fields.ts";
 import { boundedInterpreter, boundedRange, formatTime } from "./template_interpreter.ts";
 
 /** One message of a conversation. */
@@ -221,7 +222,7 @@ function run(
 
 function templateError(action: string, cause: unknown): FormatError {
   return new FormatError(
-    `${action}: ${(cause as Error).message}; pass a template of your own, or a plain prompt`,
+    `${action}: ${reasonOf(cause)}; pass a template of your own, or a plain prompt`,
     { cause },
   );
 }

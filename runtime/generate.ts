@@ -91,7 +91,7 @@ export async function* generate(
     );
   }
   const stopIds = new Set(options.stopIds ?? model.stopIds);
-  const decoder = model.tokenizer?.decoder();
+  const decoder = model.tokenizer?.decoder({ after: promptIds });
   const emitted = new StopScanner(options.stop ?? []);
   const ids: number[] = [];
   let stopReason: StopReason = "abort";

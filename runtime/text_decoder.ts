@@ -10,7 +10,7 @@
 import { InputError } from "../errors.ts";
 import type { TokenizersLibrary } from "./deps.ts";
 import { flagField, listField, objectField, textField, wrongField } from "./tokenizer_fields.ts";
-import { compilePattern } from "./tokenizer_split.ts";
+import { compilePattern } from "./tokenizer_pattern.ts";
 
 /** Takes ids one by one and gives out whole characters. */
 export interface TokenDecoder {

@@ -19,6 +19,7 @@ import {
   MAX_VOCABULARY,
   objectField,
   optionalText,
+  reasonOf,
   textField,
   wrongField,
 } from "./tokenizer_fields.ts";
@@ -65,7 +66,7 @@ export async function tokenizerFromJson(
   } catch (cause) {
     if (cause instanceof SparrowError) throw cause;
     throw new FormatError(
-      `Cannot read the tokenizer: ${(cause as Error).message}; ` +
+      `Cannot read the tokenizer: ${reasonOf(cause)}; ` +
         `the file is damaged or of a form that is not supported`,
       { cause },
     );

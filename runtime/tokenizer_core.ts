@@ -10,6 +10,7 @@ import { InputError, SparrowError } from "../errors.ts";
 import { decodeIds, tokenDecoder } from "./text_decoder.ts";
 import type { DecodeOptions, Pieces, StreamOptions, TokenDecoder } from "./text_decoder.ts";
 import type { WordModel } from "./tokenizer_bpe.ts";
+import { reasonOf } from "./tokenizer_fields.ts";
 import { Trie } from "./tokenizer_tables.ts";
 
 /** Options of encoding. */
@@ -132,7 +133,7 @@ export function assembleTokenizer(parts: TokenizerParts): Tokenizer {
         if (cause instanceof SparrowError) throw cause;
         // What is left is the engine's own limits: string length, the stack of a pattern.
         throw new InputError(
-          `Cannot encode a text of ${text.length} characters: ${(cause as Error).message}; ` +
+          `Cannot encode a text of ${text.length} characters: ${reasonOf(cause)}; ` +
             `encode it in smaller parts`,
           { cause },
         );

@@ -21,10 +21,16 @@ export function describe(value: unknown): string {
   if (Array.isArray(value)) return `a list of ${value.length}`;
   if (ArrayBuffer.isView(value)) return "binary data";
   if (typeof value === "string") {
-    return value.length > 40 ? `the text "${value.slice(0, 40)}…"` : `the text "${value}"`;
+    return `the text ${JSON.stringify(value.length > 40 ? value.slice(0, 40) + "…" : value)}`;
   }
   if (typeof value === "object") return "an object";
-  return `the ${typeof value} ${String(value)}`;
+  return typeof value === "function" ? "a function" : `the ${typeof value} ${String(value)}`;
+}
+
+/** Why something failed, from an error of a library or of the engine: no longer than a line. */
+export function reasonOf(cause: unknown): string {
+  const { message } = cause as Error;
+  return message.length > 160 ? message.slice(0, 160) + "…" : message;
 }
 
 /** The error for a field that is not what it should be. */
@@ -43,10 +49,10 @@ export function objectField(value: unknown, field: string): Fields {
   return value as Fields;
 }
 
-/** A list. */
+/** A list, without holes. */
 export function listField(value: unknown, field: string): readonly unknown[] {
   if (!Array.isArray(value)) throw wrongField(field, value, "a list");
-  return value;
+  return Array.from(value);
 }
 
 /** A text. */

@@ -8,39 +8,41 @@
 
 import { FormatError, SparrowError } from "../errors.ts";
 import { loadTokenizersLibrary } from "./deps.ts";
-import { BYTE_CHARACTERS, byteLevelBytes, byteLevelSpelling, byteOfToken } from "./text_decoder.ts";
-import { cleanUp } from "./text_decoder.ts";
+import {
+  BYTE_CHARACTERS,
+  byteLevelBytes,
+  byteLevelSpelling,
+  byteOfToken,
+  cleanUp,
+} from "./text_decoder.ts";
 import type { Pieces } from "./text_decoder.ts";
-import { bpeModel, rankedRules, scoredRules, Symbols } from "./tokenizer_bpe.ts";
+import { bpeModel } from "./tokenizer_bpe.ts";
 import { charsMap } from "./tokenizer_charsmap.ts";
 import { assembleTokenizer, endTokens } from "./tokenizer_core.ts";
 import type { AddedToken, Tokenizer, TokenizerParts } from "./tokenizer_core.ts";
-import { flagField, MAX_VOCABULARY, optionalText, wrongField } from "./tokenizer_fields.ts";
+import { MAX_VOCABULARY, optionalText, reasonOf, wrongField } from "./tokenizer_fields.ts";
+import {
+  BYTE,
+  CONTROL,
+  flag,
+  type GgufVocabulary,
+  KEY,
+  NORMAL,
+  readVocabulary,
+  specialId,
+  UNKNOWN,
+  UNUSED,
+  USER_DEFINED,
+} from "./tokenizer_gguf_vocabulary.ts";
+import { rankedRules, scoredRules, Symbols } from "./tokenizer_merge.ts";
 import { byteTokens, splitMerge } from "./tokenizer_model.ts";
 import { bertNormalizer } from "./tokenizer_normalize.ts";
 import { preTokenizerRule } from "./tokenizer_pre.ts";
 import { patternSplitter, preTokenizerFromJson } from "./tokenizer_split.ts";
 import { unigramModel, wordPieceModel } from "./tokenizer_words.ts";
 
-// The values of tokenizer.ggml.token_type.
-const NORMAL = 1;
-const UNKNOWN = 2;
-const CONTROL = 3;
-const USER_DEFINED = 4;
-const UNUSED = 5;
-const BYTE = 6;
-
 const SPACE_MARK = "\u2581";
-const KEY = "tokenizer.ggml.";
-
-/** The metadata, read and checked. */
-interface GgufVocabulary {
-  readonly metadata: Record<string, unknown>;
-  readonly tokens: readonly string[]; // [id]
-  readonly ids: ReadonlyMap<string, number>;
-  readonly types: Int32Array; // [id]
-  readonly scores: Float64Array; // [id]
-}
+const utf8 = new TextEncoder();
 
 /** What differs between the kinds; the rest of a tokenizer's parts is the same for all. */
 type KindParts =
@@ -86,7 +88,7 @@ export async function tokenizerFromGguf(metadata: Record<string, unknown>): Prom
   } catch (cause) {
     if (cause instanceof SparrowError) throw cause;
     throw new FormatError(
-      `Cannot build the tokenizer from the metadata: ${(cause as Error).message}; ` +
+      `Cannot build the tokenizer from the metadata: ${reasonOf(cause)}; ` +
         `the file is damaged, fetch it again`,
       { cause },
     );
@@ -99,52 +101,6 @@ const BUILDERS: ReadonlyMap<string, (vocabulary: GgufVocabulary) => Promise<Kind
   ["t5", async (vocabulary) => await t5Parts(vocabulary)],
   ["bert", bertParts],
 ]);
-
-function readVocabulary(metadata: Record<string, unknown>): GgufVocabulary {
-  const tokens = metadata[`${KEY}tokens`];
-  if (!Array.isArray(tokens) || tokens.length === 0 || tokens.length > MAX_VOCABULARY) {
-    throw wrongField(`${KEY}tokens`, tokens, `a list of 1 to ${MAX_VOCABULARY} texts`);
-  }
-  const ids = new Map<string, number>();
-  const texts = tokens.map((token, id) => {
-    if (typeof token !== "string") throw wrongField(`${KEY}tokens[${id}]`, token, "a text");
-    const text = token === "" ? `[EMPTY_${id}]` : token;
-    if (!ids.has(text)) ids.set(text, id);
-    return text;
-  });
-  const types = Int32Array.from(numbers(metadata, "token_type", texts.length, NORMAL));
-  // End tokens control, whatever type a careless conversion gave them.
-  for (const id of endTokens([], (name) => ids.get(name))) types[id] = CONTROL;
-  return {
-    metadata,
-    tokens: texts,
-    ids,
-    types,
-    scores: numbers(metadata, "scores", texts.length, 0),
-  };
-}
-
-function numbers(
-  metadata: Record<string, unknown>,
-  name: string,
-  count: number,
-  fallback: number,
-): Float64Array {
-  const value = metadata[KEY + name];
-  if (value === undefined || value === null) return new Float64Array(count).fill(fallback);
-  const list = value as ArrayLike<unknown>;
-  const isList = Array.isArray(value) || ArrayBuffer.isView(value);
-  if (!isList || !(list.length >= count)) {
-    throw wrongField(KEY + name, value, `a list of ${count} numbers`);
-  }
-  return Float64Array.from({ length: count }, (_, i) => {
-    const number = list[i];
-    if (typeof number !== "number" || !Number.isFinite(number)) {
-      throw wrongField(`${KEY}${name}[${i}]`, number, "a finite number");
-    }
-    return number;
-  });
-}
 
 function assemble(vocabulary: GgufVocabulary, parts: KindParts): Tokenizer {
   const { tokens, ids, types } = vocabulary;
@@ -194,25 +150,6 @@ function assemble(vocabulary: GgufVocabulary, parts: KindParts): Tokenizer {
   });
 }
 
-const utf8 = new TextEncoder();
-
-/** The id that a key names, or the kind's usual one; ids outside the vocabulary mean none. */
-function specialId(
-  { metadata, tokens }: GgufVocabulary,
-  name: string,
-  usual: number | undefined,
-): number | undefined {
-  const inside = (id: unknown): id is number =>
-    typeof id === "number" && Number.isInteger(id) && id >= 0 && id < tokens.length;
-  const value = metadata[KEY + name];
-  if (inside(value)) return value;
-  return inside(usual) ? usual : undefined;
-}
-
-function flag({ metadata }: GgufVocabulary, name: string, usual: boolean): boolean {
-  return flagField(metadata[KEY + name], KEY + name, usual);
-}
-
 /** The begin and end tokens around a text, and what a kind does where the file does not say. */
 function around(
   vocabulary: GgufVocabulary,
@@ -237,7 +174,7 @@ async function gpt2Parts(vocabulary: GgufVocabulary): Promise<KindParts> {
   }
   const symbols = new Symbols(tokens, ids);
   const pairs: number[] = []; // [merges, left and right]
-  const result = merges.map((entry, rank) => {
+  const result = Array.from(merges, (entry: unknown, rank) => {
     const pair = typeof entry === "string" ? splitMerge(entry) : undefined;
     if (!pair) throw wrongField(`${KEY}merges[${rank}]`, entry, "two tokens with a space between");
     // Converted files may merge through texts that are no tokens; they become symbols of their own.

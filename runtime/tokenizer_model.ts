@@ -5,7 +5,7 @@
  */
 
 import { BYTE_CHARACTERS, byteLevelSpelling } from "./text_decoder.ts";
-import { bpeModel, rankedRules, Symbols } from "./tokenizer_bpe.ts";
+import { bpeModel } from "./tokenizer_bpe.ts";
 import type { WordModel } from "./tokenizer_bpe.ts";
 import {
   countField,
@@ -18,6 +18,7 @@ import {
   wrongField,
 } from "./tokenizer_fields.ts";
 import type { Fields } from "./tokenizer_fields.ts";
+import { rankedRules, Symbols } from "./tokenizer_merge.ts";
 import { unigramModel, wordListModel, wordPieceModel } from "./tokenizer_words.ts";
 
 /** A vocabulary while it is read. */
@@ -32,7 +33,7 @@ export interface Vocabulary {
 export function readVocabulary(model: Fields): Vocabulary {
   const vocabulary: Vocabulary = { tokens: [], ids: new Map() };
   if (Array.isArray(model.vocab)) {
-    model.vocab.forEach((entry, id) => {
+    listField(model.vocab, "model.vocab").forEach((entry, id) => {
       const field = `model.vocab[${id}]`;
       addToken(vocabulary, textField(listField(entry, field)[0], `${field}[0]`), id);
     });
@@ -172,7 +173,7 @@ function readBpe(model: Fields, { tokens, ids }: Vocabulary, byteLevel: boolean)
     continuingPrefix,
     wordSuffix,
     cutAtSpaces: !byteLevel && !crossesSpace && !ignoreMerges && wordSuffix === "" &&
-      continuingPrefix === "",
+      continuingPrefix === "" && ids.has("\u2581"),
   });
   if (!byteLevel || asBytes) return bpe;
   return { encode: (word, out) => bpe.encode(byteLevelSpelling(word), out) };

@@ -12,7 +12,7 @@ import type { TokenizersLibrary } from "./deps.ts";
 import { charsMap } from "./tokenizer_charsmap.ts";
 import { flagField, listField, objectField, textField, wrongField } from "./tokenizer_fields.ts";
 import type { Fields } from "./tokenizer_fields.ts";
-import { compilePattern } from "./tokenizer_split.ts";
+import { compilePattern } from "./tokenizer_pattern.ts";
 
 /** One text to another. */
 export type Normalizer = (text: string) => string;

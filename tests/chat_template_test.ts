@@ -1,0 +1,172 @@
+/**
+ * Chat templates: real models' templates against prompts written out by hand, the functions that
+ * templates expect, and templates that are broken or hostile.
+ */
+
+import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
+import { FormatError, InputError } from "../errors.ts";
+import { chatTemplate, ggufChatTemplates } from "../runtime/chat_template.ts";
+import type { ChatMessage } from "../runtime/chat_template.ts";
+import { tokenizerFromJson } from "../runtime/tokenizer.ts";
+import { vocabulary } from "./vocabularies.ts";
+
+const HI: ChatMessage[] = [{ role: "user", content: "Hi" }];
+
+async function render(source: string, messages = HI, options = {}): Promise<string> {
+  return (await chatTemplate(source, { bosToken: "<s>", eosToken: "</s>" }))
+    .render(messages, options);
+}
+
+async function modelTemplate(name: string) {
+  const config = (await vocabulary(name)).config!;
+  return await chatTemplate(config.chat_template, {
+    bosToken: config.bos_token as string | undefined ?? undefined,
+    eosToken: config.eos_token as string,
+  });
+}
+
+Deno.test("render() writes Qwen's format: system, thinking, history, indentation", async () => {
+  const template = await modelTemplate("qwen2");
+  const messages = [
+    { role: "system", content: "Be brief." },
+    { role: "user", content: "Hi\n" },
+    { role: "assistant", content: "<think>\nhm\n</think>\n\n  Hello" },
+    { role: "user", content: "天" },
+  ];
+  const history = "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nHi\n<|im_end|>\n" +
+    "<|im_start|>assistant\n  Hello<|im_end|>\n<|im_start|>user\n天<|im_end|>\n";
+  assertEquals(template.render(messages), history + "<|im_start|>assistant\n");
+  assertEquals(template.render(messages, { addGenerationPrompt: false }), history);
+  assertEquals(
+    template.render(messages, { variables: { enable_thinking: false } }),
+    history + "<|im_start|>assistant\n<think>\n\n</think>\n\n",
+  );
+});
+
+Deno.test("render() writes tools as JSON, spaced as Python does", async () => {
+  const tool = { type: "function", function: { name: "f", parameters: { type: "object" } } };
+  const prompt = (await modelTemplate("qwen2")).render(HI, { tools: [tool] });
+  assert(prompt.includes(
+    '<tools>\n{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}\n' +
+      "</tools>",
+  ));
+});
+
+Deno.test("render() writes Llama 3's format, and its tokens are special tokens", async () => {
+  const template = await modelTemplate("llama-bpe");
+  const prompt = template.render([{ role: "user", content: " Hi " }]);
+  assertEquals(
+    prompt,
+    "<|begin_of_text|><|start_header_id|>user<|end_header_id|>\n\nHi<|eot_id|>" +
+      "<|start_header_id|>assistant<|end_header_id|>\n\n",
+  );
+  const { json, config } = await vocabulary("llama-bpe");
+  const tokenizer = await tokenizerFromJson(json, config);
+  const ids = tokenizer.encode(prompt, { addSpecial: false, parseSpecial: true });
+  assertEquals(ids.filter((id) => id >= 128000).length, 6);
+  assertEquals(tokenizer.decode(ids, { skipSpecial: false }), prompt);
+});
+
+Deno.test("render() gives templates what they expect around them", async () => {
+  assertEquals(
+    await render("{{ bos_token }}{{ messages[0].content }}{{ eos_token }}"),
+    "<s>Hi</s>",
+  );
+  assertEquals(await render("{{ add_generation_prompt }}{{ tools is none }}"), "truetrue");
+  assertEquals(await render("{{ {'a': [1, 'é']} | tojson }}"), '{"a": [1, "é"]}');
+  assertEquals(await render("{% for i in range(2, 6, 2) %}{{ i }},{% endfor %}"), "2,4,");
+  assertEquals(await render("{% for i in range(3, 0, -1) %}{{ i }}{% endfor %}"), "321");
+  assertEquals(await render("{{ '--a-'.strip('-') }}{{ ' b '.strip() }}"), "ab");
+  assertEquals(
+    await render("{{ '\\n  a\\n'.lstrip('\\n') }}|{{ 'a\\n '.rstrip(' ') }}"),
+    "  a\n|a\n",
+  );
+  assertEquals(await render("{{ custom }}", HI, { variables: { custom: 5 } }), "5");
+  const now = new Date(2024, 6, 5, 15, 4, 9);
+  assertEquals(
+    await render("{{ strftime_now('%d %B %Y, %a %H:%M:%S %-I%p %% %Q') }}", HI, { now }),
+    "05 July 2024, Fri 15:04:09 3PM % %Q",
+  );
+});
+
+Deno.test("chatTemplate() takes one template, named ones, and those of GGUF metadata", async () => {
+  const list = [
+    { name: "default", template: "plain" },
+    { name: "tool_use", template: "tools" },
+  ];
+  const several = await chatTemplate(list);
+  assertEquals(several.names, ["default", "tool_use"]);
+  assertEquals(several.render(HI), "plain");
+  assertEquals(several.render(HI, { tools: [{}] }), "tools");
+  assertEquals(several.render(HI, { template: "tool_use" }), "tools");
+  assertThrows(() => several.render(HI, { template: "rag" }), InputError, '"rag"');
+  const gguf = ggufChatTemplates({
+    "tokenizer.chat_template": "plain",
+    "tokenizer.chat_template.tool_use": "tools",
+    "tokenizer.ggml.model": "gpt2",
+  });
+  assertEquals(gguf, list);
+  assertEquals((await chatTemplate([{ name: "rag", template: "x" }])).render(HI), "x");
+  assertEquals(ggufChatTemplates({}), undefined);
+});
+
+Deno.test("chatTemplate() tells how to go on without a template", async () => {
+  for (const nothing of [undefined, null, ""]) {
+    await assertRejects(() => chatTemplate(nothing), InputError, "has no chat template; pass one");
+  }
+});
+
+Deno.test("render() passes on a template's own refusal", async () => {
+  const source = "{{ raise_exception('Roles must alternate') }}";
+  await assertRejects(() => render(source), InputError, "refuses it: Roles must alternate");
+});
+
+Deno.test("render() refuses malformed conversations", async () => {
+  const template = await chatTemplate("{{ messages | length }}");
+  const cyclic: Record<string, unknown> = { role: "user" };
+  cyclic.content = cyclic;
+  const rows: [unknown, string][] = [
+    ["Hi", "expected a list"],
+    [["Hi"], "message 0 has no role"],
+    [[{ content: "Hi" }], "message 0 has no role"],
+    [[...HI, null], "message 1 has no role"],
+  ];
+  for (const [messages, message] of rows) {
+    assertThrows(() => template.render(messages as ChatMessage[]), InputError, message);
+  }
+  assertThrows(() => template.render([cyclic as unknown as ChatMessage]), FormatError);
+});
+
+Deno.test("chatTemplate() refuses what is no template", async () => {
+  for (const broken of ["{% if %}", "{{ 'a }}", "{% for x %}", "{% endfor %}", "{{ 1 + }}"]) {
+    await assertRejects(() => chatTemplate(broken), FormatError, "Cannot compile");
+  }
+  const rows = [5, {}, [], [{ name: "a" }], [{ template: "a" }], [null], "x".repeat((1 << 20) + 1)];
+  for (const value of rows) await assertRejects(() => chatTemplate(value), FormatError);
+});
+
+Deno.test("render() stops templates that loop or grow without end", async () => {
+  const hostile: [string, string][] = [
+    [
+      "{% for i in range(1000000) %}{% for j in range(1000000) %}{% endfor %}{% endfor %}",
+      "ran longer than 100 ms",
+    ],
+    ["{% for i in range(10000000000) %}{% endfor %}", "a range of 10000000000"],
+    ["{% for i in range(1, 2, 0) %}{% endfor %}", "a range of"],
+    [
+      "{% set ns = namespace(a='x') %}{% for i in range(99) %}{% set ns.a = ns.a ~ ns.a %}" +
+      "{% endfor %}{{ ns.a }}",
+      "characters",
+    ],
+    [
+      "{% set ns = namespace(a=[1]) %}{% for i in range(99) %}{% set ns.a = ns.a + ns.a %}" +
+      "{% endfor %}",
+      "list items",
+    ],
+  ];
+  for (const [source, message] of hostile) {
+    const template = await chatTemplate(source, { timeLimitMs: 100 });
+    assertThrows(() => template.render(HI), InputError, message);
+  }
+  await assertRejects(() => render("{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}"), FormatError);
+});

@@ -1,0 +1,102 @@
+/**
+ * Decoding: streams against lists, characters spread over tokens, spaces at the ends, bad ids.
+ */
+
+import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
+import fc from "fast-check";
+import { FormatError, InputError } from "../errors.ts";
+import { tokenizerFromJson } from "../runtime/tokenizer.ts";
+import { testTokenizer } from "./vocabularies.ts";
+
+// One vocabulary of each kind; the others differ only in size.
+const KINDS = ["gpt-2", "llama-spm", "bert-bge"].flatMap((name) =>
+  (["json", "gguf"] as const).map((route) => ({ name, route }))
+);
+
+for (const { name, route } of KINDS) {
+  Deno.test(`decoder() gives in parts what decode() gives at once: ${name}, ${route}`, async () => {
+    const subject = await testTokenizer(name, route);
+    const id = fc.oneof(
+      fc.nat(subject.vocabSize - 1),
+      fc.nat(300), // byte tokens are among the first in most vocabularies
+    );
+    fc.assert(
+      fc.property(fc.array(id, { maxLength: 40 }), fc.boolean(), (ids, skipSpecial) => {
+        const decoder = subject.decoder({ skipSpecial });
+        const parts = ids.map((id) => decoder.push(id));
+        const whole = [...parts, decoder.flush()].join("");
+        assertEquals(whole, subject.decode(ids, { skipSpecial }));
+        for (const part of parts) assert(part.isWellFormed(), "half a character");
+      }),
+      { numRuns: 300, seed: 4 },
+    );
+  });
+}
+
+Deno.test("decoder() holds bytes back until they are a character, and never loses them", async () => {
+  for (const name of ["llama-spm", "gpt-2"]) {
+    const subject = await testTokenizer(name, "gguf");
+    const byteId = (byte: number) => {
+      if (name === "llama-spm") return 3 + byte;
+      const [id] = subject.encode(String.fromCharCode(byte), { addSpecial: false });
+      return id;
+    };
+    const ids = name === "llama-spm"
+      ? [0xf0, 0x9f, 0xa6, 0x99].map(byteId)
+      : subject.encode("🦙", { addSpecial: false });
+    assert(ids.length > 1);
+    const decoder = subject.decoder();
+    const parts = ids.map((id) => decoder.push(id));
+    assertEquals(parts.slice(0, -1).join(""), "");
+    assertEquals(parts.at(-1), "🦙");
+    assertEquals(decoder.flush(), "");
+    assertEquals(subject.decode(ids.slice(0, -1)), "\ufffd");
+    const cut = subject.decoder();
+    assertEquals(cut.push(ids[0]), "");
+    assertEquals(cut.push(byteId(0x41)), "\ufffdA");
+    assertEquals(cut.flush(), "");
+  }
+});
+
+Deno.test("decoder() goes on after a prompt without losing the space between", async () => {
+  const llama = await testTokenizer("llama-spm", "gguf");
+  const [world] = llama.encode("world", { addSpecial: false });
+  assertEquals(llama.decode([world]), "world");
+  assertEquals(llama.decoder().push(world), "world");
+  const after = llama.encode("Hello");
+  assertEquals(llama.decoder({ after }).push(world), " world");
+  assertEquals(llama.decoder({ after: [1] }).push(world), "world");
+  const begun = llama.decoder({ after: [3 + 0xc3] });
+  assertEquals(begun.push(3 + 0xa9), "é");
+  assertEquals(llama.decoder({ after: [1 << 20, -1, 0.5] }).push(world), "world");
+});
+
+Deno.test("decoders of tokenizer.json spell as their kind says", async () => {
+  const tokens = ["▁a", "##b", "b</w>", "<0xC3>", "<0xA9>", ".", "▁▁c", "n't"];
+  const spell = async (decoder: unknown, ids: number[]) => {
+    const vocab = Object.fromEntries(tokens.map((token, id) => [token, id]));
+    const subject = await tokenizerFromJson({ model: { type: "WordLevel", vocab }, decoder });
+    return subject.decode(ids);
+  };
+  assertEquals(await spell({ type: "Metaspace" }, [0, 0, 6]), "a a  c");
+  assertEquals(await spell({ type: "Metaspace", prepend_scheme: "never" }, [0, 0]), " a a");
+  assertEquals(await spell({ type: "WordPiece" }, [2, 1, 5, 7]), "b</w>b.n't");
+  assertEquals(await spell({ type: "WordPiece", cleanup: false }, [5, 5]), ". .");
+  assertEquals(await spell({ type: "BPEDecoder" }, [2, 2, 5]), "b b .");
+  assertEquals(await spell({ type: "BPEDecoder" }, [2, 2]), "b b");
+  assertEquals(await spell(null, [5, 5]), ". .");
+  const fallback = { type: "Sequence", decoders: [{ type: "ByteFallback" }, { type: "Fuse" }] };
+  assertEquals(await spell(fallback, [3, 4, 3]), "é\ufffd");
+  await assertRejects(() => spell({ type: "CTC" }, [0]), FormatError, "decoder.type");
+});
+
+Deno.test("decode() refuses ids outside the vocabulary", async () => {
+  const subject = await testTokenizer("llama-spm", "gguf");
+  for (const id of [-1, 32000, 0.5, NaN, Infinity]) {
+    assertThrows(() => subject.decode([id]), InputError, `token id ${id}`);
+    assertThrows(() => subject.decoder().push(id), InputError, "32000 tokens");
+  }
+  assertEquals(subject.decode([]), "");
+  assertEquals(subject.idToToken(32000), undefined);
+  assertEquals(subject.tokenToId("no such token"), undefined);
+});
