@@ -42,7 +42,7 @@ export function copyFloats(from: usize, to: usize, n: i32): void {
 export function sumLanes(v: v128): f64 {
   const pairs = f64x2.add(
     f64x2.promote_low_f32x4(v),
-    f64x2.promote_low_f32x4(v128.shuffle<i32>(v, v, 2, 3, 2, 3)),
+    f64x2.promote_low_f32x4(v128.shuffle<i64>(v, v, 1, 1)),
   );
   return f64x2.extract_lane(pairs, 0) + f64x2.extract_lane(pairs, 1);
 }
@@ -54,10 +54,12 @@ export function sumOf(x: usize, n: i32): f64 {
   let s2 = s0;
   let s3 = s0;
   for (; n >= 8; n -= 8) {
-    s0 = f64x2.add(s0, f64x2.promote_low_f32x4(v128.load64_zero(x)));
-    s1 = f64x2.add(s1, f64x2.promote_low_f32x4(v128.load64_zero(x, 8)));
-    s2 = f64x2.add(s2, f64x2.promote_low_f32x4(v128.load64_zero(x, 16)));
-    s3 = f64x2.add(s3, f64x2.promote_low_f32x4(v128.load64_zero(x, 24)));
+    const v = v128.load(x);
+    const w = v128.load(x, 16);
+    s0 = f64x2.add(s0, f64x2.promote_low_f32x4(v));
+    s1 = f64x2.add(s1, f64x2.promote_low_f32x4(v128.shuffle<i64>(v, v, 1, 1)));
+    s2 = f64x2.add(s2, f64x2.promote_low_f32x4(w));
+    s3 = f64x2.add(s3, f64x2.promote_low_f32x4(v128.shuffle<i64>(w, w, 1, 1)));
     x += 32;
   }
   const s = f64x2.add(f64x2.add(s0, s1), f64x2.add(s2, s3));
@@ -69,18 +71,27 @@ export function sumOf(x: usize, n: i32): f64 {
   return sum;
 }
 
-/** Sum of (x − center)² over `n` floats, in float64. */
-export function sumOfSquares(x: usize, n: i32, center: f64): f64 {
+/** Sum of (x − center)² over `n` floats, in float64; `centered`, a constant, says whether to. */
+@inline
+function squares(centered: bool, x: usize, n: i32, center: f64): f64 {
   const c = f64x2.splat(center);
   let s0 = f64x2.splat(0);
   let s1 = s0;
   let s2 = s0;
   let s3 = s0;
   for (; n >= 8; n -= 8) {
-    const d0 = f64x2.sub(f64x2.promote_low_f32x4(v128.load64_zero(x)), c);
-    const d1 = f64x2.sub(f64x2.promote_low_f32x4(v128.load64_zero(x, 8)), c);
-    const d2 = f64x2.sub(f64x2.promote_low_f32x4(v128.load64_zero(x, 16)), c);
-    const d3 = f64x2.sub(f64x2.promote_low_f32x4(v128.load64_zero(x, 24)), c);
+    const v = v128.load(x);
+    const w = v128.load(x, 16);
+    let d0 = f64x2.promote_low_f32x4(v);
+    let d1 = f64x2.promote_low_f32x4(v128.shuffle<i64>(v, v, 1, 1));
+    let d2 = f64x2.promote_low_f32x4(w);
+    let d3 = f64x2.promote_low_f32x4(v128.shuffle<i64>(w, w, 1, 1));
+    if (centered) {
+      d0 = f64x2.sub(d0, c);
+      d1 = f64x2.sub(d1, c);
+      d2 = f64x2.sub(d2, c);
+      d3 = f64x2.sub(d3, c);
+    }
     s0 = f64x2.add(s0, f64x2.mul(d0, d0));
     s1 = f64x2.add(s1, f64x2.mul(d1, d1));
     s2 = f64x2.add(s2, f64x2.mul(d2, d2));
@@ -95,4 +106,14 @@ export function sumOfSquares(x: usize, n: i32, center: f64): f64 {
     x += 4;
   }
   return sum;
+}
+
+/** Sum of the squares of `n` floats, in float64. */
+export function sumOfSquares(x: usize, n: i32): f64 {
+  return squares(false, x, n, 0);
+}
+
+/** Sum of the squared distances of `n` floats from `center`, in float64. */
+export function sumOfDeviations(x: usize, n: i32, center: f64): f64 {
+  return squares(true, x, n, center);
 }

@@ -20,7 +20,7 @@ function tile(kind: i32, a: usize, b: usize, n: i32, c: usize): void {
   let c21 = kind == VALUES ? v128.load(c, 80) : f32x4.splat(0);
   let c30 = kind == VALUES ? v128.load(c, 96) : f32x4.splat(0);
   let c31 = kind == VALUES ? v128.load(c, 112) : f32x4.splat(0);
-  for (; n >= 2; n -= 2) {
+  for (; n >= 4; n -= 4) {
     const v = v128.load(a);
     const x = v128.load(b);
     const y = v128.load(b, 16);
@@ -36,25 +36,55 @@ function tile(kind: i32, a: usize, b: usize, n: i32, c: usize): void {
     s = lane3(v);
     c30 = madd(s, x, c30);
     c31 = madd(s, y, c31);
-    const w = v128.load(a, 16);
-    const z = v128.load(b, 32);
-    const u = v128.load(b, 48);
-    s = lane0(w);
-    c00 = madd(s, z, c00);
-    c01 = madd(s, u, c01);
-    s = lane1(w);
-    c10 = madd(s, z, c10);
-    c11 = madd(s, u, c11);
-    s = lane2(w);
-    c20 = madd(s, z, c20);
-    c21 = madd(s, u, c21);
-    s = lane3(w);
-    c30 = madd(s, z, c30);
-    c31 = madd(s, u, c31);
-    a += 32;
-    b += 64;
+    const v1 = v128.load(a, 16);
+    const x1 = v128.load(b, 32);
+    const y1 = v128.load(b, 48);
+    s = lane0(v1);
+    c00 = madd(s, x1, c00);
+    c01 = madd(s, y1, c01);
+    s = lane1(v1);
+    c10 = madd(s, x1, c10);
+    c11 = madd(s, y1, c11);
+    s = lane2(v1);
+    c20 = madd(s, x1, c20);
+    c21 = madd(s, y1, c21);
+    s = lane3(v1);
+    c30 = madd(s, x1, c30);
+    c31 = madd(s, y1, c31);
+    const v2 = v128.load(a, 32);
+    const x2 = v128.load(b, 64);
+    const y2 = v128.load(b, 80);
+    s = lane0(v2);
+    c00 = madd(s, x2, c00);
+    c01 = madd(s, y2, c01);
+    s = lane1(v2);
+    c10 = madd(s, x2, c10);
+    c11 = madd(s, y2, c11);
+    s = lane2(v2);
+    c20 = madd(s, x2, c20);
+    c21 = madd(s, y2, c21);
+    s = lane3(v2);
+    c30 = madd(s, x2, c30);
+    c31 = madd(s, y2, c31);
+    const v3 = v128.load(a, 48);
+    const x3 = v128.load(b, 96);
+    const y3 = v128.load(b, 112);
+    s = lane0(v3);
+    c00 = madd(s, x3, c00);
+    c01 = madd(s, y3, c01);
+    s = lane1(v3);
+    c10 = madd(s, x3, c10);
+    c11 = madd(s, y3, c11);
+    s = lane2(v3);
+    c20 = madd(s, x3, c20);
+    c21 = madd(s, y3, c21);
+    s = lane3(v3);
+    c30 = madd(s, x3, c30);
+    c31 = madd(s, y3, c31);
+    a += 64;
+    b += 128;
   }
-  if (n > 0) {
+  for (; n > 0; n--) {
     const v = v128.load(a);
     const x = v128.load(b);
     const y = v128.load(b, 16);
@@ -70,6 +100,8 @@ function tile(kind: i32, a: usize, b: usize, n: i32, c: usize): void {
     s = lane3(v);
     c30 = madd(s, x, c30);
     c31 = madd(s, y, c31);
+    a += 16;
+    b += 32;
   }
   if (kind == VALUES) {
     v128.store(c, c00);

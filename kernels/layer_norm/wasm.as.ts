@@ -2,7 +2,7 @@
 // Divided by elements, as rmsNorm is.
 
 import { madd } from "../simd.as";
-import { flatStart, loadPart, storePart, sumOf, sumOfSquares } from "../vector.as";
+import { flatStart, loadPart, storePart, sumOf, sumOfDeviations } from "../vector.as";
 
 /** out = (x − mean)·scale·weight + bias for `n` floats; bias may be 0. */
 function normalize(
@@ -19,22 +19,19 @@ function normalize(
   const low = f32x4.splat(<f32>(mean - <f64>(<f32>mean)));
   const scale = f32x4.splat(factor);
   const zero = f32x4.splat(0);
-  for (; n > 0; n -= 4) {
-    const part = n < 4;
-    const v = part ? loadPart(x, n) : v128.load(x);
-    const w = part ? loadPart(weight, n) : v128.load(weight);
-    const b = bias == 0 ? zero : part ? loadPart(bias, n) : v128.load(bias);
-    const d = f32x4.sub(f32x4.sub(v, high), low);
-    const y = madd(f32x4.mul(d, scale), w, b);
-    if (part) {
-      storePart(out, y, n);
-      return;
-    }
-    v128.store(out, y);
+  for (; n >= 4; n -= 4) {
+    const d = f32x4.sub(f32x4.sub(v128.load(x), high), low);
+    const b = bias == 0 ? zero : v128.load(bias);
+    v128.store(out, madd(f32x4.mul(d, scale), v128.load(weight), b));
     x += 16;
     weight += 16;
     if (bias != 0) bias += 16;
     out += 16;
+  }
+  if (n > 0) {
+    const d = f32x4.sub(f32x4.sub(loadPart(x, n), high), low);
+    const b = bias == 0 ? zero : loadPart(bias, n);
+    storePart(out, madd(f32x4.mul(d, scale), loadPart(weight, n), b), n);
   }
 }
 
@@ -51,7 +48,7 @@ export function layerNorm(args: usize, worker: i32, workers: i32): void {
     const skip = <usize>column << 2;
     const x = load<usize>(args) + offset;
     const mean = sumOf(x - skip, width) / <f64>width;
-    const scale = <f32>(1 / sqrt<f64>(sumOfSquares(x - skip, width, mean) / <f64>width + eps));
+    const scale = <f32>(1 / sqrt<f64>(sumOfDeviations(x - skip, width, mean) / <f64>width + eps));
     normalize(
       x,
       load<usize>(args, 4) + skip,

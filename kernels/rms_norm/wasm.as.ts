@@ -7,7 +7,15 @@ import { flatStart, loadPart, storePart, sumOfSquares } from "../vector.as";
 /** out = x·scale·weight for `n` floats. */
 function scaleRow(x: usize, weight: usize, out: usize, n: i32, factor: f32): void {
   const scale = f32x4.splat(factor);
-  for (; n >= 4; n -= 4) {
+  for (; n >= 8; n -= 8) {
+    v128.store(out, f32x4.mul(f32x4.mul(v128.load(x), scale), v128.load(weight)));
+    v128.store(out, f32x4.mul(f32x4.mul(v128.load(x, 16), scale), v128.load(weight, 16)), 16);
+    x += 32;
+    weight += 32;
+    out += 32;
+  }
+  if (n >= 4) {
+    n -= 4;
     v128.store(out, f32x4.mul(f32x4.mul(v128.load(x), scale), v128.load(weight)));
     x += 16;
     weight += 16;
@@ -29,7 +37,7 @@ export function rmsNorm(args: usize, worker: i32, workers: i32): void {
     const offset = <usize>at << 2;
     const skip = <usize>column << 2;
     const x = load<usize>(args) + offset;
-    const scale = <f32>(1 / sqrt<f64>(sumOfSquares(x - skip, width, 0) / <f64>width + eps));
+    const scale = <f32>(1 / sqrt<f64>(sumOfSquares(x - skip, width) / <f64>width + eps));
     scaleRow(x, load<usize>(args, 4) + skip, load<usize>(args, 8) + offset, n, scale);
     at += n;
   }
