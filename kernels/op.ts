@@ -57,6 +57,15 @@ export interface Op<A> {
   cost(inputs: readonly TensorType[], attrs: A): Cost;
   /** Index of the input that is written in place; the result is then that same tensor. */
   readonly mutates?: number;
+  /** An input whose numbers are rows of another one; kernels rely on the caller to check them. */
+  readonly indexes?: {
+    /** Index of the input with the numbers. */
+    readonly input: number;
+    /** Index of the input whose rows they are. */
+    readonly into: number;
+    /** Whether the number of rows itself is allowed: the end of a range. */
+    readonly inclusive?: boolean;
+  };
 }
 
 /** Attributes of an op that has none. */

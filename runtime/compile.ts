@@ -7,10 +7,11 @@
 
 import { InputError } from "../errors.ts";
 import { elements } from "../kernels/op.ts";
+import { type OpName, OPS } from "../kernels/ops.ts";
 import { encodeRows, type LayoutName, LAYOUTS } from "../quant/formats.ts";
 import type { BackendName, TensorData } from "./backend.ts";
 import { createBackend } from "./create_backend.ts";
-import type { Graph } from "./graph.ts";
+import type { Graph, Tensor } from "./graph.ts";
 import { assignStages, makePlan } from "./plan.ts";
 
 /** How to compile a graph. */
@@ -31,7 +32,7 @@ export interface Program {
    * Runs the graph: inputs by name, outputs by name. Inputs that are not given keep their values.
    * With per-token inputs, their length decides how many tokens the run has.
    *
-   * @throws InputError when an input is unknown or of the wrong length
+   * @throws InputError when an input is unknown, of the wrong length, or has an index out of range
    */
   run(inputs: Readonly<Record<string, TensorData>>): Promise<Record<string, Float32Array>>;
   /** Frees the memory and ends the workers. */
@@ -70,7 +71,8 @@ export async function compile(graph: Graph, options: CompileOptions = {}): Promi
     const bytesOf = backend.bytesOf.bind(backend);
     const plan = makePlan(lowered, bytesOf, assignStages(lowered, bytesOf, backend.stageBytes));
     plan.stages.forEach((stage, i) => stage.pinned.forEach((tensor) => backend.place(tensor, i)));
-    for (const { name, origin, shape, dtype } of lowered.tensors) {
+    const pinned = new Set(plan.stages.flatMap((stage) => stage.pinned));
+    for (const { name, origin, shape, dtype } of pinned) {
       if (origin !== "weight") continue;
       const values = options.weights?.[name];
       if (values?.length !== elements(shape)) {
@@ -83,48 +85,32 @@ export async function compile(graph: Graph, options: CompileOptions = {}): Promi
       await backend.writeRows(name, 0, encodeRows(layout, values, shape.at(-1)!));
     }
     const executable = backend.compile(plan);
-    const inputs = new Map(
-      graph.tensors.filter((it) => it.origin === "input").map((it) => [it.name, it]),
-    );
-    const dispose = (): Promise<void> => backend.dispose();
-    let queue: Promise<unknown> = Promise.resolve();
-    const run = async (data: Readonly<Record<string, TensorData>>) => {
-      let tokens: number | undefined;
-      for (const [name, values] of Object.entries(data)) {
-        const tensor = inputs.get(name);
-        const width = tensor && elements(tensor.shape) / tensor.shape[0]!;
-        const rows = tensor && values.length / width!;
-        const fits = tensor?.perToken
-          ? Number.isInteger(rows) && rows! >= 1 && rows! <= graph.tokens &&
-            (tokens ?? rows) === rows
-          : rows === tensor?.shape[0];
-        if (!tensor || !fits) {
-          throw new InputError(
-            `Cannot run: input "${name}" has ${values.length} values, expected ` +
-              (tensor
-                ? `shape [${tensor.perToken ? "tokens" : tensor.shape[0]}` +
-                  `${tensor.shape.slice(1).map((extent) => `, ${extent}`).join("")}] with the ` +
-                  `same tokens as the others, at most ${graph.tokens}`
-                : `one of ${Array.from(inputs.keys()).join(", ")}`),
-          );
-        }
-        if (tensor.perToken) tokens = rows;
-        executable.write(name, values);
-      }
-      await executable.run(tokens ?? graph.tokens);
-      return Object.fromEntries(
-        Array.from(graph.outputs, ([name, { shape, perToken }]) => {
-          const rows = perToken ? tokens ?? graph.tokens : shape[0]!;
-          return [name, executable.read(name, rows * elements(shape) / shape[0]!)];
-        }),
-      );
+    const readInputs = inputReader(graph);
+    let queue: Promise<unknown> = Promise.resolve(), disposed = false;
+    const inTurn = <T>(task: () => Promise<T>): Promise<T> => {
+      const result = queue.then(task);
+      queue = result.catch(() => {});
+      return result;
+    };
+    const dispose = (): Promise<void> => {
+      disposed = true;
+      return inTurn(() => backend.dispose());
     };
     return {
       backend: backend.name,
-      run(data) {
-        const result = queue.then(() => run(data));
-        queue = result.catch(() => {});
-        return result;
+      async run(data) {
+        if (disposed) throw new InputError("Cannot run a program that has been disposed");
+        return await inTurn(async () => {
+          const tokens = readInputs(data);
+          for (const [name, values] of Object.entries(data)) executable.write(name, values);
+          await executable.run(tokens);
+          return Object.fromEntries(
+            Array.from(graph.outputs, ([name, { shape, perToken }]) => {
+              const rows = perToken ? tokens : shape[0]!;
+              return [name, executable.read(name, rows * elements(shape) / shape[0]!)];
+            }),
+          );
+        });
       },
       dispose,
       [Symbol.asyncDispose]: dispose,
@@ -132,5 +118,70 @@ export async function compile(graph: Graph, options: CompileOptions = {}): Promi
   } catch (error) {
     await backend.dispose();
     throw error;
+  }
+}
+
+/** Checks the inputs of one run after another; the result is the number of tokens of the run. */
+function inputReader(graph: Graph): (data: Readonly<Record<string, TensorData>>) => number {
+  const inputs = new Map(
+    graph.tensors.filter((it) => it.origin === "input").map((it) => [it.name, it]),
+  );
+  // Inputs keep their values, so that what they were last counts in every run.
+  let rowsOf = new Map<string, number>(), indices = new Map<string, TensorData>();
+  return (data) => {
+    const newRows = new Map(rowsOf), newIndices = new Map(indices);
+    for (const [name, values] of Object.entries(data)) {
+      const tensor = inputs.get(name);
+      if (!tensor) {
+        throw new InputError(
+          `Cannot run: there is no input "${name}", expected ${
+            Array.from(inputs.keys()).join(", ")
+          }`,
+        );
+      }
+      const { shape, perToken, dtype } = tensor;
+      const rows = values.length / (elements(shape) / shape[0]!);
+      const fits = perToken
+        ? Number.isInteger(rows) && rows >= 1 && rows <= shape[0]!
+        : rows === shape[0];
+      if (!fits) {
+        throw new InputError(
+          `Cannot run: input "${name}" has ${values.length} values, expected shape ` +
+            `[${[perToken ? `1 to ${shape[0]}` : shape[0], ...shape.slice(1)].join(", ")}]`,
+        );
+      }
+      if (perToken) newRows.set(name, rows);
+      if (dtype === "i32") newIndices.set(name, values.slice());
+    }
+    const [tokens = graph.tokens, ...others] = new Set(newRows.values());
+    if (others.length > 0) {
+      const found = Array.from(newRows, ([name, rows]) => `${rows} of "${name}"`).join(", ");
+      throw new InputError(`Cannot run: found rows ${found}, expected one number of tokens`);
+    }
+    for (const { op, inputs } of graph.nodes) checkIndices(op, inputs, tokens, newIndices);
+    rowsOf = newRows;
+    indices = newIndices;
+    return tokens;
+  };
+}
+
+/** Throws unless every index of an op is a row of what it indexes; kernels do not look. */
+function checkIndices(
+  op: OpName,
+  inputs: readonly Tensor[],
+  tokens: number,
+  values: ReadonlyMap<string, TensorData>,
+): void {
+  const { indexes } = OPS[op];
+  if (!indexes) return;
+  const { name } = inputs[indexes.input]!, into = inputs[indexes.into]!;
+  const rows = into.perToken ? tokens : into.shape[0]!;
+  const most = indexes.inclusive ? rows : rows - 1;
+  for (const value of values.get(name) ?? []) {
+    if (Number.isInteger(value) && value >= 0 && value <= most) continue;
+    throw new InputError(
+      `Cannot run: input "${name}" has index ${value}, expected a whole number from 0 to ${most}, ` +
+        `the rows of "${into.name}"`,
+    );
   }
 }

@@ -15,12 +15,15 @@ export interface BackendOptions {
   readonly threads?: number;
 }
 
+/** Most worker threads; more are a mistake, and would only wait for each other. */
+const MAX_THREADS = 256;
+
 /** Creates the backend that the options name. */
 export async function createBackend(
   options: BackendOptions,
 ): Promise<Backend> {
   const { backend = "auto", threads } = options;
-  if (threads !== undefined) checkCount("threads", threads);
+  if (threads !== undefined) checkCount("threads", threads, MAX_THREADS);
   switch (backend) {
     case "reference":
       return (await import("./reference/backend.ts")).createReferenceBackend();
@@ -39,10 +42,12 @@ export async function createBackend(
   );
 }
 
-/** Throws unless an option is a whole number of at least 1. */
-export function checkCount(option: string, value: number): number {
-  if (!Number.isInteger(value) || value < 1 || value > 2 ** 30) {
-    throw new InputError(`Cannot load with ${option} ${value}: expected a whole number from 1`);
+/** Throws unless an option is a whole number from 1 to `most`. */
+export function checkCount(option: string, value: number, most: number = 2 ** 30): number {
+  if (!Number.isInteger(value) || value < 1 || value > most) {
+    throw new InputError(
+      `Cannot load with ${option} ${value}: expected a whole number from 1 to ${most}`,
+    );
   }
   return value;
 }

@@ -96,7 +96,12 @@ export class Graph {
   /** Records data that the caller writes before a run. */
   input(name: string, shape: Extents, dtype: "f32" | "i32" = "f32"): Tensor {
     const perToken = shape[0] === "tokens";
-    const extents = shape.map((extent) => extent === "tokens" ? this.tokens : extent);
+    if (perToken && dtype === "f32" && shape.length === 1) {
+      throw new ShapeError(
+        `Cannot record "${name}": its shape is [tokens], expected rows of numbers: [tokens, width]`,
+      );
+    }
+    const extents = [perToken ? this.tokens : shape[0], ...shape.slice(1)] as number[];
     return this.#add(name, "input", { shape: extents, dtype, role: "dense", perToken });
   }
 
@@ -132,11 +137,12 @@ export class Graph {
       : [attrs: OpAttributes[N]]
   ): Tensor {
     const attrs = (rest[0] ?? {}) as OpAttributes[N];
-    for (const input of inputs) {
-      if (this.#tensors[input.id] !== input) {
-        throw new ShapeError(`Cannot record ${op}: input "${input.name}" is of another graph`);
-      }
+    if (!Object.hasOwn(OPS, op)) {
+      throw new ShapeError(
+        `Cannot record ${op}: there is no such op, expected ${Object.keys(OPS).join(", ")}`,
+      );
     }
+    for (const input of inputs) this.#checkOwn(op, input);
     const type = OPS[op].shape(inputs, attrs);
     const mutates = OPS[op].mutates;
     const output = mutates === undefined
@@ -151,10 +157,21 @@ export class Graph {
     return this.#add(tensor.name, tensor.origin, tensor);
   }
 
-  /** Makes a tensor readable under `name` after a run. */
+  /**
+   * Makes the f32 result of an op readable under `name` after a run.
+   *
+   * @throws ShapeError when the tensor is no such result, or the name is taken
+   */
   output(name: string, tensor: Tensor): void {
+    this.#checkOwn(`output "${name}"`, tensor);
     if (this.#outputs.has(name)) {
       throw new ShapeError(`Cannot record output "${name}": the graph has one of that name`);
+    }
+    if (tensor.origin !== "op" || tensor.dtype !== "f32") {
+      throw new ShapeError(
+        `Cannot record output "${name}": "${tensor.name}" is of origin ${tensor.origin} and type ` +
+          `${tensor.dtype}, expected the f32 result of an op`,
+      );
     }
     this.#outputs.set(name, tensor);
   }
@@ -164,6 +181,12 @@ export class Graph {
     this.#segment++;
   }
 
+  #checkOwn(what: string, tensor: Tensor): void {
+    if (this.#tensors[tensor.id] !== tensor) {
+      throw new ShapeError(`Cannot record ${what}: "${tensor.name}" is of another graph`);
+    }
+  }
+
   #add(name: string, origin: Origin, type: TensorType): Tensor {
     const known = this.#names.get(name);
     if (known !== undefined) {
@@ -171,13 +194,15 @@ export class Graph {
       if (known.origin === origin && origin !== "op" && sameType(known, type)) return known;
       throw new ShapeError(`Cannot record "${name}": the graph has another tensor of that name`);
     }
-    for (const extent of type.shape) {
-      if (!Number.isInteger(extent) || extent < 1) {
-        throw new ShapeError(
-          `Cannot record "${name}": its shape is [${type.shape.join(", ")}], ` +
-            `expected whole numbers of at least 1`,
-        );
-      }
+    const count = type.shape.reduce((product, extent) => product * extent, 1);
+    if (
+      type.shape.length === 0 || !Number.isSafeInteger(count) ||
+      !type.shape.every((extent) => Number.isInteger(extent) && extent >= 1)
+    ) {
+      throw new ShapeError(
+        `Cannot record "${name}": its shape is [${type.shape.join(", ")}], ` +
+          `expected one or more whole numbers of at least 1`,
+      );
     }
     const { shape, dtype, role, perToken } = type;
     const tensor: Tensor = {

@@ -6,7 +6,7 @@
  * @module
  */
 
-import { MemoryError } from "../errors.ts";
+import { MemoryError, ShapeError } from "../errors.ts";
 import type { TensorType } from "../kernels/op.ts";
 import type { Graph, GraphNode, Tensor } from "./graph.ts";
 
@@ -87,6 +87,7 @@ export function assignStages(
  *
  * @param bytesOf storage of a result on the backend
  * @param stageOf stage of each segment, non-decreasing; one stage where absent
+ * @throws ShapeError when a cache would be in two stages, which would each have their own
  */
 export function makePlan(
   graph: Graph,
@@ -120,6 +121,14 @@ export function makePlan(
       pinned: Array.from(new Set(nodes.flatMap(pinnedOf))),
       receives,
     });
+  }
+  const caches = stages.flatMap(({ pinned }) => pinned.filter((it) => it.origin === "cache"));
+  const divided = caches.find((cache, i) => caches.indexOf(cache) !== i);
+  if (divided) {
+    throw new ShapeError(
+      `Cannot divide the graph into ${count} stages: cache "${divided.name}" is used in several, ` +
+        `expected one; record its ops without a cut between them`,
+    );
   }
   return { graph, stages };
 }

@@ -24,6 +24,7 @@ export interface AttentionAttributes {
  * of sequences are all spans. An empty span gives zeros.
  */
 export const attention: Op<AttentionAttributes> = {
+  indexes: { input: 3, into: 1, inclusive: true },
   shape(inputs, { heads }) {
     checkCount("attention", inputs, 4);
     const [q, keys, values, spans] = inputs;

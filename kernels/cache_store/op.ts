@@ -13,6 +13,7 @@ import { check, checkCount, checkInput, describe, tensorBytes } from "../shape.t
  */
 export const cacheStore: Op<NoAttributes> = {
   mutates: 0,
+  indexes: { input: 2, into: 0 },
   shape(inputs) {
     checkCount("cacheStore", inputs, 3);
     const [cache, x, slots] = inputs;

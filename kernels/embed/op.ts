@@ -10,6 +10,7 @@ import { checkCount, checkInput } from "../shape.ts";
 
 /** `out[t] = table[ids[t]]`. Inputs: `ids [tokens]` and the matrix `table [rows, width]`. */
 export const embed: Op<NoAttributes> = {
+  indexes: { input: 0, into: 1 },
   shape(inputs) {
     checkCount("embed", inputs, 2);
     const [ids, table] = inputs;

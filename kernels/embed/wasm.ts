@@ -16,13 +16,13 @@ const KERNELS: Readonly<Record<LayoutName, string>> = {
   int4m: "embedInt4m",
 };
 
-/** Arguments: ids, table, out, columns, address of the id count. Ids are checked by the caller. */
+/** Arguments: ids, table, out, columns, address of the number of ids. The caller checks them. */
 export const embedWasm: WasmKernel<"embed"> = {
   kernels: Object.values(KERNELS),
   encode([ids, table], output) {
     return {
       kernel: KERNELS[table!.dtype as LayoutName],
-      args: [ids!.address, table!.address, output.address, columnsOf(table!), ids!.rows],
+      args: [ids!.address, table!.address, output.address, columnsOf(table!), output.rows],
     };
   },
 };

@@ -15,7 +15,7 @@ export interface LayerNormAttributes {
 
 /** `out = (x - mean) / sqrt(variance + eps) * weight + bias` per row (arXiv:1607.06450). */
 export const layerNorm: Op<LayerNormAttributes> = {
-  shape(inputs) {
+  shape(inputs, { eps }) {
     checkCount("layerNorm", inputs, 2, 3);
     const [x, ...vectors] = inputs;
     checkInput("layerNorm", "x", x!, {});
@@ -23,10 +23,11 @@ export const layerNorm: Op<LayerNormAttributes> = {
       checkInput("layerNorm", "weight or bias", vector, { rank: 1 });
       check(
         "layerNorm",
-        vector.shape[0] === x!.shape.at(-1),
+        vector.shape[0] === x!.shape.at(-1) && !vector.perToken,
         `weight or bias is ${describe(vector)}, expected the width of x, ${describe(x!)}`,
       );
     }
+    check("layerNorm", eps >= 0, `eps is ${eps}, expected a number of at least 0`);
     return x!;
   },
   reference(out, [x, weight, bias], { eps }) {

@@ -27,7 +27,7 @@ export const matmul: Op<NoAttributes> = {
       checkInput("matmul", "bias", bias, { rank: 1 });
       check(
         "matmul",
-        bias.shape[0] === weight!.shape[0],
+        bias.shape[0] === weight!.shape[0] && !bias.perToken,
         `bias is ${describe(bias)}, expected one element per row of weight, ${describe(weight!)}`,
       );
     }

@@ -18,16 +18,17 @@ export interface RmsNormAttributes {
  * head of a row where `weight` is one head long (Zhang and Sennrich, arXiv:1910.07467).
  */
 export const rmsNorm: Op<RmsNormAttributes> = {
-  shape(inputs) {
+  shape(inputs, { eps }) {
     checkCount("rmsNorm", inputs, 2);
     const [x, weight] = inputs;
     checkInput("rmsNorm", "x", x!, {});
     checkInput("rmsNorm", "weight", weight!, { rank: 1 });
     check(
       "rmsNorm",
-      x!.shape.at(-1)! % weight!.shape[0]! === 0,
+      x!.shape.at(-1)! % weight!.shape[0]! === 0 && !weight!.perToken,
       `weight is ${describe(weight!)}, expected a divisor of the width of x, ${describe(x!)}`,
     );
+    check("rmsNorm", eps >= 0, `eps is ${eps}, expected a number of at least 0`);
     return x!;
   },
   reference(out, [x, weight], { eps }) {

@@ -26,7 +26,8 @@ export interface RopeAttributes {
  * and `table [positions, rotaryDim]`, whose rows hold rotaryDim/2 cosines, then as many sines.
  */
 export const rope: Op<RopeAttributes> = {
-  shape(inputs, { heads, offset = 0 }) {
+  indexes: { input: 1, into: 2 },
+  shape(inputs, { heads, pairing, offset = 0 }) {
     checkCount("rope", inputs, 3);
     const [x, positions, table] = inputs;
     checkInput("rope", "x", x!, { rank: 2 });
@@ -36,9 +37,15 @@ export const rope: Op<RopeAttributes> = {
     const rotaryDim = table!.shape[1]!;
     check(
       "rope",
-      Number.isInteger(headDim) && rotaryDim % 2 === 0 && offset + rotaryDim <= headDim,
+      Number.isInteger(heads) && Number.isInteger(headDim) && rotaryDim % 2 === 0 &&
+        Number.isInteger(offset) && offset >= 0 && offset + rotaryDim <= headDim,
       `x is ${describe(x!)} with ${heads} heads, offset ${offset} and table ${describe(table!)}, ` +
         `expected heads that divide the width and an even rotaryDim within a head`,
+    );
+    check(
+      "rope",
+      pairing === "half" || pairing === "interleaved",
+      `pairing is "${pairing}", expected half or interleaved`,
     );
     check(
       "rope",

@@ -9,6 +9,7 @@ import { check, checkCount, checkInput, describe, tensorBytes } from "../shape.t
 
 /** `out[i] = x[rows[i]]`. Inputs: `x [tokens, width]` and `rows [count]`. */
 export const selectRows: Op<NoAttributes> = {
+  indexes: { input: 1, into: 0 },
   shape(inputs) {
     checkCount("selectRows", inputs, 2);
     const [x, rows] = inputs;

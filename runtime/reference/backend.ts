@@ -5,7 +5,7 @@
  * @module
  */
 
-import { BackendError } from "../../errors.ts";
+import { BackendError, MemoryError } from "../../errors.ts";
 import { elements, type Op, type TensorType, type View } from "../../kernels/op.ts";
 import { OPS } from "../../kernels/ops.ts";
 import { tensorBytes } from "../../kernels/shape.ts";
@@ -38,7 +38,7 @@ class ReferenceBackend implements Backend {
 
   place(tensor: Tensor): void {
     if (!this.#pinned.has(tensor.name)) {
-      this.#pinned.set(tensor.name, { type: tensor, data: allocate(tensor, tensor.shape) });
+      this.#pinned.set(tensor.name, { type: tensor, data: allocate(tensor) });
     }
   }
 
@@ -63,7 +63,7 @@ class ReferenceBackend implements Backend {
         return this.#find(tensor.name).data;
       }
       let data = values.get(tensor.id);
-      if (!data) values.set(tensor.id, data = allocate(tensor, tensor.shape));
+      if (!data) values.set(tensor.id, data = allocate(tensor));
       return data;
     };
     const viewOf = (tensor: Tensor, tokens: number): View => {
@@ -109,10 +109,17 @@ class ReferenceBackend implements Backend {
 }
 
 /** Float64 for values, so that the definition is exact; weights and caches keep their precision. */
-function allocate(type: TensorType, shape: readonly number[]): Numbers {
-  const size = elements(shape);
-  if (type.dtype === "i32") return new Int32Array(size);
-  if (type.role === "matrix") return new Float32Array(size);
-  if (type.dtype === "f16") return new Float16Array(size);
-  return new Float64Array(size);
+function allocate(type: TensorType): Numbers {
+  const size = elements(type.shape);
+  try {
+    if (type.dtype === "i32") return new Int32Array(size);
+    if (type.role === "matrix") return new Float32Array(size);
+    if (type.dtype === "f16") return new Float16Array(size);
+    return new Float64Array(size);
+  } catch (cause) {
+    throw new MemoryError(
+      `Cannot place a tensor of ${size} numbers: the memory cannot be had; use a shorter context`,
+      { cause },
+    );
+  }
 }

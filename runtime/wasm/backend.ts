@@ -8,7 +8,7 @@
 
 import { BackendError, MemoryError } from "../../errors.ts";
 import { cacheBytes } from "../../kernels/cache_store/layout.ts";
-import { SPIN_LIMIT, TOKENS } from "../../kernels/memory.ts";
+import { SPIN_LIMIT } from "../../kernels/memory.ts";
 import { elements, type TensorType } from "../../kernels/op.ts";
 import { activationBytes, PACK_ROWS, packedBytes } from "../../kernels/pack/layouts.ts";
 import { encodePack } from "../../kernels/pack/wasm.ts";
@@ -67,8 +67,10 @@ class WasmBackend implements Backend {
   readonly #memories: StageMemory[] = [];
   /** Where each weight and cache lies: stage → address. */
   readonly #pinned = new Map<string, { type: TensorType; places: Map<number, number> }>();
-  readonly #staging = new Map<number, number>();
+  /** Where each stage's rows wait to be packed. */
+  readonly #staging = new Map<number, { address: number; bytes: number }>();
   #pool: Promise<Pool> | undefined;
+  #running: Promise<unknown> = Promise.resolve();
   #idle: ReturnType<typeof setTimeout> | undefined;
   #disposed = false;
 
@@ -189,7 +191,7 @@ class WasmBackend implements Backend {
     return {
       write,
       run: async (tokens: number): Promise<void> => {
-        for (const { stage } of jobs) this.#memory(stage).int32(TOKENS, 1)[0] = tokens;
+        for (const { stage } of jobs) this.#memory(stage).setTokens(tokens);
         await this.#runJob(jobs);
         this.#checkGuards();
       },
@@ -202,6 +204,8 @@ class WasmBackend implements Backend {
 
   async dispose(): Promise<void> {
     this.#disposed = true;
+    // A worker that is told to end in the midst of a job leaves the others at a barrier.
+    await this.#running;
     clearTimeout(this.#idle);
     const pool = await this.#pool?.catch(() => undefined);
     pool?.dispose();
@@ -228,13 +232,13 @@ class WasmBackend implements Backend {
   }
 
   #stagingOf(stage: number, least: number): { address: number; bytes: number } {
-    const bytes = Math.max(STAGING_BYTES, align(least));
-    let address = this.#staging.get(stage);
-    if (address === undefined || bytes > STAGING_BYTES) {
-      address = this.#memory(stage).allocate(bytes + align(4 * STEP_WORDS), "staging");
-      this.#staging.set(stage, address);
+    let staging = this.#staging.get(stage);
+    if (!staging || staging.bytes < least) {
+      const bytes = Math.max(STAGING_BYTES, align(least));
+      const address = this.#memory(stage).allocate(bytes + align(4 * STEP_WORDS), "staging");
+      this.#staging.set(stage, staging = { address, bytes });
     }
-    return { address, bytes };
+    return staging;
   }
 
   /** Gives every tensor of a stage its address, by tensor id. */
@@ -259,13 +263,18 @@ class WasmBackend implements Backend {
   /** Writes a stage's tape and returns its address. */
   #encode(stage: StagePlan, index: number, addresses: ReadonlyMap<number, number>): number {
     const memory = this.#memory(index);
-    const operand = (tensor: Tensor): Operand => ({
-      ...tensor,
-      address: addresses.get(tensor.id)!,
-      rows: tensor.perToken
-        ? TOKENS
-        : memory.count(elements(tensor.shape) / (tensor.shape.at(-1) ?? 1)),
-    });
+    const operand = (tensor: Tensor): Operand => {
+      const { shape, perToken } = tensor;
+      const rows = elements(shape.slice(0, -1));
+      return {
+        ...tensor,
+        address: addresses.get(tensor.id)!,
+        // The only extent of a list of ids is tokens too.
+        rows: perToken
+          ? memory.tokenRows(shape.length > 1 ? rows / shape[0]! : 1)
+          : memory.count(rows),
+      };
+    };
     const stepBytes = 4 * STEP_WORDS;
     const steps = stage.steps.map(({ node, barrier }) => ({
       step: (WASM[node.op] as WasmKernel).encode(
@@ -304,7 +313,13 @@ class WasmBackend implements Backend {
       this.#threads,
       this.#options.spawn,
     );
-    const pool = await this.#pool;
+    const run = this.#runOn(this.#pool, jobs);
+    this.#running = run.catch(() => {});
+    await run;
+  }
+
+  async #runOn(starting: Promise<Pool>, jobs: readonly StageJob[]): Promise<void> {
+    const pool = await starting;
     this.#threads = pool.workers;
     await pool.run(jobs);
     this.#idle = setTimeout(() => {

@@ -20,6 +20,8 @@ export function lower(graph: Graph): Graph {
     if (!copy) copies.set(tensor, copy = lowered.adopt(tensor));
     return copy;
   };
+  // Inputs that nothing reads can be written all the same.
+  for (const tensor of graph.tensors) if (tensor.origin === "input") copyOf(tensor);
   for (const { op, inputs, attrs, output, segment } of graph.nodes) {
     while (lowered.segments <= segment) lowered.cut();
     const operands = inputs.map(copyOf);

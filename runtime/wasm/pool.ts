@@ -30,7 +30,11 @@ export interface StageJob {
 export interface Pool {
   /** How many started. */
   readonly workers: number;
-  /** Runs one job on all of them. */
+  /**
+   * Runs one job on all of them. Calls are made one at a time.
+   *
+   * @throws BackendError when a kernel failed, now or in an earlier run
+   */
   run(stages: readonly StageJob[]): Promise<void>;
   /** Ends them. */
   dispose(): void;
@@ -74,10 +78,17 @@ export async function startPool(
     }
     console.warn(`Sparrow runs on ${workers.length} of ${threads} threads: ${reason}`);
   }
-  let failure: string | undefined;
+  let failure: string | undefined, broken: BackendError | undefined;
   workers.forEach((worker, i) => {
     worker.onmessage = ({ data }: MessageEvent): void => {
       failure = String(data);
+    };
+    worker.onerror = (event): void => {
+      event.preventDefault();
+      failure = event.message;
+      Atomics.store(job, FAILED, 1);
+      Atomics.store(job, FINISHED, Atomics.load(job, EPOCH));
+      Atomics.notify(job, FINISHED);
     };
     worker.postMessage({ worker: i, workers: workers.length });
   });
@@ -97,6 +108,7 @@ export async function startPool(
   return {
     workers: workers.length,
     async run(stages): Promise<void> {
+      if (broken) throw broken;
       writeJob(job, stages);
       const epoch = wake();
       for (let seen; (seen = Atomics.load(job, FINISHED)) !== epoch;) {
@@ -112,7 +124,7 @@ export async function startPool(
         dispose();
         // The worker's own account arrives as a message, after the flag.
         await new Promise((resolve) => setTimeout(resolve, 10));
-        throw new BackendError(
+        throw broken = new BackendError(
           `Cannot finish a run on the WebAssembly workers: a kernel failed with ` +
             `${failure ?? "an unknown error"}; this is a bug in Sparrow, please report it`,
         );

@@ -12,6 +12,7 @@ import {
   PAGE_BYTES,
   SCRATCH_BASE,
   SCRATCH_STRIDE,
+  TOKENS,
 } from "../../kernels/memory.ts";
 
 const INITIAL_PAGES = 160, MAXIMUM_PAGES = 65536;
@@ -28,6 +29,8 @@ export class StageMemory {
   readonly memory: WebAssembly.Memory;
   readonly #guards: { address: number; owner: string }[] | undefined;
   readonly #counts = new Map<number, number>();
+  /** Cells that hold the tokens of a run times a number of rows per token, by that number. */
+  readonly #tokenRows = new Map<number, number>([[1, TOKENS]]);
   #top = HEAP_START;
   #scratchStride = 0;
 
@@ -89,6 +92,20 @@ export class StageMemory {
       this.int32(address, 1)[0] = count;
     }
     return address;
+  }
+
+  /** Address of an int32 cell that holds the tokens of the run times `rows`. */
+  tokenRows(rows: number): number {
+    let address = this.#tokenRows.get(rows);
+    if (address === undefined) {
+      this.#tokenRows.set(rows, address = this.allocate(4, `tokens times ${rows}`));
+    }
+    return address;
+  }
+
+  /** Sets the number of tokens of the next run. */
+  setTokens(tokens: number): void {
+    for (const [rows, address] of this.#tokenRows) this.int32(address, 1)[0] = rows * tokens;
   }
 
   /** Makes sure that each of `workers` workers has `bytes` bytes of scratch memory. */
