@@ -110,7 +110,8 @@ function fit(text: string, width: number): string {
 function stderrTerminal(): Terminal {
   const encoder = new TextEncoder();
   return {
-    columns: () => (Deno.stderr.isTerminal() ? Deno.consoleSize().columns : 0),
+    // Some terminals do not know their size.
+    columns: () => (Deno.stderr.isTerminal() ? Deno.consoleSize().columns || 80 : 0),
     write: (text) => void Deno.stderr.writeSync(encoder.encode(text)),
     now: () => performance.now(),
   };

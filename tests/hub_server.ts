@@ -23,10 +23,11 @@ export interface Seen {
 
 /** How an answer goes wrong. Anything absent goes right. */
 export interface Fault {
-  /** Answers with this status, these headers and this text instead. */
+  /** Answers with this status and this text instead. */
   status?: number;
-  headers?: Record<string, string>;
   text?: string;
+  /** Headers besides, or instead. */
+  headers?: Record<string, string>;
   /** Closes the connection after so many bytes of the body (-1: before the headers). */
   cutAfter?: number;
   /** Falls silent after so many bytes of the body (-1: before the headers). */
@@ -155,7 +156,7 @@ export class TestHub implements AsyncDisposable {
     const body = fault.status !== undefined
       ? {
         status: fault.status,
-        headers: fault.headers ?? {},
+        headers: {},
         bytes: new TextEncoder().encode(fault.text ?? ""),
       }
       : server === "hub"
@@ -246,9 +247,17 @@ export class TestHub implements AsyncDisposable {
   }
 }
 
-/** Lower-case hexadecimal hash. */
+const hashes = {
+  sha1: new WeakMap<Uint8Array, string>(),
+  sha256: new WeakMap<Uint8Array, string>(),
+};
+
+/** Lower-case hexadecimal hash, computed once per array. */
 export function hex(algorithm: "sha1" | "sha256", bytes: Uint8Array): string {
-  return createHash(algorithm).update(bytes).digest("hex");
+  const known = hashes[algorithm].get(bytes);
+  const hash = known ?? createHash(algorithm).update(bytes).digest("hex");
+  hashes[algorithm].set(bytes, hash);
+  return hash;
 }
 
 function gitBlob(bytes: Uint8Array): string {
@@ -301,9 +310,10 @@ async function send(
   const length = fault.noLength
     ? {}
     : { "content-length": String(bytes.length + (status === 200 ? fault.longerBy ?? 0 : 0)) };
-  const lines = Object.entries({ connection: "close", ...length, ...headers }).map((
-    [name, value],
-  ) => `${name}: ${value}`);
+  const lines = Object.entries({ connection: "close", ...length, ...headers, ...fault.headers })
+    .map((
+      [name, value],
+    ) => `${name}: ${value}`);
   await write(
     conn,
     new TextEncoder().encode([`HTTP/1.1 ${status} Status`, ...lines, "", ""].join("\r\n")),

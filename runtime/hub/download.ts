@@ -109,7 +109,7 @@ class Download {
     const size = first.status === 206 ? contentRange(first)?.total : undefined;
     // Mirrors behind one name disagree about ETags; where there is a hash, it alone decides.
     const validator = this.#expected(sha256) ? "" : versionOf(first.headers);
-    if (size === undefined || (size > segmentBytes && !validator && !this.#expected(sha256))) {
+    if (size === undefined || !(validator || this.#expected(sha256))) {
       if (first.status === 206) first.cancel();
       return await this.#stream(sha256, first.status === 200 ? first : undefined);
     }
@@ -150,8 +150,7 @@ class Download {
       if (this.#loaded > 0) await this.#saveNow(journal);
       throw failure;
     }
-    if (hash) await this.#check(hash, journal.size, expected!.hash);
-    return { size: journal.size, sha256: expected?.algorithm === "sha256" ? expected.hash : "" };
+    return await this.#finish(journal.size, expected, hash);
   }
 
   async #segment(journal: Journal, i: number, given?: Reply): Promise<void> {
@@ -235,25 +234,13 @@ class Download {
         reply.cancel();
       }
     }, { signal: this.#signal });
-    const expected = this.#expected(sha256);
-    if (expected) {
-      await this.#check(
-        new PrefixHash(this.part, size, expected.algorithm, this.#signal),
-        size,
-        expected.hash,
-      );
-    }
-    return { size, sha256: expected?.algorithm === "sha256" ? expected.hash : "" };
+    return await this.#finish(size, this.#expected(sha256));
   }
 
   async #empty(): Promise<Downloaded> {
     await journals.discardPart(this.part);
     (await this.#open(0))[Symbol.dispose]();
-    const expected = this.#expected("");
-    if (expected) {
-      await this.#check(new PrefixHash(this.part, 0, expected.algorithm), 0, expected.hash);
-    }
-    return { size: 0, sha256: expected?.algorithm === "sha256" ? expected.hash : "" };
+    return await this.#finish(0, this.#expected(""));
   }
 
   async #ask(headers: Record<string, string>): Promise<Reply> {
@@ -294,15 +281,23 @@ class Download {
     return sameSize && !!(journal.validator || this.#expected(journal.sha256));
   }
 
-  async #check(hash: PrefixHash, size: number, expected: string): Promise<void> {
+  /** Checks the hash of what is here whole. */
+  async #finish(
+    size: number,
+    expected: FileJob["expected"],
+    hash?: PrefixHash,
+  ): Promise<Downloaded> {
+    if (expected === undefined) return { size, sha256: "" };
+    const isSha256 = expected.algorithm === "sha256";
     this.options.onVerify?.();
+    hash ??= new PrefixHash(this.part, size, expected.algorithm, this.#signal);
     const found = await hash.digest(size);
-    if (found === expected) return;
+    if (found === expected.hash) return { size, sha256: isSha256 ? found : "" };
     throw new StaleError(
       `Cannot use ${this.job.subject}: its ${
-        expected.length === 64 ? "SHA-256" : "git blob id"
-      } is ${found}, ` +
-        `but ${expected} was announced; the server or the network damages it, try another endpoint`,
+        isSha256 ? "SHA-256" : "git blob id"
+      } is ${found}, but ` +
+        `${expected.hash} was announced; the server or the network damages it, try another endpoint`,
     );
   }
 
