@@ -91,7 +91,9 @@ export async function* generate(
     );
   }
   const stopIds = new Set(options.stopIds ?? model.stopIds);
-  const decoder = model.tokenizer?.decoder({ after: promptIds });
+  // A model may have more words than its tokenizer; those have no text.
+  const words = model.tokenizer?.vocabSize ?? 0;
+  const decoder = model.tokenizer?.decoder({ after: promptIds.filter((id) => id < words) });
   const emitted = new StopScanner(options.stop ?? []);
   const ids: number[] = [];
   let stopReason: StopReason = "abort";
@@ -113,7 +115,7 @@ export async function* generate(
         return;
       }
       ids.push(id);
-      let text = emitted.push(decoder?.push(id) ?? "");
+      let text = emitted.push(id < words ? decoder!.push(id) : "");
       const full = session.position === contextLength;
       if (emitted.stopped) stopReason = "stop";
       else if (ids.length === maxTokens || full && overflow === "stop") {
