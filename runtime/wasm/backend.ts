@@ -102,12 +102,6 @@ class WasmBackend implements Backend {
   }
 
   place(tensor: Tensor, stage: number): void {
-    if (this.#pool && stage >= this.#memories.length) {
-      throw new BackendError(
-        `Cannot place "${tensor.name}" in stage ${stage}: workers already run on ` +
-          `${this.#memories.length} stages`,
-      );
-    }
     let pinned = this.#pinned.get(tensor.name);
     if (!pinned) this.#pinned.set(tensor.name, pinned = { type: tensor, places: new Map() });
     if (pinned.places.has(stage)) return;
@@ -220,6 +214,9 @@ class WasmBackend implements Backend {
       const crowded = this.#threads > (navigator.hardwareConcurrency ?? 1);
       memory.int32(SPIN_LIMIT, 1)[0] = crowded ? 0 : SPINS;
       this.#memories.push(memory);
+      // Workers know the memories that there were when they started.
+      this.#pool?.then((pool) => pool.dispose(), () => {});
+      this.#pool = undefined;
     }
     return this.#memories[stage]!;
   }
