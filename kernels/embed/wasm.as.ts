@@ -2,7 +2,6 @@
 // read single rows out of panels, so that a table shared with the output matrix is stored once.
 
 import { shareStart } from "../common.as";
-import { F16_REBIAS } from "../simd.as";
 
 const HEADER: usize = 16;
 
@@ -65,7 +64,7 @@ function panelAt(table: usize, panel: i32, bytes: usize): usize {
   return table + <usize> panel * (HEADER + bytes) + HEADER;
 }
 
-/** A half as f32, exactly; `factor` is 2^112, or what the header of an f16 panel says. */
+/** A half as f32, exactly; `factor` is in the header of its panel. */
 function half(at: usize, factor: f32): f32 {
   const h = load<i16>(at);
   const value = reinterpret<f32>((<i32> h << 13) & 0x8fffffff) * factor;
@@ -84,9 +83,10 @@ function nibbleRow(
 ): void {
   const r = id & 15;
   let block = panelAt(table, id >> 4, <usize> ((columns + 31) >> 5) * blockBytes);
+  const factor = load<f32>(block - HEADER, 4);
   for (let start = 0; start < columns; start += 32) {
-    const d = half(block + (r << 1), F16_REBIAS);
-    const m = hasMin ? half(block + 32 + (r << 1), F16_REBIAS) : 0;
+    const d = half(block + (r << 1), factor);
+    const m = hasMin ? half(block + 32 + (r << 1), factor) : 0;
     const bytes = block + (hasMin ? 64 : 32) + ((r >> 2) << 6) + ((r & 3) << 2);
     const count = min(columns - start, 32);
     for (let k = 0; k < count; k++) {
@@ -103,8 +103,9 @@ function nibbleRow(
 function byteRow(table: usize, id: i32, columns: i32, y: usize): void {
   const r = id & 15;
   let block = panelAt(table, id >> 4, <usize> ((columns + 31) >> 5) * 544);
+  const factor = load<f32>(block - HEADER, 4);
   for (let start = 0; start < columns; start += 32) {
-    const d = half(block + (r << 1), F16_REBIAS);
+    const d = half(block + (r << 1), factor);
     const bytes = block + 32 + ((r >> 2) << 7) + ((r & 3) << 1);
     const count = min(columns - start, 32);
     for (let k = 0; k < count; k++) {

@@ -17,7 +17,6 @@
 import {
   dotPairs,
   F16_BITS,
-  F16_REBIAS,
   f16Finite,
   f16High,
   f16Low,
@@ -55,11 +54,18 @@ function scaleSum(acc: v128, halves: v128, ones: v128, scale: v128): v128 {
 
 /** Adds 16 rows times one token, straight from packed blocks, to `sums`. Scales must be finite. */
 @inline
-function rowsTimes1(w: usize, x: usize, blocks: i32, sums: usize, hasMin: bool): void {
+function rowsTimes1(
+  w: usize,
+  x: usize,
+  blocks: i32,
+  sums: usize,
+  factor: f32,
+  hasMin: bool,
+): void {
   const mask = i8x16.splat(15);
   const ones = i16x8.splat(1);
   const bits = i32x4.splat(F16_BITS);
-  const rebias = f32x4.splat(F16_REBIAS);
+  const lift = f32x4.splat(factor);
   let f0 = v128.load(sums);
   let f1 = v128.load(sums, 16);
   let f2 = v128.load(sums, 32);
@@ -102,18 +108,18 @@ function rowsTimes1(w: usize, x: usize, blocks: i32, sums: usize, hasMin: bool):
     const d = lane0(aux);
     const s0 = v128.load(w);
     const s1 = v128.load(w, 16);
-    f0 = scaleSum(f0, a0, ones, f32x4.mul(f16Finite(f16Low(s0), bits, rebias), d));
-    f1 = scaleSum(f1, a1, ones, f32x4.mul(f16Finite(f16High(s0), bits, rebias), d));
-    f2 = scaleSum(f2, a2, ones, f32x4.mul(f16Finite(f16Low(s1), bits, rebias), d));
-    f3 = scaleSum(f3, a3, ones, f32x4.mul(f16Finite(f16High(s1), bits, rebias), d));
+    f0 = scaleSum(f0, a0, ones, f32x4.mul(f16Finite(f16Low(s0), bits, lift), d));
+    f1 = scaleSum(f1, a1, ones, f32x4.mul(f16Finite(f16High(s0), bits, lift), d));
+    f2 = scaleSum(f2, a2, ones, f32x4.mul(f16Finite(f16Low(s1), bits, lift), d));
+    f3 = scaleSum(f3, a3, ones, f32x4.mul(f16Finite(f16High(s1), bits, lift), d));
     if (hasMin) {
       const ds = lane2(aux);
       const m0 = v128.load(w, 32);
       const m1 = v128.load(w, 48);
-      f0 = madd(f16Finite(f16Low(m0), bits, rebias), ds, f0);
-      f1 = madd(f16Finite(f16High(m0), bits, rebias), ds, f1);
-      f2 = madd(f16Finite(f16Low(m1), bits, rebias), ds, f2);
-      f3 = madd(f16Finite(f16High(m1), bits, rebias), ds, f3);
+      f0 = madd(f16Finite(f16Low(m0), bits, lift), ds, f0);
+      f1 = madd(f16Finite(f16High(m0), bits, lift), ds, f1);
+      f2 = madd(f16Finite(f16Low(m1), bits, lift), ds, f2);
+      f3 = madd(f16Finite(f16High(m1), bits, lift), ds, f3);
     }
     w = hasMin ? w + 320 : w + 288;
     x += 48;
@@ -135,16 +141,17 @@ function unpackNibbles(v: v128, to: usize, mask: v128): void {
  * be anything that a half can hold.
  */
 @inline
-function unpack(w: usize, blocks: i32, to: usize, half: usize, hasMin: bool): void {
+function unpack(w: usize, blocks: i32, to: usize, half: usize, factor: f32, hasMin: bool): void {
+  const lift = f32x4.splat(factor);
   const mask = i8x16.splat(15);
   for (let b = 0; b < blocks; b++) {
     let high = to + half;
-    unpackHalves(w, to, high);
+    unpackHalves(w, to, high, lift);
     w += 32;
     to += 32;
     high += 32;
     if (hasMin) {
-      unpackHalves(w, to, high);
+      unpackHalves(w, to, high, lift);
       w += 32;
       to += 32;
       high += 32;
@@ -367,20 +374,20 @@ function tileTimes2(
   v128.store(sums, bf1, 80);
 }
 
-export function int4Times1(w: usize, x: usize, blocks: i32, sums: usize): void {
-  rowsTimes1(w, x, blocks, sums, false);
+export function int4Times1(w: usize, x: usize, blocks: i32, sums: usize, factor: f32): void {
+  rowsTimes1(w, x, blocks, sums, factor, false);
 }
 
-export function int4mTimes1(w: usize, x: usize, blocks: i32, sums: usize): void {
-  rowsTimes1(w, x, blocks, sums, true);
+export function int4mTimes1(w: usize, x: usize, blocks: i32, sums: usize, factor: f32): void {
+  rowsTimes1(w, x, blocks, sums, factor, true);
 }
 
-export function int4Unpack(w: usize, blocks: i32, to: usize, half: usize): void {
-  unpack(w, blocks, to, half, false);
+export function int4Unpack(w: usize, blocks: i32, to: usize, half: usize, factor: f32): void {
+  unpack(w, blocks, to, half, factor, false);
 }
 
-export function int4mUnpack(w: usize, blocks: i32, to: usize, half: usize): void {
-  unpack(w, blocks, to, half, true);
+export function int4mUnpack(w: usize, blocks: i32, to: usize, half: usize, factor: f32): void {
+  unpack(w, blocks, to, half, factor, true);
 }
 
 export function int4Times2(q: usize, x: usize, xStride: usize, blocks: i32, sums: usize): void {

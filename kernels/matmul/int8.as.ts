@@ -10,7 +10,6 @@
 
 import {
   F16_BITS,
-  F16_REBIAS,
   f16Finite,
   f16High,
   f16Low,
@@ -32,9 +31,9 @@ function mac(acc: v128, x: v128, w: v128): v128 {
 }
 
 /** Adds 16 rows times one token, straight from packed blocks, to `sums`. Scales must be finite. */
-export function int8Times1(w: usize, x: usize, blocks: i32, sums: usize): void {
+export function int8Times1(w: usize, x: usize, blocks: i32, sums: usize, factor: f32): void {
   const bits = i32x4.splat(F16_BITS);
-  const rebias = f32x4.splat(F16_REBIAS);
+  const lift = f32x4.splat(factor);
   let f0 = v128.load(sums);
   let f1 = v128.load(sums, 16);
   let f2 = v128.load(sums, 32);
@@ -100,10 +99,10 @@ export function int8Times1(w: usize, x: usize, blocks: i32, sums: usize): void {
     const d = lane0(v128.load(x, 32));
     const s0 = v128.load(w);
     const s1 = v128.load(w, 16);
-    const d0 = f32x4.mul(f16Finite(f16Low(s0), bits, rebias), d);
-    const d1 = f32x4.mul(f16Finite(f16High(s0), bits, rebias), d);
-    const d2 = f32x4.mul(f16Finite(f16Low(s1), bits, rebias), d);
-    const d3 = f32x4.mul(f16Finite(f16High(s1), bits, rebias), d);
+    const d0 = f32x4.mul(f16Finite(f16Low(s0), bits, lift), d);
+    const d1 = f32x4.mul(f16Finite(f16High(s0), bits, lift), d);
+    const d2 = f32x4.mul(f16Finite(f16Low(s1), bits, lift), d);
+    const d3 = f32x4.mul(f16Finite(f16High(s1), bits, lift), d);
     f0 = madd(f32x4.convert_i32x4_s(a0), d0, f0);
     f1 = madd(f32x4.convert_i32x4_s(a1), d1, f1);
     f2 = madd(f32x4.convert_i32x4_s(a2), d2, f2);
@@ -121,10 +120,11 @@ export function int8Times1(w: usize, x: usize, blocks: i32, sums: usize): void {
  * Unpacks `blocks` blocks of 16 rows: rows 0 … 7 to `to`, rows 8 … 15 to `to + half`. Scales may
  * be anything that a half can hold.
  */
-export function int8Unpack(w: usize, blocks: i32, to: usize, half: usize): void {
+export function int8Unpack(w: usize, blocks: i32, to: usize, half: usize, factor: f32): void {
+  const lift = f32x4.splat(factor);
   for (let b = 0; b < blocks; b++) {
     let high = to + half;
-    unpackHalves(w, to, high);
+    unpackHalves(w, to, high, lift);
     w += 32;
     to += 32;
     high += 32;

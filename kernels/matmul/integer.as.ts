@@ -26,7 +26,7 @@ const INT4: i32 = 0;
 const INT4M: i32 = 1;
 const INT8: i32 = 2;
 
-/** Bytes before the blocks of a panel: flags, and three words of padding. */
+/** Bytes before the blocks of a panel: flags, factor of its halves, padding. */
 const PANEL_HEADER: usize = 16;
 /** Tokens from which work is shared in tasks; below, each worker streams one range of panels. */
 const TASK_TOKENS: i32 = 12;
@@ -112,21 +112,23 @@ function panelTimesTokens(p: i32, first: i32, last: i32): void {
   startSums(sums, count, bias ? bias + (<usize> p << 6) : 0);
   const special = load<i32>(panel) != 0;
   const tiled = special ? count : count & ~1;
-  if (tiled) panelTimesTiles(panel + PANEL_HEADER, xs, xStride, tiled);
+  if (tiled) panelTimesTiles(panel, xs, xStride, tiled);
   if (tiled < count) {
-    times1(panel + PANEL_HEADER, xs + <usize> tiled * xStride, sums + (<usize> tiled << 6));
+    times1(panel, xs + <usize> tiled * xStride, sums + (<usize> tiled << 6));
   }
   finishPanel(sums, count, out + (<usize> first * rows + (<usize> p << 4)) * 4, rows, p);
 }
 
 /** Adds the panel times `count` tokens to `sums`; an odd token is taken twice, in a slot to spare. */
-function panelTimesTiles(w: usize, xs: usize, xStride: usize, count: i32): void {
+function panelTimesTiles(panel: usize, xs: usize, xStride: usize, count: i32): void {
   const chunk = count < TASK_TOKENS ? 8 : layout == INT8 ? 16 : 32;
   const half = <usize> chunk * (layout == INT8 ? 544 : 320);
   const q = sums + SUMS_BYTES;
+  const factor = load<f32>(panel, 4);
+  let w = panel + PANEL_HEADER;
   for (let block = 0; block < blocks; block += chunk) {
     const n = min(chunk, blocks - block);
-    unpack(w, n, q, half);
+    unpack(w, n, q, half, factor);
     let xt = xs;
     let to = sums;
     let t = 0;
@@ -148,16 +150,18 @@ function panelTimesTiles(w: usize, xs: usize, xStride: usize, count: i32): void 
   }
 }
 
-function times1(w: usize, xt: usize, to: usize): void {
-  if (layout == INT4) int4Times1(w, xt, blocks, to);
-  else if (layout == INT4M) int4mTimes1(w, xt, blocks, to);
-  else int8Times1(w, xt, blocks, to);
+function times1(panel: usize, xt: usize, to: usize): void {
+  const w = panel + PANEL_HEADER;
+  const factor = load<f32>(panel, 4);
+  if (layout == INT4) int4Times1(w, xt, blocks, to, factor);
+  else if (layout == INT4M) int4mTimes1(w, xt, blocks, to, factor);
+  else int8Times1(w, xt, blocks, to, factor);
 }
 
-function unpack(w: usize, n: i32, to: usize, half: usize): void {
-  if (layout == INT4) int4Unpack(w, n, to, half);
-  else if (layout == INT4M) int4mUnpack(w, n, to, half);
-  else int8Unpack(w, n, to, half);
+function unpack(w: usize, n: i32, to: usize, half: usize, factor: f32): void {
+  if (layout == INT4) int4Unpack(w, n, to, half, factor);
+  else if (layout == INT4M) int4mUnpack(w, n, to, half, factor);
+  else int8Unpack(w, n, to, half, factor);
 }
 
 function times2(q: usize, xt: usize, xStride: usize, n: i32, to: usize): void {

@@ -2,10 +2,10 @@
 // rows (layouts.ts). Done once, when a model loads; the rows may lie at any byte address.
 //
 // Four rows at a time: 16 bytes of each are a 4 × 4 square of 32-bit words, whose transpose is 64
-// bytes of the packed block. Panels whose scales contain Inf or NaN are flagged in their header.
+// bytes of the packed block.
 
 import { scratch, shareStart } from "../common.as";
-import { f16Special } from "../simd.as";
+import { writeHeader } from "./halves.as";
 
 const HEADER: usize = 16;
 /** Blocks that are packed for all 16 rows before the next: their output stays in the L1 cache. */
@@ -55,8 +55,7 @@ function packPanels(args: usize, worker: i32, workers: i32, from: usize, to: usi
         else packRows(src, stride, rows - row, zeros, count, strip, g, 34, 544);
       }
     }
-    v128.store(panel, i32x4.splat(0));
-    store<i32>(panel, hasSpecial(panel + HEADER, blocks, to));
+    writeHeader(panel, blocks, to, to == 320 ? 4 : 2);
   }
 }
 
@@ -140,19 +139,4 @@ function transposeBytes(p0: usize, p1: usize, p2: usize, p3: usize, to: usize): 
   const s23 = v128.shuffle<i16>(r2, r3, 4, 12, 5, 13, 6, 14, 7, 15);
   v128.store(to, v128.shuffle<i32>(s01, s23, 0, 4, 1, 5), 32);
   v128.store(to, v128.shuffle<i32>(s01, s23, 2, 6, 3, 7), 48);
-}
-
-/** Whether one of the scales (or minimums) of a packed panel is Inf or NaN. */
-function hasSpecial(w: usize, blocks: i32, blockBytes: usize): i32 {
-  let special = i16x8.splat(0);
-  for (let block = 0; block < blocks; block++) {
-    special = v128.or(special, f16Special(v128.load(w)));
-    special = v128.or(special, f16Special(v128.load(w, 16)));
-    if (blockBytes == 320) {
-      special = v128.or(special, f16Special(v128.load(w, 32)));
-      special = v128.or(special, f16Special(v128.load(w, 48)));
-    }
-    w += blockBytes;
-  }
-  return v128.any_true(special) ? 1 : 0;
 }

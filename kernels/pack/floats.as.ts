@@ -2,7 +2,7 @@
 // when a model loads; the rows may lie at any byte address.
 
 import { shareStart } from "../common.as";
-import { F16_REBIAS, f16Special } from "../simd.as";
+import { writeHeader } from "./halves.as";
 
 const HEADER: usize = 16;
 
@@ -37,7 +37,6 @@ function packPanels(args: usize, worker: i32, workers: i32, shift: usize, half: 
     const src = load<usize>(args) + <usize> (p << 3) * stride;
     const panel = load<usize>(args, 4) + <usize> (p + (firstRow >> 3)) * panelBytes;
     const valid = min(rows - (p << 3), 8);
-    v128.store(panel, i32x4.splat(0));
     const blocks = panel + HEADER;
     if (shift == 2) {
       const done = valid == 8 ? transpose32(src, stride, columns, blocks) : 0;
@@ -56,8 +55,9 @@ function packPanels(args: usize, worker: i32, workers: i32, shift: usize, half: 
           store<u16>(blocks + (<usize> k << 4) + (slot << 1), r < valid ? load<u16>(at) : 0);
         }
       }
-      if (half) normalize(panel, columns);
     }
+    if (half) writeHeader(panel, columns, 16, 1);
+    else v128.store(panel, i32x4.splat(0));
   }
 }
 
@@ -139,60 +139,4 @@ function transposePairs(r0: v128, r1: v128, r2: v128, r3: v128, to: usize): void
   const high23 = v128.shuffle<i32>(r2, r3, 2, 6, 3, 7);
   v128.store(to, v128.shuffle<i64>(high01, high23, 0, 2), 32);
   v128.store(to, v128.shuffle<i64>(high01, high23, 1, 3), 48);
-}
-
-/**
- * Writes the header of a panel of halves: the flag for Inf and NaN, and the factor from
- * `half << 13` to f32. A panel with subnormals is multiplied by the power of two that takes its
- * largest value to the top of the range, if that makes all of them normal.
- */
-function normalize(panel: usize, columns: i32): void {
-  const start = panel + HEADER;
-  const end = start + (<usize> columns << 4);
-  const magnitude = i16x8.splat(0x7fff);
-  const one = i16x8.splat(1);
-  const normal = i16x8.splat(0x03ff);
-  let largest = i16x8.splat(0);
-  let special = i16x8.splat(0);
-  let subnormal = i16x8.splat(0);
-  for (let p = start; p < end; p += 16) {
-    const v = v128.and(v128.load(p), magnitude);
-    largest = i16x8.max_u(largest, v);
-    special = v128.or(special, f16Special(v));
-    subnormal = v128.or(subnormal, i16x8.lt_u(i16x8.sub(v, one), normal));
-  }
-  largest = i16x8.max_u(largest, v128.shuffle<i32>(largest, largest, 2, 3, 0, 1));
-  largest = i16x8.max_u(largest, v128.shuffle<i32>(largest, largest, 1, 0, 3, 2));
-  const top = max(i16x8.extract_lane_u(largest, 0), i16x8.extract_lane_u(largest, 1));
-  const lift = min(30 - <i32> (top >> 10), 15);
-  if (v128.any_true(special)) {
-    store<i32>(panel, 1);
-    store<f32>(panel, F16_REBIAS, 4);
-  } else if (v128.any_true(subnormal) && lift >= 10) {
-    rescale(start, end, lift);
-    store<i32>(panel, (127 + 112 - lift) << 23, 4); // 2^(112 − lift)
-  } else {
-    store<f32>(panel, F16_REBIAS, 4);
-  }
-}
-
-/** Multiplies finite halves by 2^lift, 10 ≤ lift ≤ 15, exactly; none of the results is subnormal. */
-function rescale(start: usize, end: usize, lift: i32): void {
-  const factor = i32x4.splat((127 + 112 + lift) << 23);
-  for (let p = start; p < end; p += 16) {
-    const v = v128.load(p);
-    const low = scaleHalves(i32x4.shl(v, 16), factor);
-    const high = scaleHalves(v, factor);
-    v128.store(p, v128.or(i32x4.shr_u(low, 16), high));
-  }
-}
-
-/** The halves at the top of each lane times `factor`, likewise at the top. */
-@inline
-function scaleHalves(v: v128, factor: v128): v128 {
-  const magnitude = v128.and(v, i32x4.splat(0x7fff0000));
-  const value = f32x4.mul(i32x4.shr_u(magnitude, 3), factor);
-  const bits = i32x4.shl(i32x4.sub(value, i32x4.splat(112 << 23)), 3);
-  const nonzero = i32x4.ne(magnitude, i32x4.splat(0));
-  return v128.or(v128.and(bits, nonzero), v128.and(v, i32x4.splat(0x80000000)));
 }

@@ -8,15 +8,15 @@
  *
  * | layout | header | block |
  * | --- | --- | --- |
- * | `int4` | flags | 16 rows × 32 k in 288 bytes: 16 scales, 256 bytes of nibbles |
- * | `int4m` | flags | 320 bytes: 16 scales, 16 minimums, 256 bytes of nibbles |
- * | `int8` | flags | 544 bytes: 16 scales, 512 bytes |
+ * | `int4` | flags, factor | 16 rows × 32 k in 288 bytes: 16 scales, 256 bytes of nibbles |
+ * | `int4m` | flags, factor | 320 bytes: 16 scales, 16 minimums, 256 bytes of nibbles |
+ * | `int8` | flags, factor | 544 bytes: 16 scales, 512 bytes |
  * | `f32` | | 8 rows × 1 k in 32 bytes |
- * | `f16` | flags, power of two | 8 rows × 1 k in 16 bytes |
+ * | `f16` | flags, factor | 8 rows × 1 k in 16 bytes |
  * | `bf16` | | 8 rows × 1 k in 16 bytes |
  *
- * Flag 1 says that some scale (or weight) is infinite or NaN; kernels then take a slower path.
- * The order of bytes within a block is drawn at the head of `kernels/matmul/*.as.ts`.
+ * Halves (scales, minimums, f16 weights) may be scaled by a power of two, which `factor` undoes;
+ * flag 1 says that some are infinite or NaN (kernels/pack/halves.as.ts). The order of bytes within a block is drawn at the head of `kernels/matmul/*.as.ts`.
  *
  * @module
  */
