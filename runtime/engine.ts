@@ -5,7 +5,7 @@
  * @module
  */
 
-import { BackendError } from "../errors.ts";
+import { BackendError, InputError, MemoryError } from "../errors.ts";
 import type { Backend, Executable } from "./backend.ts";
 import { Graph } from "./graph.ts";
 import type { ForwardOptions, ModelConfig, ModelDefinition } from "./models/definition.ts";
@@ -48,6 +48,7 @@ export class Engine {
   /** Holder of each sequence's rows, least recently used first. */
   readonly #leases: { sequence: number; holder: LeaseHolder | undefined }[];
   #queue: Promise<unknown> = Promise.resolve();
+  #disposed = false;
 
   /** Gives every weight and cache its memory; the weights are written afterwards. */
   constructor(
@@ -85,9 +86,16 @@ export class Engine {
     this.#executable(this.options.chunk, "last");
   }
 
-  /** Runs `task` when every earlier task has ended. */
+  /**
+   * Runs `task` when every earlier task has ended.
+   *
+   * @throws InputError when the model has been disposed by then
+   */
   exclusive<T>(task: () => Promise<T>): Promise<T> {
-    const result = this.#queue.then(task);
+    const result = this.#queue.then(() => {
+      if (this.#disposed) throw new InputError("Cannot run a model that has been disposed");
+      return task();
+    });
     this.#queue = result.catch(() => {});
     return result;
   }
@@ -124,7 +132,7 @@ export class Engine {
     const { contextLength, chunk } = this.options;
     const width = output === "hidden" ? this.config.hiddenSize : this.config.vocabSize;
     const step = output === "last" ? chunk : Math.min(chunk, ALL_OUTPUT_CHUNK);
-    const all = output === "last" ? undefined : new Float32Array(ids.length * width);
+    const all = output === "last" ? undefined : allocate(ids.length, width);
     let last: Float32Array = new Float32Array(0);
     for (let start = 0; start < ids.length; start += step) {
       signal?.throwIfAborted();
@@ -151,7 +159,9 @@ export class Engine {
 
   /** Ends the backend; runs that wait in the queue fail. */
   async dispose(): Promise<void> {
-    await this.exclusive(() => this.backend.dispose());
+    this.#disposed = true;
+    await this.#queue;
+    await this.backend.dispose();
     this.#executables.clear();
   }
 
@@ -184,5 +194,16 @@ export class Engine {
       this.#executables.set(key, executable = this.backend.compile(plan));
     }
     return executable;
+  }
+}
+
+function allocate(tokens: number, width: number): Float32Array {
+  try {
+    return new Float32Array(tokens * width);
+  } catch (cause) {
+    throw new MemoryError(
+      `Cannot return ${tokens} rows of ${width} numbers: the memory cannot be had; ask for fewer tokens`,
+      { cause },
+    );
   }
 }

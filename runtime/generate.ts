@@ -8,6 +8,7 @@
 import { InputError, ModelError } from "../errors.ts";
 import { sampler, type SamplerOptions } from "./sampler.ts";
 import { checkIds, type Session, type SessionModel } from "./session.ts";
+import { StopScanner } from "./stop_scanner.ts";
 
 /** One generated token. */
 export interface Token {
@@ -70,17 +71,10 @@ export async function* generate(
   prompt: string | readonly number[],
   options: GenerateOptions,
 ): AsyncGenerator<Token, void, void> {
-  const { maxTokens = Infinity, overflow = "stop", sinkTokens = 4, signal } = options;
   const { contextLength } = model.engine.options;
-  if (!(maxTokens >= 0)) {
-    throw new InputError(`Cannot generate ${maxTokens} tokens: expected a number of at least 0`);
-  }
-  if (!Number.isInteger(sinkTokens) || sinkTokens < 0 || sinkTokens > contextLength / 2) {
-    throw new InputError(
-      `Cannot keep ${sinkTokens} sink tokens: expected a whole number from 0 to half the ` +
-        `context of ${contextLength}`,
-    );
-  }
+  const { maxTokens = Infinity, overflow = "stop", signal } = options;
+  const sinkTokens = options.sinkTokens ?? Math.min(4, Math.floor(contextLength / 2));
+  checkOptions(options, contextLength);
   const sample = sampler(options);
   const promptIds = toIds(prompt, model, options);
   checkIds(promptIds, model.engine.config.vocabSize);
@@ -98,19 +92,25 @@ export async function* generate(
   const ids: number[] = [];
   let stopReason: StopReason = "abort";
   const reusedTokens = reusePrefix(session, promptIds);
+  let { history } = session;
   try {
     signal?.throwIfAborted();
-    const logitsOf = (ids: readonly number[]): Promise<Float32Array> =>
-      session.prefill(ids, signal ? { signal } : {});
+    const logitsOf = async (ids: readonly number[]): Promise<Float32Array> => {
+      const length = history.length + ids.length;
+      const logits = await session.prefill(ids, signal ? { signal } : {});
+      if (session.position !== length) throw disturbed();
+      ({ history } = session);
+      return logits;
+    };
     let logits: Float32Array | undefined;
     if (maxTokens > 0) logits = await logitsOf(promptIds.slice(reusedTokens));
     else stopReason = "length";
     while (logits) {
       signal?.throwIfAborted();
-      const id = sample(logits, session.history);
+      const id = sample(logits, history);
       if (stopIds.has(id)) {
         stopReason = "stop";
-        const rest = emitted.push(decoder?.flush() ?? "") + emitted.flush();
+        const rest = emitted.end(decoder?.flush() ?? "");
         if (rest !== "") yield { id, text: rest };
         return;
       }
@@ -121,15 +121,55 @@ export async function* generate(
       else if (ids.length === maxTokens || full && overflow === "stop") {
         stopReason = "length";
         // Characters and stop strings that stay incomplete are text after all.
-        text += emitted.push(decoder?.flush() ?? "") + emitted.flush();
+        text += emitted.end(decoder?.flush() ?? "");
+        if (emitted.stopped) stopReason = "stop";
       }
       yield { id, text };
       if (stopReason !== "abort") return;
+      if (session.history !== history) throw disturbed();
       const kept = full ? slide(session, sinkTokens) : [];
+      ({ history } = session);
       logits = await logitsOf([...kept, id]);
     }
   } finally {
     options.onFinish?.({ stopReason, promptIds, reusedTokens, ids, text: emitted.text });
+  }
+}
+
+function disturbed(): InputError {
+  return new InputError(
+    "Cannot go on generating: another call changed the session's tokens; use one session for " +
+      "each text that is generated at the same time",
+  );
+}
+
+function checkOptions(
+  { maxTokens, sinkTokens, overflow, stop }: GenerateOptions,
+  contextLength: number,
+): void {
+  if (
+    maxTokens !== undefined && maxTokens !== Infinity &&
+    !(Number.isInteger(maxTokens) && maxTokens >= 0)
+  ) {
+    throw new InputError(
+      `Cannot generate ${maxTokens} tokens: expected a whole number from 0 for maxTokens`,
+    );
+  }
+  const most = Math.floor(contextLength / 2);
+  if (
+    sinkTokens !== undefined &&
+    !(Number.isInteger(sinkTokens) && sinkTokens >= 0 && sinkTokens <= most)
+  ) {
+    throw new InputError(
+      `Cannot keep ${sinkTokens} sink tokens: expected a whole number from 0 to ${most}, half the ` +
+        `context`,
+    );
+  }
+  if (overflow !== undefined && overflow !== "stop" && overflow !== "slide") {
+    throw new InputError(`Cannot generate with overflow "${overflow}": expected stop or slide`);
+  }
+  if (stop !== undefined && !(Array.isArray(stop) && stop.every((it) => typeof it === "string"))) {
+    throw new InputError(`Cannot stop at ${JSON.stringify(stop)}: expected a list of texts`);
   }
 }
 
@@ -163,52 +203,7 @@ function reusePrefix(session: Session, promptIds: readonly number[]): number {
 /** Makes room in a full context; returns the later tokens, which have to run again. */
 function slide(session: Session, sinkTokens: number): readonly number[] {
   const { history } = session;
-  const kept = history.slice(-Math.floor((history.length - sinkTokens) / 2));
+  const kept = history.slice(Math.ceil((history.length + sinkTokens) / 2));
   session.truncate(sinkTokens);
   return kept;
-}
-
-/** Holds back text that may be the beginning of a stop string. */
-class StopScanner {
-  readonly #stops: readonly string[];
-  #held = "";
-  text = "";
-  stopped = false;
-
-  constructor(stops: readonly string[]) {
-    this.#stops = stops.filter((stop) => stop !== "");
-  }
-
-  /** Text that is certain now. */
-  push(piece: string): string {
-    this.#held += piece;
-    let end = -1;
-    for (const stop of this.#stops) {
-      const at = this.#held.indexOf(stop);
-      if (at >= 0 && (end < 0 || at < end)) end = at;
-    }
-    if (end >= 0) {
-      this.stopped = true;
-      return this.#emit(end);
-    }
-    let held = 0;
-    for (const stop of this.#stops) {
-      for (let n = Math.min(stop.length - 1, this.#held.length); n > held; n--) {
-        if (this.#held.endsWith(stop.slice(0, n))) held = n;
-      }
-    }
-    return this.#emit(this.#held.length - held);
-  }
-
-  /** What is still held when no more text comes. */
-  flush(): string {
-    return this.#emit(this.#held.length);
-  }
-
-  #emit(length: number): string {
-    const text = this.#held.slice(0, length);
-    this.#held = this.#held.slice(length);
-    this.text += text;
-    return text;
-  }
 }

@@ -186,7 +186,7 @@ export class Model {
    * @throws InputError when there are no ids, too many, one out of range, or a field that the
    * architecture does not take
    */
-  logits(input: LogitsInput): Promise<Float32Array> {
+  async logits(input: LogitsInput): Promise<Float32Array> {
     const { ids, ...others } = input;
     for (const [field, value] of Object.entries(others)) {
       if (value !== undefined) {
@@ -195,7 +195,7 @@ export class Model {
         );
       }
     }
-    return this.#forwardAll(ids, "all");
+    return await this.#forwardAll(ids, "all");
   }
 
   /**
@@ -205,6 +205,9 @@ export class Model {
    */
   async embed(texts: readonly string[], options: EmbedOptions = {}): Promise<Float32Array[]> {
     const { pooling = "last", normalize = true } = options;
+    if (pooling !== "last" && pooling !== "mean") {
+      throw new InputError(`Cannot embed with pooling "${pooling}": expected last or mean`);
+    }
     const width = this.config.hiddenSize;
     const vectors: Float32Array[] = [];
     for (const text of texts) {
@@ -231,7 +234,7 @@ export class Model {
     return this.dispose();
   }
 
-  #forwardAll(ids: readonly number[], output: "all" | "hidden"): Promise<Float32Array> {
+  async #forwardAll(ids: readonly number[], output: "all" | "hidden"): Promise<Float32Array> {
     checkIds(ids, this.config.vocabSize);
     if (ids.length > this.contextLength) {
       throw new InputError(
@@ -240,7 +243,7 @@ export class Model {
       );
     }
     const holder = { evicted(): void {} };
-    return this.#engine.exclusive(async () => {
+    return await this.#engine.exclusive(async () => {
       try {
         return await this.#engine.forward(this.#engine.lease(holder), 0, ids, output);
       } finally {
@@ -290,6 +293,10 @@ export async function loadModel(
       `Cannot load with weights "${weightsOption}": expected ${WEIGHTS_OPTIONS.join(", ")}`,
     );
   }
+  const cacheType = options.cacheType ?? "f32";
+  if (cacheType !== "f32" && cacheType !== "f16") {
+    throw new InputError(`Cannot load with cacheType "${cacheType}": expected f32 or f16`);
+  }
   const sequences = checkCount("sequences", options.sequences ?? 1);
   options.signal?.throwIfAborted();
   const file = await openModelFile(source ?? DEFAULT_MODEL, options);
@@ -303,7 +310,6 @@ export async function loadModel(
     );
     const specs = await definition.weights(config, file, contextLength);
     const weights = resolveWeights(specs, file, weightsOption);
-    const cacheType = options.cacheType ?? "f32";
     const cacheBytes = 2 * config.layers * sequences * contextLength * config.kvHeads *
       config.headDim * (cacheType === "f32" ? 4 : 2);
     checkMemory(file.name, weights, cacheBytes);
@@ -314,13 +320,15 @@ export async function loadModel(
       cacheType,
       chunk: Math.min(DEFAULT_CHUNK, contextLength),
     });
-    const [text] = await Promise.all([
-      readModelText(file),
-      loadWeights(weights, backend, {
-        ...(options.signal ? { signal: options.signal } : {}),
-        onProgress: (loaded, total) => options.onProgress?.({ loaded, total }),
-      }),
-    ]);
+    // While one is at work the other is too; a failure of the text ends both.
+    const failed = new AbortController();
+    const reading = readModelText(file);
+    reading.catch((error) => failed.abort(error));
+    await loadWeights(weights, backend, {
+      signal: AbortSignal.any([failed.signal, ...(options.signal ? [options.signal] : [])]),
+      onProgress: (loaded, total) => options.onProgress?.({ loaded, total }),
+    });
+    const text = await reading;
     engine.prepare();
     return new Model(engine, text?.tokenizer, {
       name: file.name,

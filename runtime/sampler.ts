@@ -28,14 +28,15 @@ export interface SamplerOptions {
 /** Chooses a token from its logits, given the tokens before it. */
 export type Sampler = (logits: Float32Array, history?: readonly number[]) => number;
 
+/** Least and most, and whether only whole numbers are meant. */
 const LIMITS = {
-  temperature: [0, 100],
-  topK: [0, 2 ** 31],
-  topP: [0, 1],
-  minP: [0, 1],
-  repeatPenalty: [0.01, 100],
-  repeatWindow: [0, 2 ** 31],
-  seed: [0, Number.MAX_SAFE_INTEGER],
+  temperature: [0, 100, false],
+  topK: [0, 2 ** 31, true],
+  topP: [0, 1, false],
+  minP: [0, 1, false],
+  repeatPenalty: [0.01, 100, false],
+  repeatWindow: [0, 2 ** 31, true],
+  seed: [0, Number.MAX_SAFE_INTEGER, true],
 } as const;
 
 /**
@@ -52,11 +53,13 @@ const LIMITS = {
  * ```
  */
 export function sampler(options: SamplerOptions = {}): Sampler {
-  for (const [name, [least, most]] of Object.entries(LIMITS)) {
+  for (const [name, [least, most, whole]] of Object.entries(LIMITS)) {
     const value = options[name as keyof typeof LIMITS];
-    if (value !== undefined && !(value >= least && value <= most)) {
+    if (value === undefined) continue;
+    if (!(value >= least && value <= most) || whole && !Number.isInteger(value)) {
       throw new InputError(
-        `Cannot sample with ${name} ${value}: expected a number from ${least} to ${most}`,
+        `Cannot sample with ${name} ${value}: expected a ${whole ? "whole " : ""}number from ` +
+          `${least} to ${most}`,
       );
     }
   }

@@ -53,7 +53,7 @@ export class Session {
     return this.#history.length;
   }
 
-  /** The tokens so far. */
+  /** The tokens so far; another list after each change. */
   get history(): readonly number[] {
     return this.#history;
   }
@@ -63,10 +63,13 @@ export class Session {
    *
    * @throws InputError when an id is out of range, there is none, or the context is full
    */
-  prefill(ids: readonly number[], options: { signal?: AbortSignal } = {}): Promise<Float32Array> {
+  async prefill(
+    ids: readonly number[],
+    options: { signal?: AbortSignal } = {},
+  ): Promise<Float32Array> {
     const { engine } = this.#model;
     checkIds(ids, engine.config.vocabSize);
-    return engine.exclusive(async () => {
+    return await engine.exclusive(async () => {
       if (this.#disposed) throw new InputError("Cannot run a session that has been disposed");
       const length = this.#history.length + ids.length;
       if (length > engine.options.contextLength) {
@@ -95,9 +98,18 @@ export class Session {
     return this.prefill([id]);
   }
 
-  /** Forgets all but the first `length` tokens; their cache is kept. */
+  /**
+   * Forgets all but the first `length` tokens; their cache is kept.
+   *
+   * @throws InputError when `length` is no whole number of at least 0
+   */
   truncate(length: number): void {
-    this.#history.length = Math.min(this.#history.length, length);
+    if (!Number.isInteger(length) || length < 0) {
+      throw new InputError(
+        `Cannot truncate a session to ${length} tokens: expected a whole number from 0`,
+      );
+    }
+    this.#history = this.#history.slice(0, length);
     this.#cached = Math.min(this.#cached, length);
   }
 
@@ -134,6 +146,9 @@ export class Session {
 
 /** Throws unless there are ids and the model knows all of them. */
 export function checkIds(ids: readonly number[], vocabSize: number): void {
+  if (!Array.isArray(ids) && !ArrayBuffer.isView(ids)) {
+    throw new InputError(`Cannot process a prompt of type ${typeof ids}: expected token ids`);
+  }
   if (ids.length === 0) {
     throw new InputError("Cannot process a prompt of no tokens: give at least one");
   }

@@ -32,8 +32,8 @@ export interface ResolvedWeight {
   readonly layout: LayoutName;
   /** Whether the layout keeps every value of the file. */
   readonly exact: boolean;
-  /** Where it comes from: a tensor of the file, or values computed at load. */
-  readonly source: TensorEntry | Float32Array;
+  /** Where it comes from: a tensor of the file, or what computes its values. */
+  readonly source: TensorEntry | (() => Float32Array);
 }
 
 /** The weights of a model by their name in the graph. */
@@ -122,8 +122,8 @@ export async function loadWeights(
 ): Promise<void> {
   const files: { weight: ResolvedWeight; entry: TensorEntry }[] = [];
   for (const weight of weights.values()) {
-    if (weight.source instanceof Float32Array) {
-      const { buffer, byteOffset, byteLength } = weight.source;
+    if (typeof weight.source === "function") {
+      const { buffer, byteOffset, byteLength } = weight.source();
       await backend.writeRows(weight.name, 0, new Uint8Array(buffer, byteOffset, byteLength));
     } else files.push({ weight, entry: weight.source });
   }

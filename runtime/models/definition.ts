@@ -46,8 +46,8 @@ export interface ComputedWeight {
   readonly name: string;
   /** Extents; always dense f32. */
   readonly shape: readonly number[];
-  /** Row-major values. */
-  readonly values: Float32Array;
+  /** Computes the values, row-major; called once the model is known to fit in memory. */
+  values(): Float32Array;
 }
 
 /** What a graph is recorded for. */
@@ -83,12 +83,15 @@ export interface ModelDefinition<C extends ModelConfig = ModelConfig> {
    * @throws ModelError naming the field that is missing or not supported
    */
   parseConfig(file: ModelFile): C;
-  /** Lists the weights; `contextLength` bounds position tables. */
+  /**
+   * Lists the weights; `contextLength` bounds position tables. The list is lazy, so that a corrupt
+   * number of layers ends at the first tensor that the file lacks.
+   */
   weights(
     config: C,
     file: ModelFile,
     contextLength: number,
-  ): Promise<readonly (FileWeight | ComputedWeight)[]>;
+  ): Promise<Iterable<FileWeight | ComputedWeight>>;
   /** Records the graph from token ids to the output named `output`. */
   forward(g: Graph, config: C, w: WeightScope, options: ForwardOptions): void;
 }

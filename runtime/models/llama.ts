@@ -88,50 +88,9 @@ export const llama: ModelDefinition<LlamaConfig> = {
   parseConfig: (file) => file.format === "gguf" ? fromGguf(file) : fromJson(file),
 
   async weights(config, file, contextLength) {
-    const { hiddenSize, intermediateSize, heads, kvHeads, headDim, vocabSize } = config;
-    const names = NAMES[file.format];
-    const weights: (FileWeight | ComputedWeight)[] = [
-      { name: "embedding", shape: [vocabSize, hiddenSize], tensor: names.embedding },
-      { name: "norm", shape: [hiddenSize], tensor: names.norm },
-    ];
-    if (!config.tiedEmbeddings) {
-      weights.push({ name: "head", shape: [vocabSize, hiddenSize], tensor: names.head });
-    }
-    const shapes: Record<keyof typeof names.inLayer, readonly number[]> = {
-      attentionNorm: [hiddenSize],
-      q: [heads * headDim, hiddenSize],
-      k: [kvHeads * headDim, hiddenSize],
-      v: [kvHeads * headDim, hiddenSize],
-      o: [hiddenSize, heads * headDim],
-      qNorm: [headDim],
-      kNorm: [headDim],
-      mlpNorm: [hiddenSize],
-      gate: [intermediateSize, hiddenSize],
-      up: [intermediateSize, hiddenSize],
-      down: [hiddenSize, intermediateSize],
-    };
-    for (let i = 0; i < config.layers; i++) {
-      for (const [name, shape] of Object.entries(shapes)) {
-        const path = names.layer(i) + names.inLayer[name as keyof typeof shapes];
-        // Query and key norms and all biases are there or not by architecture; the file tells.
-        const optional = name === "qNorm" || name === "kNorm";
-        if (!optional || file.tensors.has(`${path}.weight`)) {
-          weights.push({ name: `${i}.${name}`, shape, tensor: `${path}.weight` });
-        }
-        if (file.tensors.has(`${path}.bias`)) {
-          weights.push({ name: `${i}.${name}.bias`, shape: [shape[0]!], tensor: `${path}.bias` });
-        }
-      }
-    }
-    const factors = file.tensors.get("rope_freqs.weight");
-    const table = ropeTable({
-      rotaryDim: config.rotaryDim,
-      theta: config.ropeTheta,
-      scaling: config.ropeScaling,
-      factors: factors && await readVector(factors),
-    }, contextLength);
-    weights.push({ name: "rope", shape: [contextLength, config.rotaryDim], values: table });
-    return weights;
+    const entry = file.tensors.get("rope_freqs.weight");
+    const factors = entry && await readVector(entry);
+    return listWeights(config, file, contextLength, factors);
   },
 
   forward(g: Graph, config: LlamaConfig, w: WeightScope, options: ForwardOptions): void {
@@ -177,6 +136,55 @@ export const llama: ModelDefinition<LlamaConfig> = {
     g.output("output", x);
   },
 };
+
+function* listWeights(
+  config: LlamaConfig,
+  file: ModelFile,
+  contextLength: number,
+  factors: Float32Array | undefined,
+): Iterable<FileWeight | ComputedWeight> {
+  const { hiddenSize, intermediateSize, heads, kvHeads, headDim, vocabSize, rotaryDim } = config;
+  const names = NAMES[file.format];
+  yield { name: "embedding", shape: [vocabSize, hiddenSize], tensor: names.embedding };
+  yield { name: "norm", shape: [hiddenSize], tensor: names.norm };
+  if (!config.tiedEmbeddings) {
+    yield { name: "head", shape: [vocabSize, hiddenSize], tensor: names.head };
+  }
+  const shapes: Record<keyof typeof names.inLayer, readonly number[]> = {
+    attentionNorm: [hiddenSize],
+    q: [heads * headDim, hiddenSize],
+    k: [kvHeads * headDim, hiddenSize],
+    v: [kvHeads * headDim, hiddenSize],
+    o: [hiddenSize, heads * headDim],
+    qNorm: [headDim],
+    kNorm: [headDim],
+    mlpNorm: [hiddenSize],
+    gate: [intermediateSize, hiddenSize],
+    up: [intermediateSize, hiddenSize],
+    down: [hiddenSize, intermediateSize],
+  };
+  const { architecture } = config;
+  for (let i = 0; i < config.layers; i++) {
+    for (const [name, shape] of Object.entries(shapes)) {
+      const path = names.layer(i) + names.inLayer[name as keyof typeof shapes];
+      // Where an architecture leaves query and key norms or biases open, the file tells.
+      const optional = (name === "qNorm" || name === "kNorm") && architecture !== "qwen3";
+      if (!optional || file.tensors.has(`${path}.weight`)) {
+        yield { name: `${i}.${name}`, shape, tensor: `${path}.weight` };
+      }
+      const biased = architecture === "qwen2" && ["q", "k", "v"].includes(name);
+      if (shape.length === 2 && (biased || file.tensors.has(`${path}.bias`))) {
+        yield { name: `${i}.${name}.bias`, shape: [shape[0]!], tensor: `${path}.bias` };
+      }
+    }
+  }
+  const { ropeTheta: theta, ropeScaling: scaling } = config;
+  yield {
+    name: "rope",
+    shape: [contextLength, rotaryDim],
+    values: () => ropeTable({ rotaryDim, theta, scaling, factors }, contextLength),
+  };
+}
 
 function fromJson(file: ModelFile): LlamaConfig {
   const config = readConfig(file);
@@ -311,7 +319,14 @@ function tied(file: ModelFile, flag: unknown): boolean {
 }
 
 function checkHeads(file: ModelFile, config: LlamaConfig): LlamaConfig {
-  const { heads, kvHeads, headDim, rotaryDim } = config;
+  const { heads, kvHeads, headDim, rotaryDim, ropeTheta, rmsNormEps } = config;
+  const factor = config.ropeScaling?.factor ?? 1;
+  if (!(ropeTheta > 0 && factor > 0 && rmsNormEps >= 0)) {
+    throw new ModelError(
+      `Cannot load "${file.name}": rope base ${ropeTheta}, rope factor ${factor}, norm epsilon ` +
+        `${rmsNormEps}, expected positive numbers`,
+    );
+  }
   if (!Number.isInteger(headDim) || heads % kvHeads !== 0 || rotaryDim % 2 || rotaryDim > headDim) {
     throw new ModelError(
       `Cannot load "${file.name}": ${heads} heads, ${kvHeads} key/value heads, head length ` +

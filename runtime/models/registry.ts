@@ -33,7 +33,9 @@ export function findDefinition(file: ModelFile): Promise<ModelDefinition> {
     : undefined;
   if (!load) {
     throw new ModelError(
-      `Cannot load "${file.name}": field "${field}" is ${name === undefined ? "missing" : `"${name}"`}, ` +
+      `Cannot load "${file.name}": field "${field}" is ${
+        name === undefined ? "missing" : `"${name}"`
+      }, ` +
         `expected one of ${Object.keys(ARCHITECTURES).join(", ")}`,
     );
   }
