@@ -1,0 +1,150 @@
+/**
+ * What the rows of the op case table are made of: a recorder that gives every tensor of a small
+ * graph its numbers, and the seeded numbers themselves.
+ *
+ * @module
+ */
+
+import { Graph, type Tensor } from "../graph.ts";
+import type { OpAttributes, OpName } from "../kernels/ops.ts";
+import type { LayoutName } from "../quant/formats.ts";
+import type { Extents } from "../runtime/graph.ts";
+import { randomNumbers } from "./fixtures.ts";
+
+/** One run of a case. */
+export interface Run {
+  /** How many runs came before it: caches keep what those stored. */
+  readonly index: number;
+  /** Its tokens. */
+  readonly tokens: number;
+}
+
+/** The number at flat index `i` of a tensor. */
+export type Values = (random: () => number, i: number, run: Run) => number;
+
+/** One case of an op: a graph of that op, and whatever brings its operands about. */
+export interface OpCase<N extends OpName> {
+  /** What is special about it. */
+  readonly title: string;
+  /** Most tokens of a run; 6 where absent. */
+  readonly tokens?: number;
+  /** Tokens of successive runs; one run of all tokens where absent. */
+  readonly runs?: readonly number[];
+  /** Greatest deviation from the reference that is allowed; see `deviation` in ops_test.ts. */
+  readonly bound: number;
+  /** Whether `deno task bench` times it. */
+  readonly bench?: true;
+  /** Records the graph around `op` and returns the tensor to compare. */
+  record(
+    r: Recorder,
+    op: (inputs: readonly Tensor[], attrs: OpAttributes[N]) => Tensor,
+  ): Tensor;
+}
+
+/** The cases of every op: an op without a row is a type error. */
+export type OpCases = { readonly [N in OpName]: readonly OpCase<N>[] };
+
+/** Records tensors with their numbers. */
+export class Recorder {
+  /** What is recorded. */
+  readonly graph: Graph;
+  /** Numbers of every input, matrix and constant. */
+  readonly values: Map<Tensor, Values> = new Map();
+  readonly #prefix: string;
+
+  /** An empty graph; `prefix` keeps weights of different cases apart on one backend. */
+  constructor(tokens: number, prefix: string) {
+    this.graph = new Graph({ tokens });
+    this.#prefix = prefix;
+  }
+
+  /** Numbers that are written before every run. */
+  input(shape: Extents, values: Values = normal()): Tensor {
+    return this.#known(this.graph.input(this.#name(), shape), values);
+  }
+
+  /** Row numbers that are written before every run. */
+  indices(shape: Extents, values: Values): Tensor {
+    return this.#known(this.graph.input(this.#name(), shape, "i32"), values);
+  }
+
+  /** Constant numbers. */
+  constant(shape: readonly number[], values: Values = normal()): Tensor {
+    return this.#known(this.graph.constant(this.#name(), shape), values);
+  }
+
+  /** A weight matrix: the numbers as its layout rounds them. */
+  matrix(shape: readonly [number, number], layout: LayoutName, values = normal()): Tensor {
+    return this.#known(this.graph.matrix(this.#name(), shape, layout), values);
+  }
+
+  /** A cache of zeros. */
+  cache(
+    role: "keyCache" | "valueCache",
+    shape: readonly [number, number, number],
+    dtype: "f32" | "f16" = "f32",
+  ): Tensor {
+    return this.graph.cache(this.#name(), role, shape, dtype);
+  }
+
+  #name(): string {
+    return `${this.#prefix}.${this.graph.tensors.length}`;
+  }
+
+  #known(tensor: Tensor, values: Values): Tensor {
+    this.values.set(tensor, values);
+    return tensor;
+  }
+}
+
+/** The numbers of a tensor in a run, the same for every backend. */
+export function drawNumbers(tensor: Tensor, values: Values, run: Run): Float64Array {
+  const random = randomNumbers(1000 * tensor.id + run.index + 1);
+  const rows = tensor.perToken ? run.tokens : tensor.shape[0]!;
+  const length = tensor.shape.slice(1).reduce((product, extent) => product * extent, rows);
+  return Float64Array.from({ length }, (_, i) => values(random, i, run));
+}
+
+/** Normally distributed. */
+export function normal(deviation = 1, mean = 0): Values {
+  return (random) =>
+    mean +
+    deviation * Math.sqrt(-2 * Math.log(1 - random())) * Math.cos(2 * Math.PI * random());
+}
+
+/** Numbers that kernels get wrong: no numbers, limits of f32, bounds of the exponential. */
+const HARD = [
+  ...[NaN, Infinity, -Infinity, 0, -0, 1e30, -1e30, 3e38, -3e38, 1e-40, -1e-40, 1e-20],
+  ...[87, -87, 87.6, -87.6, 88.3, -88.3, 88.7, -88.7, 89, -89, 104, -104, 20, -20],
+];
+
+/** Normally distributed, with one in three from a list of hard numbers. */
+export function hard(deviation = 3): Values {
+  const rest = normal(deviation);
+  return (random, i, run) =>
+    random() < 1 / 3 ? HARD[Math.floor(random() * HARD.length)]! : rest(random, i, run);
+}
+
+/** `values` but for one in `every`, which are `planted`. */
+export function planted(planted: readonly number[], every: number, values = normal()): Values {
+  return (random, i, run) => {
+    const value = values(random, i, run);
+    const which = Math.floor(random() * every * planted.length);
+    return which < planted.length ? planted[which]! : value;
+  };
+}
+
+/** The same number everywhere. */
+export function all(value: number): Values {
+  return () => value;
+}
+
+/** A list, repeated as often as needed. */
+export function list(values: readonly number[]): Values {
+  return (_, i) => values[i % values.length]!;
+}
+
+/** Whole numbers from 0 up to, not including, `end`. */
+export function below(end: number): Values {
+  return (random) => Math.floor(random() * end);
+}

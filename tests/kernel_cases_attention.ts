@@ -1,0 +1,319 @@
+/**
+ * Cases of the ops that work on caches. Keys and values come into a cache through `cacheStore`, in
+ * scattered order; rows that no token sees hold NaN and infinities.
+ *
+ * @module
+ */
+
+import type { Tensor } from "../graph.ts";
+import { normal, type OpCase, planted, type Recorder, type Run } from "./case_recorder.ts";
+
+type CacheType = "f32" | "f16";
+
+interface Shape {
+  readonly rows: number;
+  readonly kvHeads: number;
+  /** Query heads per kvHead. */
+  readonly group: number;
+  readonly headDim: number;
+  readonly keys?: CacheType;
+  readonly values?: CacheType;
+}
+
+/** The rows that a token sees: [first, end). */
+type Spans = (token: number, tokens: number, rows: number) => readonly [number, number];
+
+const causal: Spans = (token, tokens, rows) => [0, rows - tokens + token + 1];
+const full: Spans = (_, __, rows) => [0, rows];
+const window: Spans = (token, tokens, rows) => {
+  const [, end] = causal(token, tokens, rows);
+  return [Math.max(0, end - 13), end];
+};
+/** The first four tokens see each other, the others what was before them. */
+const prefix: Spans = (token, tokens, rows) => {
+  const before = rows - tokens;
+  return [Math.min(2, before), before + Math.max(token + 1, Math.min(4, tokens))];
+};
+/** Pairs of tokens with rows of their own, every fourth with none. */
+const sequences: Spans = (token, _, rows) => {
+  const first = Math.floor((token >> 1) * rows / 5) % rows;
+  const length = token % 4 === 3 ? 0 : (token * 37 + 5) % 29;
+  return [first, Math.min(rows, first + length)];
+};
+/** Anything. */
+const ragged: Spans = (token, tokens, rows) => {
+  const first = (token * 61 + tokens) % rows;
+  return [first, first + (token * 89 + 7) % (rows - first + 1)];
+};
+const SPANS: Readonly<Record<string, Spans>> = { causal, full, window, prefix, sequences, ragged };
+
+function isHidden(row: number, spans: Spans, tokens: number, rows: number): boolean {
+  for (let token = 0; token < tokens; token++) {
+    const [first, end] = spans(token, tokens, rows);
+    if (first <= row && row < end) return false;
+  }
+  return true;
+}
+
+/** Where element `i` of a list of all rows is stored: every row once, in scattered order. */
+function scatter(i: number, rows: number): number {
+  const step = [7, 5, 11, 13].find((it) => rows % it !== 0)!;
+  return (i * step + 3) % rows;
+}
+
+/** A cache, all of whose rows are stored before it is used. */
+function filledCache(
+  r: Recorder,
+  role: "keyCache" | "valueCache",
+  [rows, kvHeads, headDim]: readonly [number, number, number],
+  dtype: CacheType,
+  hidden: (row: number, run: Run) => boolean,
+): Tensor {
+  const width = kvHeads * headDim, plain = normal();
+  const x = r.input([rows, width], (random, i, run) => {
+    const value = plain(random, i, run);
+    const row = scatter(Math.floor(i / width), rows);
+    return hidden(row, run) ? [NaN, Infinity, 1e38, -Infinity][i % 4]! : value;
+  });
+  const slots = r.indices([rows], (_, i) => scatter(i, rows));
+  return r.graph.op("cacheStore", [r.cache(role, [rows, kvHeads, headDim], dtype), x, slots]);
+}
+
+function attentionCase(
+  title: string,
+  { rows, kvHeads, group, headDim, keys = "f32", values = "f32" }: Shape,
+  spans: Spans,
+  more: Partial<OpCase<"attention">> = {},
+): OpCase<"attention"> {
+  return {
+    title,
+    bound: 2e-5, // of sums of headDim products in f32, in the exponent
+    record(r, op) {
+      const hidden = (row: number, { tokens }: Run): boolean => isHidden(row, spans, tokens, rows);
+      const shape = [rows, kvHeads, headDim] as const;
+      return op([
+        r.input(["tokens", kvHeads * group * headDim], normal(1.5)),
+        filledCache(r, "keyCache", shape, keys, hidden),
+        filledCache(r, "valueCache", shape, values, hidden),
+        r.indices(["tokens", 2], (_, i, { tokens }) => spans(i >> 1, tokens, rows)[i & 1]!),
+      ], { heads: kvHeads * group, scale: headDim ** -0.5 });
+    },
+    ...more,
+  };
+}
+
+/** Decoding: what earlier runs stored stays, and each token sees all rows so far. */
+function continued(dtype: CacheType): OpCase<"attention"> {
+  const runs = [5, 1, 1, 7, 1], rows = 20, kvHeads = 2, headDim = 12;
+  const before = ({ index }: Run): number =>
+    runs.slice(0, index).reduce((sum, tokens) => sum + tokens, 0);
+  return {
+    title: `${dtype} caches over several runs`,
+    tokens: 7,
+    runs,
+    bound: 2e-5,
+    record(r, op) {
+      const slots = r.indices(["tokens"], (_, i, run) => before(run) + i);
+      const [keys, values] = (["keyCache", "valueCache"] as const).map((role) =>
+        r.graph.op("cacheStore", [
+          r.cache(role, [rows, kvHeads, headDim], dtype),
+          r.input(["tokens", kvHeads * headDim]),
+          slots,
+        ])
+      ) as [Tensor, Tensor];
+      const spans = r.indices(
+        ["tokens", 2],
+        (_, i, run) => i % 2 === 0 ? 0 : before(run) + (i >> 1) + 1,
+      );
+      const q = r.input(["tokens", 3 * kvHeads * headDim]);
+      return op([q, keys, values, spans], { heads: 3 * kvHeads, scale: 0.3 });
+    },
+  };
+}
+
+function benchCases(dtype: CacheType): OpCase<"attention">[] {
+  const shape = { kvHeads: 4, group: 4, headDim: 64, keys: dtype, values: dtype };
+  const bench = { bench: true } as const;
+  return [
+    ...[256, 2048].map((rows) =>
+      attentionCase(`decode, ${dtype}: 16/4 heads of 64, ${rows} rows`, { ...shape, rows }, full, {
+        tokens: 1,
+        ...bench,
+      })
+    ),
+    attentionCase(`prefill, ${dtype}: 64 tokens at 192`, { ...shape, rows: 256 }, causal, {
+      tokens: 64,
+      ...bench,
+    }),
+  ];
+}
+
+/** Cases of `attention`. */
+export const ATTENTION_CASES: readonly OpCase<"attention">[] = [
+  ...[1, 2, 3, 7, 10, 14, 64, 80, 128].flatMap((headDim) =>
+    [[1, 1], [3, 1], [2, 2], [1, 3], [2, 4], [1, 7], [1, 16]].map(([kvHeads, group]) =>
+      attentionCase(
+        `${kvHeads! * group!}/${kvHeads} heads of ${headDim}`,
+        { rows: 23, kvHeads: kvHeads!, group: group!, headDim },
+        causal,
+        { runs: [6, 1] },
+      )
+    )
+  ),
+  ...Object.entries(SPANS).flatMap(([name, spans]) =>
+    [[1, 1], [17, 1], [70, 2], [300, 4], [530, 7]].map(([rows, group]) =>
+      attentionCase(
+        `${name} spans in ${rows} rows, group of ${group}`,
+        { rows: rows!, kvHeads: 2, group: group!, headDim: 6 },
+        spans,
+        { tokens: Math.min(rows!, 19), runs: [Math.min(rows!, 19), 1] },
+      )
+    )
+  ),
+  ...(["f32", "f16"] as const).flatMap((keys) =>
+    (["f32", "f16"] as const).flatMap((values) =>
+      [1, 2, 5].map((group) =>
+        attentionCase(
+          `${keys} keys, ${values} values, group of ${group}`,
+          { rows: 150, kvHeads: 3, group, headDim: 20, keys, values },
+          window,
+          { tokens: 9, runs: [9, 1] },
+        )
+      )
+    )
+  ),
+  continued("f32"),
+  continued("f16"),
+  {
+    title: "a NaN that some tokens see",
+    tokens: 8,
+    bound: 2e-5,
+    record(r, op) {
+      const shape = [40, 2, 6] as const;
+      const hidden = (row: number): boolean => row === 36;
+      return op([
+        r.input(["tokens", 12]),
+        filledCache(r, "keyCache", shape, "f32", () => false),
+        filledCache(r, "valueCache", shape, "f32", hidden),
+        r.indices(["tokens", 2], (_, i, { tokens }) => causal(i >> 1, tokens, 40)[i & 1]!),
+      ], { heads: 2, scale: 0.4 });
+    },
+  },
+  {
+    title: "large scores",
+    bound: 1e-4,
+    record(r, op) {
+      const shape = [33, 1, 8] as const;
+      return op([
+        r.input(["tokens", 16], normal(1e15)),
+        filledCache(r, "keyCache", shape, "f32", () => false),
+        filledCache(r, "valueCache", shape, "f32", () => false),
+        r.indices(["tokens", 2], (_, i) => 33 * (i & 1)),
+      ], { heads: 2, scale: 1 });
+    },
+  },
+  {
+    title: "queries without finite scores",
+    bound: 2e-5,
+    record(r, op) {
+      const shape = [12, 1, 4] as const;
+      return op([
+        r.input(["tokens", 8], planted([NaN, Infinity, -Infinity], 4)),
+        filledCache(r, "keyCache", shape, "f32", () => false),
+        filledCache(r, "valueCache", shape, "f32", () => false),
+        r.indices(["tokens", 2], (_, i) => 12 * (i & 1)),
+      ], { heads: 2, scale: 0.5 });
+    },
+  },
+  ...benchCases("f32"),
+  ...benchCases("f16"),
+];
+
+/** Half-precision edges: ties, subnormals, the largest half and what rounds beyond it. */
+const HALVES = [
+  ...[65504, 65519, 65520, -65520, 1e30, Infinity, -Infinity, NaN, 2 ** -14, 2 ** -24, 2 ** -25],
+  ...[1.5 * 2 ** -24, 2 ** -25 * 1.001, 3e-7, 6.1e-5, 1 + 2 ** -11, 1 + 3 * 2 ** -11, -0, 1e-40],
+];
+
+/** Stores into a cache and reads single rows back: attention over one row is that row's value. */
+function valueCase(
+  dtype: CacheType,
+  [rows, kvHeads, headDim]: readonly [number, number, number],
+): OpCase<"cacheStore"> {
+  return {
+    title: `${dtype} values of ${kvHeads} heads of ${headDim} in ${rows} rows`,
+    runs: [6, 1, 4],
+    bound: 0,
+    record(r, op) {
+      const width = kvHeads * headDim;
+      const values = op([
+        r.cache("valueCache", [rows, kvHeads, headDim], dtype),
+        r.input(["tokens", width], planted(HALVES, 4)),
+        r.indices(["tokens"], (_, i, run) => scatter(i + 3 * run.index, rows)),
+      ], {});
+      return r.graph.op("attention", [
+        r.input([rows, width]),
+        r.cache("keyCache", [rows, kvHeads, headDim]),
+        values,
+        r.indices([rows, 2], (_, i) => (i + 1) >> 1),
+      ], { heads: kvHeads, scale: 1 });
+    },
+  };
+}
+
+/** Stores keys and attends to them. */
+function keyCase(
+  dtype: CacheType,
+  [rows, kvHeads, headDim]: readonly [number, number, number],
+): OpCase<"cacheStore"> {
+  return {
+    title: `${dtype} keys of ${kvHeads} heads of ${headDim} in ${rows} rows`,
+    runs: [6, 1, 4],
+    bound: 2e-5,
+    record(r, op) {
+      const width = kvHeads * headDim;
+      const keys = op([
+        r.cache("keyCache", [rows, kvHeads, headDim], dtype),
+        r.input(["tokens", width]),
+        r.indices(["tokens"], (_, i, run) => scatter(i + 3 * run.index, rows)),
+      ], {});
+      return r.graph.op("attention", [
+        r.input([5, width]),
+        keys,
+        filledCache(r, "valueCache", [rows, kvHeads, headDim], "f32", () => false),
+        r.indices([5, 2], (_, i) => i % 2 === 0 ? 0 : rows),
+      ], { heads: kvHeads, scale: headDim ** -0.5 });
+    },
+  };
+}
+
+/** Cases of `cacheStore`. */
+export const CACHE_STORE_CASES: readonly OpCase<"cacheStore">[] = [
+  ...(["f32", "f16"] as const).flatMap((dtype) =>
+    ([[6, 1, 1], [9, 3, 2], [17, 2, 3], [8, 1, 7], [65, 2, 10], [130, 3, 14], [20, 4, 64]] as const)
+      .flatMap((shape) => [valueCase(dtype, shape), keyCase(dtype, shape)])
+  ),
+  ...(["f32", "f16"] as const).flatMap((dtype) =>
+    (["keyCache", "valueCache"] as const).map((role): OpCase<"cacheStore"> => ({
+      title: `prefill, ${dtype} ${role}: 64 tokens, 4 heads of 64`,
+      tokens: 64,
+      bound: 2e-5,
+      bench: true,
+      record(r, op) {
+        const shape = [64, 4, 64] as const;
+        const caches = {
+          keyCache: r.cache("keyCache", shape, dtype),
+          valueCache: r.cache("valueCache", shape, dtype),
+        };
+        const slots = r.indices(["tokens"], (_, i) => i);
+        caches[role] = op([caches[role], r.input(["tokens", 256]), slots], {});
+        return r.graph.op("attention", [
+          r.input([1, 256]),
+          caches.keyCache,
+          caches.valueCache,
+          r.indices([1, 2], (_, i) => 64 * i),
+        ], { heads: 4, scale: 0.125 });
+      },
+    }))
+  ),
+];

@@ -1,0 +1,91 @@
+/**
+ * Every case of every op on every build of the WebAssembly backend, on one to three threads, with
+ * guard bytes around every buffer, against the reference backend.
+ *
+ * @module
+ */
+
+import { assert, assertAlmostEquals, assertEquals } from "@std/assert";
+import type { OpName } from "../kernels/ops.ts";
+import { createReferenceBackend } from "../runtime/reference/backend.ts";
+import { createWasmBackend } from "../runtime/wasm/backend.ts";
+import { runCase } from "./case_runner.ts";
+import type { OpCase } from "./case_recorder.ts";
+import { CASES } from "./kernel_cases.ts";
+
+const BACKENDS = [true, false].flatMap((relaxed) =>
+  [1, 2, 3].map((threads) => ({ relaxed, threads, guards: true }))
+);
+
+/** Smallest normal f32: below it, numbers have an absolute precision only. */
+const LEAST_SCALE = 2 ** -126;
+
+/**
+ * The greatest difference of two elements, relative to the expected one's magnitude or to the root
+ * mean square of all that are finite, whichever is larger. Infinite where an element should be NaN
+ * or an infinity and is not, or the other way round.
+ */
+function deviation(actual: Float32Array, expected: Float32Array): number {
+  let squares = 0, finite = 0;
+  for (const value of expected) {
+    if (Number.isFinite(value)) squares += value * value, finite++;
+  }
+  const scale = Math.max(LEAST_SCALE, Math.sqrt(squares / Math.max(1, finite)));
+  let worst = 0;
+  for (const [i, value] of expected.entries()) {
+    const found = actual[i]!;
+    if (Object.is(found, value)) continue;
+    if (!Number.isFinite(value) || !Number.isFinite(found)) return Infinity;
+    worst = Math.max(worst, Math.abs(found - value) / Math.max(Math.abs(value), scale));
+  }
+  return worst;
+}
+
+/** Results of the reference backend, which all backends are compared with. */
+const expectations = new Map<string, Promise<Float32Array[]>>();
+
+function expected<N extends OpName>(op: N, row: OpCase<N>): Promise<Float32Array[]> {
+  const id = `${op}: ${row.title}`;
+  let results = expectations.get(id);
+  if (!results) expectations.set(id, results = runCase(createReferenceBackend(), op, row, id));
+  return results;
+}
+
+for (const op of Object.keys(CASES) as OpName[]) {
+  Deno.test(`${op}: titles of cases are unique`, () => {
+    const titles = CASES[op].map((row) => row.title);
+    assertEquals(titles.filter((title, i) => titles.indexOf(title) !== i), []);
+  });
+
+  for (const options of BACKENDS) {
+    const build = options.relaxed ? "relaxed" : "plain";
+    Deno.test(`${op}: wasm, ${build} build, ${options.threads} threads`, async () => {
+      const backend = await createWasmBackend(options);
+      try {
+        for (const row of CASES[op] as readonly OpCase<OpName>[]) {
+          const results = await runCase(backend, op, row, row.title);
+          (await expected(op, row)).forEach((result, run) => {
+            const found = deviation(results[run]!, result);
+            assert(
+              found <= row.bound,
+              `${row.title}, run ${run}: deviation ${found}, expected at most ${row.bound}`,
+            );
+          });
+        }
+      } finally {
+        await backend.dispose();
+      }
+    });
+  }
+}
+
+Deno.test("deviation() is relative, and sees what is not a number", () => {
+  const of = (actual: number[], expected: number[]): number =>
+    deviation(Float32Array.from(actual), Float32Array.from(expected));
+  assertEquals(of([1, NaN, Infinity], [1, NaN, Infinity]), 0);
+  assertAlmostEquals(of([3, 4.5], [3, 4]), 0.125);
+  assertAlmostEquals(of([0.5, 4], [0, 4]), 0.5 / Math.sqrt(8));
+  assertEquals(of([NaN], [1]), Infinity);
+  assertEquals(of([1], [NaN]), Infinity);
+  assertEquals(of([-Infinity], [Infinity]), Infinity);
+});
