@@ -139,10 +139,9 @@ const SCRATCH = 2 ** 20;
 
 function decodeActivations(arena: Arena, at: number, tokens: number, cols: number): Float64Array {
   const values = new Float64Array(tokens * cols);
-  const blocks = Math.ceil(cols / 32);
   for (let i = 0; i < values.length; i++) {
     const k = i % cols;
-    const block = at + ((i - k) / cols * blocks + (k >> 5)) * ACTIVATION_BLOCK_BYTES;
+    const block = at + ((k >> 5) * tokens + (i - k) / cols) * ACTIVATION_BLOCK_BYTES;
     const q = arena.bytes(block, 32)[k & 31]! << 24 >> 24;
     values[i] = q * arena.floats(block, 12)[8]!;
   }
@@ -403,7 +402,7 @@ for (const build of ["relaxed", "plain"] as const) {
             const group = x.subarray(t * cols + start, t * cols + Math.min(start + 32, cols));
             const max = group.reduce((m, v) => Math.max(m, Math.abs(v)), 0);
             const d = Math.fround(max / 127);
-            const block = out + (t * Math.ceil(cols / 32) + (start >> 5)) * ACTIVATION_BLOCK_BYTES;
+            const block = out + ((start >> 5) * tokens + t) * ACTIVATION_BLOCK_BYTES;
             const q = new Int8Array(arena.bytes(block, 32).slice().buffer);
             assert(q.subarray(group.length).every((v) => v === 0), "padding is zero");
             const tail = arena.bytes(block + 32, 16).slice();

@@ -117,22 +117,22 @@ function byteRow(table: usize, id: i32, columns: i32, y: usize): void {
 }
 
 function floatRow(table: usize, id: i32, columns: i32, y: usize): void {
-  let w = panelAt(table, id >> 3, <usize> columns << 5) + ((id & 7) << 2);
+  let w = panelAt(table, id >> 4, <usize> ((columns + 31) & ~31) << 6) + ((id & 15) << 2);
   for (let k = 0; k < columns; k++) {
     store<f32>(y, load<f32>(w));
-    w += 32;
+    w += 64;
     y += 4;
   }
 }
 
 function halfRow(table: usize, id: i32, columns: i32, y: usize, layout: i32): void {
-  let w = panelAt(table, id >> 3, <usize> columns << 4);
+  let w = panelAt(table, id >> 4, <usize> ((columns + 31) & ~31) << 5);
   const factor = load<f32>(w - HEADER, 4);
-  w += ((id & 3) << 2) + ((id & 4) >> 1);
+  w += ((id & 8) << 1) + ((id & 3) << 2) + ((id & 4) >> 1);
   for (let k = 0; k < columns; k++) {
     if (layout == BF16) store<i32>(y, <i32> load<u16>(w) << 16);
     else store<f32>(y, half(w, factor));
-    w += 16;
+    w += 32;
     y += 4;
   }
 }

@@ -1,5 +1,5 @@
 // INT4 weights: the inner loops of matmulInt4 (value d·(q − 8)) and matmulInt4m (value d·q + m).
-// They work on one panel of 16 rows; integer.as.ts walks over panels, k and tokens.
+// They work on panels of 16 rows; integer.as.ts walks over panels, k and tokens.
 //
 // Packed block, 16 rows × 32 k (288 bytes, int4m 320):
 //   16 halves  scales d
@@ -8,8 +8,6 @@
 //              byte i has k = 4j+i in its low half and k = 16+4j+i in its high half
 // Activation block, 1 token × 32 k (48 bytes):
 //   32 int8 q, then d, then −4·sum as i16 twice, then d·sum, where sum is the sum of q
-// Unpacked block, 8 rows × 32 k (288 bytes, int4m 320), which the tiles read:
-//   8 f32 d, 8 f32 m (int4m only), 8 × 32 B: k = 4j … 4j+3 of rows 0 … 3, then of rows 4 … 7
 //
 // The −8 of int4 costs nothing: accumulators start at −4·sum in each of the two i16 that make up
 // one row's i32. Sums of 16 products stay within ±30480, so that i16 does not overflow.
@@ -17,6 +15,7 @@
 import {
   dotPairs,
   F16_BITS,
+  f16Any,
   f16Finite,
   f16High,
   f16Low,
@@ -25,7 +24,6 @@ import {
   lane2,
   lane3,
   madd,
-  unpackHalves,
 } from "../simd.as";
 
 /** Bytes of a packed block. */
@@ -43,7 +41,13 @@ function mac(acc: v128, x: v128, w: v128): v128 {
 @inline
 function macNibbles(acc: v128, x0: v128, x1: v128, w: v128, mask: v128): v128 {
   acc = i16x8.add(acc, dotPairs(x0, v128.and(w, mask)));
-  return i16x8.add(acc, dotPairs(x1, v128.and(i16x8.shr_u(w, 4), mask)));
+  return i16x8.add(acc, dotPairs(x1, high(w, mask)));
+}
+
+/** The high nibbles of sixteen bytes. */
+@inline
+function high(w: v128, mask: v128): v128 {
+  return v128.and(i16x8.shr_u(w, 4), mask);
 }
 
 /** acc + scale·(integer dot products), from the i16 halves of four rows. */
@@ -130,248 +134,144 @@ function rowsTimes1(
   v128.store(sums, f3, 48);
 }
 
-@inline
-function unpackNibbles(v: v128, to: usize, mask: v128): void {
-  v128.store(to, v128.and(v, mask));
-  v128.store(to, v128.and(i16x8.shr_u(v, 4), mask), 128);
-}
-
 /**
- * Unpacks `blocks` blocks of 16 rows: rows 0 … 7 to `to`, rows 8 … 15 to `to + half`. Scales may
- * be anything that a half can hold.
+ * Adds 32 rows times `count` tokens, over one block of k, to `sums` [count][32]. `w` is a block of
+ * one panel and `u` of another, `x` the tokens' activation blocks, one behind the other.
+ *
+ * All weights are unpacked before the loop over tokens, into far more variables than there are
+ * registers. The engine keeps them on the stack, where, unlike in memory, every access is free of a
+ * bounds check: a conditional branch each, which would cost more than the arithmetic.
  */
 @inline
-function unpack(w: usize, blocks: i32, to: usize, half: usize, factor: f32, hasMin: bool): void {
-  const lift = f32x4.splat(factor);
+function blockTimes(
+  w: usize,
+  u: usize,
+  x: usize,
+  count: i32,
+  sums: usize,
+  wFactor: f32,
+  uFactor: f32,
+  hasMin: bool,
+): void {
   const mask = i8x16.splat(15);
-  for (let b = 0; b < blocks; b++) {
-    let high = to + half;
-    unpackHalves(w, to, high, lift);
-    w += 32;
-    to += 32;
-    high += 32;
-    if (hasMin) {
-      unpackHalves(w, to, high, lift);
-      w += 32;
-      to += 32;
-      high += 32;
-    }
-    for (let j = 0; j < 4; j++) {
-      unpackNibbles(v128.load(w), to, mask);
-      unpackNibbles(v128.load(w, 64), to + 16, mask);
-      unpackNibbles(v128.load(w, 128), high, mask);
-      unpackNibbles(v128.load(w, 192), high + 16, mask);
-      w += 16;
-      to += 32;
-      high += 32;
-    }
-    w += 192;
-    to += 128;
-  }
-}
-
-/** Adds 8 rows times 4 tokens, over unpacked blocks, to `sums` [4][16]. */
-@inline
-function tileTimes4(
-  q: usize,
-  x: usize,
-  xStride: usize,
-  blocks: i32,
-  sums: usize,
-  hasMin: bool,
-): void {
   const ones = i16x8.splat(1);
-  let x1 = x + xStride;
-  let x2 = x1 + xStride;
-  let x3 = x2 + xStride;
-  let af0 = v128.load(sums);
-  let af1 = v128.load(sums, 16);
-  let bf0 = v128.load(sums, 64);
-  let bf1 = v128.load(sums, 80);
-  let cf0 = v128.load(sums, 128);
-  let cf1 = v128.load(sums, 144);
-  let df0 = v128.load(sums, 192);
-  let df1 = v128.load(sums, 208);
-  const end = x + blocks * 48;
+  const wLift = f32x4.splat(wFactor);
+  const uLift = f32x4.splat(uFactor);
+  let v = v128.load(w);
+  const aScale = f16Any(f16Low(v), wLift);
+  const bScale = f16Any(f16High(v), wLift);
+  v = v128.load(w, 16);
+  const cScale = f16Any(f16Low(v), wLift);
+  const dScale = f16Any(f16High(v), wLift);
+  v = v128.load(u);
+  const eScale = f16Any(f16Low(v), uLift);
+  const fScale = f16Any(f16High(v), uLift);
+  v = v128.load(u, 16);
+  const gScale = f16Any(f16Low(v), uLift);
+  const hScale = f16Any(f16High(v), uLift);
+  v = hasMin ? v128.load(w, 32) : v;
+  const aMin = f16Any(f16Low(v), wLift);
+  const bMin = f16Any(f16High(v), wLift);
+  v = hasMin ? v128.load(w, 48) : v;
+  const cMin = f16Any(f16Low(v), wLift);
+  const dMin = f16Any(f16High(v), wLift);
+  v = hasMin ? v128.load(u, 32) : v;
+  const eMin = f16Any(f16Low(v), uLift);
+  const fMin = f16Any(f16High(v), uLift);
+  v = hasMin ? v128.load(u, 48) : v;
+  const gMin = f16Any(f16Low(v), uLift);
+  const hMin = f16Any(f16High(v), uLift);
+  w += hasMin ? 64 : 32;
+  u += hasMin ? 64 : 32;
+  v = v128.load(w); const a0 = v128.and(v, mask); const a4 = high(v, mask);
+  v = v128.load(u); const e0 = v128.and(v, mask); const e4 = high(v, mask);
+  v = v128.load(w, 16); const a1 = v128.and(v, mask); const a5 = high(v, mask);
+  v = v128.load(u, 16); const e1 = v128.and(v, mask); const e5 = high(v, mask);
+  v = v128.load(w, 32); const a2 = v128.and(v, mask); const a6 = high(v, mask);
+  v = v128.load(u, 32); const e2 = v128.and(v, mask); const e6 = high(v, mask);
+  v = v128.load(w, 48); const a3 = v128.and(v, mask); const a7 = high(v, mask);
+  v = v128.load(u, 48); const e3 = v128.and(v, mask); const e7 = high(v, mask);
+  v = v128.load(w, 64); const b0 = v128.and(v, mask); const b4 = high(v, mask);
+  v = v128.load(u, 64); const f0 = v128.and(v, mask); const f4 = high(v, mask);
+  v = v128.load(w, 80); const b1 = v128.and(v, mask); const b5 = high(v, mask);
+  v = v128.load(u, 80); const f1 = v128.and(v, mask); const f5 = high(v, mask);
+  v = v128.load(w, 96); const b2 = v128.and(v, mask); const b6 = high(v, mask);
+  v = v128.load(u, 96); const f2 = v128.and(v, mask); const f6 = high(v, mask);
+  v = v128.load(w, 112); const b3 = v128.and(v, mask); const b7 = high(v, mask);
+  v = v128.load(u, 112); const f3 = v128.and(v, mask); const f7 = high(v, mask);
+  v = v128.load(w, 128); const c0 = v128.and(v, mask); const c4 = high(v, mask);
+  v = v128.load(u, 128); const g0 = v128.and(v, mask); const g4 = high(v, mask);
+  v = v128.load(w, 144); const c1 = v128.and(v, mask); const c5 = high(v, mask);
+  v = v128.load(u, 144); const g1 = v128.and(v, mask); const g5 = high(v, mask);
+  v = v128.load(w, 160); const c2 = v128.and(v, mask); const c6 = high(v, mask);
+  v = v128.load(u, 160); const g2 = v128.and(v, mask); const g6 = high(v, mask);
+  v = v128.load(w, 176); const c3 = v128.and(v, mask); const c7 = high(v, mask);
+  v = v128.load(u, 176); const g3 = v128.and(v, mask); const g7 = high(v, mask);
+  v = v128.load(w, 192); const d0 = v128.and(v, mask); const d4 = high(v, mask);
+  v = v128.load(u, 192); const h0 = v128.and(v, mask); const h4 = high(v, mask);
+  v = v128.load(w, 208); const d1 = v128.and(v, mask); const d5 = high(v, mask);
+  v = v128.load(u, 208); const h1 = v128.and(v, mask); const h5 = high(v, mask);
+  v = v128.load(w, 224); const d2 = v128.and(v, mask); const d6 = high(v, mask);
+  v = v128.load(u, 224); const h2 = v128.and(v, mask); const h6 = high(v, mask);
+  v = v128.load(w, 240); const d3 = v128.and(v, mask); const d7 = high(v, mask);
+  v = v128.load(u, 240); const h3 = v128.and(v, mask); const h7 = high(v, mask);
+  const end = x + count * 48;
   while (x < end) {
-    const ax = v128.load(x, 32);
-    const bx = v128.load(x1, 32);
-    const cx = v128.load(x2, 32);
-    const dx = v128.load(x3, 32);
-    let a0 = hasMin ? i16x8.splat(0) : lane1(ax);
-    let a1 = a0;
-    let b0 = hasMin ? i16x8.splat(0) : lane1(bx);
-    let b1 = b0;
-    let c0 = hasMin ? i16x8.splat(0) : lane1(cx);
-    let c1 = c0;
-    let d0 = hasMin ? i16x8.splat(0) : lane1(dx);
-    let d1 = d0;
-    const p = hasMin ? q + 64 : q + 32;
-    let w0 = v128.load(p);
-    let w1 = v128.load(p, 16);
-    let s = lane0(v128.load(x)); a0 = mac(a0, s, w0); a1 = mac(a1, s, w1);
-    s = lane0(v128.load(x1)); b0 = mac(b0, s, w0); b1 = mac(b1, s, w1);
-    s = lane0(v128.load(x2)); c0 = mac(c0, s, w0); c1 = mac(c1, s, w1);
-    s = lane0(v128.load(x3)); d0 = mac(d0, s, w0); d1 = mac(d1, s, w1);
-    w0 = v128.load(p, 32);
-    w1 = v128.load(p, 48);
-    s = lane1(v128.load(x)); a0 = mac(a0, s, w0); a1 = mac(a1, s, w1);
-    s = lane1(v128.load(x1)); b0 = mac(b0, s, w0); b1 = mac(b1, s, w1);
-    s = lane1(v128.load(x2)); c0 = mac(c0, s, w0); c1 = mac(c1, s, w1);
-    s = lane1(v128.load(x3)); d0 = mac(d0, s, w0); d1 = mac(d1, s, w1);
-    w0 = v128.load(p, 64);
-    w1 = v128.load(p, 80);
-    s = lane2(v128.load(x)); a0 = mac(a0, s, w0); a1 = mac(a1, s, w1);
-    s = lane2(v128.load(x1)); b0 = mac(b0, s, w0); b1 = mac(b1, s, w1);
-    s = lane2(v128.load(x2)); c0 = mac(c0, s, w0); c1 = mac(c1, s, w1);
-    s = lane2(v128.load(x3)); d0 = mac(d0, s, w0); d1 = mac(d1, s, w1);
-    w0 = v128.load(p, 96);
-    w1 = v128.load(p, 112);
-    s = lane3(v128.load(x)); a0 = mac(a0, s, w0); a1 = mac(a1, s, w1);
-    s = lane3(v128.load(x1)); b0 = mac(b0, s, w0); b1 = mac(b1, s, w1);
-    s = lane3(v128.load(x2)); c0 = mac(c0, s, w0); c1 = mac(c1, s, w1);
-    s = lane3(v128.load(x3)); d0 = mac(d0, s, w0); d1 = mac(d1, s, w1);
-    w0 = v128.load(p, 128);
-    w1 = v128.load(p, 144);
-    s = lane0(v128.load(x, 16)); a0 = mac(a0, s, w0); a1 = mac(a1, s, w1);
-    s = lane0(v128.load(x1, 16)); b0 = mac(b0, s, w0); b1 = mac(b1, s, w1);
-    s = lane0(v128.load(x2, 16)); c0 = mac(c0, s, w0); c1 = mac(c1, s, w1);
-    s = lane0(v128.load(x3, 16)); d0 = mac(d0, s, w0); d1 = mac(d1, s, w1);
-    w0 = v128.load(p, 160);
-    w1 = v128.load(p, 176);
-    s = lane1(v128.load(x, 16)); a0 = mac(a0, s, w0); a1 = mac(a1, s, w1);
-    s = lane1(v128.load(x1, 16)); b0 = mac(b0, s, w0); b1 = mac(b1, s, w1);
-    s = lane1(v128.load(x2, 16)); c0 = mac(c0, s, w0); c1 = mac(c1, s, w1);
-    s = lane1(v128.load(x3, 16)); d0 = mac(d0, s, w0); d1 = mac(d1, s, w1);
-    w0 = v128.load(p, 192);
-    w1 = v128.load(p, 208);
-    s = lane2(v128.load(x, 16)); a0 = mac(a0, s, w0); a1 = mac(a1, s, w1);
-    s = lane2(v128.load(x1, 16)); b0 = mac(b0, s, w0); b1 = mac(b1, s, w1);
-    s = lane2(v128.load(x2, 16)); c0 = mac(c0, s, w0); c1 = mac(c1, s, w1);
-    s = lane2(v128.load(x3, 16)); d0 = mac(d0, s, w0); d1 = mac(d1, s, w1);
-    w0 = v128.load(p, 224);
-    w1 = v128.load(p, 240);
-    s = lane3(v128.load(x, 16)); a0 = mac(a0, s, w0); a1 = mac(a1, s, w1);
-    s = lane3(v128.load(x1, 16)); b0 = mac(b0, s, w0); b1 = mac(b1, s, w1);
-    s = lane3(v128.load(x2, 16)); c0 = mac(c0, s, w0); c1 = mac(c1, s, w1);
-    s = lane3(v128.load(x3, 16)); d0 = mac(d0, s, w0); d1 = mac(d1, s, w1);
-    w0 = v128.load(q);
-    w1 = v128.load(q, 16);
-    s = lane0(ax);
-    af0 = scaleSum(af0, a0, ones, f32x4.mul(w0, s));
-    af1 = scaleSum(af1, a1, ones, f32x4.mul(w1, s));
-    s = lane0(bx);
-    bf0 = scaleSum(bf0, b0, ones, f32x4.mul(w0, s));
-    bf1 = scaleSum(bf1, b1, ones, f32x4.mul(w1, s));
-    s = lane0(cx);
-    cf0 = scaleSum(cf0, c0, ones, f32x4.mul(w0, s));
-    cf1 = scaleSum(cf1, c1, ones, f32x4.mul(w1, s));
-    s = lane0(dx);
-    df0 = scaleSum(df0, d0, ones, f32x4.mul(w0, s));
-    df1 = scaleSum(df1, d1, ones, f32x4.mul(w1, s));
+    const aux = v128.load(x, 32);
+    const start = hasMin ? i16x8.splat(0) : lane1(aux);
+    let xs = v128.load(x);
+    let s = lane0(xs);
+    let a = mac(start, s, a0); let b = mac(start, s, b0);
+    let c = mac(start, s, c0); let d = mac(start, s, d0);
+    let e = mac(start, s, e0); let f = mac(start, s, f0);
+    let g = mac(start, s, g0); let h = mac(start, s, h0);
+    s = lane1(xs);
+    a = mac(a, s, a1); b = mac(b, s, b1); c = mac(c, s, c1); d = mac(d, s, d1);
+    e = mac(e, s, e1); f = mac(f, s, f1); g = mac(g, s, g1); h = mac(h, s, h1);
+    s = lane2(xs);
+    a = mac(a, s, a2); b = mac(b, s, b2); c = mac(c, s, c2); d = mac(d, s, d2);
+    e = mac(e, s, e2); f = mac(f, s, f2); g = mac(g, s, g2); h = mac(h, s, h2);
+    s = lane3(xs);
+    a = mac(a, s, a3); b = mac(b, s, b3); c = mac(c, s, c3); d = mac(d, s, d3);
+    e = mac(e, s, e3); f = mac(f, s, f3); g = mac(g, s, g3); h = mac(h, s, h3);
+    xs = v128.load(x, 16);
+    s = lane0(xs);
+    a = mac(a, s, a4); b = mac(b, s, b4); c = mac(c, s, c4); d = mac(d, s, d4);
+    e = mac(e, s, e4); f = mac(f, s, f4); g = mac(g, s, g4); h = mac(h, s, h4);
+    s = lane1(xs);
+    a = mac(a, s, a5); b = mac(b, s, b5); c = mac(c, s, c5); d = mac(d, s, d5);
+    e = mac(e, s, e5); f = mac(f, s, f5); g = mac(g, s, g5); h = mac(h, s, h5);
+    s = lane2(xs);
+    a = mac(a, s, a6); b = mac(b, s, b6); c = mac(c, s, c6); d = mac(d, s, d6);
+    e = mac(e, s, e6); f = mac(f, s, f6); g = mac(g, s, g6); h = mac(h, s, h6);
+    s = lane3(xs);
+    a = mac(a, s, a7); b = mac(b, s, b7); c = mac(c, s, c7); d = mac(d, s, d7);
+    e = mac(e, s, e7); f = mac(f, s, f7); g = mac(g, s, g7); h = mac(h, s, h7);
+    s = lane0(aux);
+    a = scaleSum(v128.load(sums), a, ones, f32x4.mul(aScale, s));
+    b = scaleSum(v128.load(sums, 16), b, ones, f32x4.mul(bScale, s));
+    c = scaleSum(v128.load(sums, 32), c, ones, f32x4.mul(cScale, s));
+    d = scaleSum(v128.load(sums, 48), d, ones, f32x4.mul(dScale, s));
+    e = scaleSum(v128.load(sums, 64), e, ones, f32x4.mul(eScale, s));
+    f = scaleSum(v128.load(sums, 80), f, ones, f32x4.mul(fScale, s));
+    g = scaleSum(v128.load(sums, 96), g, ones, f32x4.mul(gScale, s));
+    h = scaleSum(v128.load(sums, 112), h, ones, f32x4.mul(hScale, s));
     if (hasMin) {
-      w0 = v128.load(q, 32);
-      w1 = v128.load(q, 48);
-      s = lane2(ax); af0 = madd(w0, s, af0); af1 = madd(w1, s, af1);
-      s = lane2(bx); bf0 = madd(w0, s, bf0); bf1 = madd(w1, s, bf1);
-      s = lane2(cx); cf0 = madd(w0, s, cf0); cf1 = madd(w1, s, cf1);
-      s = lane2(dx); df0 = madd(w0, s, df0); df1 = madd(w1, s, df1);
+      s = lane2(aux);
+      a = madd(aMin, s, a); b = madd(bMin, s, b); c = madd(cMin, s, c); d = madd(dMin, s, d);
+      e = madd(eMin, s, e); f = madd(fMin, s, f); g = madd(gMin, s, g); h = madd(hMin, s, h);
     }
-    q = p + 256;
+    v128.store(sums, a);
+    v128.store(sums, b, 16);
+    v128.store(sums, c, 32);
+    v128.store(sums, d, 48);
+    v128.store(sums, e, 64);
+    v128.store(sums, f, 80);
+    v128.store(sums, g, 96);
+    v128.store(sums, h, 112);
     x += 48;
-    x1 += 48;
-    x2 += 48;
-    x3 += 48;
+    sums += 128;
   }
-  v128.store(sums, af0);
-  v128.store(sums, af1, 16);
-  v128.store(sums, bf0, 64);
-  v128.store(sums, bf1, 80);
-  v128.store(sums, cf0, 128);
-  v128.store(sums, cf1, 144);
-  v128.store(sums, df0, 192);
-  v128.store(sums, df1, 208);
-}
-
-/** Adds 8 rows times 2 tokens, over unpacked blocks, to `sums` [2][16]. */
-@inline
-function tileTimes2(
-  q: usize,
-  x: usize,
-  xStride: usize,
-  blocks: i32,
-  sums: usize,
-  hasMin: bool,
-): void {
-  const ones = i16x8.splat(1);
-  let x1 = x + xStride;
-  let af0 = v128.load(sums);
-  let af1 = v128.load(sums, 16);
-  let bf0 = v128.load(sums, 64);
-  let bf1 = v128.load(sums, 80);
-  const end = x + blocks * 48;
-  while (x < end) {
-    const ax = v128.load(x, 32);
-    const bx = v128.load(x1, 32);
-    let a0 = hasMin ? i16x8.splat(0) : lane1(ax);
-    let a1 = a0;
-    let b0 = hasMin ? i16x8.splat(0) : lane1(bx);
-    let b1 = b0;
-    const p = hasMin ? q + 64 : q + 32;
-    let w0 = v128.load(p);
-    let w1 = v128.load(p, 16);
-    let s = lane0(v128.load(x)); a0 = mac(a0, s, w0); a1 = mac(a1, s, w1);
-    s = lane0(v128.load(x1)); b0 = mac(b0, s, w0); b1 = mac(b1, s, w1);
-    w0 = v128.load(p, 32);
-    w1 = v128.load(p, 48);
-    s = lane1(v128.load(x)); a0 = mac(a0, s, w0); a1 = mac(a1, s, w1);
-    s = lane1(v128.load(x1)); b0 = mac(b0, s, w0); b1 = mac(b1, s, w1);
-    w0 = v128.load(p, 64);
-    w1 = v128.load(p, 80);
-    s = lane2(v128.load(x)); a0 = mac(a0, s, w0); a1 = mac(a1, s, w1);
-    s = lane2(v128.load(x1)); b0 = mac(b0, s, w0); b1 = mac(b1, s, w1);
-    w0 = v128.load(p, 96);
-    w1 = v128.load(p, 112);
-    s = lane3(v128.load(x)); a0 = mac(a0, s, w0); a1 = mac(a1, s, w1);
-    s = lane3(v128.load(x1)); b0 = mac(b0, s, w0); b1 = mac(b1, s, w1);
-    w0 = v128.load(p, 128);
-    w1 = v128.load(p, 144);
-    s = lane0(v128.load(x, 16)); a0 = mac(a0, s, w0); a1 = mac(a1, s, w1);
-    s = lane0(v128.load(x1, 16)); b0 = mac(b0, s, w0); b1 = mac(b1, s, w1);
-    w0 = v128.load(p, 160);
-    w1 = v128.load(p, 176);
-    s = lane1(v128.load(x, 16)); a0 = mac(a0, s, w0); a1 = mac(a1, s, w1);
-    s = lane1(v128.load(x1, 16)); b0 = mac(b0, s, w0); b1 = mac(b1, s, w1);
-    w0 = v128.load(p, 192);
-    w1 = v128.load(p, 208);
-    s = lane2(v128.load(x, 16)); a0 = mac(a0, s, w0); a1 = mac(a1, s, w1);
-    s = lane2(v128.load(x1, 16)); b0 = mac(b0, s, w0); b1 = mac(b1, s, w1);
-    w0 = v128.load(p, 224);
-    w1 = v128.load(p, 240);
-    s = lane3(v128.load(x, 16)); a0 = mac(a0, s, w0); a1 = mac(a1, s, w1);
-    s = lane3(v128.load(x1, 16)); b0 = mac(b0, s, w0); b1 = mac(b1, s, w1);
-    w0 = v128.load(q);
-    w1 = v128.load(q, 16);
-    s = lane0(ax);
-    af0 = scaleSum(af0, a0, ones, f32x4.mul(w0, s));
-    af1 = scaleSum(af1, a1, ones, f32x4.mul(w1, s));
-    s = lane0(bx);
-    bf0 = scaleSum(bf0, b0, ones, f32x4.mul(w0, s));
-    bf1 = scaleSum(bf1, b1, ones, f32x4.mul(w1, s));
-    if (hasMin) {
-      w0 = v128.load(q, 32);
-      w1 = v128.load(q, 48);
-      s = lane2(ax); af0 = madd(w0, s, af0); af1 = madd(w1, s, af1);
-      s = lane2(bx); bf0 = madd(w0, s, bf0); bf1 = madd(w1, s, bf1);
-    }
-    q = p + 256;
-    x += 48;
-    x1 += 48;
-  }
-  v128.store(sums, af0);
-  v128.store(sums, af1, 16);
-  v128.store(sums, bf0, 64);
-  v128.store(sums, bf1, 80);
 }
 
 export function int4Times1(w: usize, x: usize, blocks: i32, sums: usize, factor: f32): void {
@@ -382,26 +282,28 @@ export function int4mTimes1(w: usize, x: usize, blocks: i32, sums: usize, factor
   rowsTimes1(w, x, blocks, sums, factor, true);
 }
 
-export function int4Unpack(w: usize, blocks: i32, to: usize, half: usize, factor: f32): void {
-  unpack(w, blocks, to, half, factor, false);
+/** See `blockTimes`. */
+export function int4Block(
+  w: usize,
+  u: usize,
+  x: usize,
+  count: i32,
+  sums: usize,
+  wFactor: f32,
+  uFactor: f32,
+): void {
+  blockTimes(w, u, x, count, sums, wFactor, uFactor, false);
 }
 
-export function int4mUnpack(w: usize, blocks: i32, to: usize, half: usize, factor: f32): void {
-  unpack(w, blocks, to, half, factor, true);
-}
-
-export function int4Times2(q: usize, x: usize, xStride: usize, blocks: i32, sums: usize): void {
-  tileTimes2(q, x, xStride, blocks, sums, false);
-}
-
-export function int4mTimes2(q: usize, x: usize, xStride: usize, blocks: i32, sums: usize): void {
-  tileTimes2(q, x, xStride, blocks, sums, true);
-}
-
-export function int4Times4(q: usize, x: usize, xStride: usize, blocks: i32, sums: usize): void {
-  tileTimes4(q, x, xStride, blocks, sums, false);
-}
-
-export function int4mTimes4(q: usize, x: usize, xStride: usize, blocks: i32, sums: usize): void {
-  tileTimes4(q, x, xStride, blocks, sums, true);
+/** See `blockTimes`. */
+export function int4mBlock(
+  w: usize,
+  u: usize,
+  x: usize,
+  count: i32,
+  sums: usize,
+  wFactor: f32,
+  uFactor: f32,
+): void {
+  blockTimes(w, u, x, count, sums, wFactor, uFactor, true);
 }

@@ -1,15 +1,14 @@
-// INT8 weights: the inner loops of matmulInt8. They work on one panel of 16 rows; integer.as.ts
-// walks over panels, k and tokens. Products are exact: both sides widen to i16, pairs add in i32.
+// INT8 weights: the inner loops of matmulInt8. They work on panels of 16 rows; integer.as.ts walks
+// over panels, k and tokens. Products are exact: both sides widen to i16, pairs add in i32.
 //
 // Packed block, 16 rows × 32 k (544 bytes):
 //   16 halves  scales d
 //   4 × 128 B  rows 4g … 4g+3: eight bytes i have k = 2i, 2i+1 of the four rows
 // Activation block, 1 token × 32 k (48 bytes): 32 int8, then d; the rest is for INT4 weights
-// Unpacked block, 8 rows × 32 k (544 bytes), which the tiles read:
-//   8 f32 d, 16 × 32 B: k = 2i, 2i+1 as i16 of rows 0 … 3, then of rows 4 … 7
 
 import {
   F16_BITS,
+  f16Any,
   f16Finite,
   f16High,
   f16Low,
@@ -18,7 +17,6 @@ import {
   lane2,
   lane3,
   madd,
-  unpackHalves,
 } from "../simd.as";
 
 /** Bytes of a packed block. */
@@ -30,7 +28,17 @@ function mac(acc: v128, x: v128, w: v128): v128 {
   return i32x4.add(acc, i32x4.dot_i16x8_s(x, w));
 }
 
-/** Adds 16 rows times one token, straight from packed blocks, to `sums`. Scales must be finite. */
+@inline
+function low(bytes: v128): v128 {
+  return i16x8.extend_low_i8x16_s(bytes);
+}
+
+@inline
+function high(bytes: v128): v128 {
+  return i16x8.extend_high_i8x16_s(bytes);
+}
+
+/** Adds 16 rows times one token, over all blocks of k, to `sums`. Scales must be finite. */
 export function int8Times1(w: usize, x: usize, blocks: i32, sums: usize, factor: f32): void {
   const bits = i32x4.splat(F16_BITS);
   const lift = f32x4.splat(factor);
@@ -96,13 +104,13 @@ export function int8Times1(w: usize, x: usize, blocks: i32, sums: usize, factor:
     s = lane3(xs);
     a0 = mac(a0, s, v128.load_ext<i8>(w, 152)); a1 = mac(a1, s, v128.load_ext<i8>(w, 280));
     a2 = mac(a2, s, v128.load_ext<i8>(w, 408)); a3 = mac(a3, s, v128.load_ext<i8>(w, 536));
-    const d = lane0(v128.load(x, 32));
+    s = lane0(v128.load(x, 32));
     const s0 = v128.load(w);
     const s1 = v128.load(w, 16);
-    const d0 = f32x4.mul(f16Finite(f16Low(s0), bits, lift), d);
-    const d1 = f32x4.mul(f16Finite(f16High(s0), bits, lift), d);
-    const d2 = f32x4.mul(f16Finite(f16Low(s1), bits, lift), d);
-    const d3 = f32x4.mul(f16Finite(f16High(s1), bits, lift), d);
+    const d0 = f32x4.mul(f16Finite(f16Low(s0), bits, lift), s);
+    const d1 = f32x4.mul(f16Finite(f16High(s0), bits, lift), s);
+    const d2 = f32x4.mul(f16Finite(f16Low(s1), bits, lift), s);
+    const d3 = f32x4.mul(f16Finite(f16High(s1), bits, lift), s);
     f0 = madd(f32x4.convert_i32x4_s(a0), d0, f0);
     f1 = madd(f32x4.convert_i32x4_s(a1), d1, f1);
     f2 = madd(f32x4.convert_i32x4_s(a2), d2, f2);
@@ -117,270 +125,150 @@ export function int8Times1(w: usize, x: usize, blocks: i32, sums: usize, factor:
 }
 
 /**
- * Unpacks `blocks` blocks of 16 rows: rows 0 … 7 to `to`, rows 8 … 15 to `to + half`. Scales may
- * be anything that a half can hold.
+ * Adds 16 rows times `count` tokens, over one block of k, to `sums` [count + 1][32], of
+ * which it uses the first 16. `x` is the tokens' activation blocks, one behind the other. Weights are kept on the stack, as in
+ * int4.as.ts. Tokens are taken in pairs; an odd last one is taken twice, with sums of its own.
  */
-export function int8Unpack(w: usize, blocks: i32, to: usize, half: usize, factor: f32): void {
+export function int8Block(w: usize, x: usize, count: i32, sums: usize, factor: f32): void {
   const lift = f32x4.splat(factor);
-  for (let b = 0; b < blocks; b++) {
-    let high = to + half;
-    unpackHalves(w, to, high, lift);
-    w += 32;
-    to += 32;
-    high += 32;
-    for (let i = 0; i < 16; i++) {
-      v128.store(to, v128.load_ext<i8>(w));
-      v128.store(to, v128.load_ext<i8>(w, 128), 16);
-      v128.store(high, v128.load_ext<i8>(w, 256));
-      v128.store(high, v128.load_ext<i8>(w, 384), 16);
-      w += 8;
-      to += 32;
-      high += 32;
-    }
-    w += 384;
-  }
-}
-
-/** Adds 8 rows times 4 tokens, over unpacked blocks, to `sums` [4][16]. */
-export function int8Times4(q: usize, x: usize, xStride: usize, blocks: i32, sums: usize): void {
-  let x1 = x + xStride;
-  let x2 = x1 + xStride;
-  let x3 = x2 + xStride;
-  let af0 = v128.load(sums);
-  let af1 = v128.load(sums, 16);
-  let bf0 = v128.load(sums, 64);
-  let bf1 = v128.load(sums, 80);
-  let cf0 = v128.load(sums, 128);
-  let cf1 = v128.load(sums, 144);
-  let df0 = v128.load(sums, 192);
-  let df1 = v128.load(sums, 208);
-  const end = x + blocks * 48;
+  const aScale = f16Any(f16Low(v128.load(w)), lift);
+  const bScale = f16Any(f16High(v128.load(w)), lift);
+  const cScale = f16Any(f16Low(v128.load(w, 16)), lift);
+  const dScale = f16Any(f16High(v128.load(w, 16)), lift);
+  let v = v128.load(w, 32); const a0 = low(v); const a1 = high(v);
+  v = v128.load(w, 48); const a2 = low(v); const a3 = high(v);
+  v = v128.load(w, 64); const a4 = low(v); const a5 = high(v);
+  v = v128.load(w, 80); const a6 = low(v); const a7 = high(v);
+  v = v128.load(w, 96); const a8 = low(v); const a9 = high(v);
+  v = v128.load(w, 112); const a10 = low(v); const a11 = high(v);
+  v = v128.load(w, 128); const a12 = low(v); const a13 = high(v);
+  v = v128.load(w, 144); const a14 = low(v); const a15 = high(v);
+  v = v128.load(w, 160); const b0 = low(v); const b1 = high(v);
+  v = v128.load(w, 176); const b2 = low(v); const b3 = high(v);
+  v = v128.load(w, 192); const b4 = low(v); const b5 = high(v);
+  v = v128.load(w, 208); const b6 = low(v); const b7 = high(v);
+  v = v128.load(w, 224); const b8 = low(v); const b9 = high(v);
+  v = v128.load(w, 240); const b10 = low(v); const b11 = high(v);
+  v = v128.load(w, 256); const b12 = low(v); const b13 = high(v);
+  v = v128.load(w, 272); const b14 = low(v); const b15 = high(v);
+  v = v128.load(w, 288); const c0 = low(v); const c1 = high(v);
+  v = v128.load(w, 304); const c2 = low(v); const c3 = high(v);
+  v = v128.load(w, 320); const c4 = low(v); const c5 = high(v);
+  v = v128.load(w, 336); const c6 = low(v); const c7 = high(v);
+  v = v128.load(w, 352); const c8 = low(v); const c9 = high(v);
+  v = v128.load(w, 368); const c10 = low(v); const c11 = high(v);
+  v = v128.load(w, 384); const c12 = low(v); const c13 = high(v);
+  v = v128.load(w, 400); const c14 = low(v); const c15 = high(v);
+  v = v128.load(w, 416); const d0 = low(v); const d1 = high(v);
+  v = v128.load(w, 432); const d2 = low(v); const d3 = high(v);
+  v = v128.load(w, 448); const d4 = low(v); const d5 = high(v);
+  v = v128.load(w, 464); const d6 = low(v); const d7 = high(v);
+  v = v128.load(w, 480); const d8 = low(v); const d9 = high(v);
+  v = v128.load(w, 496); const d10 = low(v); const d11 = high(v);
+  v = v128.load(w, 512); const d12 = low(v); const d13 = high(v);
+  v = v128.load(w, 528); const d14 = low(v); const d15 = high(v);
+  const end = x + count * 48;
   while (x < end) {
-    let a0 = i32x4.splat(0);
-    let a1 = i32x4.splat(0);
-    let b0 = i32x4.splat(0);
-    let b1 = i32x4.splat(0);
-    let c0 = i32x4.splat(0);
-    let c1 = i32x4.splat(0);
-    let d0 = i32x4.splat(0);
-    let d1 = i32x4.splat(0);
-    let w0 = v128.load(q, 32);
-    let w1 = v128.load(q, 48);
-    let s = lane0(v128.load_ext<i8>(x)); a0 = mac(a0, s, w0); a1 = mac(a1, s, w1);
-    s = lane0(v128.load_ext<i8>(x1)); b0 = mac(b0, s, w0); b1 = mac(b1, s, w1);
-    s = lane0(v128.load_ext<i8>(x2)); c0 = mac(c0, s, w0); c1 = mac(c1, s, w1);
-    s = lane0(v128.load_ext<i8>(x3)); d0 = mac(d0, s, w0); d1 = mac(d1, s, w1);
-    w0 = v128.load(q, 64);
-    w1 = v128.load(q, 80);
-    s = lane1(v128.load_ext<i8>(x)); a0 = mac(a0, s, w0); a1 = mac(a1, s, w1);
-    s = lane1(v128.load_ext<i8>(x1)); b0 = mac(b0, s, w0); b1 = mac(b1, s, w1);
-    s = lane1(v128.load_ext<i8>(x2)); c0 = mac(c0, s, w0); c1 = mac(c1, s, w1);
-    s = lane1(v128.load_ext<i8>(x3)); d0 = mac(d0, s, w0); d1 = mac(d1, s, w1);
-    w0 = v128.load(q, 96);
-    w1 = v128.load(q, 112);
-    s = lane2(v128.load_ext<i8>(x)); a0 = mac(a0, s, w0); a1 = mac(a1, s, w1);
-    s = lane2(v128.load_ext<i8>(x1)); b0 = mac(b0, s, w0); b1 = mac(b1, s, w1);
-    s = lane2(v128.load_ext<i8>(x2)); c0 = mac(c0, s, w0); c1 = mac(c1, s, w1);
-    s = lane2(v128.load_ext<i8>(x3)); d0 = mac(d0, s, w0); d1 = mac(d1, s, w1);
-    w0 = v128.load(q, 128);
-    w1 = v128.load(q, 144);
-    s = lane3(v128.load_ext<i8>(x)); a0 = mac(a0, s, w0); a1 = mac(a1, s, w1);
-    s = lane3(v128.load_ext<i8>(x1)); b0 = mac(b0, s, w0); b1 = mac(b1, s, w1);
-    s = lane3(v128.load_ext<i8>(x2)); c0 = mac(c0, s, w0); c1 = mac(c1, s, w1);
-    s = lane3(v128.load_ext<i8>(x3)); d0 = mac(d0, s, w0); d1 = mac(d1, s, w1);
-    w0 = v128.load(q, 160);
-    w1 = v128.load(q, 176);
-    s = lane0(v128.load_ext<i8>(x, 8)); a0 = mac(a0, s, w0); a1 = mac(a1, s, w1);
-    s = lane0(v128.load_ext<i8>(x1, 8)); b0 = mac(b0, s, w0); b1 = mac(b1, s, w1);
-    s = lane0(v128.load_ext<i8>(x2, 8)); c0 = mac(c0, s, w0); c1 = mac(c1, s, w1);
-    s = lane0(v128.load_ext<i8>(x3, 8)); d0 = mac(d0, s, w0); d1 = mac(d1, s, w1);
-    w0 = v128.load(q, 192);
-    w1 = v128.load(q, 208);
-    s = lane1(v128.load_ext<i8>(x, 8)); a0 = mac(a0, s, w0); a1 = mac(a1, s, w1);
-    s = lane1(v128.load_ext<i8>(x1, 8)); b0 = mac(b0, s, w0); b1 = mac(b1, s, w1);
-    s = lane1(v128.load_ext<i8>(x2, 8)); c0 = mac(c0, s, w0); c1 = mac(c1, s, w1);
-    s = lane1(v128.load_ext<i8>(x3, 8)); d0 = mac(d0, s, w0); d1 = mac(d1, s, w1);
-    w0 = v128.load(q, 224);
-    w1 = v128.load(q, 240);
-    s = lane2(v128.load_ext<i8>(x, 8)); a0 = mac(a0, s, w0); a1 = mac(a1, s, w1);
-    s = lane2(v128.load_ext<i8>(x1, 8)); b0 = mac(b0, s, w0); b1 = mac(b1, s, w1);
-    s = lane2(v128.load_ext<i8>(x2, 8)); c0 = mac(c0, s, w0); c1 = mac(c1, s, w1);
-    s = lane2(v128.load_ext<i8>(x3, 8)); d0 = mac(d0, s, w0); d1 = mac(d1, s, w1);
-    w0 = v128.load(q, 256);
-    w1 = v128.load(q, 272);
-    s = lane3(v128.load_ext<i8>(x, 8)); a0 = mac(a0, s, w0); a1 = mac(a1, s, w1);
-    s = lane3(v128.load_ext<i8>(x1, 8)); b0 = mac(b0, s, w0); b1 = mac(b1, s, w1);
-    s = lane3(v128.load_ext<i8>(x2, 8)); c0 = mac(c0, s, w0); c1 = mac(c1, s, w1);
-    s = lane3(v128.load_ext<i8>(x3, 8)); d0 = mac(d0, s, w0); d1 = mac(d1, s, w1);
-    w0 = v128.load(q, 288);
-    w1 = v128.load(q, 304);
-    s = lane0(v128.load_ext<i8>(x, 16)); a0 = mac(a0, s, w0); a1 = mac(a1, s, w1);
-    s = lane0(v128.load_ext<i8>(x1, 16)); b0 = mac(b0, s, w0); b1 = mac(b1, s, w1);
-    s = lane0(v128.load_ext<i8>(x2, 16)); c0 = mac(c0, s, w0); c1 = mac(c1, s, w1);
-    s = lane0(v128.load_ext<i8>(x3, 16)); d0 = mac(d0, s, w0); d1 = mac(d1, s, w1);
-    w0 = v128.load(q, 320);
-    w1 = v128.load(q, 336);
-    s = lane1(v128.load_ext<i8>(x, 16)); a0 = mac(a0, s, w0); a1 = mac(a1, s, w1);
-    s = lane1(v128.load_ext<i8>(x1, 16)); b0 = mac(b0, s, w0); b1 = mac(b1, s, w1);
-    s = lane1(v128.load_ext<i8>(x2, 16)); c0 = mac(c0, s, w0); c1 = mac(c1, s, w1);
-    s = lane1(v128.load_ext<i8>(x3, 16)); d0 = mac(d0, s, w0); d1 = mac(d1, s, w1);
-    w0 = v128.load(q, 352);
-    w1 = v128.load(q, 368);
-    s = lane2(v128.load_ext<i8>(x, 16)); a0 = mac(a0, s, w0); a1 = mac(a1, s, w1);
-    s = lane2(v128.load_ext<i8>(x1, 16)); b0 = mac(b0, s, w0); b1 = mac(b1, s, w1);
-    s = lane2(v128.load_ext<i8>(x2, 16)); c0 = mac(c0, s, w0); c1 = mac(c1, s, w1);
-    s = lane2(v128.load_ext<i8>(x3, 16)); d0 = mac(d0, s, w0); d1 = mac(d1, s, w1);
-    w0 = v128.load(q, 384);
-    w1 = v128.load(q, 400);
-    s = lane3(v128.load_ext<i8>(x, 16)); a0 = mac(a0, s, w0); a1 = mac(a1, s, w1);
-    s = lane3(v128.load_ext<i8>(x1, 16)); b0 = mac(b0, s, w0); b1 = mac(b1, s, w1);
-    s = lane3(v128.load_ext<i8>(x2, 16)); c0 = mac(c0, s, w0); c1 = mac(c1, s, w1);
-    s = lane3(v128.load_ext<i8>(x3, 16)); d0 = mac(d0, s, w0); d1 = mac(d1, s, w1);
-    w0 = v128.load(q, 416);
-    w1 = v128.load(q, 432);
-    s = lane0(v128.load_ext<i8>(x, 24)); a0 = mac(a0, s, w0); a1 = mac(a1, s, w1);
-    s = lane0(v128.load_ext<i8>(x1, 24)); b0 = mac(b0, s, w0); b1 = mac(b1, s, w1);
-    s = lane0(v128.load_ext<i8>(x2, 24)); c0 = mac(c0, s, w0); c1 = mac(c1, s, w1);
-    s = lane0(v128.load_ext<i8>(x3, 24)); d0 = mac(d0, s, w0); d1 = mac(d1, s, w1);
-    w0 = v128.load(q, 448);
-    w1 = v128.load(q, 464);
-    s = lane1(v128.load_ext<i8>(x, 24)); a0 = mac(a0, s, w0); a1 = mac(a1, s, w1);
-    s = lane1(v128.load_ext<i8>(x1, 24)); b0 = mac(b0, s, w0); b1 = mac(b1, s, w1);
-    s = lane1(v128.load_ext<i8>(x2, 24)); c0 = mac(c0, s, w0); c1 = mac(c1, s, w1);
-    s = lane1(v128.load_ext<i8>(x3, 24)); d0 = mac(d0, s, w0); d1 = mac(d1, s, w1);
-    w0 = v128.load(q, 480);
-    w1 = v128.load(q, 496);
-    s = lane2(v128.load_ext<i8>(x, 24)); a0 = mac(a0, s, w0); a1 = mac(a1, s, w1);
-    s = lane2(v128.load_ext<i8>(x1, 24)); b0 = mac(b0, s, w0); b1 = mac(b1, s, w1);
-    s = lane2(v128.load_ext<i8>(x2, 24)); c0 = mac(c0, s, w0); c1 = mac(c1, s, w1);
-    s = lane2(v128.load_ext<i8>(x3, 24)); d0 = mac(d0, s, w0); d1 = mac(d1, s, w1);
-    w0 = v128.load(q, 512);
-    w1 = v128.load(q, 528);
-    s = lane3(v128.load_ext<i8>(x, 24)); a0 = mac(a0, s, w0); a1 = mac(a1, s, w1);
-    s = lane3(v128.load_ext<i8>(x1, 24)); b0 = mac(b0, s, w0); b1 = mac(b1, s, w1);
-    s = lane3(v128.load_ext<i8>(x2, 24)); c0 = mac(c0, s, w0); c1 = mac(c1, s, w1);
-    s = lane3(v128.load_ext<i8>(x3, 24)); d0 = mac(d0, s, w0); d1 = mac(d1, s, w1);
-    w0 = v128.load(q);
-    w1 = v128.load(q, 16);
+    const y = min(x + 48, end - 48);
+    let ax = i32x4.splat(0);
+    let ay = ax;
+    let bx = ax;
+    let by = ax;
+    let cx = ax;
+    let cy = ax;
+    let dx = ax;
+    let dy = ax;
+    let xs = v128.load_ext<i8>(x);
+    let ys = v128.load_ext<i8>(y);
+    let s = lane0(xs);
+    let t = lane0(ys);
+    ax = mac(ax, s, a0); ay = mac(ay, t, a0); bx = mac(bx, s, b0); by = mac(by, t, b0);
+    cx = mac(cx, s, c0); cy = mac(cy, t, c0); dx = mac(dx, s, d0); dy = mac(dy, t, d0);
+    s = lane1(xs);
+    t = lane1(ys);
+    ax = mac(ax, s, a1); ay = mac(ay, t, a1); bx = mac(bx, s, b1); by = mac(by, t, b1);
+    cx = mac(cx, s, c1); cy = mac(cy, t, c1); dx = mac(dx, s, d1); dy = mac(dy, t, d1);
+    s = lane2(xs);
+    t = lane2(ys);
+    ax = mac(ax, s, a2); ay = mac(ay, t, a2); bx = mac(bx, s, b2); by = mac(by, t, b2);
+    cx = mac(cx, s, c2); cy = mac(cy, t, c2); dx = mac(dx, s, d2); dy = mac(dy, t, d2);
+    s = lane3(xs);
+    t = lane3(ys);
+    ax = mac(ax, s, a3); ay = mac(ay, t, a3); bx = mac(bx, s, b3); by = mac(by, t, b3);
+    cx = mac(cx, s, c3); cy = mac(cy, t, c3); dx = mac(dx, s, d3); dy = mac(dy, t, d3);
+    xs = v128.load_ext<i8>(x, 8);
+    ys = v128.load_ext<i8>(y, 8);
+    s = lane0(xs);
+    t = lane0(ys);
+    ax = mac(ax, s, a4); ay = mac(ay, t, a4); bx = mac(bx, s, b4); by = mac(by, t, b4);
+    cx = mac(cx, s, c4); cy = mac(cy, t, c4); dx = mac(dx, s, d4); dy = mac(dy, t, d4);
+    s = lane1(xs);
+    t = lane1(ys);
+    ax = mac(ax, s, a5); ay = mac(ay, t, a5); bx = mac(bx, s, b5); by = mac(by, t, b5);
+    cx = mac(cx, s, c5); cy = mac(cy, t, c5); dx = mac(dx, s, d5); dy = mac(dy, t, d5);
+    s = lane2(xs);
+    t = lane2(ys);
+    ax = mac(ax, s, a6); ay = mac(ay, t, a6); bx = mac(bx, s, b6); by = mac(by, t, b6);
+    cx = mac(cx, s, c6); cy = mac(cy, t, c6); dx = mac(dx, s, d6); dy = mac(dy, t, d6);
+    s = lane3(xs);
+    t = lane3(ys);
+    ax = mac(ax, s, a7); ay = mac(ay, t, a7); bx = mac(bx, s, b7); by = mac(by, t, b7);
+    cx = mac(cx, s, c7); cy = mac(cy, t, c7); dx = mac(dx, s, d7); dy = mac(dy, t, d7);
+    xs = v128.load_ext<i8>(x, 16);
+    ys = v128.load_ext<i8>(y, 16);
+    s = lane0(xs);
+    t = lane0(ys);
+    ax = mac(ax, s, a8); ay = mac(ay, t, a8); bx = mac(bx, s, b8); by = mac(by, t, b8);
+    cx = mac(cx, s, c8); cy = mac(cy, t, c8); dx = mac(dx, s, d8); dy = mac(dy, t, d8);
+    s = lane1(xs);
+    t = lane1(ys);
+    ax = mac(ax, s, a9); ay = mac(ay, t, a9); bx = mac(bx, s, b9); by = mac(by, t, b9);
+    cx = mac(cx, s, c9); cy = mac(cy, t, c9); dx = mac(dx, s, d9); dy = mac(dy, t, d9);
+    s = lane2(xs);
+    t = lane2(ys);
+    ax = mac(ax, s, a10); ay = mac(ay, t, a10); bx = mac(bx, s, b10); by = mac(by, t, b10);
+    cx = mac(cx, s, c10); cy = mac(cy, t, c10); dx = mac(dx, s, d10); dy = mac(dy, t, d10);
+    s = lane3(xs);
+    t = lane3(ys);
+    ax = mac(ax, s, a11); ay = mac(ay, t, a11); bx = mac(bx, s, b11); by = mac(by, t, b11);
+    cx = mac(cx, s, c11); cy = mac(cy, t, c11); dx = mac(dx, s, d11); dy = mac(dy, t, d11);
+    xs = v128.load_ext<i8>(x, 24);
+    ys = v128.load_ext<i8>(y, 24);
+    s = lane0(xs);
+    t = lane0(ys);
+    ax = mac(ax, s, a12); ay = mac(ay, t, a12); bx = mac(bx, s, b12); by = mac(by, t, b12);
+    cx = mac(cx, s, c12); cy = mac(cy, t, c12); dx = mac(dx, s, d12); dy = mac(dy, t, d12);
+    s = lane1(xs);
+    t = lane1(ys);
+    ax = mac(ax, s, a13); ay = mac(ay, t, a13); bx = mac(bx, s, b13); by = mac(by, t, b13);
+    cx = mac(cx, s, c13); cy = mac(cy, t, c13); dx = mac(dx, s, d13); dy = mac(dy, t, d13);
+    s = lane2(xs);
+    t = lane2(ys);
+    ax = mac(ax, s, a14); ay = mac(ay, t, a14); bx = mac(bx, s, b14); by = mac(by, t, b14);
+    cx = mac(cx, s, c14); cy = mac(cy, t, c14); dx = mac(dx, s, d14); dy = mac(dy, t, d14);
+    s = lane3(xs);
+    t = lane3(ys);
+    ax = mac(ax, s, a15); ay = mac(ay, t, a15); bx = mac(bx, s, b15); by = mac(by, t, b15);
+    cx = mac(cx, s, c15); cy = mac(cy, t, c15); dx = mac(dx, s, d15); dy = mac(dy, t, d15);
     s = lane0(v128.load(x, 32));
-    af0 = madd(f32x4.convert_i32x4_s(a0), f32x4.mul(w0, s), af0);
-    af1 = madd(f32x4.convert_i32x4_s(a1), f32x4.mul(w1, s), af1);
-    s = lane0(v128.load(x1, 32));
-    bf0 = madd(f32x4.convert_i32x4_s(b0), f32x4.mul(w0, s), bf0);
-    bf1 = madd(f32x4.convert_i32x4_s(b1), f32x4.mul(w1, s), bf1);
-    s = lane0(v128.load(x2, 32));
-    cf0 = madd(f32x4.convert_i32x4_s(c0), f32x4.mul(w0, s), cf0);
-    cf1 = madd(f32x4.convert_i32x4_s(c1), f32x4.mul(w1, s), cf1);
-    s = lane0(v128.load(x3, 32));
-    df0 = madd(f32x4.convert_i32x4_s(d0), f32x4.mul(w0, s), df0);
-    df1 = madd(f32x4.convert_i32x4_s(d1), f32x4.mul(w1, s), df1);
-    q += 544;
-    x += 48;
-    x1 += 48;
-    x2 += 48;
-    x3 += 48;
+    t = lane0(v128.load(y, 32));
+    ax = madd(f32x4.convert_i32x4_s(ax), f32x4.mul(aScale, s), v128.load(sums));
+    bx = madd(f32x4.convert_i32x4_s(bx), f32x4.mul(bScale, s), v128.load(sums, 16));
+    cx = madd(f32x4.convert_i32x4_s(cx), f32x4.mul(cScale, s), v128.load(sums, 32));
+    dx = madd(f32x4.convert_i32x4_s(dx), f32x4.mul(dScale, s), v128.load(sums, 48));
+    ay = madd(f32x4.convert_i32x4_s(ay), f32x4.mul(aScale, t), v128.load(sums, 128));
+    by = madd(f32x4.convert_i32x4_s(by), f32x4.mul(bScale, t), v128.load(sums, 144));
+    cy = madd(f32x4.convert_i32x4_s(cy), f32x4.mul(cScale, t), v128.load(sums, 160));
+    dy = madd(f32x4.convert_i32x4_s(dy), f32x4.mul(dScale, t), v128.load(sums, 176));
+    v128.store(sums, ax);
+    v128.store(sums, bx, 16);
+    v128.store(sums, cx, 32);
+    v128.store(sums, dx, 48);
+    v128.store(sums, ay, 128);
+    v128.store(sums, by, 144);
+    v128.store(sums, cy, 160);
+    v128.store(sums, dy, 176);
+    x += 96;
+    sums += 256;
   }
-  v128.store(sums, af0);
-  v128.store(sums, af1, 16);
-  v128.store(sums, bf0, 64);
-  v128.store(sums, bf1, 80);
-  v128.store(sums, cf0, 128);
-  v128.store(sums, cf1, 144);
-  v128.store(sums, df0, 192);
-  v128.store(sums, df1, 208);
-}
-
-/** Adds 8 rows times 2 tokens, over unpacked blocks, to `sums` [2][16]. */
-export function int8Times2(q: usize, x: usize, xStride: usize, blocks: i32, sums: usize): void {
-  let x1 = x + xStride;
-  let af0 = v128.load(sums);
-  let af1 = v128.load(sums, 16);
-  let bf0 = v128.load(sums, 64);
-  let bf1 = v128.load(sums, 80);
-  const end = x + blocks * 48;
-  while (x < end) {
-    let a0 = i32x4.splat(0);
-    let a1 = i32x4.splat(0);
-    let b0 = i32x4.splat(0);
-    let b1 = i32x4.splat(0);
-    let w0 = v128.load(q, 32);
-    let w1 = v128.load(q, 48);
-    let s = lane0(v128.load_ext<i8>(x)); a0 = mac(a0, s, w0); a1 = mac(a1, s, w1);
-    s = lane0(v128.load_ext<i8>(x1)); b0 = mac(b0, s, w0); b1 = mac(b1, s, w1);
-    w0 = v128.load(q, 64);
-    w1 = v128.load(q, 80);
-    s = lane1(v128.load_ext<i8>(x)); a0 = mac(a0, s, w0); a1 = mac(a1, s, w1);
-    s = lane1(v128.load_ext<i8>(x1)); b0 = mac(b0, s, w0); b1 = mac(b1, s, w1);
-    w0 = v128.load(q, 96);
-    w1 = v128.load(q, 112);
-    s = lane2(v128.load_ext<i8>(x)); a0 = mac(a0, s, w0); a1 = mac(a1, s, w1);
-    s = lane2(v128.load_ext<i8>(x1)); b0 = mac(b0, s, w0); b1 = mac(b1, s, w1);
-    w0 = v128.load(q, 128);
-    w1 = v128.load(q, 144);
-    s = lane3(v128.load_ext<i8>(x)); a0 = mac(a0, s, w0); a1 = mac(a1, s, w1);
-    s = lane3(v128.load_ext<i8>(x1)); b0 = mac(b0, s, w0); b1 = mac(b1, s, w1);
-    w0 = v128.load(q, 160);
-    w1 = v128.load(q, 176);
-    s = lane0(v128.load_ext<i8>(x, 8)); a0 = mac(a0, s, w0); a1 = mac(a1, s, w1);
-    s = lane0(v128.load_ext<i8>(x1, 8)); b0 = mac(b0, s, w0); b1 = mac(b1, s, w1);
-    w0 = v128.load(q, 192);
-    w1 = v128.load(q, 208);
-    s = lane1(v128.load_ext<i8>(x, 8)); a0 = mac(a0, s, w0); a1 = mac(a1, s, w1);
-    s = lane1(v128.load_ext<i8>(x1, 8)); b0 = mac(b0, s, w0); b1 = mac(b1, s, w1);
-    w0 = v128.load(q, 224);
-    w1 = v128.load(q, 240);
-    s = lane2(v128.load_ext<i8>(x, 8)); a0 = mac(a0, s, w0); a1 = mac(a1, s, w1);
-    s = lane2(v128.load_ext<i8>(x1, 8)); b0 = mac(b0, s, w0); b1 = mac(b1, s, w1);
-    w0 = v128.load(q, 256);
-    w1 = v128.load(q, 272);
-    s = lane3(v128.load_ext<i8>(x, 8)); a0 = mac(a0, s, w0); a1 = mac(a1, s, w1);
-    s = lane3(v128.load_ext<i8>(x1, 8)); b0 = mac(b0, s, w0); b1 = mac(b1, s, w1);
-    w0 = v128.load(q, 288);
-    w1 = v128.load(q, 304);
-    s = lane0(v128.load_ext<i8>(x, 16)); a0 = mac(a0, s, w0); a1 = mac(a1, s, w1);
-    s = lane0(v128.load_ext<i8>(x1, 16)); b0 = mac(b0, s, w0); b1 = mac(b1, s, w1);
-    w0 = v128.load(q, 320);
-    w1 = v128.load(q, 336);
-    s = lane1(v128.load_ext<i8>(x, 16)); a0 = mac(a0, s, w0); a1 = mac(a1, s, w1);
-    s = lane1(v128.load_ext<i8>(x1, 16)); b0 = mac(b0, s, w0); b1 = mac(b1, s, w1);
-    w0 = v128.load(q, 352);
-    w1 = v128.load(q, 368);
-    s = lane2(v128.load_ext<i8>(x, 16)); a0 = mac(a0, s, w0); a1 = mac(a1, s, w1);
-    s = lane2(v128.load_ext<i8>(x1, 16)); b0 = mac(b0, s, w0); b1 = mac(b1, s, w1);
-    w0 = v128.load(q, 384);
-    w1 = v128.load(q, 400);
-    s = lane3(v128.load_ext<i8>(x, 16)); a0 = mac(a0, s, w0); a1 = mac(a1, s, w1);
-    s = lane3(v128.load_ext<i8>(x1, 16)); b0 = mac(b0, s, w0); b1 = mac(b1, s, w1);
-    w0 = v128.load(q, 416);
-    w1 = v128.load(q, 432);
-    s = lane0(v128.load_ext<i8>(x, 24)); a0 = mac(a0, s, w0); a1 = mac(a1, s, w1);
-    s = lane0(v128.load_ext<i8>(x1, 24)); b0 = mac(b0, s, w0); b1 = mac(b1, s, w1);
-    w0 = v128.load(q, 448);
-    w1 = v128.load(q, 464);
-    s = lane1(v128.load_ext<i8>(x, 24)); a0 = mac(a0, s, w0); a1 = mac(a1, s, w1);
-    s = lane1(v128.load_ext<i8>(x1, 24)); b0 = mac(b0, s, w0); b1 = mac(b1, s, w1);
-    w0 = v128.load(q, 480);
-    w1 = v128.load(q, 496);
-    s = lane2(v128.load_ext<i8>(x, 24)); a0 = mac(a0, s, w0); a1 = mac(a1, s, w1);
-    s = lane2(v128.load_ext<i8>(x1, 24)); b0 = mac(b0, s, w0); b1 = mac(b1, s, w1);
-    w0 = v128.load(q, 512);
-    w1 = v128.load(q, 528);
-    s = lane3(v128.load_ext<i8>(x, 24)); a0 = mac(a0, s, w0); a1 = mac(a1, s, w1);
-    s = lane3(v128.load_ext<i8>(x1, 24)); b0 = mac(b0, s, w0); b1 = mac(b1, s, w1);
-    w0 = v128.load(q);
-    w1 = v128.load(q, 16);
-    s = lane0(v128.load(x, 32));
-    af0 = madd(f32x4.convert_i32x4_s(a0), f32x4.mul(w0, s), af0);
-    af1 = madd(f32x4.convert_i32x4_s(a1), f32x4.mul(w1, s), af1);
-    s = lane0(v128.load(x1, 32));
-    bf0 = madd(f32x4.convert_i32x4_s(b0), f32x4.mul(w0, s), bf0);
-    bf1 = madd(f32x4.convert_i32x4_s(b1), f32x4.mul(w1, s), bf1);
-    q += 544;
-    x += 48;
-    x1 += 48;
-  }
-  v128.store(sums, af0);
-  v128.store(sums, af1, 16);
-  v128.store(sums, bf0, 64);
-  v128.store(sums, bf1, 80);
 }

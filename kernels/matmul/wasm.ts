@@ -6,7 +6,6 @@
 
 import { BackendError } from "../../errors.ts";
 import type { LayoutName } from "../../quant/formats.ts";
-import { PACKED_LAYOUTS } from "../pack/layouts.ts";
 import { columnsOf, type WasmKernel } from "../wasm_kernel.ts";
 
 const KERNELS: Readonly<Record<LayoutName, string>> = {
@@ -51,19 +50,15 @@ export const matmulWasm: WasmKernel<"matmul"> = {
   },
 };
 
-/** Scratch memory of each worker; the parts stand in integer.as.ts and float.as.ts. */
+/** Scratch memory of each worker; its parts stand in integer.as.ts and float.as.ts. */
 export function matmulScratchBytes(layout: LayoutName, cols: number): number {
-  if (isInteger(layout)) {
-    const sums = 129 * 16 * 4;
-    const unpacked = 2 * 32 * 320; // two halves of 32 INT4 blocks, or 16 INT8 blocks
-    return sums + unpacked;
-  }
-  const sums = 60 * 8 * 4;
-  const unpacked = 256 * 8 * 4;
-  const tokens = Math.max(10 * cols, 60 * 256) * 4;
-  return sums + unpacked + tokens;
+  if (isInteger(layout)) return 129 * 32 * 4;
+  const unpacked = 32 * 16 * 4;
+  const sums = 8 * 65 * 16 * 4;
+  const activations = Math.max(11 * Math.ceil(cols / 32) * 32, 64 * 512) * 4;
+  return unpacked + sums + activations;
 }
 
 function isInteger(layout: LayoutName): boolean {
-  return PACKED_LAYOUTS[layout].blockCols > 1;
+  return layout === "int8" || layout === "int4" || layout === "int4m";
 }

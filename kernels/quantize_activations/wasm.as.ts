@@ -1,8 +1,10 @@
 // quantizeActivations: rows of f32 to the activation blocks (a8) that integer matmuls read.
 //
-// Block, 1 token × 32 k (48 bytes): 32 int8 q (zeros past the row's end), f32 d, −4·sum as i16
-// twice, f32 d·sum, 4 bytes unused; sum is the sum of q. d = max|x| / 127, q = x / d rounded to
-// nearest, halves to even. A block with NaN or Inf has d = NaN and q = 0.
+// Block, 1 row × 32 k (48 bytes): 32 int8 q (zeros past the row's end), f32 d, −4·sum as i16 twice,
+// f32 d·sum, 4 bytes unused; sum is the sum of q. d = max|x| / 127, q = x / d rounded to nearest,
+// halves to even. A block with NaN or Inf has d = NaN and q = 0. Blocks lie in the order
+// [block of k][row]: a kernel that holds the weights of one block reads the activations of all
+// tokens as one stream.
 
 import { scratch, shareStart } from "../common.as";
 
@@ -28,7 +30,7 @@ export function quantizeActivations(args: usize, worker: i32, workers: i32): voi
       memory.copy(padded, from, tail << 2);
       from = padded;
     }
-    quantizeBlock(from, out + <usize> unit * BLOCK_BYTES);
+    quantizeBlock(from, out + (<usize> block * rows + row) * BLOCK_BYTES);
     if (++block == blocks) {
       block = 0;
       row++;

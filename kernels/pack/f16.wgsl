@@ -1,0 +1,19 @@
+// f16 weights: eight pairs of words, four halves each, to a block.
+
+const HAS_OFFSET = false;
+
+@group(0) @binding(1) var<storage, read> values: array<vec2<u32>>;
+
+fn four(words: vec2<u32>) -> vec4<f32> {
+  return vec4(unpack2x16float(words.x), unpack2x16float(words.y));
+}
+
+fn weights(block: u32, j: u32) -> Eight {
+  let at = block * 8u + j;
+  return Eight(four(values[at]), four(values[at + 4u]));
+}
+
+// Factor and offset of the block's weights.
+fn affine(block: u32) -> vec2<f32> {
+  return vec2(1.0, 0.0);
+}

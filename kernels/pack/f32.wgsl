@@ -1,0 +1,15 @@
+// f32 weights: eight vectors of four to a block.
+
+const HAS_OFFSET = false;
+
+@group(0) @binding(1) var<storage, read> values: array<vec4<f32>>;
+
+fn weights(block: u32, j: u32) -> Eight {
+  let at = block * 8u + j;
+  return Eight(values[at], values[at + 4u]);
+}
+
+// Factor and offset of the block's weights.
+fn affine(block: u32) -> vec2<f32> {
+  return vec2(1.0, 0.0);
+}

@@ -1,0 +1,20 @@
+// int4 weights: four words of eight nibbles to a block, and a half d. Value d·(q − 8).
+
+const HAS_OFFSET = true;
+
+@group(0) @binding(1) var<storage, read> quants: array<u32>;
+@group(0) @binding(2) var<storage, read> scales: array<u32>; // two blocks to a word
+
+fn weights(block: u32, j: u32) -> Eight {
+  let word = quants[block * 4u + j];
+  return Eight(
+    vec4<f32>(unpack4xU8(word & 0x0f0f0f0fu)),
+    vec4<f32>(unpack4xU8((word >> 4u) & 0x0f0f0f0fu)),
+  );
+}
+
+// Factor and offset of the block's weights.
+fn affine(block: u32) -> vec2<f32> {
+  let d = unpack2x16float(scales[block / 2u])[block % 2u];
+  return vec2(d, -8.0 * d);
+}

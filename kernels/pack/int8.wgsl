@@ -1,0 +1,16 @@
+// int8 weights: eight words of four signed bytes to a block, and a half d. Value d·q.
+
+const HAS_OFFSET = false;
+
+@group(0) @binding(1) var<storage, read> quants: array<u32>;
+@group(0) @binding(2) var<storage, read> scales: array<u32>; // two blocks to a word
+
+fn weights(block: u32, j: u32) -> Eight {
+  let at = block * 8u + j;
+  return Eight(vec4<f32>(unpack4xI8(quants[at])), vec4<f32>(unpack4xI8(quants[at + 4u])));
+}
+
+// Factor and offset of the block's weights.
+fn affine(block: u32) -> vec2<f32> {
+  return vec2(unpack2x16float(scales[block / 2u])[block % 2u], 0.0);
+}
