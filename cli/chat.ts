@@ -70,11 +70,17 @@ async function chat(flags: Flags): Promise<void> {
     prompt: Deno.stdin.isTerminal() ? "> " : "",
   });
   let answering: AbortController | undefined;
+  // Input may end while an answer is written; the lines that came before are answered all the same.
+  let open = true;
+  lines.on("close", () => open = false);
+  const prompt = (): void => {
+    if (open) lines.prompt();
+  };
   const interrupt = (): void => answering ? answering.abort() : lines.close();
   lines.on("SIGINT", interrupt);
   Deno.addSignalListener("SIGINT", interrupt);
   try {
-    lines.prompt();
+    prompt();
     for await (const line of lines) {
       const text = line.trim();
       if (text === "/exit") break;
@@ -91,7 +97,7 @@ async function chat(flags: Flags): Promise<void> {
         if (answer === undefined) messages.pop();
         else messages.push({ role: "assistant", content: answer });
       }
-      lines.prompt();
+      prompt();
     }
   } finally {
     Deno.removeSignalListener("SIGINT", interrupt);

@@ -75,7 +75,7 @@ function readFlags(name: string, args: readonly string[], spec: FlagSpec): Flags
   const { boolean = [], string = [], collect = [], number = [] } = spec;
   const valued = [...string, ...collect, ...number];
   const hint = `; "deno task ${name} --help" shows the options`;
-  const parsed = parseArgs([...args], {
+  const parsed = parseArgs(joinValues(args, valued), {
     boolean: ["help", ...boolean],
     string: ["_", ...valued],
     collect: [...collect],
@@ -87,12 +87,16 @@ function readFlags(name: string, args: readonly string[], spec: FlagSpec): Flags
       return true;
     },
   }) as unknown as Record<string, unknown> & { _: string[] };
+  const numbers = new Map<string, number>();
   for (const flag of valued) {
     const values = [parsed[flag] ?? []].flat();
     if (values.includes("")) throw new UsageError(`Cannot read --${flag}: it has no value${hint}`);
-    if (values.length > 1 && !collect.includes(flag)) {
-      throw new UsageError(`Cannot read --${flag}: it was given ${values.length} times${hint}`);
+    if (values.length === 0 || !number.includes(flag)) continue;
+    const [value] = values as string[];
+    if (value.trim() === "" || !Number.isFinite(Number(value))) {
+      throw new UsageError(`Cannot read --${flag}: "${value}" is not a number${hint}`);
     }
+    numbers.set(flag, Number(value));
   }
   const text = (flag: string): string | undefined => parsed[flag] as string | undefined;
   return {
@@ -100,15 +104,36 @@ function readFlags(name: string, args: readonly string[], spec: FlagSpec): Flags
     on: (flag) => parsed[flag] === true,
     text,
     texts: (flag) => parsed[flag] as string[] ?? [],
-    number(flag): number | undefined {
-      const value = text(flag);
-      if (value === undefined) return undefined;
-      if (value.trim() === "" || !Number.isFinite(Number(value))) {
-        throw new UsageError(`Cannot read --${flag}: "${value}" is not a number${hint}`);
-      }
-      return Number(value);
-    },
+    number: (flag) => numbers.get(flag),
   };
+}
+
+/** Writes `--flag -1` and `--flag -` with `=`, so that the parser sees no other flags in them. */
+function joinValues(args: readonly string[], valued: readonly string[]): string[] {
+  const joined: string[] = [];
+  for (let i = 0; i < args.length; i++) {
+    const arg = args[i]!, next = args[i + 1] ?? "";
+    if (arg === "--") return [...joined, ...args.slice(i)];
+    const joins = valued.some((flag) => arg === `--${flag}`) && /^-(?![A-Za-z-])/.test(next);
+    joined.push(joins ? `${arg}=${args[++i]}` : arg);
+  }
+  return joined;
+}
+
+/**
+ * All text on standard input.
+ *
+ * @throws InputError when it is not UTF-8
+ */
+export async function readStdin(): Promise<string> {
+  const bytes = await new Response(Deno.stdin.readable).bytes();
+  try {
+    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+  } catch {
+    throw new InputError(
+      `Cannot read standard input: its ${bytes.length} bytes are not UTF-8, expected text`,
+    );
+  }
 }
 
 /** Removes entries without a value, for options whose absence has a meaning. */

@@ -5,7 +5,15 @@
  */
 
 import type { GenerationResult } from "../mod.ts";
-import { type Flags, given, peakMemoryBytes, runCommand, UsageError, writeOut } from "./command.ts";
+import {
+  type Flags,
+  given,
+  peakMemoryBytes,
+  readStdin,
+  runCommand,
+  UsageError,
+  writeOut,
+} from "./command.ts";
 import {
   MODEL_FLAGS,
   MODEL_HELP,
@@ -58,11 +66,11 @@ async function generate(flags: Flags): Promise<void> {
   const started = performance.now();
   await using model = await openModel(flags);
   const loadMs = performance.now() - started;
-  const text = flags.rest[0] === "-"
-    ? await new Response(Deno.stdin.readable).text()
-    : flags.rest[0]!;
+  const text = flags.rest[0] === "-" ? await readStdin() : flags.rest[0]!;
   const asIds = flags.on("ids"), json = flags.on("json");
 
+  // The stop token comes out only for the text that it makes certain.
+  const stops = options.stopIds ?? model.stopIds;
   let result: GenerationResult | undefined;
   const begun = performance.now();
   let first = NaN, last = begun, count = 0;
@@ -74,7 +82,8 @@ async function generate(flags: Flags): Promise<void> {
   for await (const { id, text } of stream) {
     last = performance.now();
     if (count++ === 0) first = last;
-    if (!json) writeOut(asIds ? `${count > 1 ? " " : ""}${id}` : text);
+    if (json || asIds && stops.includes(id)) continue;
+    writeOut(asIds ? `${count > 1 ? " " : ""}${id}` : text);
   }
   if (!json) writeOut("\n");
 

@@ -5,8 +5,8 @@
  */
 
 import { ModelError } from "../errors.ts";
-import { DEFAULT_MODEL } from "../runtime/model.ts";
-import { openModelFile } from "../runtime/model_file.ts";
+import { checkCount } from "../runtime/create_backend.ts";
+import { openModel } from "../runtime/model.ts";
 import { findDefinition } from "../runtime/models/registry.ts";
 import {
   type ResolvedWeights,
@@ -64,7 +64,7 @@ async function inspect(flags: Flags): Promise<void> {
     );
   }
   const source = await locate(flags, named);
-  const file = await openModelFile(source ?? DEFAULT_MODEL);
+  const file = await openModel(source);
   try {
     const tensors = new Map<string, TensorRow>();
     for (const { name, shape, type, bytes } of file.tensors.values()) {
@@ -75,7 +75,10 @@ async function inspect(flags: Flags): Promise<void> {
     try {
       const definition = await findDefinition(file);
       const parsed = definition.parseConfig(file);
-      const context = flags.number("context") ?? Math.min(parsed.maxPositions, 4096);
+      const context = checkCount(
+        "context",
+        flags.number("context") ?? Math.min(parsed.maxPositions, 4096),
+      );
       const specs = await definition.weights(parsed, file, context);
       const resolved = resolveWeights(specs, file, weights);
       for (const { source, layout, exact } of resolved.values()) {

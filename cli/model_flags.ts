@@ -4,7 +4,7 @@
  * @module
  */
 
-import { loadModel, type LoadOptions, type Model } from "../mod.ts";
+import { InputError, loadModel, type LoadOptions, type Model, sampler } from "../mod.ts";
 import type { GenerateOptions } from "../runtime/generate.ts";
 import { type Flags, type FlagSpec, given } from "./command.ts";
 import { hubOptionsFromEnv } from "./hub_env.ts";
@@ -94,7 +94,7 @@ export async function locateModel(
 
 /** Options of generation that the flags name. */
 export function samplingOptions(flags: Flags): GenerateOptions {
-  return given({
+  const options: GenerateOptions = given({
     maxTokens: flags.number("max-tokens"),
     temperature: flags.number("temperature"),
     topK: flags.number("top-k"),
@@ -106,9 +106,18 @@ export function samplingOptions(flags: Flags): GenerateOptions {
     stopIds: flags.on("ignore-eos") ? [] : undefined,
     overflow: flags.on("slide") ? "slide" as const : undefined,
   });
+  sampler(options); // refuses what is out of range before a model is loaded
+  return options;
 }
 
-/** Token ids written as numbers between commas or blanks. */
+/**
+ * Token ids written as numbers between commas or blanks.
+ *
+ * @throws InputError when one is not a whole number
+ */
 export function parseIds(text: string): number[] {
-  return text.split(/[\s,]+/).filter((part) => part !== "").map(Number);
+  return text.split(/[\s,]+/).filter((part) => part !== "").map((part) => {
+    if (/^\d{1,15}$/.test(part)) return Number(part);
+    throw new InputError(`Cannot read token id "${part}": expected whole numbers, as in 1,2,3`);
+  });
 }

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { type Flags, runCommand, UsageError, writeOut } from "./command.ts";
+import { type Flags, readStdin, runCommand, UsageError, writeOut } from "./command.ts";
 import { MODEL_FLAGS, MODEL_HELP, openModel, parseIds } from "./model_flags.ts";
 
 /** What `--help` prints. */
@@ -43,7 +43,7 @@ async function score(flags: Flags): Promise<void> {
   await using model = await openModel(flags);
   const ids = text === undefined
     ? parseIds(idText!)
-    : model.tokenizer.encode(text === "-" ? await new Response(Deno.stdin.readable).text() : text);
+    : model.tokenizer.encode(text === "-" ? await readStdin() : text);
   if (ids.length < 2) {
     throw new UsageError(`Cannot score ${ids.length} tokens: at least 2 are needed`);
   }

@@ -4,11 +4,11 @@
  * @module
  */
 
-import { InputError, MemoryError, ModelError } from "../errors.ts";
+import { InputError, MemoryError, ModelError, SourceError } from "../errors.ts";
 import type { Backend, BackendName } from "./backend.ts";
 import { type BackendOptions, checkCount, createBackend } from "./create_backend.ts";
 import { Engine } from "./engine.ts";
-import { openModelFile } from "./model_file.ts";
+import { type ModelFile, openModelFile, type OpenOptions } from "./model_file.ts";
 import {
   type ChatMessage,
   type ChatTemplate,
@@ -18,6 +18,7 @@ import {
 import type { ModelConfig } from "./models/definition.ts";
 import { findDefinition } from "./models/registry.ts";
 import { checkIds, Session } from "./session.ts";
+import { NotFoundError } from "./source.ts";
 import { readModelText, stopIdsOf } from "./text.ts";
 import type { Tokenizer } from "./tokenizer.ts";
 import {
@@ -299,7 +300,7 @@ export async function loadModel(
   }
   const sequences = checkCount("sequences", options.sequences ?? 1);
   options.signal?.throwIfAborted();
-  const file = await openModelFile(source ?? DEFAULT_MODEL, options);
+  const file = await openModel(source, options);
   let backend: Backend | undefined;
   try {
     const definition = await findDefinition(file);
@@ -340,6 +341,23 @@ export async function loadModel(
     throw error;
   } finally {
     file.close();
+  }
+}
+
+/** Opens a model's files, or those of the model that comes with Sparrow. Errors as `loadModel`. */
+export async function openModel(
+  source: string | URL | Blob | undefined,
+  options: OpenOptions = {},
+): Promise<ModelFile> {
+  if (source !== undefined) return await openModelFile(source, options);
+  try {
+    return await openModelFile(DEFAULT_MODEL, options);
+  } catch (error) {
+    if (!(error instanceof NotFoundError)) throw error;
+    throw new SourceError(
+      `Cannot load the model that comes with Sparrow: "${DEFAULT_MODEL}" is not there; name ` +
+        `another one: a GGUF file, a safetensors folder or a URL, on the command line with --model`,
+    );
   }
 }
 
