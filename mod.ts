@@ -25,20 +25,20 @@ export {
   Model,
 } from "./runtime/model.ts";
 export type { BackendName } from "./runtime/backend.ts";
-export type { ChatMessage, RenderOptions } from "./runtime/chat_template.ts";
+export type { ChatMessage, RenderOptions } from "./runtime/text/chat_template.ts";
 export type { BackendOptions } from "./runtime/create_backend.ts";
 export { type BackendSupport, detectBackends } from "./runtime/detect.ts";
 export type { GenerateOptions, GenerationResult, StopReason, Token } from "./runtime/generate.ts";
 export type { ModelConfig } from "./runtime/models/definition.ts";
 export { type Sampler, sampler, type SamplerOptions } from "./runtime/sampler.ts";
 export { Session } from "./runtime/session.ts";
-export { loadTokenizer } from "./runtime/text.ts";
+export { loadTokenizer } from "./runtime/text/model_text.ts";
 export type {
   DecodeOptions,
   EncodeOptions,
   StreamOptions,
   TokenDecoder,
   Tokenizer,
-} from "./runtime/tokenizer.ts";
+} from "./runtime/text/tokenizer.ts";
 export type { WeightsOption } from "./runtime/weights.ts";
 export { type Layout, type LayoutName, LAYOUTS } from "./quant/formats.ts";

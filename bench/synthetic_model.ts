@@ -10,8 +10,8 @@ import { type FlagSpec, runCommand } from "../cli/command.ts";
 import { ggmlType } from "../quant/ggml_types.ts";
 import { halfBits } from "../quant/half.ts";
 import { randomBits } from "../runtime/random.ts";
-import { type GgufTensor, writeGguf } from "../runtime/gguf_write.ts";
-import type { MetadataValue } from "../runtime/gguf_metadata.ts";
+import { type GgufTensor, writeGguf } from "../runtime/files/gguf_write.ts";
+import type { MetadataValue } from "../runtime/files/gguf_metadata.ts";
 
 /** Extents of a llama-family model. */
 export interface ModelSize {

@@ -10,7 +10,7 @@ import type { Graph, Tensor } from "./graph.ts";
 import type { Plan } from "./plan.ts";
 
 /** Backends that exist. */
-export type BackendName = "reference" | "wasm";
+export type BackendName = "reference" | "wasm" | "webgpu";
 
 /** Numbers that go into and come out of a run. */
 export type TensorData = Float32Array | Int32Array;
@@ -54,8 +54,11 @@ export interface Backend {
 export interface Executable {
   /** Copies numbers into an input, from its start; a per-token input may be written in part. */
   write(input: string, data: TensorData): void;
-  /** Runs every step on the first `tokens` rows of the per-token tensors. */
+  /**
+   * Runs every step on the first `tokens` rows of the per-token tensors. On a GPU it may end before
+   * the steps do; what fails in them then fails in `read`, or in the next run.
+   */
   run(tokens: number): Promise<void>;
-  /** A copy of the first `length` elements of an output. */
-  read(output: string, length: number): Float32Array;
+  /** A copy of the first `length` elements of an output; on a GPU it is not there at once. */
+  read(output: string, length: number): Float32Array | Promise<Float32Array>;
 }

@@ -17,7 +17,7 @@ import { assignStages, makePlan } from "./plan.ts";
 /** How to compile a graph. */
 export interface CompileOptions {
   /** Where it runs. Default `auto`. */
-  readonly backend?: "auto" | "webgpu" | BackendName;
+  readonly backend?: "auto" | BackendName;
   /** Worker threads of the `wasm` backend; all cores where absent. */
   readonly threads?: number;
   /** Values of every matrix and constant by name, row-major; matrices are encoded to their layout. */
@@ -104,12 +104,11 @@ export async function compile(graph: Graph, options: CompileOptions = {}): Promi
           const tokens = readInputs(data);
           for (const [name, values] of Object.entries(data)) executable.write(name, values);
           await executable.run(tokens);
-          return Object.fromEntries(
-            Array.from(graph.outputs, ([name, { shape, perToken }]) => {
-              const rows = perToken ? tokens : shape[0]!;
-              return [name, executable.read(name, rows * elements(shape) / shape[0]!)];
-            }),
-          );
+          const results = Array.from(graph.outputs, async ([name, { shape, perToken }]) => {
+            const rows = perToken ? tokens : shape[0]!;
+            return [name, await executable.read(name, rows * elements(shape) / shape[0]!)] as const;
+          });
+          return Object.fromEntries(await Promise.all(results));
         });
       },
       dispose,

@@ -4,13 +4,13 @@
  * @module
  */
 
-import { BackendError, InputError } from "../errors.ts";
+import { InputError } from "../errors.ts";
 import type { Backend, BackendName } from "./backend.ts";
 
 /** Which backend, and how wide. */
 export interface BackendOptions {
-  /** Where to run; `auto` takes the fastest that works here. Default `auto`. */
-  readonly backend?: "auto" | "webgpu" | BackendName;
+  /** Where to run; `auto` is `wasm`. Default `auto`. */
+  readonly backend?: "auto" | BackendName;
   /** Worker threads of the `wasm` backend; all cores where absent. */
   readonly threads?: number;
 }
@@ -33,9 +33,7 @@ export async function createBackend(
       return createWasmBackend(threads === undefined ? {} : { threads });
     }
     case "webgpu":
-      throw new BackendError(
-        'Cannot use backend "webgpu": this version of Sparrow has "wasm" and "reference"',
-      );
+      return await (await import("./webgpu/backend.ts")).createWebgpuBackend();
   }
   throw new InputError(
     `Cannot use backend "${backend}": expected auto, wasm, webgpu or reference`,

@@ -5,6 +5,7 @@
  */
 
 import { hasRelaxedSimd } from "./wasm/module.ts";
+import { type AdapterFacts, probeAdapter } from "./webgpu/device.ts";
 
 /** Which backends can be used here, and how. */
 export interface BackendSupport {
@@ -17,6 +18,8 @@ export interface BackendSupport {
     /** Worker threads that are used where no number is named. */
     readonly threads: number;
   };
+  /** WebGPU, where there is an adapter. */
+  readonly webgpu: false | AdapterFacts;
 }
 
 /** `(func (result v128) (i8x16.splat 1))` as a module. */
@@ -38,13 +41,14 @@ const SIMD_PROBE = new Uint8Array([
  * console.log(await detectBackends());
  * ```
  */
-export function detectBackends(): Promise<BackendSupport> {
+export async function detectBackends(): Promise<BackendSupport> {
   const usable = typeof SharedArrayBuffer === "function" && WebAssembly.validate(SIMD_PROBE);
-  return Promise.resolve({
+  return {
     reference: true,
     wasm: usable && {
       relaxedSimd: hasRelaxedSimd(),
       threads: navigator.hardwareConcurrency ?? 1,
     },
-  });
+    webgpu: await probeAdapter() ?? false,
+  };
 }

@@ -151,8 +151,8 @@ export class Engine {
       executable.write("spans", spans);
       if (output === "last") executable.write("outputRows", Int32Array.of(tokens - 1));
       await executable.run(tokens);
-      if (all) all.set(executable.read("output", tokens * width), start * width);
-      else if (start + tokens === ids.length) last = executable.read("output", width);
+      if (all) all.set(await executable.read("output", tokens * width), start * width);
+      else if (start + tokens === ids.length) last = await executable.read("output", width);
     }
     return all ?? last;
   }

@@ -7,7 +7,7 @@
 import { InputError } from "../errors.ts";
 import type { Engine } from "./engine.ts";
 import { generate, type GenerateOptions, type Token } from "./generate.ts";
-import type { Tokenizer } from "./tokenizer.ts";
+import type { Tokenizer } from "./text/tokenizer.ts";
 
 /** What a session needs of its model. */
 export interface SessionModel {

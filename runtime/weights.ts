@@ -11,7 +11,7 @@ import { ggmlType } from "../quant/ggml_types.ts";
 import { transcoder } from "../quant/transcode.ts";
 import type { Backend } from "./backend.ts";
 import type { Graph, Tensor } from "./graph.ts";
-import type { ModelFile, TensorEntry } from "./model_file.ts";
+import type { ModelFile, TensorEntry } from "./files/model_file.ts";
 import type { ComputedWeight, FileWeight } from "./models/definition.ts";
 
 /** How weights are stored: as near to the file as possible, or all matrices in one layout. */

@@ -19,6 +19,9 @@ export interface Run {
   readonly tokens: number;
 }
 
+type CacheRole = "keyCache" | "valueCache";
+type CacheShape = readonly [rows: number, kvHeads: number, headDim: number];
+
 /** The number at flat index `i` of a tensor. */
 export type Values = (random: () => number, i: number, run: Run) => number;
 
@@ -44,15 +47,25 @@ export interface OpCase<N extends OpName> {
 /** The cases of every op: an op without a row is a type error. */
 export type OpCases = { readonly [N in OpName]: readonly OpCase<N>[] };
 
+/** Where a tensor's numbers come from. */
+export interface Drawn {
+  /** Number by index. */
+  readonly values: Values;
+  /** Makes the numbers of different tensors different. */
+  readonly seed: number;
+}
+
 /** Records tensors with their numbers. */
 export class Recorder {
-  /** What is recorded. */
+  /** The graph that is compared and timed. */
   readonly graph: Graph;
-  /** Numbers of every input, matrix and constant. */
-  readonly values: Map<Tensor, Values> = new Map();
+  /** What runs before each of its runs: it fills caches. */
+  readonly setup: Graph = new Graph();
+  /** Numbers of every input, matrix and constant of both. */
+  readonly drawn: Map<Tensor, Drawn> = new Map();
   readonly #prefix: string;
 
-  /** An empty graph; `prefix` keeps weights of different cases apart on one backend. */
+  /** Empty graphs; `prefix` keeps weights of different cases apart on one backend. */
   constructor(tokens: number, prefix: string) {
     this.graph = new Graph({ tokens });
     this.#prefix = prefix;
@@ -60,46 +73,60 @@ export class Recorder {
 
   /** Numbers that are written before every run. */
   input(shape: Extents, values: Values = normal()): Tensor {
-    return this.#known(this.graph.input(this.#name(), shape), values);
+    return this.#draw(this.graph.input(this.#name(), shape), values);
   }
 
   /** Row numbers that are written before every run. */
   indices(shape: Extents, values: Values): Tensor {
-    return this.#known(this.graph.input(this.#name(), shape, "i32"), values);
+    return this.#draw(this.graph.input(this.#name(), shape, "i32"), values);
   }
 
   /** Constant numbers. */
   constant(shape: readonly number[], values: Values = normal()): Tensor {
-    return this.#known(this.graph.constant(this.#name(), shape), values);
+    return this.#draw(this.graph.constant(this.#name(), shape), values);
   }
 
   /** A weight matrix: the numbers as its layout rounds them. */
   matrix(shape: readonly [number, number], layout: LayoutName, values = normal()): Tensor {
-    return this.#known(this.graph.matrix(this.#name(), shape, layout), values);
+    return this.#draw(this.graph.matrix(this.#name(), shape, layout), values);
   }
 
   /** A cache of zeros. */
-  cache(
-    role: "keyCache" | "valueCache",
-    shape: readonly [number, number, number],
-    dtype: "f32" | "f16" = "f32",
-  ): Tensor {
+  cache(role: CacheRole, shape: CacheShape, dtype: "f32" | "f16" = "f32"): Tensor {
     return this.graph.cache(this.#name(), role, shape, dtype);
+  }
+
+  /** A cache with as many rows stored before every run: `x` holds them, `slots` their places. */
+  filledCache(
+    role: CacheRole,
+    shape: CacheShape,
+    dtype: "f32" | "f16",
+    x: Values,
+    slots: Values,
+  ): Tensor {
+    const [rows, kvHeads, headDim] = shape;
+    const name = this.#name();
+    this.setup.op("cacheStore", [
+      this.setup.cache(name, role, shape, dtype),
+      this.#draw(this.setup.input(`${name}.x`, [rows, kvHeads * headDim]), x),
+      this.#draw(this.setup.input(`${name}.slots`, [rows], "i32"), slots),
+    ]);
+    return this.graph.cache(name, role, shape, dtype);
   }
 
   #name(): string {
     return `${this.#prefix}.${this.graph.tensors.length}`;
   }
 
-  #known(tensor: Tensor, values: Values): Tensor {
-    this.values.set(tensor, values);
+  #draw(tensor: Tensor, values: Values): Tensor {
+    this.drawn.set(tensor, { values, seed: this.drawn.size });
     return tensor;
   }
 }
 
 /** The numbers of a tensor in a run, the same for every backend. */
-export function drawNumbers(tensor: Tensor, values: Values, run: Run): Float64Array {
-  const random = randomNumbers(1000 * tensor.id + run.index + 1);
+export function drawNumbers(tensor: Tensor, { values, seed }: Drawn, run: Run): Float64Array {
+  const random = randomNumbers(1000 * seed + run.index + 1);
   const rows = tensor.perToken ? run.tokens : tensor.shape[0]!;
   const length = tensor.shape.slice(1).reduce((product, extent) => product * extent, rows);
   return Float64Array.from({ length }, (_, i) => values(random, i, run));

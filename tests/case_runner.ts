@@ -4,6 +4,8 @@
  * @module
  */
 
+import type { Graph } from "../graph.ts";
+import { elements } from "../kernels/op.ts";
 import type { OpName } from "../kernels/ops.ts";
 import { encodeRows, LAYOUTS } from "../quant/formats.ts";
 import type { Backend, Executable, TensorData } from "../runtime/backend.ts";
@@ -23,14 +25,14 @@ function remember<T extends TensorData | Uint8Array>(row: object, key: string, d
 
 /** A case that is ready to run. */
 export interface PreparedCase {
-  /** What runs. */
-  readonly executable: Executable;
   /** Successive runs. */
   readonly runs: readonly Run[];
-  /** Writes the inputs of a run. */
-  write(run: Run): void;
+  /** Fills the caches and writes the inputs of a run. */
+  prepare(run: Run): Promise<void>;
+  /** Runs the graph on what was prepared. */
+  run(run: Run): Promise<void>;
   /** The result of a run. */
-  read(run: Run): Float32Array;
+  read(run: Run): Promise<Float32Array>;
 }
 
 /** Records a case, places its weights and compiles it; `id` is unique on the backend. */
@@ -42,45 +44,54 @@ export async function prepareCase<N extends OpName>(
 ): Promise<PreparedCase> {
   const tokens = row.tokens ?? 6;
   const recorder = new Recorder(tokens, id);
-  const { graph } = recorder;
+  const { graph, setup, drawn } = recorder;
   const result = row.record(recorder, (inputs, attrs) => graph.op(op, inputs, attrs));
   graph.output("result", result);
-  const start = { index: 0, tokens };
+
   for (const tensor of graph.tensors) {
     if (tensor.origin !== "weight" && tensor.origin !== "cache") continue;
     backend.place(tensor, 0);
-    const values = recorder.values.get(tensor);
-    if (!values) continue;
+    if (tensor.origin === "cache") continue;
     const layout = LAYOUTS[tensor.dtype as keyof typeof LAYOUTS];
-    const rows = remember(row, `${tensor.id}`, () => {
-      const numbers = Float32Array.from(drawNumbers(tensor, values, start));
-      return encodeRows(layout, numbers, tensor.shape.at(-1)!);
+    const rows = remember(row, tensor.name, () => {
+      const numbers = drawNumbers(tensor, drawn.get(tensor)!, { index: 0, tokens });
+      return encodeRows(layout, Float32Array.from(numbers), tensor.shape.at(-1)!);
     });
     await backend.writeRows(tensor.name, 0, rows);
   }
-  const executable = backend.compile(makePlan(graph, (type) => backend.bytesOf(type)));
-  const width = result.shape.slice(1).reduce((product, extent) => product * extent, 1);
-  return {
-    executable,
-    runs: (row.runs ?? [tokens]).map((tokens, index) => ({ index, tokens })),
-    write(run) {
-      for (const tensor of graph.tensors) {
-        const values = recorder.values.get(tensor);
-        if (tensor.origin !== "input" || !values) continue;
-        const numbers = remember<TensorData>(row, `${tensor.id} ${run.index}`, () => {
-          const numbers = drawNumbers(tensor, values, run);
-          return tensor.dtype === "i32" ? Int32Array.from(numbers) : Float32Array.from(numbers);
-        });
-        if (tensor.dtype === "f32") {
-          // What is left of an earlier, longer run must not be read.
-          const capacity = tensor.shape.reduce((product, extent) => product * extent, 1);
-          executable.write(tensor.name, new Float32Array(capacity).fill(NaN));
-        }
-        executable.write(tensor.name, numbers);
+
+  const compile = (graph: Graph): Executable =>
+    backend.compile(makePlan(graph, (type) => backend.bytesOf(type)));
+  const executable = compile(graph);
+  const filling = setup.nodes.length > 0 ? compile(setup) : undefined;
+  const write = (graph: Graph, executable: Executable, run: Run): void => {
+    for (const tensor of graph.tensors) {
+      if (tensor.origin !== "input") continue;
+      const numbers = remember<TensorData>(row, `${tensor.name} ${run.index}`, () => {
+        const numbers = drawNumbers(tensor, drawn.get(tensor)!, run);
+        return tensor.dtype === "i32" ? Int32Array.from(numbers) : Float32Array.from(numbers);
+      });
+      if (tensor.dtype === "f32") {
+        // What is left of an earlier, longer run must not be read.
+        executable.write(tensor.name, new Float32Array(elements(tensor.shape)).fill(NaN));
       }
+      executable.write(tensor.name, numbers);
+    }
+  };
+  return {
+    runs: (row.runs ?? [tokens]).map((tokens, index) => ({ index, tokens })),
+    async prepare(run) {
+      if (filling) {
+        write(setup, filling, run);
+        await filling.run(1);
+      }
+      write(graph, executable, run);
     },
-    read: (run) =>
-      executable.read("result", width * (result.perToken ? run.tokens : result.shape[0]!)),
+    run: ({ tokens }) => executable.run(tokens),
+    async read({ tokens }) {
+      const rows = result.perToken ? tokens : result.shape[0]!;
+      return await executable.read("result", elements([rows, ...result.shape.slice(1)]));
+    },
   };
 }
 
@@ -91,12 +102,12 @@ export async function runCase<N extends OpName>(
   row: OpCase<N>,
   id: string,
 ): Promise<Float32Array[]> {
-  const { executable, runs, write, read } = await prepareCase(backend, op, row, id);
+  const prepared = await prepareCase(backend, op, row, id);
   const results: Float32Array[] = [];
-  for (const run of runs) {
-    write(run);
-    await executable.run(run.tokens);
-    results.push(read(run));
+  for (const run of prepared.runs) {
+    await prepared.prepare(run);
+    await prepared.run(run);
+    results.push(await prepared.read(run));
   }
   return results;
 }

@@ -5,9 +5,9 @@
 
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { FormatError, InputError } from "../errors.ts";
-import { chatTemplate, ggufChatTemplates } from "../runtime/chat_template.ts";
-import type { ChatMessage } from "../runtime/chat_template.ts";
-import { tokenizerFromJson } from "../runtime/tokenizer.ts";
+import { chatTemplate, ggufChatTemplates } from "../runtime/text/chat_template.ts";
+import type { ChatMessage } from "../runtime/text/chat_template.ts";
+import { tokenizerFromJson } from "../runtime/text/tokenizer.ts";
 import { vocabulary } from "./vocabularies.ts";
 
 const HI: ChatMessage[] = [{ role: "user", content: "Hi" }];

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { type GgufContents, writeGguf } from "../runtime/gguf_write.ts";
+import { type GgufContents, writeGguf } from "../runtime/files/gguf_write.ts";
 
 /** Folder of fixtures that is beside the repository on some machines only. */
 export const SHARED: URL = new URL("../../shared/", import.meta.url);

@@ -8,9 +8,9 @@ import { SparrowError } from "../errors.ts";
 import { LAYOUT_NAMES } from "../quant/formats.ts";
 import { GGML_TYPES } from "../quant/ggml_types.ts";
 import { transcoder } from "../quant/transcode.ts";
-import { memoryFolder } from "../runtime/folder.ts";
-import type { MetadataValue } from "../runtime/gguf_metadata.ts";
-import { type ModelFile, openModelFile, openModelFolder } from "../runtime/model_file.ts";
+import { memoryFolder } from "../runtime/files/folder.ts";
+import type { MetadataValue } from "../runtime/files/gguf_metadata.ts";
+import { type ModelFile, openModelFile, openModelFolder } from "../runtime/files/model_file.ts";
 import { ggufBytes, normalNumbers, randomNumbers, safetensorsBytes } from "./fixtures.ts";
 
 const ROUNDS = 6000;

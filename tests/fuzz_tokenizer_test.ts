@@ -5,10 +5,10 @@
 
 import { assert, assertEquals } from "@std/assert";
 import { SparrowError } from "../errors.ts";
-import { chatTemplate } from "../runtime/chat_template.ts";
-import { tokenizerFromJson } from "../runtime/tokenizer.ts";
-import type { Tokenizer } from "../runtime/tokenizer.ts";
-import { tokenizerFromGguf } from "../runtime/tokenizer_gguf.ts";
+import { chatTemplate } from "../runtime/text/chat_template.ts";
+import { tokenizerFromJson } from "../runtime/text/tokenizer.ts";
+import type { Tokenizer } from "../runtime/text/tokenizer.ts";
+import { tokenizerFromGguf } from "../runtime/text/tokenizer_gguf.ts";
 import { randomNumbers } from "./fixtures.ts";
 import { buildCharsMap } from "./vocabularies.ts";
 

@@ -9,12 +9,12 @@ import fc from "fast-check";
 import { FormatError, InputError, SourceError, SparrowError } from "../errors.ts";
 import { GGML_TYPES } from "../quant/ggml_types.ts";
 import { transcoder } from "../quant/transcode.ts";
-import { memoryFolder } from "../runtime/folder.ts";
-import { openGguf } from "../runtime/gguf.ts";
-import type { MetadataArray, MetadataValue } from "../runtime/gguf_metadata.ts";
-import { type GgufTensor, writeGguf } from "../runtime/gguf_write.ts";
-import { openModelFile } from "../runtime/model_file.ts";
-import { openSource } from "../runtime/source.ts";
+import { memoryFolder } from "../runtime/files/folder.ts";
+import { openGguf } from "../runtime/files/gguf.ts";
+import type { MetadataArray, MetadataValue } from "../runtime/files/gguf_metadata.ts";
+import { type GgufTensor, writeGguf } from "../runtime/files/gguf_write.ts";
+import { openModelFile } from "../runtime/files/model_file.ts";
+import { openSource } from "../runtime/files/source.ts";
 import { concat, ggufBytes, hasShared, SHARED, u32, u64 } from "./fixtures.ts";
 
 const STORIES = "models/stories260K/stories260K.gguf";

@@ -7,6 +7,7 @@ import { assert, assertEquals } from "@std/assert";
 import { loadModel, type Model } from "../mod.ts";
 import { argmax } from "../runtime/sampler.ts";
 import { hasShared, SHARED } from "./fixtures.ts";
+import { hasWebgpu } from "./webgpu_adapter.ts";
 
 type Rows = (number | null)[][];
 
@@ -26,6 +27,7 @@ const BACKENDS = [
   { backend: "reference", threads: 1, bound: 1e-4 },
   { backend: "wasm", threads: 1, bound: 1e-3 },
   { backend: "wasm", threads: 2, bound: 1e-3 },
+  { backend: "webgpu", threads: 1, bound: 1e-3 },
 ] as const;
 
 function difference(actual: Float32Array, expected: (number | null)[]): number {
@@ -87,7 +89,7 @@ for (const architecture of ARCHITECTURES) {
   for (const { backend, threads, bound } of BACKENDS) {
     Deno.test({
       name: `golden() ${architecture} on ${backend} with ${threads} threads`,
-      ignore: !here,
+      ignore: !here || backend === "webgpu" && !hasWebgpu,
       async fn(): Promise<void> {
         const { cases } = JSON.parse(await Deno.readTextFile(new URL("expected.json", folder)));
         await using model = await loadModel(folder, { backend, threads });

@@ -61,22 +61,21 @@ function scatter(i: number, rows: number): number {
   return (i * step + 3) % rows;
 }
 
-/** A cache, all of whose rows are stored before it is used. */
-function filledCache(
+/** A cache, all of whose rows are stored; those that are hidden are no numbers. */
+function scatteredCache(
   r: Recorder,
   role: "keyCache" | "valueCache",
-  [rows, kvHeads, headDim]: readonly [number, number, number],
+  shape: readonly [number, number, number],
   dtype: CacheType,
   hidden: (row: number, run: Run) => boolean,
 ): Tensor {
-  const width = kvHeads * headDim, plain = normal();
-  const x = r.input([rows, width], (random, i, run) => {
+  const [rows, kvHeads, headDim] = shape;
+  const plain = normal();
+  return r.filledCache(role, shape, dtype, (random, i, run) => {
     const value = plain(random, i, run);
-    const row = scatter(Math.floor(i / width), rows);
+    const row = scatter(Math.floor(i / (kvHeads * headDim)), rows);
     return hidden(row, run) ? [NaN, Infinity, 1e38, -Infinity][i % 4]! : value;
-  });
-  const slots = r.indices([rows], (_, i) => scatter(i, rows));
-  return r.graph.op("cacheStore", [r.cache(role, [rows, kvHeads, headDim], dtype), x, slots]);
+  }, (_, i) => scatter(i, rows));
 }
 
 function attentionCase(
@@ -93,8 +92,8 @@ function attentionCase(
       const shape = [rows, kvHeads, headDim] as const;
       return op([
         r.input(["tokens", kvHeads * group * headDim], normal(1.5)),
-        filledCache(r, "keyCache", shape, keys, hidden),
-        filledCache(r, "valueCache", shape, values, hidden),
+        scatteredCache(r, "keyCache", shape, keys, hidden),
+        scatteredCache(r, "valueCache", shape, values, hidden),
         r.indices(["tokens", 2], (_, i, { tokens }) => spans(i >> 1, tokens, rows)[i & 1]!),
       ], { heads: kvHeads * group, scale: headDim ** -0.5 });
     },
@@ -193,8 +192,8 @@ export const ATTENTION_CASES: readonly OpCase<"attention">[] = [
       const hidden = (row: number): boolean => row === 36;
       return op([
         r.input(["tokens", 12]),
-        filledCache(r, "keyCache", shape, "f32", () => false),
-        filledCache(r, "valueCache", shape, "f32", hidden),
+        scatteredCache(r, "keyCache", shape, "f32", () => false),
+        scatteredCache(r, "valueCache", shape, "f32", hidden),
         r.indices(["tokens", 2], (_, i, { tokens }) => causal(i >> 1, tokens, 40)[i & 1]!),
       ], { heads: 2, scale: 0.4 });
     },
@@ -206,8 +205,8 @@ export const ATTENTION_CASES: readonly OpCase<"attention">[] = [
       const shape = [33, 1, 8] as const;
       return op([
         r.input(["tokens", 16], normal(1e15)),
-        filledCache(r, "keyCache", shape, "f32", () => false),
-        filledCache(r, "valueCache", shape, "f32", () => false),
+        scatteredCache(r, "keyCache", shape, "f32", () => false),
+        scatteredCache(r, "valueCache", shape, "f32", () => false),
         r.indices(["tokens", 2], (_, i) => 33 * (i & 1)),
       ], { heads: 2, scale: 1 });
     },
@@ -219,8 +218,8 @@ export const ATTENTION_CASES: readonly OpCase<"attention">[] = [
       const shape = [12, 1, 4] as const;
       return op([
         r.input(["tokens", 8], planted([NaN, Infinity, -Infinity], 4)),
-        filledCache(r, "keyCache", shape, "f32", () => false),
-        filledCache(r, "valueCache", shape, "f32", () => false),
+        scatteredCache(r, "keyCache", shape, "f32", () => false),
+        scatteredCache(r, "valueCache", shape, "f32", () => false),
         r.indices(["tokens", 2], (_, i) => 12 * (i & 1)),
       ], { heads: 2, scale: 0.5 });
     },
@@ -280,7 +279,7 @@ function keyCase(
       return r.graph.op("attention", [
         r.input([5, width]),
         keys,
-        filledCache(r, "valueCache", [rows, kvHeads, headDim], "f32", () => false),
+        scatteredCache(r, "valueCache", [rows, kvHeads, headDim], "f32", () => false),
         r.indices([5, 2], (_, i) => i % 2 === 0 ? 0 : rows),
       ], { heads: kvHeads, scale: headDim ** -0.5 });
     },

@@ -7,14 +7,19 @@
 
 import { assert, assertAlmostEquals, assertEquals } from "@std/assert";
 import type { OpName } from "../kernels/ops.ts";
+import type { Backend } from "../runtime/backend.ts";
 import { createReferenceBackend } from "../runtime/reference/backend.ts";
 import { createWasmBackend } from "../runtime/wasm/backend.ts";
 import { runCase } from "./case_runner.ts";
 import type { OpCase } from "./case_recorder.ts";
 import { CASES } from "./kernel_cases.ts";
 
-const BACKENDS = [true, false].flatMap((relaxed) =>
-  [1, 2, 3].map((threads) => ({ relaxed, threads, guards: true }))
+const BACKENDS: readonly { name: string; create(): Promise<Backend> }[] = [true, false].flatMap(
+  (relaxed) =>
+    [1, 2, 3].map((threads) => ({
+      name: `wasm, ${relaxed ? "relaxed" : "plain"} build, ${threads} threads`,
+      create: () => createWasmBackend({ relaxed, threads, guards: true }),
+    })),
 );
 
 /** Smallest normal f32: below it, numbers have an absolute precision only. */
@@ -47,7 +52,9 @@ const expectations = new Map<string, Promise<Float32Array[]>>();
 function expected<N extends OpName>(op: N, row: OpCase<N>): Promise<Float32Array[]> {
   const id = `${op}: ${row.title}`;
   let results = expectations.get(id);
-  if (!results) expectations.set(id, results = runCase(createReferenceBackend(), op, row, id));
+  if (!results) {
+    expectations.set(id, results = runCase(createReferenceBackend(), op, row, row.title));
+  }
   return results;
 }
 
@@ -57,10 +64,9 @@ for (const op of Object.keys(CASES) as OpName[]) {
     assertEquals(titles.filter((title, i) => titles.indexOf(title) !== i), []);
   });
 
-  for (const options of BACKENDS) {
-    const build = options.relaxed ? "relaxed" : "plain";
-    Deno.test(`${op}: wasm, ${build} build, ${options.threads} threads`, async () => {
-      const backend = await createWasmBackend(options);
+  for (const { name, create } of BACKENDS) {
+    Deno.test(`${op}: ${name}`, async () => {
+      const backend = await create();
       try {
         for (const row of CASES[op] as readonly OpCase<OpName>[]) {
           const results = await runCase(backend, op, row, row.title);

@@ -270,7 +270,7 @@ async function outputsOf(
     }
     await executable.run(tokens);
     for (const [name, { shape }] of graph.outputs) {
-      outputs.push(executable.read(name, tokens * shape[1]!));
+      outputs.push(await executable.read(name, tokens * shape[1]!));
     }
   }
   await backend.dispose();

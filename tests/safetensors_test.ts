@@ -8,14 +8,14 @@ import {
 import fc from "fast-check";
 import { FormatError, ModelError, SourceError, SparrowError } from "../errors.ts";
 import { transcoder } from "../quant/transcode.ts";
-import { memoryFolder } from "../runtime/folder.ts";
+import { memoryFolder } from "../runtime/files/folder.ts";
 import {
   type ModelFile,
   openModelFile,
   openModelFolder,
   type TensorEntry,
-} from "../runtime/model_file.ts";
-import { NotFoundError } from "../runtime/source.ts";
+} from "../runtime/files/model_file.ts";
+import { NotFoundError } from "../runtime/files/source.ts";
 import { concat, ggufBytes, hasShared, safetensorsBytes, SHARED, u64 } from "./fixtures.ts";
 
 type Files = Record<string, Uint8Array>;

@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertInstanceOf, assertMatch, assertRejects } from "@std/assert";
 import { InputError, SourceError } from "../errors.ts";
-import { folderOf, memoryFolder, openFolder } from "../runtime/folder.ts";
-import { type ByteSource, NotFoundError, openSource } from "../runtime/source.ts";
+import { folderOf, memoryFolder, openFolder } from "../runtime/files/folder.ts";
+import { type ByteSource, NotFoundError, openSource } from "../runtime/files/source.ts";
 import { randomNumbers } from "./fixtures.ts";
 
 const LENGTH = 3 << 20;

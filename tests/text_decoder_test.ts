@@ -5,7 +5,7 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import fc from "fast-check";
 import { FormatError, InputError } from "../errors.ts";
-import { tokenizerFromJson } from "../runtime/tokenizer.ts";
+import { tokenizerFromJson } from "../runtime/text/tokenizer.ts";
 import { testTokenizer } from "./vocabularies.ts";
 
 // One vocabulary of each kind; the others differ only in size.

@@ -9,8 +9,8 @@
 import { encodeRows } from "../quant/formats.ts";
 import { LAYOUTS } from "../quant/formats.ts";
 import { ggmlType } from "../quant/ggml_types.ts";
-import type { GgufContents, GgufTensor } from "../runtime/gguf_write.ts";
-import type { MetadataValue } from "../runtime/gguf_metadata.ts";
+import type { GgufContents, GgufTensor } from "../runtime/files/gguf_write.ts";
+import type { MetadataValue } from "../runtime/files/gguf_metadata.ts";
 import { ggufBytes, normalNumbers, randomNumbers, safetensorsBytes } from "./fixtures.ts";
 
 /** What a tiny model is like. */

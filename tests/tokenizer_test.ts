@@ -7,9 +7,9 @@ import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import fc from "fast-check";
 import { FormatError, InputError } from "../errors.ts";
 import { loadTokenizersLibrary } from "../runtime/deps.ts";
-import { openModelFile } from "../runtime/model_file.ts";
-import { tokenizerFromJson } from "../runtime/tokenizer.ts";
-import { tokenizerFromGguf } from "../runtime/tokenizer_gguf.ts";
+import { openModelFile } from "../runtime/files/model_file.ts";
+import { tokenizerFromJson } from "../runtime/text/tokenizer.ts";
+import { tokenizerFromGguf } from "../runtime/text/tokenizer_gguf.ts";
 import { hasShared, SHARED } from "./fixtures.ts";
 import { SAMPLE_TEXTS, testTokenizer, VOCABULARIES, vocabulary } from "./vocabularies.ts";
 

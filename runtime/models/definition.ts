@@ -6,7 +6,7 @@
  * @module
  */
 
-import type { ModelFile } from "../model_file.ts";
+import type { ModelFile } from "../files/model_file.ts";
 import type { Graph, Tensor } from "../graph.ts";
 import type { WeightScope } from "../weights.ts";
 

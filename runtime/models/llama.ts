@@ -9,7 +9,7 @@
 import { ModelError } from "../../errors.ts";
 import { type ConfigReader, readConfig, readFields } from "../config.ts";
 import type { Graph, Tensor } from "../graph.ts";
-import type { ModelFile } from "../model_file.ts";
+import type { ModelFile } from "../files/model_file.ts";
 import { readVector, type WeightScope } from "../weights.ts";
 import {
   type ComputedWeight,

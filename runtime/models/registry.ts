@@ -6,7 +6,7 @@
  */
 
 import { ModelError } from "../../errors.ts";
-import type { ModelFile } from "../model_file.ts";
+import type { ModelFile } from "../files/model_file.ts";
 import type { ModelConfig, ModelDefinition } from "./definition.ts";
 
 const llama = async (): Promise<ModelDefinition> =>

@@ -5,7 +5,7 @@
  * @module
  */
 
-import type { TokenizersLibrary } from "./deps.ts";
+import type { TokenizersLibrary } from "../deps.ts";
 import { objectField, textField, wrongField } from "./tokenizer_fields.ts";
 
 const MAX_PATTERN = 1 << 14; // UTF-16 units

@@ -8,9 +8,9 @@
  * @module
  */
 
-import { FormatError, InputError, SparrowError } from "../errors.ts";
-import { loadJinjaLibrary } from "./deps.ts";
-import type { JinjaLibrary } from "./deps.ts";
+import { FormatError, InputError, SparrowError } from "../../errors.ts";
+import { loadJinjaLibrary } from "../deps.ts";
+import type { JinjaLibrary } from "../deps.ts";
 import { reasonOf } from "./tokenizer_fields.ts";
 import { boundedInterpreter, boundedRange, formatTime } from "./template_interpreter.ts";
 

@@ -7,7 +7,7 @@
  * @module
  */
 
-import { FormatError, ModelError } from "../errors.ts";
+import { FormatError, ModelError } from "../../errors.ts";
 import type { Folder } from "./folder.ts";
 import { isObject, type JsonObject, parseJson, readJson, readOptionalJson } from "./json.ts";
 import type { ModelFile, TensorEntry } from "./model_file.ts";

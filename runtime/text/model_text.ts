@@ -5,9 +5,9 @@
  * @module
  */
 
-import { ModelError } from "../errors.ts";
+import { ModelError } from "../../errors.ts";
 import { ggufChatTemplates } from "./chat_template.ts";
-import { type ModelFile, openModelFile } from "./model_file.ts";
+import { type ModelFile, openModelFile } from "../files/model_file.ts";
 import { type Tokenizer, tokenizerFromJson } from "./tokenizer.ts";
 import { tokenizerFromGguf } from "./tokenizer_gguf.ts";
 

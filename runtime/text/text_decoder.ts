@@ -7,8 +7,8 @@
  * @module
  */
 
-import { InputError } from "../errors.ts";
-import type { TokenizersLibrary } from "./deps.ts";
+import { InputError } from "../../errors.ts";
+import type { TokenizersLibrary } from "../deps.ts";
 import { flagField, listField, objectField, textField, wrongField } from "./tokenizer_fields.ts";
 import { compilePattern } from "./tokenizer_pattern.ts";
 

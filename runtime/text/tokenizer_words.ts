@@ -9,7 +9,7 @@
  * @module
  */
 
-import { InputError } from "../errors.ts";
+import { InputError } from "../../errors.ts";
 import type { WordModel } from "./tokenizer_bpe.ts";
 import { Trie } from "./tokenizer_tables.ts";
 

@@ -6,7 +6,7 @@
  * @module
  */
 
-import { InputError, SparrowError } from "../errors.ts";
+import { InputError, SparrowError } from "../../errors.ts";
 import { decodeIds, tokenDecoder } from "./text_decoder.ts";
 import type { DecodeOptions, Pieces, StreamOptions, TokenDecoder } from "./text_decoder.ts";
 import type { WordModel } from "./tokenizer_bpe.ts";

@@ -8,8 +8,8 @@
  * @module
  */
 
-import { FormatError } from "../errors.ts";
-import { GGML_TYPES, type TensorBlocks, tensorBlocks } from "../quant/ggml_types.ts";
+import { FormatError } from "../../errors.ts";
+import { GGML_TYPES, type TensorBlocks, tensorBlocks } from "../../quant/ggml_types.ts";
 import {
   isNumberType,
   type MetadataArray,

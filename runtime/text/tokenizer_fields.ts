@@ -6,7 +6,7 @@
  * @module
  */
 
-import { FormatError } from "../errors.ts";
+import { FormatError } from "../../errors.ts";
 
 /** A JSON object. */
 export type Fields = Record<string, unknown>;

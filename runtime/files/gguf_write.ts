@@ -6,8 +6,8 @@
  * @module
  */
 
-import { InputError } from "../errors.ts";
-import { tensorBlocks } from "../quant/ggml_types.ts";
+import { InputError } from "../../errors.ts";
+import { tensorBlocks } from "../../quant/ggml_types.ts";
 import {
   isNumberType,
   type MetadataArray,

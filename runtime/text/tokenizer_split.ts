@@ -8,7 +8,7 @@
  * @module
  */
 
-import type { TokenizersLibrary } from "./deps.ts";
+import type { TokenizersLibrary } from "../deps.ts";
 import {
   countField,
   flagField,

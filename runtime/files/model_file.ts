@@ -4,7 +4,7 @@
  * @module
  */
 
-import { FormatError, ModelError } from "../errors.ts";
+import { FormatError, ModelError } from "../../errors.ts";
 import { type Folder, folderOf, memoryFolder, openFolder, openIfThere } from "./folder.ts";
 import { firstOfSplit, openGguf } from "./gguf.ts";
 import { openSafetensors, openShards } from "./safetensors.ts";

@@ -5,7 +5,7 @@
  * @module
  */
 
-import { FormatError } from "../errors.ts";
+import { FormatError } from "../../errors.ts";
 import type { Folder } from "./folder.ts";
 import { type GgufHeader, parseGgufHeader, type TensorInfo } from "./gguf_header.ts";
 import { type MetadataValue, plainValue } from "./gguf_metadata.ts";

@@ -6,8 +6,8 @@
  * @module
  */
 
-import { FormatError, SparrowError } from "../errors.ts";
-import { loadTokenizersLibrary } from "./deps.ts";
+import { FormatError, SparrowError } from "../../errors.ts";
+import { loadTokenizersLibrary } from "../deps.ts";
 import {
   BYTE_CHARACTERS,
   byteLevelBytes,

@@ -7,8 +7,8 @@
  * @module
  */
 
-import { FormatError, InputError } from "../errors.ts";
-import type { TokenizersLibrary } from "./deps.ts";
+import { FormatError, InputError } from "../../errors.ts";
+import type { TokenizersLibrary } from "../deps.ts";
 import { charsMap } from "./tokenizer_charsmap.ts";
 import { flagField, listField, objectField, textField, wrongField } from "./tokenizer_fields.ts";
 import type { Fields } from "./tokenizer_fields.ts";

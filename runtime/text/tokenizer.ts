@@ -6,9 +6,9 @@
  * @module
  */
 
-import { FormatError, SparrowError } from "../errors.ts";
-import { loadTokenizersLibrary } from "./deps.ts";
-import type { TokenizersLibrary } from "./deps.ts";
+import { FormatError, SparrowError } from "../../errors.ts";
+import { loadTokenizersLibrary } from "../deps.ts";
+import type { TokenizersLibrary } from "../deps.ts";
 import { piecesFromJson } from "./text_decoder.ts";
 import { assembleTokenizer, endTokens } from "./tokenizer_core.ts";
 import type { AddedToken, Tokenizer } from "./tokenizer_core.ts";

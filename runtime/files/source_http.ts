@@ -6,7 +6,7 @@
  * @module
  */
 
-import { SourceError } from "../errors.ts";
+import { SourceError } from "../../errors.ts";
 import { NotFoundError, type RawSource, reasonOf } from "./source_raw.ts";
 
 /** Bytes that are read and dropped rather than asking for a new range. */

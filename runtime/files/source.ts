@@ -5,7 +5,7 @@
  * @module
  */
 
-import { InputError, SourceError } from "../errors.ts";
+import { InputError, SourceError } from "../../errors.ts";
 import { NotFoundError, type RawSource, reasonOf } from "./source_raw.ts";
 import { openFile } from "./source_file.ts";
 import { openHttp } from "./source_http.ts";

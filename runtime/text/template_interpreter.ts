@@ -6,8 +6,8 @@
  * @module
  */
 
-import { InputError } from "../errors.ts";
-import type { JinjaLibrary } from "./deps.ts";
+import { InputError } from "../../errors.ts";
+import type { JinjaLibrary } from "../deps.ts";
 
 // What one rendering may make in all, so that a template cannot fill the memory in its time.
 const MAX_CHARACTERS = 1 << 28;

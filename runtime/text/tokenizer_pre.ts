@@ -7,7 +7,7 @@
  * @module
  */
 
-import { FormatError } from "../errors.ts";
+import { FormatError } from "../../errors.ts";
 import { GPT2_PATTERN } from "./tokenizer_split.ts";
 
 /** What a name of `tokenizer.ggml.pre` stands for. */

@@ -5,7 +5,7 @@
  * @module
  */
 
-import { SourceError } from "../errors.ts";
+import { SourceError } from "../../errors.ts";
 import { NotFoundError, type RawSource, reasonOf } from "./source_raw.ts";
 
 /**

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { FormatError } from "../errors.ts";
+import { FormatError } from "../../errors.ts";
 import { type Folder, openIfThere } from "./folder.ts";
 import { quote } from "./quote.ts";
 import type { ByteSource } from "./source.ts";

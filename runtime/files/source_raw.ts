@@ -4,7 +4,7 @@
  * @module
  */
 
-import { SourceError } from "../errors.ts";
+import { SourceError } from "../../errors.ts";
 
 /** Bytes at one location, read by one caller at a time and always inside `size`. */
 export interface RawSource {

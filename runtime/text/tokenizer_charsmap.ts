@@ -7,7 +7,7 @@
  * @module
  */
 
-import { FormatError } from "../errors.ts";
+import { FormatError } from "../../errors.ts";
 
 /** Replaces what a character map says to replace. */
 export type CharsMap = (text: string) => string;
