@@ -27,7 +27,7 @@ export {
 export type { BackendName } from "./runtime/backend.ts";
 export type { ChatMessage, RenderOptions } from "./runtime/text/chat_template.ts";
 export type { BackendOptions } from "./runtime/create_backend.ts";
-export { type BackendSupport, detectBackends } from "./runtime/detect.ts";
+export { type AdapterFacts, type BackendSupport, detectBackends } from "./runtime/detect.ts";
 export type { GenerateOptions, GenerationResult, StopReason, Token } from "./runtime/generate.ts";
 export type { ModelConfig } from "./runtime/models/definition.ts";
 export { type Sampler, sampler, type SamplerOptions } from "./runtime/sampler.ts";

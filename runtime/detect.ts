@@ -7,6 +7,8 @@
 import { hasRelaxedSimd } from "./wasm/module.ts";
 import { type AdapterFacts, probeAdapter } from "./webgpu/device.ts";
 
+export type { AdapterFacts };
+
 /** Which backends can be used here, and how. */
 export interface BackendSupport {
   /** The definition of every op; always there, never fast. */

@@ -35,9 +35,9 @@ fn main(
     most = max(most, size);
   }
   let d = most / 127.0;
-  let target = row * p.blocks * 9u;
+  let start = row * p.blocks * 9u;
   // A group with an infinity or NaN is NaN throughout: d is, and the bytes are 0.
-  out[target + p.blocks * 8u + b] = select(0x7fc00000u, bitcast<u32>(d), finite);
+  out[start + p.blocks * 8u + b] = select(0x7fc00000u, bitcast<u32>(d), finite);
   let usable = finite && d > 0.0;
   for (var j = 0u; j < 8u; j++) {
     var word = vec4(0.0);
@@ -46,6 +46,6 @@ fn main(
         word[k] = round(x[first + 4u * j + k] / d); // halves to even
       }
     }
-    out[target + 8u * b + j] = pack4xI8(vec4<i32>(word));
+    out[start + 8u * b + j] = pack4xI8(vec4<i32>(word));
   }
 }

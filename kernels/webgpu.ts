@@ -1,0 +1,40 @@
+/**
+ * The WebGPU side of every op.
+ *
+ * @module
+ */
+
+import { activationWebgpu } from "./activation/webgpu.ts";
+import { addWebgpu } from "./add/webgpu.ts";
+import { attentionWebgpu } from "./attention/webgpu.ts";
+import { cacheStoreWebgpu } from "./cache_store/webgpu.ts";
+import { embedWebgpu } from "./embed/webgpu.ts";
+import { layerNormWebgpu } from "./layer_norm/webgpu.ts";
+import { matmulWebgpu } from "./matmul/webgpu.ts";
+import { mulWebgpu } from "./mul/webgpu.ts";
+import type { OpName } from "./ops.ts";
+import { quantizeActivationsWebgpu } from "./quantize_activations/webgpu.ts";
+import { rmsNormWebgpu } from "./rms_norm/webgpu.ts";
+import { ropeWebgpu } from "./rope/webgpu.ts";
+import { selectRowsWebgpu } from "./select_rows/webgpu.ts";
+import { softmaxWebgpu } from "./softmax/webgpu.ts";
+import { swigluWebgpu } from "./swiglu/webgpu.ts";
+import type { WebgpuKernel } from "./webgpu_kernel.ts";
+
+/** How each op is dispatched. */
+export const WEBGPU: { readonly [N in OpName]: WebgpuKernel<N> } = {
+  activation: activationWebgpu,
+  add: addWebgpu,
+  attention: attentionWebgpu,
+  cacheStore: cacheStoreWebgpu,
+  embed: embedWebgpu,
+  layerNorm: layerNormWebgpu,
+  matmul: matmulWebgpu,
+  mul: mulWebgpu,
+  quantizeActivations: quantizeActivationsWebgpu,
+  rmsNorm: rmsNormWebgpu,
+  rope: ropeWebgpu,
+  selectRows: selectRowsWebgpu,
+  softmax: softmaxWebgpu,
+  swiglu: swigluWebgpu,
+};

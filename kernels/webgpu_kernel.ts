@@ -1,0 +1,116 @@
+/**
+ * How an op runs on WebGPU: what a row of `WEBGPU` (kernels/webgpu.ts) provides. A kernel names its
+ * shaders, and lays out the dispatches of one call; it never touches a device.
+ *
+ * Every shader has its parameters, a struct of 32-bit words, in `@group(0) @binding(0)`, and its
+ * tensors in the bindings after it. WGSL does not promise that infinities, NaN and subnormals
+ * survive arithmetic (W3C, WebGPU Shading Language, §15.7): kernels are written so that they do on
+ * adapters that keep IEEE 754.
+ *
+ * @module
+ */
+
+import type { OpAttributes, OpName } from "./ops.ts";
+import { elements, type TensorType } from "./op.ts";
+
+/** One WGSL program; its entry point is `main`. */
+export interface Shader {
+  /** As reports and error messages call it. */
+  readonly name: string;
+  /** WGSL, without `enable` lines. */
+  readonly code: string;
+  /** How the bindings from 1 on are used. */
+  readonly access: readonly Access[];
+}
+
+/** Use of a storage buffer. */
+export type Access = "read" | "write";
+
+/** Rows of a tensor that are bound together, because a binding has a greatest size. */
+export interface Slice {
+  /** First row. */
+  readonly firstRow: number;
+  /** Number of rows. */
+  readonly rows: number;
+  /** One buffer, or for a weight matrix one for each of its planes (pack/planes.ts). */
+  readonly planes: readonly GPUBuffer[];
+}
+
+/** A tensor as a kernel finds it on the GPU. */
+export interface GpuOperand extends TensorType {
+  /** One, but for matrices larger than a binding. */
+  readonly slices: readonly Slice[];
+}
+
+/** One dispatch of a shader. What depends on the number of tokens is a function of it. */
+export interface Dispatch {
+  /** What runs. */
+  readonly shader: Shader;
+  /** Values of its overrides. */
+  readonly constants?: Readonly<Record<string, number>>;
+  /** Buffers of the bindings from 1 on. */
+  readonly buffers: readonly GPUBuffer[];
+  /** Words of its parameters; floats by `floatBits`. */
+  params(tokens: number): readonly number[];
+  /** Workgroups in x and y. */
+  groups(tokens: number): Groups;
+}
+
+/** Workgroups in x and y. */
+export type Groups = readonly [x: number, y: number];
+
+/** The WebGPU side of an op. */
+export interface WebgpuKernel<N extends OpName = OpName> {
+  /** Every shader that `encode` may name. */
+  readonly shaders: readonly Shader[];
+  /** The dispatches of one call, in order. */
+  encode(
+    inputs: readonly GpuOperand[],
+    output: GpuOperand,
+    attrs: OpAttributes[N],
+  ): readonly Dispatch[];
+}
+
+const scratch = new DataView(new ArrayBuffer(4));
+
+/** The bits of a float32 as a word. */
+export function floatBits(value: number): number {
+  scratch.setFloat32(0, value, true);
+  return scratch.getUint32(0, true);
+}
+
+/** Most workgroups along one axis that every device allows. */
+export const MAX_GROUPS = 65535;
+
+/**
+ * Workgroups for `count` items of which each takes `each`. Shaders number them by
+ * `group.y * groups.x + group.x`, and leave those beyond the last item alone.
+ */
+export function groupsFor(count: number, each: number): Groups {
+  const groups = Math.ceil(count / each);
+  const y = Math.ceil(groups / MAX_GROUPS);
+  return [Math.ceil(groups / y), y];
+}
+
+/** The buffer of a tensor that is not a matrix. */
+export function bufferOf(operand: GpuOperand): GPUBuffer {
+  return operand.slices[0]!.planes[0]!;
+}
+
+/** Extent of the last dimension. */
+export function columnsOf(type: TensorType): number {
+  return type.shape.at(-1)!;
+}
+
+/** Elements of a tensor in a run of so many tokens. */
+export function elementsOf(type: TensorType, tokens: number): number {
+  return type.perToken ? tokens * (elements(type.shape) / type.shape[0]!) : elements(type.shape);
+}
+
+/** Rows of a tensor in a run of so many tokens; a row is everything but the last dimension. */
+export function rowsIn(type: TensorType, tokens: number): number {
+  // The only extent of a list of ids is tokens too.
+  return type.shape.length === 1 && type.perToken
+    ? tokens
+    : elementsOf(type, tokens) / columnsOf(type);
+}

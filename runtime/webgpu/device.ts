@@ -1,0 +1,125 @@
+/**
+ * Finding a GPU and asking it for what the kernels need. Nothing here knows of tensors.
+ *
+ * @module
+ */
+
+import { BackendError } from "../../errors.ts";
+
+/** What an adapter is and offers. */
+export interface AdapterFacts {
+  /** Its own name, or its vendor's. */
+  readonly name: string;
+  /** Whether shaders may compute in f16. */
+  readonly f16: boolean;
+  /** Whether shaders may use subgroup operations. */
+  readonly subgroups: boolean;
+  /** Most bytes of one buffer that a shader can see at once. */
+  readonly maxBindingBytes: number;
+}
+
+/** A device and the adapter's facts. */
+export interface OpenDevice {
+  /** The device. */
+  readonly device: GPUDevice;
+  /** What it runs on. */
+  readonly facts: AdapterFacts;
+}
+
+/** The part of `navigator.gpu` that is used; tests pass their own. */
+export interface Gpu {
+  /** The adapter, or null where there is none. */
+  requestAdapter(options?: GPURequestAdapterOptions): Promise<GPUAdapter | null>;
+}
+
+/** Sizes to ask for as large as the adapter has them; the defaults are small. */
+const SIZES = ["maxBufferSize", "maxStorageBufferBindingSize"] as const;
+
+/**
+ * Opens the adapter.
+ *
+ * @throws BackendError when there is none, or it gives no device
+ */
+export async function openDevice(gpu: Gpu | undefined = systemGpu()): Promise<OpenDevice> {
+  const adapter = await findAdapter(gpu);
+  const { f16, subgroups } = featuresOf(adapter);
+  const base = {
+    requiredLimits: Object.fromEntries(SIZES.map((name) => [name, Number(adapter.limits[name])])),
+    requiredFeatures: f16 ? ["shader-f16" as const] : [],
+  };
+  // Deno grants subgroups without listing them, so asking is the only way to know.
+  const wanted = [...base.requiredFeatures, "subgroups" as GPUFeatureName];
+  let device = subgroups
+    ? await adapter.requestDevice({ ...base, requiredFeatures: wanted }).catch(() => undefined)
+    : undefined;
+  const granted = device !== undefined;
+  try {
+    device ??= await adapter.requestDevice(base);
+  } catch (cause) {
+    throw new BackendError(
+      `Cannot use backend "webgpu": adapter "${nameOf(adapter)}" gives no device: ${
+        (cause as Error).message
+      }; use backend "wasm"`,
+      { cause },
+    );
+  }
+  return {
+    device,
+    facts: {
+      name: nameOf(adapter),
+      f16,
+      subgroups: granted,
+      maxBindingBytes: Number(device.limits.maxStorageBufferBindingSize),
+    },
+  };
+}
+
+/** What the adapter offers, or undefined where there is none. */
+export async function probeAdapter(
+  gpu: Gpu | undefined = systemGpu(),
+): Promise<AdapterFacts | undefined> {
+  try {
+    const { device, facts } = await openDevice(gpu);
+    device.destroy();
+    return facts;
+  } catch {
+    return undefined;
+  }
+}
+
+function systemGpu(): Gpu | undefined {
+  return (globalThis.navigator as Navigator | undefined)?.gpu;
+}
+
+async function findAdapter(gpu: Gpu | undefined): Promise<GPUAdapter> {
+  if (!gpu) {
+    throw new BackendError(
+      `Cannot use backend "webgpu": this runtime has no navigator.gpu; update it, or use ` +
+        `backend "wasm"`,
+    );
+  }
+  let cause: unknown;
+  const adapter = await gpu.requestAdapter({ powerPreference: "high-performance" })
+    .catch((error) => void (cause = error));
+  if (!adapter) {
+    throw new BackendError(
+      `Cannot use backend "webgpu": no adapter was found; install the GPU's Vulkan driver (Debian's ` +
+        `mesa-vulkan-drivers has one that needs no GPU), or use backend "wasm"`,
+      { cause },
+    );
+  }
+  return adapter;
+}
+
+function nameOf({ info }: GPUAdapter): string {
+  return info.description || info.device || info.vendor || "unknown";
+}
+
+function featuresOf(adapter: GPUAdapter): { f16: boolean; subgroups: boolean } {
+  const { features, info } = adapter;
+  const { subgroupMaxSize = 0 } = info as { subgroupMaxSize?: number };
+  return {
+    f16: features.has("shader-f16"),
+    subgroups: subgroupMaxSize > 0 || features.has("subgroups" as GPUFeatureName),
+  };
+}

@@ -1,0 +1,136 @@
+/**
+ * A plan as a list of dispatches: parameters in one uniform buffer, written again only when the
+ * number of tokens changes, and bind groups made once.
+ *
+ * @module
+ */
+
+import { BackendError } from "../../errors.ts";
+import { elements } from "../../kernels/op.ts";
+import { type Dispatch, type Groups, MAX_GROUPS } from "../../kernels/webgpu_kernel.ts";
+import type { Executable, TensorData } from "../backend.ts";
+import type { Graph, Tensor } from "../graph.ts";
+import type { GpuMemory } from "./memory.ts";
+import { PARAMS_BYTES, type Pipelines } from "./pipelines.ts";
+
+/** Prepares dispatches for running; `bufferOf` finds inputs and outputs. */
+export function createExecutable(
+  memory: GpuMemory,
+  pipelines: Pipelines,
+  graph: Graph,
+  dispatches: readonly Dispatch[],
+  bufferOf: (tensor: Tensor) => GPUBuffer | undefined,
+): Executable {
+  const { device } = memory;
+  const unit = device.limits.minUniformBufferOffsetAlignment;
+  const stride = Math.ceil(PARAMS_BYTES / unit) * unit;
+  const words = new Uint32Array(Math.max(1, dispatches.length) * stride / 4);
+  const params = memory.create(
+    words.byteLength,
+    GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST,
+    "params",
+  );
+  for (const dispatch of dispatches) checkGroups(dispatch, graph.tokens);
+  const steps = dispatches.map((dispatch) => ({
+    dispatch,
+    pipeline: pipelines.pipeline(dispatch),
+    bindGroup: memory.guard(
+      (message) => new BackendError(`Cannot bind "${dispatch.shader.name}": ${message}`),
+      () => pipelines.bindGroup(dispatch, params),
+    ),
+    groups: [0, 0] as Groups,
+  }));
+  const inputs = new Map(
+    graph.tensors.filter((it) => it.origin === "input").map((it) => [it.name, it]),
+  );
+  const staging = new Map<string, GPUBuffer>();
+  let writtenTokens = 0;
+
+  function setTokens(tokens: number): void {
+    if (tokens === writtenTokens) return;
+    steps.forEach((step, i) => {
+      words.set(step.dispatch.params(tokens), i * stride / 4);
+      step.groups = step.dispatch.groups(tokens);
+    });
+    device.queue.writeBuffer(params, 0, words);
+    writtenTokens = tokens;
+  }
+
+  function encode(): GPUCommandBuffer {
+    const encoder = device.createCommandEncoder();
+    const pass = encoder.beginComputePass();
+    let last: GPUComputePipeline | undefined;
+    steps.forEach(({ pipeline, bindGroup, groups: [x, y] }, i) => {
+      if (pipeline !== last) pass.setPipeline(last = pipeline);
+      pass.setBindGroup(0, bindGroup, [i * stride]);
+      pass.dispatchWorkgroups(x, y);
+    });
+    pass.end();
+    return encoder.finish();
+  }
+
+  /** A buffer of the host's into which an output is copied. */
+  function stagingOf(name: string, tensor: Tensor): GPUBuffer {
+    let buffer = staging.get(name);
+    if (!buffer) {
+      const usage = GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST;
+      buffer = memory.create(4 * elements(tensor.shape), usage, `copy of ${name}`);
+      staging.set(name, buffer);
+    }
+    return buffer;
+  }
+
+  return {
+    write(name: string, data: TensorData): void {
+      memory.check();
+      const tensor = inputs.get(name);
+      if (!tensor) throw new BackendError(`Cannot write input "${name}": the graph has none`);
+      if (data.length > elements(tensor.shape)) {
+        throw new BackendError(
+          `Cannot write input "${name}": ${data.length} elements, ` +
+            `expected at most ${elements(tensor.shape)}`,
+        );
+      }
+      const buffer = bufferOf(tensor);
+      if (buffer) device.queue.writeBuffer(buffer, 0, data as Float32Array<ArrayBuffer>);
+    },
+    async run(tokens: number): Promise<void> {
+      await memory.settled();
+      memory.guard((message) => new BackendError(`Cannot run: ${message}`), () => {
+        setTokens(tokens);
+        device.queue.submit([encode()]);
+      });
+    },
+    async read(name: string, length: number): Promise<Float32Array> {
+      const tensor = graph.outputs.get(name), source = tensor && bufferOf(tensor);
+      if (!source) throw new BackendError(`Cannot read output "${name}": the graph has none`);
+      await memory.settled();
+      const copy = stagingOf(name, tensor), bytes = 4 * length;
+      memory.guard((message) => new BackendError(`Cannot read "${name}": ${message}`), () => {
+        const encoder = device.createCommandEncoder();
+        encoder.copyBufferToBuffer(source, 0, copy, 0, bytes);
+        device.queue.submit([encoder.finish()]);
+      });
+      try {
+        await copy.mapAsync(GPUMapMode.READ, 0, bytes);
+      } catch (cause) {
+        await memory.settled();
+        throw new BackendError(`Cannot read "${name}": ${(cause as Error).message}`, { cause });
+      }
+      const values = new Float32Array(copy.getMappedRange(0, bytes)).slice();
+      copy.unmap();
+      await memory.settled();
+      return values;
+    },
+  };
+}
+
+function checkGroups({ shader, groups }: Dispatch, tokens: number): void {
+  const [x, y] = groups(tokens);
+  if (Math.max(x, y) > MAX_GROUPS) {
+    throw new BackendError(
+      `Cannot compile "${shader.name}": ${x} x ${y} workgroups, expected at most ${MAX_GROUPS} ` +
+        `along each axis; use fewer tokens`,
+    );
+  }
+}
