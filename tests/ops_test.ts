@@ -1,6 +1,6 @@
 /**
  * Every case of every op on every build of the WebAssembly backend, on one to three threads, with
- * guard bytes around every buffer, against the reference backend.
+ * guard bytes around every buffer, and on WebGPU, against the reference backend.
  *
  * @module
  */
@@ -10,17 +10,21 @@ import type { OpName } from "../kernels/ops.ts";
 import type { Backend } from "../runtime/backend.ts";
 import { createReferenceBackend } from "../runtime/reference/backend.ts";
 import { createWasmBackend } from "../runtime/wasm/backend.ts";
+import { createWebgpuBackend } from "../runtime/webgpu/backend.ts";
 import { runCase } from "./case_runner.ts";
 import type { OpCase } from "./case_recorder.ts";
 import { CASES } from "./kernel_cases.ts";
+import { hasWebgpu } from "./webgpu_adapter.ts";
 
-const BACKENDS: readonly { name: string; create(): Promise<Backend> }[] = [true, false].flatMap(
-  (relaxed) =>
+const BACKENDS: readonly { name: string; ignore?: boolean; create(): Promise<Backend> }[] = [
+  ...[true, false].flatMap((relaxed) =>
     [1, 2, 3].map((threads) => ({
       name: `wasm, ${relaxed ? "relaxed" : "plain"} build, ${threads} threads`,
       create: () => createWasmBackend({ relaxed, threads, guards: true }),
-    })),
-);
+    }))
+  ),
+  { name: "webgpu", ignore: !hasWebgpu, create: () => createWebgpuBackend() },
+];
 
 /** Smallest normal f32: below it, numbers have an absolute precision only. */
 const LEAST_SCALE = 2 ** -126;
@@ -64,8 +68,8 @@ for (const op of Object.keys(CASES) as OpName[]) {
     assertEquals(titles.filter((title, i) => titles.indexOf(title) !== i), []);
   });
 
-  for (const { name, create } of BACKENDS) {
-    Deno.test(`${op}: ${name}`, async () => {
+  for (const { name, ignore = false, create } of BACKENDS) {
+    Deno.test({ name: `${op}: ${name}`, ignore }, async () => {
       const backend = await create();
       try {
         for (const row of CASES[op] as readonly OpCase<OpName>[]) {
