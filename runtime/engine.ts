@@ -207,3 +207,22 @@ function allocate(tokens: number, width: number): Float32Array {
     );
   }
 }
+
+/** Throws unless there are ids and the model knows all of them. */
+export function checkIds(ids: readonly number[], vocabSize: number): void {
+  if (!Array.isArray(ids) && !ArrayBuffer.isView(ids)) {
+    throw new InputError(`Cannot process a prompt of type ${typeof ids}: expected token ids`);
+  }
+  if (ids.length === 0) {
+    throw new InputError("Cannot process a prompt of no tokens: give at least one");
+  }
+  for (let i = 0; i < ids.length; i++) {
+    const id = ids[i]!;
+    if (!Number.isInteger(id) || id < 0 || id >= vocabSize) {
+      throw new InputError(
+        `Cannot process token id ${id} at index ${i}: expected a whole number from 0 to ` +
+          `${vocabSize - 1}`,
+      );
+    }
+  }
+}

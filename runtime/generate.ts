@@ -6,8 +6,9 @@
  */
 
 import { InputError, ModelError } from "../errors.ts";
+import { checkIds } from "./engine.ts";
 import { sampler, type SamplerOptions } from "./sampler.ts";
-import { checkIds, type Session, type SessionModel } from "./session.ts";
+import type { Session, SessionModel } from "./session.ts";
 import { StopScanner } from "./stop_scanner.ts";
 
 /** One generated token. */

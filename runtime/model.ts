@@ -7,7 +7,7 @@
 import { InputError, MemoryError, ModelError, SourceError } from "../errors.ts";
 import type { Backend, BackendName } from "./backend.ts";
 import { type BackendOptions, checkCount, createBackend } from "./create_backend.ts";
-import { Engine } from "./engine.ts";
+import { checkIds, Engine } from "./engine.ts";
 import { type ModelFile, openModelFile, type OpenOptions } from "./files/model_file.ts";
 import {
   type ChatMessage,
@@ -17,7 +17,7 @@ import {
 } from "./text/chat_template.ts";
 import type { ModelConfig } from "./models/definition.ts";
 import { findDefinition } from "./models/registry.ts";
-import { checkIds, Session } from "./session.ts";
+import { Session } from "./session.ts";
 import { NotFoundError } from "./files/source.ts";
 import { readModelText, stopIdsOf } from "./text/model_text.ts";
 import type { Tokenizer } from "./text/tokenizer.ts";

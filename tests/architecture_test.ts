@@ -1,0 +1,185 @@
+/** The shape of the repository: who may import whom, what an op consists of, how long files are. */
+
+import { assert, assertEquals } from "@std/assert";
+import { OPS } from "../kernels/ops.ts";
+
+const ROOT = new URL("../", import.meta.url);
+const config = JSON.parse(await Deno.readTextFile(new URL("deno.json", ROOT)));
+
+/** Entry points of the library, as deno.json exports them. */
+const LIBRARY = Object.values<string>(config.exports);
+
+/** Files that may name packages, which are loaded when they are needed. */
+const DEPENDENCY_FILES = ["runtime/deps.ts", "runtime/hub/deps.ts"];
+
+/** What each part may import, beside itself. */
+const LAYERS: Readonly<Record<string, readonly string[]>> = {
+  "errors.ts": [],
+  quant: ["errors.ts"],
+  kernels: ["errors.ts", "quant"],
+  runtime: ["errors.ts", "quant", "kernels"],
+  "mod.ts": ["errors.ts", "quant", "kernels", "runtime"],
+  "graph.ts": ["errors.ts", "quant", "kernels", "runtime"],
+  cli: ["errors.ts", "mod.ts", "quant", "kernels", "runtime"],
+};
+
+interface Edge {
+  /** Path in the repository. */
+  from: string;
+  /** As it is written. */
+  specifier: string;
+  /** Path in the repository, or undefined for a package. */
+  to: string | undefined;
+}
+
+/** Every import, literal `import()` and type import that can be reached from `entry`. */
+async function importsOf(entry: string): Promise<Edge[]> {
+  const { stdout, success } = await new Deno.Command(Deno.execPath(), {
+    args: ["info", "--json", entry],
+    cwd: ROOT,
+  }).output();
+  assert(success, `deno info ${entry} failed`);
+  const info = JSON.parse(new TextDecoder().decode(stdout));
+  const path = (url: string | undefined): string | undefined =>
+    url?.startsWith(ROOT.href) ? url.slice(ROOT.href.length) : undefined;
+  const edges: Edge[] = [];
+  for (const module of info.modules) {
+    const from = path(module.specifier);
+    if (from === undefined) continue;
+    assertEquals(module.error, undefined, from);
+    for (const { specifier, code, type } of module.dependencies ?? []) {
+      edges.push({ from, specifier, to: path(code?.specifier ?? type?.specifier) });
+    }
+  }
+  return edges;
+}
+
+const library = (await Promise.all(LIBRARY.map(importsOf))).flat();
+const program = await importsOf("cli/main.ts");
+const hub = await importsOf("runtime/hub/resolve.ts");
+
+/** The part of the repository that a file belongs to. */
+function layerOf(path: string): string {
+  return path.includes("/") ? path.slice(0, path.indexOf("/")) : path;
+}
+
+Deno.test("imports go one way", () => {
+  assert(library.length > 100);
+  for (const { from, to } of [...library, ...hub, ...program]) {
+    const layer = layerOf(from);
+    assert(layer in LAYERS, `${from} is reached from the library or the command line`);
+    if (to === undefined || layerOf(to) === layer) continue;
+    assert(LAYERS[layer]!.includes(layerOf(to)), `${from} imports ${to}`);
+  }
+});
+
+Deno.test("no file waits for itself to load", () => {
+  const imports = Map.groupBy([...library, ...program], ({ from }) => from);
+  /** How an edge is written: `import type` and `import()` load nothing before the file runs. */
+  const isStatic = ({ from, specifier }: Edge): boolean => {
+    const text = Deno.readTextFileSync(new URL(from, ROOT));
+    const statements = Array.from(text.matchAll(/^(?:import|export)( type)?\b[^;"]*"([^"]+)"/gm));
+    return statements.some(([, type, name]) => name === specifier && type === undefined);
+  };
+  const done = new Set<string>();
+  const visit = (path: string, above: readonly string[]): void => {
+    assert(!above.includes(path), `circle: ${[...above, path].join(" → ")}`);
+    if (done.has(path)) return;
+    for (const edge of imports.get(path) ?? []) {
+      if (edge.to && isStatic(edge)) visit(edge.to, [...above, path]);
+    }
+    done.add(path);
+  };
+  for (const path of imports.keys()) visit(path, []);
+  assert(done.size > 80);
+});
+
+Deno.test("models know no backend, and backends are chosen in one place", () => {
+  const isBackend = (path: string): boolean => /^runtime\/(reference|wasm|webgpu)\//.test(path);
+  for (const { from, to } of library) {
+    if (to === undefined || !isBackend(to) || isBackend(from)) continue;
+    assert(
+      ["runtime/create_backend.ts", "runtime/detect.ts"].includes(from),
+      `${from} imports the backend ${to}`,
+    );
+  }
+  for (const { from, to } of library) {
+    if (!to || !isBackend(from) || !isBackend(to)) continue;
+    assertEquals(from.split("/")[1], to.split("/")[1], `${from} imports another backend, ${to}`);
+  }
+});
+
+Deno.test("the library names packages exactly, and in one file of each part", () => {
+  for (const { from, specifier } of [...library, ...hub]) {
+    if (/^\.\.?\//.test(specifier)) continue;
+    assert(
+      /^(npm:(@[\w-]+\/)?[\w-]+@\d+\.\d+\.\d+(\/[\w./-]+)?|node:\w+)$/.test(specifier),
+      `${from} imports ${specifier}, expected a path or an exact npm: specifier`,
+    );
+    assert(DEPENDENCY_FILES.includes(from), `${from} imports ${specifier}`);
+  }
+});
+
+function snakeCase(name: string): string {
+  return name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+}
+
+Deno.test("one op is one folder", async () => {
+  const folders = new Set<string>();
+  for await (const { name, isDirectory } of Deno.readDir(new URL("kernels/", ROOT))) {
+    if (!isDirectory) continue;
+    const files = Array.from(Deno.readDirSync(new URL(`kernels/${name}/`, ROOT)), (it) => it.name);
+    if (!files.includes("op.ts")) continue;
+    folders.add(name);
+    assert(files.includes("wasm.ts"), `kernels/${name} has no wasm.ts`);
+    assert(files.some((it) => it.endsWith(".as.ts")), `kernels/${name} has no AssemblyScript`);
+  }
+  assertEquals(Array.from(folders).sort(), Object.keys(OPS).map(snakeCase).sort());
+});
+
+/** Paths of the sources in a folder, nested ones too. */
+function sources(folder: string): string[] {
+  return Array.from(Deno.readDirSync(new URL(folder, ROOT))).flatMap(({ name, isDirectory }) =>
+    isDirectory
+      ? name === "pkg" ? [] : sources(`${folder}${name}/`)
+      : /\.(ts|js|wgsl)$/.test(name)
+      ? [`${folder}${name}`]
+      : []
+  );
+}
+
+const PRODUCT = [
+  "mod.ts",
+  "graph.ts",
+  "errors.ts",
+  ...["quant/", "kernels/", "runtime/", "cli/"].flatMap(sources),
+];
+
+Deno.test("the formatter leaves AssemblyScript alone", () => {
+  for (const tool of ["fmt", "lint"]) {
+    const excluded = [...config.exclude ?? [], ...config[tool].exclude ?? []];
+    assert(excluded.includes("kernels/**/*.as.ts"), `deno ${tool} sees AssemblyScript`);
+  }
+  // It would delete every one of these.
+  const inlined = PRODUCT.filter((path) => path.endsWith(".as.ts"))
+    .filter((path) => Deno.readTextFileSync(new URL(path, ROOT)).includes("@inline"));
+  assert(inlined.length >= 3, `@inline is left in ${inlined.join(", ") || "no file"}`);
+});
+
+Deno.test("files are short and begin with what they are", async () => {
+  for (const path of PRODUCT) {
+    const text = await Deno.readTextFile(new URL(path, ROOT));
+    const lines = text.trimEnd().split("\n").length;
+    assert(lines <= 400, `${path} has ${lines} lines, at most 400 expected`);
+    assert(/^(\/\*\*|\/\/)/.test(text), `${path} does not begin with a comment`);
+  }
+});
+
+Deno.test("kernels/pkg is what its sources build", async () => {
+  const [run, ...args] = config.tasks.kernels.command.split(" ").slice(1);
+  const { success, stderr, stdout } = await new Deno.Command(Deno.execPath(), {
+    args: [run, ...args],
+    cwd: ROOT,
+  }).output();
+  assert(success, new TextDecoder().decode(stderr) + new TextDecoder().decode(stdout));
+});
