@@ -114,8 +114,7 @@ export function createExecutable(
       try {
         await copy.mapAsync(GPUMapMode.READ, 0, bytes);
       } catch (cause) {
-        await memory.settled();
-        throw new BackendError(`Cannot read "${name}": ${(cause as Error).message}`, { cause });
+        throw await memory.explain(`Cannot read "${name}"`, cause);
       }
       const values = new Float32Array(copy.getMappedRange(0, bytes)).slice();
       copy.unmap();

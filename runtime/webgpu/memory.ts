@@ -10,6 +10,9 @@ import { BackendError, MemoryError } from "../../errors.ts";
 /** Bytes that may wait to be uploaded. */
 const UPLOAD_BYTES = 2 ** 26;
 
+/** How long to wait for the news that a device is lost. */
+const LOSS_MS = 100;
+
 /** Owns every buffer of a device. */
 export class GpuMemory {
   /** The device. */
@@ -22,12 +25,15 @@ export class GpuMemory {
   /** Why nothing can run any more. */
   #ended: Error | undefined;
   #uploading = 0;
+  #disposed = false;
 
   /** An account of a new device. */
   constructor(device: GPUDevice) {
     this.device = device;
     device.lost.then(({ message }) => {
-      this.#ended ??= new BackendError(
+      if (this.#disposed) return;
+      // Whatever else failed, this is why.
+      this.#ended = new BackendError(
         `Cannot go on: the GPU device was lost${message && `: ${message}`}; load the model again`,
       );
     });
@@ -104,6 +110,16 @@ export class GpuMemory {
     this.check();
   }
 
+  /** The error behind a failed call: a lost device may say so a little later than its calls fail. */
+  async explain(action: string, cause: unknown): Promise<Error> {
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const patience = new Promise((resolve) => timer = setTimeout(resolve, LOSS_MS));
+    await Promise.race([this.device.lost, patience]);
+    clearTimeout(timer);
+    await Promise.all(this.#pending);
+    return this.#ended ?? new BackendError(`${action}: ${(cause as Error).message}`, { cause });
+  }
+
   /** Throws when a failure is known, or after `dispose`. */
   check(): void {
     if (this.#ended) throw this.#ended;
@@ -111,6 +127,7 @@ export class GpuMemory {
 
   /** Gives everything back. */
   dispose(): void {
+    this.#disposed = true;
     this.#ended = new BackendError("Cannot run: the backend has been disposed");
     for (const buffer of this.#buffers) buffer.destroy();
     this.#buffers.clear();

@@ -1,0 +1,43 @@
+/**
+ * Compiles every shader of every op, for tests of compilers.
+ *
+ * @module
+ */
+
+import { WEBGPU } from "../kernels/webgpu.ts";
+import type { Shader } from "../kernels/webgpu_kernel.ts";
+import { GpuMemory } from "../runtime/webgpu/memory.ts";
+import { Pipelines } from "../runtime/webgpu/pipelines.ts";
+
+/** Values for the overrides of a shader: all flags off, then all on. */
+function constantSets({ code }: Shader): Record<string, number>[] {
+  const names = Array.from(code.matchAll(/^override (\w+)/gm), ([, name]) => name!);
+  const sets = [0, 1].map((flag) =>
+    Object.fromEntries(names.map((name) => [name, name === "WG" ? 64 : flag]))
+  );
+  return names.some((name) => name !== "WG") ? sets : sets.slice(0, 1);
+}
+
+/** Makes the pipelines of shaders, and tells how many and what was said against them. */
+export async function compileShaders(
+  device: GPUDevice,
+  shaders: Iterable<Shader> = new Set(Object.values(WEBGPU).flatMap((row) => row.shaders)),
+): Promise<{ compiled: number; errors: string[] }> {
+  const errors: string[] = [];
+  let compiled = 0;
+  for (const shader of shaders) {
+    const memory = new GpuMemory(device), pipelines = new Pipelines(memory);
+    for (const constants of constantSets(shader)) {
+      pipelines.pipeline({
+        shader,
+        constants,
+        buffers: [],
+        params: () => [],
+        groups: () => [1, 1],
+      });
+      compiled++;
+    }
+    await memory.settled().catch((error) => errors.push(error.message));
+  }
+  return { compiled, errors };
+}

@@ -1,0 +1,321 @@
+/**
+ * The WebGPU backend beyond its ops (ops_test.ts) and golden models (golden_test.ts): shaders in two
+ * compilers, matrices in slices, a real model's text, memory that is given back, and faults.
+ */
+
+import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
+import { BackendError, InputError, MemoryError } from "../errors.ts";
+import { detectBackends, loadModel, type LoadOptions } from "../mod.ts";
+import { planeRowBytes } from "../kernels/pack/planes.ts";
+import { LAYOUT_NAMES } from "../quant/formats.ts";
+import { argmax } from "../runtime/sampler.ts";
+import { Graph } from "../runtime/graph.ts";
+import { makePlan } from "../runtime/plan.ts";
+import { createWebgpuBackend } from "../runtime/webgpu/backend.ts";
+import type { Gpu } from "../runtime/webgpu/device.ts";
+import { below, type OpCase } from "./case_recorder.ts";
+import { runCase } from "./case_runner.ts";
+import { hasShared, SHARED } from "./fixtures.ts";
+import { compileShaders } from "./shader_compile.ts";
+import { tinyBlob } from "./tiny_model.ts";
+import { hasWebgpu } from "./webgpu_adapter.ts";
+
+const ignore = !hasWebgpu;
+const STORIES = new URL("models/stories260K/", SHARED);
+const hasStories = hasShared("models/stories260K/stories260K.gguf");
+const BROKEN = { name: "broken", code: "fn main( {}", access: [] };
+
+Deno.test({ name: "every shader compiles on the adapter", ignore }, async () => {
+  const device = await (await navigator.gpu.requestAdapter())!.requestDevice();
+  const { compiled, errors } = await compileShaders(device);
+  assertEquals(errors, []);
+  assert(compiled >= 30, `only ${compiled} pipelines were made`);
+  const [error, ...others] = (await compileShaders(device, [BROKEN])).errors;
+  assert(error!.startsWith('Cannot compile shader "broken": '), error);
+  assertEquals(others, []);
+  device.destroy();
+});
+
+Deno.test("every shader compiles with Dawn", async () => {
+  const script = new URL("dawn_process.ts", import.meta.url);
+  const { stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+    args: ["run", "--quiet", "-A", script.href],
+  }).output();
+  const text = new TextDecoder().decode(stdout);
+  if (text === "" && Deno.env.get("CI") !== "true") {
+    return console.log("skipped: Dawn (npm:webgpu) cannot be loaded here");
+  }
+  assert(text !== "", new TextDecoder().decode(stderr));
+  const { all, broken } = JSON.parse(text.trim().split("\n").at(-1)!);
+  assertEquals(all.errors, []);
+  assert(all.compiled >= 30, `only ${all.compiled} pipelines were made`);
+  assertEquals(broken, 1);
+});
+
+Deno.test({ name: "matrices larger than a binding lie in slices", ignore }, async () => {
+  const [rows, columns] = [100, 70];
+  for (const layout of LAYOUT_NAMES) {
+    const cases = {
+      embed: {
+        title: `embed ${layout}`,
+        bound: 0,
+        record: (r, op) =>
+          op([r.indices(["tokens"], below(rows)), r.matrix([rows, columns], layout)], {}),
+      } satisfies OpCase<"embed">,
+      matmul: {
+        title: `matmul ${layout}`,
+        bound: 0,
+        record: (r, op) =>
+          op([
+            r.input(["tokens", columns]),
+            r.matrix([rows, columns], layout),
+            r.constant([rows]),
+          ], {}),
+      } satisfies OpCase<"matmul">,
+    };
+    // Slices of 48, 48 and 4 rows.
+    const maxBindingBytes = 50 * Math.max(...planeRowBytes(layout, columns));
+    const sliced = await createWebgpuBackend({ maxBindingBytes });
+    const whole = await createWebgpuBackend();
+    for (const [op, row] of Object.entries(cases) as ["embed", OpCase<"embed">][]) {
+      assertEquals(
+        await runCase(sliced, op, row, row.title),
+        await runCase(whole, op, row, row.title),
+        row.title,
+      );
+    }
+    await sliced.dispose();
+    await whole.dispose();
+  }
+});
+
+async function loadStories(options: LoadOptions) {
+  const expected: { promptText: string; promptIds: number[]; greedyIds: number[] } = JSON.parse(
+    await Deno.readTextFile(new URL("expected.json", STORIES)),
+  );
+  return { ...expected, model: await loadModel(new URL("stories260K.gguf", STORIES), options) };
+}
+
+Deno.test({
+  name: "stories260K continues on webgpu as llama.cpp does",
+  ignore: ignore || !hasStories,
+  async fn(): Promise<void> {
+    const { model, promptText, promptIds, greedyIds } = await loadStories({ backend: "webgpu" });
+    const options = { temperature: 0, maxTokens: 150, stopIds: [] };
+    let text = "";
+    const ids: number[] = [];
+    for await (const token of model.session().generate(promptText, options)) {
+      ids.push(token.id);
+      text += token.text;
+    }
+    assertEquals(ids, greedyIds.slice(0, 150));
+    const whole = model.tokenizer.decode([...promptIds, ...ids]);
+    assertEquals(model.tokenizer.decode(promptIds) + text, whole);
+    await model.dispose();
+  },
+});
+
+Deno.test({
+  name: "stories260K, 200 tokens forced on webgpu: logits are those of the reference",
+  ignore: ignore || !hasStories,
+  async fn(): Promise<void> {
+    const { model: reference, promptIds, greedyIds } = await loadStories({ backend: "reference" });
+    const ids = [...promptIds, ...greedyIds].slice(0, 200);
+    const expected = await reference.logits({ ids }), width = reference.config.vocabSize;
+    await reference.dispose();
+    const row = (logits: Float32Array, i: number): Float32Array =>
+      logits.subarray(i * width, (i + 1) * width);
+    const compare = (what: string, actual: Float32Array, bound: number, least: number): void => {
+      let most = 0;
+      actual.forEach((value, i) => {
+        const off = Math.abs(value - expected[i]!);
+        most = off <= most ? most : off; // NaN counts as the largest
+      });
+      const agreed = ids.filter((_, i) => argmax(row(actual, i)) === argmax(row(expected, i)));
+      console.log(`${what}: top-1 ${agreed.length} of 200, largest difference ${most}`);
+      assert(most <= bound && agreed.length >= least, what);
+    };
+
+    const { model } = await loadStories({ backend: "webgpu" });
+    const session = model.session(), stepped = new Float32Array(expected.length);
+    for (const [i, id] of ids.entries()) stepped.set(await session.step(id), i * width);
+    compare("one by one", stepped, 1e-3, 200);
+    compare("together", await model.logits({ ids }), 1e-3, 200);
+    await model.dispose();
+    const { model: half } = await loadStories({ backend: "webgpu", cacheType: "f16" });
+    compare("together, f16 cache", await half.logits({ ids }), 5e-2, 196);
+    await half.dispose();
+  },
+});
+
+/** Runs `task` with devices that `watch` has seen, which can change them first. */
+async function withDevices(
+  watch: (device: GPUDevice) => void,
+  task: () => Promise<void>,
+): Promise<void> {
+  const { gpu } = navigator;
+  const request = gpu.requestAdapter;
+  gpu.requestAdapter = async (options) => {
+    const adapter = await request.call(gpu, options);
+    const open = adapter!.requestDevice;
+    adapter!.requestDevice = async (descriptor) => {
+      const device = await open.call(adapter!, descriptor);
+      watch(device);
+      return device;
+    };
+    return adapter;
+  };
+  try {
+    await task();
+  } finally {
+    gpu.requestAdapter = request;
+  }
+}
+
+Deno.test({ name: "Model.dispose() destroys every buffer", ignore }, async () => {
+  const alive = new Map<GPUBuffer, number>();
+  let most = 0, lost: Promise<unknown> | undefined;
+  await withDevices((device) => {
+    lost = device.lost;
+    const create = device.createBuffer;
+    device.createBuffer = (descriptor) => {
+      const buffer = create.call(device, descriptor), destroy = buffer.destroy;
+      alive.set(buffer, descriptor.size);
+      most = Math.max(most, alive.values().reduce((sum, size) => sum + size, 0));
+      buffer.destroy = () => {
+        alive.delete(buffer);
+        destroy.call(buffer);
+      };
+      return buffer;
+    };
+  }, async () => {
+    const model = await loadModel(await tinyBlob({ type: "Q4_0" }), { backend: "webgpu" });
+    await model.logits({ ids: [1, 2, 3] });
+    await model.session().prefill([4]);
+    assert(alive.size > 20 && most > 50_000, `${alive.size} buffers, ${most} bytes`);
+    await model.dispose();
+    assertEquals(alive.size, 0);
+    await lost; // the device itself
+    await assertRejects(() => model.session().prefill([4]), InputError, "disposed");
+  });
+});
+
+Deno.test({ name: "a lost device ends generation with an error", ignore }, async () => {
+  let device: GPUDevice | undefined;
+  await withDevices((it) => device = it, async () => {
+    const model = await loadModel(await tinyBlob(), { backend: "webgpu" });
+    const ids: number[] = [];
+    await assertRejects(
+      async () => {
+        for await (const { id } of model.session().generate([1, 2], { temperature: 0 })) {
+          if (ids.push(id) === 3) device!.destroy();
+        }
+      },
+      BackendError,
+      "the GPU device was lost",
+    );
+    assertEquals(ids.length, 3);
+    await model.dispose();
+  });
+});
+
+Deno.test("without an adapter, or a device, webgpu says what to do", async () => {
+  const none: Gpu = { requestAdapter: () => Promise.resolve(null) };
+  await assertRejects(
+    () => createWebgpuBackend({ gpu: none }),
+    BackendError,
+    'Cannot use backend "webgpu": no adapter was found; install the GPU\'s Vulkan driver',
+  );
+  const failing: Gpu = { requestAdapter: () => Promise.reject(new Error("no luck")) };
+  await assertRejects(() => createWebgpuBackend({ gpu: failing }), BackendError, "no adapter");
+  const stingy: Gpu = {
+    requestAdapter: () =>
+      Promise.resolve({
+        limits: {},
+        features: new Set(),
+        info: { description: "thrifty" },
+        requestDevice: () => Promise.reject(new Error("not today")),
+      } as unknown as GPUAdapter),
+  };
+  await assertRejects(
+    () => createWebgpuBackend({ gpu: stingy }),
+    BackendError,
+    'adapter "thrifty" gives no device: not today; use backend "wasm"',
+  );
+});
+
+Deno.test({ name: "what does not fit is a MemoryError, at once or later", ignore }, async () => {
+  const g = new Graph();
+  const cache = g.cache("huge", "keyCache", [2 ** 20, 2 ** 8, 2 ** 8]);
+  const matrix = g.matrix("wide", [16, 1000]);
+  const backend = await createWebgpuBackend({ maxBindingBytes: 50_000 });
+  const message = 'Cannot place "huge" on the GPU: it takes 274877906944 bytes, a shader sees';
+  assertThrows(() => backend.place(cache, 0), MemoryError, message);
+  assertThrows(
+    () => backend.place(matrix, 0),
+    MemoryError,
+    'Cannot place "wide" on the GPU: 16 rows',
+  );
+  assertEquals(backend.bytes, 0);
+  await backend.dispose();
+
+  await withDevices((device) => {
+    // As if the memory were exhausted: the scope for it catches an error.
+    const pop = device.popErrorScope;
+    let count = 0;
+    device.popErrorScope = () =>
+      pop.call(device).then((error) =>
+        ++count === 1 ? new GPUOutOfMemoryError("all is taken") : error
+      );
+  }, async () => {
+    const { tensor, write } = smallWeight(await createWebgpuBackend());
+    await assertRejects(
+      write,
+      MemoryError,
+      `Cannot place "${tensor}" on the GPU (32 bytes): all is`,
+    );
+  });
+});
+
+function smallWeight(backend: Awaited<ReturnType<typeof createWebgpuBackend>>) {
+  const tensor = new Graph().constant("small", [8]);
+  backend.place(tensor, 0);
+  return {
+    tensor: tensor.name,
+    write: async (): Promise<void> => {
+      const g = new Graph();
+      const weight = g.adopt(tensor);
+      g.output("y", g.op("add", [weight, weight]));
+      try {
+        await backend.compile(makePlan(g, (type) => backend.bytesOf(type))).run(1);
+      } finally {
+        await backend.dispose();
+      }
+    },
+  };
+}
+
+Deno.test({ name: "inputs and outputs that do not exist are refused", ignore }, async () => {
+  const g = new Graph({ tokens: 4 });
+  const x = g.input("x", ["tokens", 8]);
+  g.output("y", g.op("add", [x, x]));
+  const backend = await createWebgpuBackend();
+  const executable = backend.compile(makePlan(g, (type) => backend.bytesOf(type)));
+  assertThrows(() => executable.write("z", new Float32Array(8)), BackendError, 'input "z"');
+  assertThrows(() => executable.write("x", new Float32Array(33)), BackendError, "at most 32");
+  await assertRejects(async () => await executable.read("z", 8), BackendError, 'output "z"');
+  await assertRejects(() => backend.writeRows("w", 0, new Uint8Array(4)), BackendError, "placed");
+  executable.write("x", new Float32Array(8).fill(21));
+  await executable.run(1);
+  assertEquals(await executable.read("y", 8), new Float32Array(8).fill(42));
+  await backend.dispose();
+  await assertRejects(() => executable.run(1), BackendError, "disposed");
+});
+
+Deno.test({ name: "detectBackends() describes the adapter", ignore }, async () => {
+  const { webgpu } = await detectBackends();
+  if (!webgpu) throw new Error("an adapter was there a moment ago");
+  assert(webgpu.name !== "" && webgpu.maxBindingBytes >= 2 ** 27);
+  assertEquals(typeof webgpu.f16, "boolean");
+  assertEquals(typeof webgpu.subgroups, "boolean");
+});
