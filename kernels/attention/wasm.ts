@@ -26,8 +26,9 @@ export const attentionWasm: WasmKernel<"attention"> = {
   encode([q, keys, values, spans], output, { heads, scale }) {
     const [, kvHeads, headDim] = keys!.shape as readonly [number, number, number];
     const group = heads / kvHeads;
-    // Successive tokens share quads, so their number is a multiple of a quad's lanes.
-    const tileTokens = Math.min(QUAD * Math.ceil(TASK_QUERIES / QUAD / group), q!.shape[0]!);
+    // Successive tokens share quads: as many as fill whole ones.
+    const step = [1, 2, 4].find((it) => it * group % QUAD === 0)!;
+    const tileTokens = Math.min(step * Math.ceil(TASK_QUERIES / (step * group)), q!.shape[0]!);
     const quads = Math.ceil(tileTokens * group / QUAD);
     const pieces = Math.ceil(headDim / VALUE_COLUMNS);
     const quadBytes = RECORD_BYTES + 16 * (headDim + CHUNK) + 16 * VALUE_COLUMNS * pieces;

@@ -6,28 +6,31 @@ import { shareStart } from "../common.as";
 import { madd } from "../simd.as";
 import { copyFloats, loadPart, storePart } from "../vector.as";
 
-/** Rotates `n` pairs (a[i], b[i]). */
+/** Rotates `n` pairs (x[i], x[n + i]). */
 function rotateHalf(x: usize, out: usize, cos: usize, sin: usize, n: i32): void {
-  const apart = <usize>n << 2;
-  for (; n > 0; n -= 4) {
-    const part = n < 4;
-    const a = part ? loadPart(x, n) : v128.load(x);
-    const b = part ? loadPart(x + apart, n) : v128.load(x + apart);
-    const c = part ? loadPart(cos, n) : v128.load(cos);
-    const s = part ? loadPart(sin, n) : v128.load(sin);
-    const y = f32x4.sub(f32x4.mul(a, c), f32x4.mul(b, s));
-    const z = madd(b, c, f32x4.mul(a, s));
-    if (part) {
-      storePart(out, y, n);
-      storePart(out + apart, z, n);
-      return;
-    }
-    v128.store(out, y);
-    v128.store(out + apart, z);
+  let x2 = x + (<usize>n << 2);
+  let out2 = out + (<usize>n << 2);
+  for (; n >= 4; n -= 4) {
+    const a = v128.load(x);
+    const b = v128.load(x2);
+    const c = v128.load(cos);
+    const s = v128.load(sin);
+    v128.store(out, f32x4.sub(f32x4.mul(a, c), f32x4.mul(b, s)));
+    v128.store(out2, madd(b, c, f32x4.mul(a, s)));
     x += 16;
+    x2 += 16;
     out += 16;
+    out2 += 16;
     cos += 16;
     sin += 16;
+  }
+  if (n > 0) {
+    const a = loadPart(x, n);
+    const b = loadPart(x2, n);
+    const c = loadPart(cos, n);
+    const s = loadPart(sin, n);
+    storePart(out, f32x4.sub(f32x4.mul(a, c), f32x4.mul(b, s)), n);
+    storePart(out2, madd(b, c, f32x4.mul(a, s)), n);
   }
 }
 
