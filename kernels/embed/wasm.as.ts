@@ -106,10 +106,13 @@ function byteRow(table: usize, id: i32, columns: i32, y: usize): void {
   const factor = load<f32>(block - HEADER, 4);
   for (let start = 0; start < columns; start += 32) {
     const d = half(block + (r << 1), factor);
-    const bytes = block + 32 + ((r >> 2) << 7) + ((r & 3) << 1);
+    const bytes = block + 32 + ((r >> 2) << 7) + ((r & 3) << 2);
     const count = min(columns - start, 32);
     for (let k = 0; k < count; k++) {
-      store<f32>(y, d * <f32> load<i8>(bytes + ((k >> 1) << 3) + (k & 1)));
+      // Bytes 0 … 3 of a lane are k = 0, 2, 1, 3; those of k = 0 and 1 have 128 added.
+      const at = bytes + ((k >> 2) << 4) + ((k & 1) << 1) + ((k & 2) >> 1);
+      const q = k & 2 ? <i32> load<i8>(at) : <i32> load<u8>(at) - 128;
+      store<f32>(y, d * <f32> q);
       y += 4;
     }
     block += 544;

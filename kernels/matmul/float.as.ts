@@ -2,9 +2,9 @@
 // The order of work over panels (16 rows), k and tokens; the inner loops are in float_blocks.as.ts,
 // the packed layouts in kernels/pack/layouts.ts.
 //
-// One token: every worker streams its share of the panels once. More: the weights of 32 k of a panel
-// are loaded once for all tokens of the task; for that, activations are first copied to scratch
-// memory in the same order, [32 k][token].
+// One token: every worker streams its share of the panels once. More: the weights of 32 k of a
+// panel are loaded once for all tokens of the task; for that, activations are first copied to
+// scratch memory in the same order, [32 k][token].
 
 import { nextTask, scratch, shareStart } from "../common.as";
 import {
@@ -12,6 +12,7 @@ import {
   bf16Times1,
   F16,
   F16_SPECIAL,
+  f16FoldedTimes1,
   f16SpecialTimes1,
   f16Times1,
   F32,
@@ -50,6 +51,7 @@ let blocks: i32 = 0;
 let unpacked: usize = 0;
 let sums: usize = 0;
 let packed: usize = 0;
+let folds: bool = false;
 
 /**
  * args: weight (packed), x (f32), out (f32), bias (f32, or 0), rows of the weight, its columns,
@@ -87,7 +89,8 @@ function matmulFloat(args: usize, worker: i32, workers: i32, layoutOfWeight: i32
   if (tokens < TASK_TOKENS) {
     const start = shareStart(panels, worker, workers);
     const end = shareStart(panels, worker + 1, workers);
-    if (tokens > 1 && start < end) packTokens(0, tokens, 0, blocks);
+    if (tokens == 1) folds = layout == F16 && canFold();
+    else if (start < end) packTokens(0, tokens, 0, blocks);
     for (let p = start; p < end; p++) {
       startPanel(p, tokens, sums);
       if (tokens == 1) panelTimesToken(p);
@@ -151,14 +154,30 @@ function factorOf(panel: usize): f32 {
   return load<f32>(panel - PANEL_HEADER, 4);
 }
 
+/** Whether the only token's activations stay finite when multiplied by up to 2^112. */
+function canFold(): bool {
+  const magnitude = i32x4.splat(0x7fffffff);
+  let largest = i32x4.splat(0);
+  const end = x + (<usize> columns << 2);
+  let p = x;
+  for (; p + 16 <= end; p += 16) {
+    largest = i32x4.max_s(largest, v128.and(v128.load(p), magnitude));
+  }
+  for (; p < end; p += 4) {
+    largest = i32x4.max_s(largest, v128.and(v128.load32_zero(p), magnitude));
+  }
+  return !v128.any_true(i32x4.ge_s(largest, i32x4.splat(0x47000000))); // 2^15, or Inf, NaN
+}
+
 /** Adds a panel times the only token to `sums`. */
 function panelTimesToken(p: i32): void {
   const w = panelAt(p);
   const kind = layoutOf(w);
   if (kind == F32) f32Times1(w, x, columns, sums);
   else if (kind == BF16) bf16Times1(w, x, columns, sums);
-  else if (kind == F16) f16Times1(w, x, columns, sums, factorOf(w));
-  else f16SpecialTimes1(w, x, columns, sums, factorOf(w));
+  else if (kind == F16_SPECIAL) f16SpecialTimes1(w, x, columns, sums, factorOf(w));
+  else if (folds) f16FoldedTimes1(w, x, columns, sums, factorOf(w));
+  else f16Times1(w, x, columns, sums, factorOf(w));
 }
 
 /** Adds `n` blocks of k of a panel times the packed tokens, from `block` on, to `y`. */

@@ -2,17 +2,18 @@
 // rows; float.as.ts walks over panels, k and tokens.
 //
 // Packed block, 16 rows × 1 k: f32 (64 bytes) rows 0 … 15; f16 and bf16 (32 bytes) rows 0, 4, 1, 5,
-// 2, 6, 3, 7, then 8, 12, 9, …, so that a 32-bit lane holds rows j and j + 4. Halves are scaled by a
-// power of two, see kernels/pack/halves.as.ts; `factor` undoes it.
+// 2, 6, 3, 7, then 8, 12, 9, …, so that a 32-bit lane holds rows j and j + 4. Halves are scaled by
+// a power of two, see kernels/pack/halves.as.ts; `factor` undoes it.
 // Packed activations, 1 token × 32 k: 32 f32, zeros past the row's end.
 
 import { lane0, lane1, lane2, lane3, madd } from "../simd.as";
 
-/** Layouts, and f16 panels that contain Inf or NaN. */
+/** Layouts: f16 with Inf and NaN, and f16 whose factor is applied to the activations instead. */
 export const F32: i32 = 0;
 export const F16: i32 = 1;
 export const F16_SPECIAL: i32 = 2;
-export const BF16: i32 = 3;
+export const F16_FOLDED: i32 = 3;
+export const BF16: i32 = 4;
 
 /** What a half keeps once its bits are where f32 has sign and exponent: the second of a lane. */
 const HIGH_BITS: i32 = 0x8fffe000;
@@ -35,8 +36,9 @@ function highHalves(v: v128, bits: v128, factor: v128, layout: i32): v128 {
 
 @inline
 function scaled(bits: v128, factor: v128, layout: i32): v128 {
+  if (layout == F16_FOLDED) return bits;
   const value = f32x4.mul(bits, factor);
-  if (layout != F16_SPECIAL) return value;
+  if (layout == F16) return value;
   const exponent = i32x4.splat(0x0f800000);
   const special = i32x4.eq(v128.and(bits, exponent), exponent);
   return v128.or(value, v128.and(special, i32x4.splat(0x7f800000)));
@@ -60,7 +62,8 @@ function rowsTimes1(w: usize, x: usize, count: i32, sums: usize, factor: f32, la
   const end = x + (<usize> count << 2);
   const fours = x + (<usize> (count & ~3) << 2);
   while (x < fours) {
-    const xs = v128.load(x);
+    let xs = v128.load(x);
+    if (layout == F16_FOLDED) xs = f32x4.mul(xs, lift);
     let s = lane0(xs);
     if (layout == F32) {
       a0 = madd(s, v128.load(w), a0);
@@ -116,7 +119,8 @@ function rowsTimes1(w: usize, x: usize, count: i32, sums: usize, factor: f32, la
     x += 16;
   }
   while (x < end) {
-    const s = v128.load32_splat(x);
+    let s = v128.load32_splat(x);
+    if (layout == F16_FOLDED) s = f32x4.mul(s, lift);
     if (layout == F32) {
       a0 = madd(s, v128.load(w), a0);
       b0 = madd(s, v128.load(w, 16), b0);
@@ -152,6 +156,11 @@ export function f16Times1(w: usize, x: usize, count: i32, sums: usize, factor: f
   rowsTimes1(w, x, count, sums, factor, F16);
 }
 
+/** Where the activations times `factor` are all finite. */
+export function f16FoldedTimes1(w: usize, x: usize, count: i32, sums: usize, factor: f32): void {
+  rowsTimes1(w, x, count, sums, factor, F16_FOLDED);
+}
+
 export function f16SpecialTimes1(w: usize, x: usize, count: i32, sums: usize, factor: f32): void {
   rowsTimes1(w, x, count, sums, factor, F16_SPECIAL);
 }
@@ -184,8 +193,8 @@ export function unpackBlocks(w: usize, count: i32, to: usize, factor: f32, layou
 
 /**
  * Adds 16 rows (f32 blocks) times `count` tokens, over 32 k, to `sums` [count + 1][16]; `x` is the
- * tokens' packed activations, one behind the other. Weights are kept on the stack, as in int4.as.ts.
- * Tokens are taken in pairs; an odd last one is taken twice, with sums of its own.
+ * tokens' packed activations, one behind the other. Weights are kept on the stack, as in
+ * int4.as.ts. Tokens are taken in pairs; an odd last one is taken twice, with sums of its own.
  */
 export function floatBlock(w: usize, x: usize, count: i32, sums: usize): void {
   const a0 = v128.load(w); const b0 = v128.load(w, 16);

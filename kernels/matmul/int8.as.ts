@@ -3,8 +3,13 @@
 //
 // Packed block, 16 rows × 32 k (544 bytes):
 //   16 halves  scales d
-//   4 × 128 B  rows 4g … 4g+3: eight bytes i have k = 2i, 2i+1 of the four rows
-// Activation block, 1 token × 32 k (48 bytes): 32 int8, then d; the rest is for INT4 weights
+//   4 × 128 B  rows 4g … 4g+3: vector j has in lane r the bytes of row 4g+r for k = 4j, 4j+2, 4j+1,
+//              4j+3, the first and third of which have 128 added
+// Activation block, 1 token × 32 k (48 bytes):
+//   32 int8 q, then d, 8 bytes for INT4 weights, then −128·(sum of q at k = 4j and 4j+1)
+//
+// So the even bytes of a vector are the low halves of i16 that need no sign: one operation widens
+// them, another the odd bytes. Accumulators start at the sum that takes the 128 back.
 
 import {
   F16_BITS,
@@ -28,18 +33,27 @@ function mac(acc: v128, x: v128, w: v128): v128 {
   return i32x4.add(acc, i32x4.dot_i16x8_s(x, w));
 }
 
+/** As `mac` with a packed vector: x0 meets its even bytes, x1 the odd ones. */
 @inline
-function low(bytes: v128): v128 {
-  return i16x8.extend_low_i8x16_s(bytes);
+function macBytes(acc: v128, x0: v128, x1: v128, w: v128, mask: v128): v128 {
+  return mac(mac(acc, x0, even(w, mask)), x1, odd(w));
 }
 
+/** The even bytes, k = 4j and 4j+1 of four rows, as i16; `mask` is 0x00ff in every lane. */
 @inline
-function high(bytes: v128): v128 {
-  return i16x8.extend_high_i8x16_s(bytes);
+function even(v: v128, mask: v128): v128 {
+  return v128.and(v, mask);
+}
+
+/** The odd bytes, k = 4j+2 and 4j+3 of four rows, as i16. */
+@inline
+function odd(v: v128): v128 {
+  return i16x8.shr_s(v, 8);
 }
 
 /** Adds 16 rows times one token, over all blocks of k, to `sums`. Scales must be finite. */
 export function int8Times1(w: usize, x: usize, blocks: i32, sums: usize, factor: f32): void {
+  const mask = i16x8.splat(255);
   const bits = i32x4.splat(F16_BITS);
   const lift = f32x4.splat(factor);
   let f0 = v128.load(sums);
@@ -48,63 +62,64 @@ export function int8Times1(w: usize, x: usize, blocks: i32, sums: usize, factor:
   let f3 = v128.load(sums, 48);
   const end = x + blocks * 48;
   while (x < end) {
-    let a0 = i32x4.splat(0);
-    let a1 = i32x4.splat(0);
-    let a2 = i32x4.splat(0);
-    let a3 = i32x4.splat(0);
+    const aux = v128.load(x, 32);
+    let a0 = lane3(aux);
+    let a1 = a0;
+    let a2 = a0;
+    let a3 = a0;
     let xs = v128.load_ext<i8>(x);
     let s = lane0(xs);
-    a0 = mac(a0, s, v128.load_ext<i8>(w, 32)); a1 = mac(a1, s, v128.load_ext<i8>(w, 160));
-    a2 = mac(a2, s, v128.load_ext<i8>(w, 288)); a3 = mac(a3, s, v128.load_ext<i8>(w, 416));
-    s = lane1(xs);
-    a0 = mac(a0, s, v128.load_ext<i8>(w, 40)); a1 = mac(a1, s, v128.load_ext<i8>(w, 168));
-    a2 = mac(a2, s, v128.load_ext<i8>(w, 296)); a3 = mac(a3, s, v128.load_ext<i8>(w, 424));
+    let t = lane1(xs);
+    a0 = macBytes(a0, s, t, v128.load(w, 32), mask);
+    a1 = macBytes(a1, s, t, v128.load(w, 160), mask);
+    a2 = macBytes(a2, s, t, v128.load(w, 288), mask);
+    a3 = macBytes(a3, s, t, v128.load(w, 416), mask);
     s = lane2(xs);
-    a0 = mac(a0, s, v128.load_ext<i8>(w, 48)); a1 = mac(a1, s, v128.load_ext<i8>(w, 176));
-    a2 = mac(a2, s, v128.load_ext<i8>(w, 304)); a3 = mac(a3, s, v128.load_ext<i8>(w, 432));
-    s = lane3(xs);
-    a0 = mac(a0, s, v128.load_ext<i8>(w, 56)); a1 = mac(a1, s, v128.load_ext<i8>(w, 184));
-    a2 = mac(a2, s, v128.load_ext<i8>(w, 312)); a3 = mac(a3, s, v128.load_ext<i8>(w, 440));
+    t = lane3(xs);
+    a0 = macBytes(a0, s, t, v128.load(w, 48), mask);
+    a1 = macBytes(a1, s, t, v128.load(w, 176), mask);
+    a2 = macBytes(a2, s, t, v128.load(w, 304), mask);
+    a3 = macBytes(a3, s, t, v128.load(w, 432), mask);
     xs = v128.load_ext<i8>(x, 8);
     s = lane0(xs);
-    a0 = mac(a0, s, v128.load_ext<i8>(w, 64)); a1 = mac(a1, s, v128.load_ext<i8>(w, 192));
-    a2 = mac(a2, s, v128.load_ext<i8>(w, 320)); a3 = mac(a3, s, v128.load_ext<i8>(w, 448));
-    s = lane1(xs);
-    a0 = mac(a0, s, v128.load_ext<i8>(w, 72)); a1 = mac(a1, s, v128.load_ext<i8>(w, 200));
-    a2 = mac(a2, s, v128.load_ext<i8>(w, 328)); a3 = mac(a3, s, v128.load_ext<i8>(w, 456));
+    t = lane1(xs);
+    a0 = macBytes(a0, s, t, v128.load(w, 64), mask);
+    a1 = macBytes(a1, s, t, v128.load(w, 192), mask);
+    a2 = macBytes(a2, s, t, v128.load(w, 320), mask);
+    a3 = macBytes(a3, s, t, v128.load(w, 448), mask);
     s = lane2(xs);
-    a0 = mac(a0, s, v128.load_ext<i8>(w, 80)); a1 = mac(a1, s, v128.load_ext<i8>(w, 208));
-    a2 = mac(a2, s, v128.load_ext<i8>(w, 336)); a3 = mac(a3, s, v128.load_ext<i8>(w, 464));
-    s = lane3(xs);
-    a0 = mac(a0, s, v128.load_ext<i8>(w, 88)); a1 = mac(a1, s, v128.load_ext<i8>(w, 216));
-    a2 = mac(a2, s, v128.load_ext<i8>(w, 344)); a3 = mac(a3, s, v128.load_ext<i8>(w, 472));
+    t = lane3(xs);
+    a0 = macBytes(a0, s, t, v128.load(w, 80), mask);
+    a1 = macBytes(a1, s, t, v128.load(w, 208), mask);
+    a2 = macBytes(a2, s, t, v128.load(w, 336), mask);
+    a3 = macBytes(a3, s, t, v128.load(w, 464), mask);
     xs = v128.load_ext<i8>(x, 16);
     s = lane0(xs);
-    a0 = mac(a0, s, v128.load_ext<i8>(w, 96)); a1 = mac(a1, s, v128.load_ext<i8>(w, 224));
-    a2 = mac(a2, s, v128.load_ext<i8>(w, 352)); a3 = mac(a3, s, v128.load_ext<i8>(w, 480));
-    s = lane1(xs);
-    a0 = mac(a0, s, v128.load_ext<i8>(w, 104)); a1 = mac(a1, s, v128.load_ext<i8>(w, 232));
-    a2 = mac(a2, s, v128.load_ext<i8>(w, 360)); a3 = mac(a3, s, v128.load_ext<i8>(w, 488));
+    t = lane1(xs);
+    a0 = macBytes(a0, s, t, v128.load(w, 96), mask);
+    a1 = macBytes(a1, s, t, v128.load(w, 224), mask);
+    a2 = macBytes(a2, s, t, v128.load(w, 352), mask);
+    a3 = macBytes(a3, s, t, v128.load(w, 480), mask);
     s = lane2(xs);
-    a0 = mac(a0, s, v128.load_ext<i8>(w, 112)); a1 = mac(a1, s, v128.load_ext<i8>(w, 240));
-    a2 = mac(a2, s, v128.load_ext<i8>(w, 368)); a3 = mac(a3, s, v128.load_ext<i8>(w, 496));
-    s = lane3(xs);
-    a0 = mac(a0, s, v128.load_ext<i8>(w, 120)); a1 = mac(a1, s, v128.load_ext<i8>(w, 248));
-    a2 = mac(a2, s, v128.load_ext<i8>(w, 376)); a3 = mac(a3, s, v128.load_ext<i8>(w, 504));
+    t = lane3(xs);
+    a0 = macBytes(a0, s, t, v128.load(w, 112), mask);
+    a1 = macBytes(a1, s, t, v128.load(w, 240), mask);
+    a2 = macBytes(a2, s, t, v128.load(w, 368), mask);
+    a3 = macBytes(a3, s, t, v128.load(w, 496), mask);
     xs = v128.load_ext<i8>(x, 24);
     s = lane0(xs);
-    a0 = mac(a0, s, v128.load_ext<i8>(w, 128)); a1 = mac(a1, s, v128.load_ext<i8>(w, 256));
-    a2 = mac(a2, s, v128.load_ext<i8>(w, 384)); a3 = mac(a3, s, v128.load_ext<i8>(w, 512));
-    s = lane1(xs);
-    a0 = mac(a0, s, v128.load_ext<i8>(w, 136)); a1 = mac(a1, s, v128.load_ext<i8>(w, 264));
-    a2 = mac(a2, s, v128.load_ext<i8>(w, 392)); a3 = mac(a3, s, v128.load_ext<i8>(w, 520));
+    t = lane1(xs);
+    a0 = macBytes(a0, s, t, v128.load(w, 128), mask);
+    a1 = macBytes(a1, s, t, v128.load(w, 256), mask);
+    a2 = macBytes(a2, s, t, v128.load(w, 384), mask);
+    a3 = macBytes(a3, s, t, v128.load(w, 512), mask);
     s = lane2(xs);
-    a0 = mac(a0, s, v128.load_ext<i8>(w, 144)); a1 = mac(a1, s, v128.load_ext<i8>(w, 272));
-    a2 = mac(a2, s, v128.load_ext<i8>(w, 400)); a3 = mac(a3, s, v128.load_ext<i8>(w, 528));
-    s = lane3(xs);
-    a0 = mac(a0, s, v128.load_ext<i8>(w, 152)); a1 = mac(a1, s, v128.load_ext<i8>(w, 280));
-    a2 = mac(a2, s, v128.load_ext<i8>(w, 408)); a3 = mac(a3, s, v128.load_ext<i8>(w, 536));
-    s = lane0(v128.load(x, 32));
+    t = lane3(xs);
+    a0 = macBytes(a0, s, t, v128.load(w, 144), mask);
+    a1 = macBytes(a1, s, t, v128.load(w, 272), mask);
+    a2 = macBytes(a2, s, t, v128.load(w, 400), mask);
+    a3 = macBytes(a3, s, t, v128.load(w, 528), mask);
+    s = lane0(aux);
     const s0 = v128.load(w);
     const s1 = v128.load(w, 16);
     const d0 = f32x4.mul(f16Finite(f16Low(s0), bits, lift), s);
@@ -125,59 +140,63 @@ export function int8Times1(w: usize, x: usize, blocks: i32, sums: usize, factor:
 }
 
 /**
- * Adds 16 rows times `count` tokens, over one block of k, to `sums` [count + 1][32], of
- * which it uses the first 16. `x` is the tokens' activation blocks, one behind the other. Weights are kept on the stack, as in
- * int4.as.ts. Tokens are taken in pairs; an odd last one is taken twice, with sums of its own.
+ * Adds 16 rows times `count` tokens, over one block of k, to the first 16 of each row of `sums`
+ * [count + 1][32]. `x` is the tokens' activation blocks, one behind the other. Weights are kept on
+ * the stack, as in int4.as.ts. Tokens are taken in pairs; an odd last one is taken twice, with sums
+ * of its own.
  */
 export function int8Block(w: usize, x: usize, count: i32, sums: usize, factor: f32): void {
+  const mask = i16x8.splat(255);
   const lift = f32x4.splat(factor);
   const aScale = f16Any(f16Low(v128.load(w)), lift);
   const bScale = f16Any(f16High(v128.load(w)), lift);
   const cScale = f16Any(f16Low(v128.load(w, 16)), lift);
   const dScale = f16Any(f16High(v128.load(w, 16)), lift);
-  let v = v128.load(w, 32); const a0 = low(v); const a1 = high(v);
-  v = v128.load(w, 48); const a2 = low(v); const a3 = high(v);
-  v = v128.load(w, 64); const a4 = low(v); const a5 = high(v);
-  v = v128.load(w, 80); const a6 = low(v); const a7 = high(v);
-  v = v128.load(w, 96); const a8 = low(v); const a9 = high(v);
-  v = v128.load(w, 112); const a10 = low(v); const a11 = high(v);
-  v = v128.load(w, 128); const a12 = low(v); const a13 = high(v);
-  v = v128.load(w, 144); const a14 = low(v); const a15 = high(v);
-  v = v128.load(w, 160); const b0 = low(v); const b1 = high(v);
-  v = v128.load(w, 176); const b2 = low(v); const b3 = high(v);
-  v = v128.load(w, 192); const b4 = low(v); const b5 = high(v);
-  v = v128.load(w, 208); const b6 = low(v); const b7 = high(v);
-  v = v128.load(w, 224); const b8 = low(v); const b9 = high(v);
-  v = v128.load(w, 240); const b10 = low(v); const b11 = high(v);
-  v = v128.load(w, 256); const b12 = low(v); const b13 = high(v);
-  v = v128.load(w, 272); const b14 = low(v); const b15 = high(v);
-  v = v128.load(w, 288); const c0 = low(v); const c1 = high(v);
-  v = v128.load(w, 304); const c2 = low(v); const c3 = high(v);
-  v = v128.load(w, 320); const c4 = low(v); const c5 = high(v);
-  v = v128.load(w, 336); const c6 = low(v); const c7 = high(v);
-  v = v128.load(w, 352); const c8 = low(v); const c9 = high(v);
-  v = v128.load(w, 368); const c10 = low(v); const c11 = high(v);
-  v = v128.load(w, 384); const c12 = low(v); const c13 = high(v);
-  v = v128.load(w, 400); const c14 = low(v); const c15 = high(v);
-  v = v128.load(w, 416); const d0 = low(v); const d1 = high(v);
-  v = v128.load(w, 432); const d2 = low(v); const d3 = high(v);
-  v = v128.load(w, 448); const d4 = low(v); const d5 = high(v);
-  v = v128.load(w, 464); const d6 = low(v); const d7 = high(v);
-  v = v128.load(w, 480); const d8 = low(v); const d9 = high(v);
-  v = v128.load(w, 496); const d10 = low(v); const d11 = high(v);
-  v = v128.load(w, 512); const d12 = low(v); const d13 = high(v);
-  v = v128.load(w, 528); const d14 = low(v); const d15 = high(v);
+  let v = v128.load(w, 32); const a0 = even(v, mask); const a1 = odd(v);
+  v = v128.load(w, 48); const a2 = even(v, mask); const a3 = odd(v);
+  v = v128.load(w, 64); const a4 = even(v, mask); const a5 = odd(v);
+  v = v128.load(w, 80); const a6 = even(v, mask); const a7 = odd(v);
+  v = v128.load(w, 96); const a8 = even(v, mask); const a9 = odd(v);
+  v = v128.load(w, 112); const a10 = even(v, mask); const a11 = odd(v);
+  v = v128.load(w, 128); const a12 = even(v, mask); const a13 = odd(v);
+  v = v128.load(w, 144); const a14 = even(v, mask); const a15 = odd(v);
+  v = v128.load(w, 160); const b0 = even(v, mask); const b1 = odd(v);
+  v = v128.load(w, 176); const b2 = even(v, mask); const b3 = odd(v);
+  v = v128.load(w, 192); const b4 = even(v, mask); const b5 = odd(v);
+  v = v128.load(w, 208); const b6 = even(v, mask); const b7 = odd(v);
+  v = v128.load(w, 224); const b8 = even(v, mask); const b9 = odd(v);
+  v = v128.load(w, 240); const b10 = even(v, mask); const b11 = odd(v);
+  v = v128.load(w, 256); const b12 = even(v, mask); const b13 = odd(v);
+  v = v128.load(w, 272); const b14 = even(v, mask); const b15 = odd(v);
+  v = v128.load(w, 288); const c0 = even(v, mask); const c1 = odd(v);
+  v = v128.load(w, 304); const c2 = even(v, mask); const c3 = odd(v);
+  v = v128.load(w, 320); const c4 = even(v, mask); const c5 = odd(v);
+  v = v128.load(w, 336); const c6 = even(v, mask); const c7 = odd(v);
+  v = v128.load(w, 352); const c8 = even(v, mask); const c9 = odd(v);
+  v = v128.load(w, 368); const c10 = even(v, mask); const c11 = odd(v);
+  v = v128.load(w, 384); const c12 = even(v, mask); const c13 = odd(v);
+  v = v128.load(w, 400); const c14 = even(v, mask); const c15 = odd(v);
+  v = v128.load(w, 416); const d0 = even(v, mask); const d1 = odd(v);
+  v = v128.load(w, 432); const d2 = even(v, mask); const d3 = odd(v);
+  v = v128.load(w, 448); const d4 = even(v, mask); const d5 = odd(v);
+  v = v128.load(w, 464); const d6 = even(v, mask); const d7 = odd(v);
+  v = v128.load(w, 480); const d8 = even(v, mask); const d9 = odd(v);
+  v = v128.load(w, 496); const d10 = even(v, mask); const d11 = odd(v);
+  v = v128.load(w, 512); const d12 = even(v, mask); const d13 = odd(v);
+  v = v128.load(w, 528); const d14 = even(v, mask); const d15 = odd(v);
   const end = x + count * 48;
   while (x < end) {
     const y = min(x + 48, end - 48);
-    let ax = i32x4.splat(0);
-    let ay = ax;
+    const xAux = v128.load(x, 32);
+    const yAux = v128.load(y, 32);
+    let ax = lane3(xAux);
+    let ay = lane3(yAux);
     let bx = ax;
-    let by = ax;
+    let by = ay;
     let cx = ax;
-    let cy = ax;
+    let cy = ay;
     let dx = ax;
-    let dy = ax;
+    let dy = ay;
     let xs = v128.load_ext<i8>(x);
     let ys = v128.load_ext<i8>(y);
     let s = lane0(xs);
@@ -250,8 +269,8 @@ export function int8Block(w: usize, x: usize, count: i32, sums: usize, factor: f
     t = lane3(ys);
     ax = mac(ax, s, a15); ay = mac(ay, t, a15); bx = mac(bx, s, b15); by = mac(by, t, b15);
     cx = mac(cx, s, c15); cy = mac(cy, t, c15); dx = mac(dx, s, d15); dy = mac(dy, t, d15);
-    s = lane0(v128.load(x, 32));
-    t = lane0(v128.load(y, 32));
+    s = lane0(xAux);
+    t = lane0(yAux);
     ax = madd(f32x4.convert_i32x4_s(ax), f32x4.mul(aScale, s), v128.load(sums));
     bx = madd(f32x4.convert_i32x4_s(bx), f32x4.mul(bScale, s), v128.load(sums, 16));
     cx = madd(f32x4.convert_i32x4_s(cx), f32x4.mul(cScale, s), v128.load(sums, 32));

@@ -1,7 +1,8 @@
 // The sums of a few rows of a product: their start (zero or bias) and their way to the output.
-// They lie in scratch memory as [tokens][width], where width is 16 or 32 and the first `valid` count.
+// They lie in scratch memory as [tokens][width]; width is 16 or 32, of which the first `valid` are
+// rows of the matrix.
 
-/** Sets the sums of `count` tokens, and one to spare, to `bias` [valid], or to zero if that is 0. */
+/** Sets the sums of `count` tokens, and one to spare, to `bias` [valid], or zero if that is 0. */
 export function startSums(sums: usize, count: i32, width: i32, bias: usize, valid: i32): void {
   for (let i = 0; i < width; i++) {
     store<f32>(sums + (i << 2), bias && i < valid ? load<f32>(bias + (i << 2)) : 0);

@@ -92,12 +92,12 @@ function packRows(
       store<u16>(scales, load<u16>(p1, 2), 34);
       store<u16>(scales, load<u16>(p2, 2), 36);
       store<u16>(scales, load<u16>(p3, 2), 38);
-      transposeNibbles(p0 + 4, p1 + 4, p2 + 4, p3 + 4, to + 64 + (<usize> g << 4));
+      transpose(p0 + 4, p1 + 4, p2 + 4, p3 + 4, to + 64 + (<usize> g << 4), false);
     } else if (from == 18) {
-      transposeNibbles(p0 + 2, p1 + 2, p2 + 2, p3 + 2, to + 32 + (<usize> g << 4));
+      transpose(p0 + 2, p1 + 2, p2 + 2, p3 + 2, to + 32 + (<usize> g << 4), false);
     } else {
-      transposeBytes(p0 + 2, p1 + 2, p2 + 2, p3 + 2, to + 32 + (<usize> g << 5));
-      transposeBytes(p0 + 18, p1 + 18, p2 + 18, p3 + 18, to + 96 + (<usize> g << 5));
+      transpose(p0 + 2, p1 + 2, p2 + 2, p3 + 2, to + 32 + (<usize> g << 5), true);
+      transpose(p0 + 18, p1 + 18, p2 + 18, p3 + 18, to + 96 + (<usize> g << 5), true);
     }
     p0 += step0;
     p1 += step1;
@@ -107,36 +107,29 @@ function packRows(
   }
 }
 
-/** 16 bytes of each of four rows to 64: bytes 0 … 3 of the four rows, then bytes 4 … 7, … */
+/**
+ * 16 bytes of each of four rows to 64: bytes 0 … 3 of the four rows, then bytes 4 … 7, …
+ * With `reorder` every four bytes are in the order and with the offset of INT8 blocks.
+ */
 @inline
-function transposeNibbles(p0: usize, p1: usize, p2: usize, p3: usize, to: usize): void {
+function transpose(p0: usize, p1: usize, p2: usize, p3: usize, to: usize, reorder: bool): void {
   const r0 = v128.load(p0);
   const r1 = v128.load(p1);
   const r2 = v128.load(p2);
   const r3 = v128.load(p3);
   const r01 = v128.shuffle<i32>(r0, r1, 0, 4, 1, 5);
   const r23 = v128.shuffle<i32>(r2, r3, 0, 4, 1, 5);
-  v128.store(to, v128.shuffle<i64>(r01, r23, 0, 2));
-  v128.store(to, v128.shuffle<i64>(r01, r23, 1, 3), 16);
   const s01 = v128.shuffle<i32>(r0, r1, 2, 6, 3, 7);
   const s23 = v128.shuffle<i32>(r2, r3, 2, 6, 3, 7);
-  v128.store(to, v128.shuffle<i64>(s01, s23, 0, 2), 32);
-  v128.store(to, v128.shuffle<i64>(s01, s23, 1, 3), 48);
+  v128.store(to, arrange(v128.shuffle<i64>(r01, r23, 0, 2), reorder));
+  v128.store(to, arrange(v128.shuffle<i64>(r01, r23, 1, 3), reorder), 16);
+  v128.store(to, arrange(v128.shuffle<i64>(s01, s23, 0, 2), reorder), 32);
+  v128.store(to, arrange(v128.shuffle<i64>(s01, s23, 1, 3), reorder), 48);
 }
 
-/** 16 bytes of each of four rows to 64: bytes 0, 1 of the four rows, then bytes 2, 3, … */
 @inline
-function transposeBytes(p0: usize, p1: usize, p2: usize, p3: usize, to: usize): void {
-  const r0 = v128.load(p0);
-  const r1 = v128.load(p1);
-  const r2 = v128.load(p2);
-  const r3 = v128.load(p3);
-  const r01 = v128.shuffle<i16>(r0, r1, 0, 8, 1, 9, 2, 10, 3, 11);
-  const r23 = v128.shuffle<i16>(r2, r3, 0, 8, 1, 9, 2, 10, 3, 11);
-  v128.store(to, v128.shuffle<i32>(r01, r23, 0, 4, 1, 5));
-  v128.store(to, v128.shuffle<i32>(r01, r23, 2, 6, 3, 7), 16);
-  const s01 = v128.shuffle<i16>(r0, r1, 4, 12, 5, 13, 6, 14, 7, 15);
-  const s23 = v128.shuffle<i16>(r2, r3, 4, 12, 5, 13, 6, 14, 7, 15);
-  v128.store(to, v128.shuffle<i32>(s01, s23, 0, 4, 1, 5), 32);
-  v128.store(to, v128.shuffle<i32>(s01, s23, 2, 6, 3, 7), 48);
+function arrange(v: v128, reorder: bool): v128 {
+  if (!reorder) return v;
+  const ordered = v128.shuffle<i8>(v, v, 0, 2, 1, 3, 4, 6, 5, 7, 8, 10, 9, 11, 12, 14, 13, 15);
+  return v128.xor(ordered, i16x8.splat(0x80));
 }

@@ -1,5 +1,5 @@
-// packF32, packF16, packBf16: row-major weights to packed panels of 16 rows (layouts.ts). Done once,
-// when a model loads; the rows may lie at any byte address.
+// packF32, packF16, packBf16: row-major weights to packed panels of 16 rows (layouts.ts). Done
+// once, when a model loads; the rows may lie at any byte address.
 
 import { shareStart } from "../common.as";
 import { writeHeader } from "./halves.as";

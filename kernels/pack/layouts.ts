@@ -2,9 +2,9 @@
  * How the WebAssembly kernels hold weights: the sizes of the packed layouts. Packing is done by
  * `kernels/pack/*.as.ts`, from the exchange form (`quant/formats.ts`).
  *
- * A packed matrix `[rows, cols]` is a sequence of panels of 16 rows, the last padded with zero rows.
- * A panel is a 16-byte header and then, along k, blocks of 16 rows × 32 k, so that a product reads
- * memory as one sequential stream. The order of bytes within a block is drawn at the head of
+ * A packed matrix `[rows, cols]` is a sequence of panels of 16 rows, the last padded with zero
+ * rows. A panel is a 16-byte header and then, along k, blocks of 16 rows × 32 k, so that a product
+ * reads memory as one sequential stream. The order of bytes within a block is drawn at the head of
  * `kernels/matmul/int4.as.ts`, `int8.as.ts` and `float_blocks.as.ts`.
  *
  * The header is an int32, 1 if some half (scale, minimum, or f16 weight) is infinite or NaN, and a

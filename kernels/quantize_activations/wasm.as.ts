@@ -1,10 +1,14 @@
 // quantizeActivations: rows of f32 to the activation blocks (a8) that integer matmuls read.
 //
-// Block, 1 row × 32 k (48 bytes): 32 int8 q (zeros past the row's end), f32 d, −4·sum as i16 twice,
-// f32 d·sum, 4 bytes unused; sum is the sum of q. d = max|x| / 127, q = x / d rounded to nearest,
-// halves to even. A block with NaN or Inf has d = NaN and q = 0. Blocks lie in the order
-// [block of k][row]: a kernel that holds the weights of one block reads the activations of all
-// tokens as one stream.
+// Block, 1 row × 32 k (48 bytes):
+//   32 int8  q (zeros past the row's end)
+//   f32      d
+//   2 × i16  −4·sum, twice; sum is the sum of q
+//   f32      d·sum
+//   i32      −128·(sum of q at k = 4j and 4j+1)
+// d = max|x| / 127, q = x / d rounded to nearest, halves to even. A block with NaN or Inf has
+// d = NaN and q = 0. Blocks lie in the order [block of k][row]: a kernel that holds the weights of
+// one block reads the activations of all tokens as one stream.
 
 import { scratch, shareStart } from "../common.as";
 
@@ -87,15 +91,15 @@ function quantizeBlock(x: usize, to: usize): void {
   );
   v128.store(to, i8x16.narrow_i16x8_s(q0, q1));
   v128.store(to, i8x16.narrow_i16x8_s(q2, q3), 16);
-  const pairs = i16x8.add(i16x8.add(q0, q1), i16x8.add(q2, q3));
-  const quads = i32x4.dot_i16x8_s(pairs, i16x8.splat(1));
-  const sum = i32x4.extract_lane(quads, 0) + i32x4.extract_lane(quads, 1) +
-    i32x4.extract_lane(quads, 2) + i32x4.extract_lane(quads, 3);
+  const all = i16x8.add(i16x8.add(q0, q1), i16x8.add(q2, q3));
+  const pairs = i32x4.dot_i16x8_s(all, i16x8.splat(1));
+  const early = i32x4.extract_lane(pairs, 0) + i32x4.extract_lane(pairs, 2);
+  const sum = early + i32x4.extract_lane(pairs, 1) + i32x4.extract_lane(pairs, 3);
   const start = (-4 * sum) & 0xffff;
   store<f32>(to, d, 32);
   store<i32>(to, start | (start << 16), 36);
   store<f32>(to, d * <f32> sum, 40);
-  store<i32>(to, 0, 44);
+  store<i32>(to, -128 * early, 44);
 }
 
 /** Nearest integers of x·pre·inverse, |result| ≤ 127: adding 1.5·2^23 leaves no room for halves. */
