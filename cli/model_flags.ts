@@ -21,7 +21,7 @@ export const MODEL_FLAGS = {
 export const MODEL_HELP = `Model:
   --model M           GGUF file, safetensors directory, URL, or hf:ORG/REPO[@REVISION][:FILE-or-QUANT-TAG]
                       (default: the model that comes with Sparrow)
-  --backend B         auto, wasm, reference (default auto)
+  --backend B         auto, wasm, webgpu, reference (default auto)
   --threads N         worker threads (default: all cores)
   --context N         most tokens of prompt and answer (default: the model's own, at most 4096)
   --weights W         as-is, int4, int8, f32: how matrices are stored (default as-is)
