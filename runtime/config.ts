@@ -12,7 +12,7 @@ import type { ModelFile } from "./files/model_file.ts";
 export interface ConfigReader {
   /** Whether the field is there and not null. */
   has(field: string): boolean;
-  /** A whole number of at least 1, or `fallback` where absent. */
+  /** A whole number of at least 1, or `fallback`, whatever it is, where absent. */
   count(field: string, fallback?: number): number;
   /** A finite number, or `fallback` where absent. */
   number(field: string, fallback?: number): number;
@@ -20,6 +20,8 @@ export interface ConfigReader {
   text(field: string, fallback?: string): string;
   /** Any value, undefined where absent. */
   get(field: string): unknown;
+  /** The fields of an object; none where absent. */
+  fields(field: string): ConfigReader;
 }
 
 /** Most that a count in a configuration may be; larger ones are corrupt. */
@@ -30,11 +32,12 @@ export function readConfig(file: ModelFile, prefix: string = ""): ConfigReader {
   return readFields(file.metadata, file.name, prefix);
 }
 
-/** Reads fields of any object, such as a nested one of `config.json`. */
-export function readFields(
+/** `path` stands before the name of a field in messages. */
+function readFields(
   metadata: Readonly<Record<string, unknown>>,
   name: string,
-  prefix: string = "",
+  prefix: string,
+  path: string = prefix,
 ): ConfigReader {
   const get = (field: string): unknown => metadata[prefix + field] ?? undefined;
   const fail = (field: string, expected: string): ModelError => {
@@ -42,7 +45,7 @@ export function readFields(
     const shown = typeof value === "string" ? `"${value}"` : String(value);
     const found = value === undefined ? "missing" : shown.slice(0, 60);
     return new ModelError(
-      `Cannot read the configuration of "${name}": field "${prefix}${field}" is ${found}, ` +
+      `Cannot read the configuration of "${name}": field "${path}${field}" is ${found}, ` +
         `expected ${expected}`,
     );
   };
@@ -50,7 +53,8 @@ export function readFields(
     get,
     has: (field) => get(field) !== undefined,
     count(field, fallback): number {
-      const value = get(field) ?? fallback;
+      const value = get(field);
+      if (value === undefined && fallback !== undefined) return fallback;
       if (!Number.isInteger(value) || (value as number) < 1 || (value as number) > MAX_COUNT) {
         throw fail(field, "a whole number of at least 1");
       }
@@ -60,6 +64,11 @@ export function readFields(
       const value = get(field) ?? fallback;
       if (typeof value !== "number" || !Number.isFinite(value)) throw fail(field, "a number");
       return value;
+    },
+    fields(field): ConfigReader {
+      const value = get(field) ?? {};
+      if (typeof value !== "object" || Array.isArray(value)) throw fail(field, "an object");
+      return readFields(value as Record<string, unknown>, name, "", `${path}${field}.`);
     },
     text(field, fallback): string {
       const value = get(field) ?? fallback;

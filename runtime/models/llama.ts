@@ -7,7 +7,7 @@
  */
 
 import { ModelError } from "../../errors.ts";
-import { type ConfigReader, readConfig, readFields } from "../config.ts";
+import { type ConfigReader, readConfig } from "../config.ts";
 import type { Graph, Tensor } from "../graph.ts";
 import type { ModelFile } from "../files/model_file.ts";
 import { readVector, type WeightScope } from "../weights.ts";
@@ -197,10 +197,7 @@ function fromJson(file: ModelFile): LlamaConfig {
       `Cannot load "${file.name}": field "hidden_act" is "${activation}", expected "silu"`,
     );
   }
-  const nested = (config.get("rope_parameters") ?? config.get("rope_scaling")) as
-    | Record<string, unknown>
-    | undefined;
-  const rope = readFields(nested ?? {}, file.name);
+  const rope = config.fields(config.has("rope_parameters") ? "rope_parameters" : "rope_scaling");
   const headDim = config.count("head_dim", hiddenSize / heads);
   const window = config.has("sliding_window") && config.get("use_sliding_window") !== false;
   return checkHeads(file, {
@@ -268,6 +265,12 @@ function fromGguf(file: ModelFile): LlamaConfig {
   const hiddenSize = config.count("embedding_length");
   const headDim = config.count("attention.key_length", hiddenSize / heads);
   const embedding = file.tensors.get(NAMES.gguf.embedding);
+  if (!embedding) {
+    throw new ModelError(
+      `Cannot load "${file.name}": tensor "${NAMES.gguf.embedding}" is missing; the file is ` +
+        `incomplete or of another architecture`,
+    );
+  }
   const scaling = config.text("rope.scaling.type", "none");
   const factor = config.number("rope.scaling.factor", 1);
   const maxPositions = config.count("context_length", 2048);
@@ -285,7 +288,7 @@ function fromGguf(file: ModelFile): LlamaConfig {
     heads,
     kvHeads: config.count("attention.head_count_kv", heads),
     headDim,
-    vocabSize: config.count("vocab_size", embedding?.shape[0]),
+    vocabSize: config.count("vocab_size", embedding.shape[0]),
     maxPositions,
     rmsNormEps: config.number("attention.layer_norm_rms_epsilon"),
     ropeTheta: config.number("rope.freq_base", 10000),

@@ -12,7 +12,7 @@ import workerSource from "./worker.js" with { type: "text" };
 /** Words of the job that every worker shares; worker.js repeats them. */
 const EPOCH = 0, FINISHED = 1, ARRIVED = 2, FAILED = 3, QUIT = 4, STAGES = 5, BODY = 6;
 const JOB_WORDS = 4096;
-const START_TIMEOUT_MS = 20_000;
+const START_TIMEOUT_MS = 20_000, ACCOUNT_TIMEOUT_MS = 2_000;
 
 /** One stage's part of a job. */
 export interface StageJob {
@@ -78,14 +78,16 @@ export async function startPool(
     }
     console.warn(`Sparrow runs on ${workers.length} of ${threads} threads: ${reason}`);
   }
-  let failure: string | undefined, broken: BackendError | undefined;
+  /** What a worker that failed says of it; comes after the flag. */
+  const account = Promise.withResolvers<string>();
+  let broken: BackendError | undefined;
   workers.forEach((worker, i) => {
     worker.onmessage = ({ data }: MessageEvent): void => {
-      failure = String(data);
+      account.resolve(String(data));
     };
     worker.onerror = (event): void => {
       event.preventDefault();
-      failure = event.message;
+      account.resolve(event.message);
       Atomics.store(job, FAILED, 1);
       Atomics.store(job, FINISHED, Atomics.load(job, EPOCH));
       Atomics.notify(job, FINISHED);
@@ -122,11 +124,12 @@ export async function startPool(
           Atomics.notify(words, GENERATION >> 2);
         }
         dispose();
-        // The worker's own account arrives as a message, after the flag.
-        await new Promise((resolve) => setTimeout(resolve, 10));
+        const timer = setTimeout(() => account.resolve("an unknown error"), ACCOUNT_TIMEOUT_MS);
+        const failure = await account.promise;
+        clearTimeout(timer);
         throw broken = new BackendError(
           `Cannot finish a run on the WebAssembly workers: a kernel failed with ` +
-            `${failure ?? "an unknown error"}; this is a bug in Sparrow, please report it`,
+            `${failure}; this is a bug in Sparrow, please report it`,
         );
       }
     },
