@@ -52,7 +52,7 @@ export interface Dispatch {
   readonly buffers: readonly GPUBuffer[];
   /** Words of its parameters; floats by `floatBits`. */
   params(tokens: number): readonly number[];
-  /** Workgroups in x and y. */
+  /** Workgroups in x and y; none where another dispatch does the work. */
   groups(tokens: number): Groups;
 }
 

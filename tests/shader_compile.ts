@@ -9,13 +9,16 @@ import type { Shader } from "../kernels/webgpu_kernel.ts";
 import { GpuMemory } from "../runtime/webgpu/memory.ts";
 import { Pipelines } from "../runtime/webgpu/pipelines.ts";
 
+/** Overrides that are sizes; the others are choices. */
+const SIZES: Readonly<Record<string, number>> = { WG: 64, QUADS: 16 };
+
 /** Values for the overrides of a shader: all flags off, then all on. */
 function constantSets({ code }: Shader): Record<string, number>[] {
   const names = Array.from(code.matchAll(/^override (\w+)/gm), ([, name]) => name!);
   const sets = [0, 1].map((flag) =>
-    Object.fromEntries(names.map((name) => [name, name === "WG" ? 64 : flag]))
+    Object.fromEntries(names.map((name) => [name, SIZES[name] ?? flag]))
   );
-  return names.some((name) => name !== "WG") ? sets : sets.slice(0, 1);
+  return names.some((name) => !(name in SIZES)) ? sets : sets.slice(0, 1);
 }
 
 /** Makes the pipelines of shaders, and tells how many and what was said against them. */

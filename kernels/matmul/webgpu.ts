@@ -1,5 +1,6 @@
 /**
- * The WebGPU kernels of `matmul`: for every layout of the weight and every form of the activations.
+ * The WebGPU kernels of `matmul`: for every layout of the weight, every form of the activations, and
+ * for few or many tokens.
  *
  * @module
  */
@@ -10,11 +11,13 @@ import { planesOf, weightShader } from "../pack/weight_webgpu.ts";
 import {
   bufferOf,
   columnsOf,
+  type Dispatch,
   type GpuOperand,
   rowsIn,
   type Shader,
   type WebgpuKernel,
 } from "../webgpu_kernel.ts";
+import tile from "./tile.wgsl" with { type: "text" };
 import vector from "./vector.wgsl" with { type: "text" };
 import xA8 from "./x_a8.wgsl" with { type: "text" };
 import xFloat from "./x_float.wgsl" with { type: "text" };
@@ -23,40 +26,71 @@ import xFloat4 from "./x_float4.wgsl" with { type: "text" };
 /** WGSL that reads activations, by their form. */
 const FORMS = { float4: xFloat4, float: xFloat, a8: xA8 } as const;
 
-const SHADERS = new Map<string, Shader>(
-  LAYOUT_NAMES.flatMap((layout) =>
-    Object.entries(FORMS).map(([form, reader]): [string, Shader] => {
-      const name = `matmul ${form}`;
-      const shader = weightShader(name, layout, reader + vector, ["read", "read", "write"]);
-      return [shader.name, shader];
-    })
-  ),
-);
+/** Tokens from which on a workgroup unpacks weights for all of them. */
+const MANY_TOKENS = 8;
+
+function shadersOf(kind: string, code: string): Map<string, Shader> {
+  return new Map(
+    LAYOUT_NAMES.flatMap((layout) =>
+      Object.entries(FORMS).map(([form, reader]): [string, Shader] => [
+        `${form} ${layout}`,
+        weightShader(`matmul ${kind} ${form}`, layout, reader + code, ["read", "read", "write"]),
+      ])
+    ),
+  );
+}
+
+const VECTOR = shadersOf("vector", vector), TILE = shadersOf("tile", tile);
 
 function formOf(x: GpuOperand): keyof typeof FORMS {
   if (x.dtype === "a8") return "a8";
   return columnsOf(x) % 4 === 0 ? "float4" : "float";
 }
 
-/** One workgroup for each four rows and each token; one dispatch for each slice of the weight. */
+/**
+ * For every slice of the weight: `vector` takes four rows of one token, `tile` 64 rows of many
+ * tokens; the number of tokens decides which of them has workgroups.
+ */
 export const matmulWebgpu: WebgpuKernel<"matmul"> = {
-  shaders: Array.from(SHADERS.values()),
+  shaders: [...VECTOR.values(), ...TILE.values()],
   encode: ([x, weight, bias], output) => {
     const columns = columnsOf(weight!), blocks = blocksOf(columns);
-    return weight!.slices.map((slice) => ({
-      shader: SHADERS.get(`matmul ${formOf(x!)} ${weight!.dtype as LayoutName}`)!,
-      constants: { WG: blocks <= 8 ? 32 : 64 },
-      buffers: [...planesOf(slice), bufferOf(x!), bufferOf(bias ?? x!), bufferOf(output)],
-      params: (tokens) => [
-        rowsIn(output, tokens),
-        columns,
-        blocks,
-        slice.rows,
-        slice.firstRow,
-        columnsOf(output),
-        bias ? 1 : 0,
-      ],
-      groups: (tokens) => [Math.ceil(slice.rows / 4), rowsIn(output, tokens)],
-    }));
+    const shader = `${formOf(x!)} ${weight!.dtype as LayoutName}`;
+    const most = rowsIn(output, output.shape[0]!);
+    const quads = most <= 32 ? 8 : 16;
+    return weight!.slices.flatMap((slice) => {
+      const shared = {
+        buffers: [...planesOf(slice), bufferOf(x!), bufferOf(bias ?? x!), bufferOf(output)],
+        params: (tokens: number): number[] => [
+          rowsIn(output, tokens),
+          columns,
+          blocks,
+          slice.rows,
+          slice.firstRow,
+          columnsOf(output),
+          bias ? 1 : 0,
+        ],
+      };
+      const few: Dispatch = {
+        ...shared,
+        shader: VECTOR.get(shader)!,
+        constants: { WG: blocks <= 8 ? 32 : 64 },
+        groups(tokens) {
+          const rows = rowsIn(output, tokens);
+          return rows < MANY_TOKENS ? [Math.ceil(slice.rows / 4), rows] : [0, 0];
+        },
+      };
+      const many: Dispatch = {
+        ...shared,
+        shader: TILE.get(shader)!,
+        constants: { QUADS: quads },
+        groups(tokens) {
+          const rows = rowsIn(output, tokens);
+          if (rows < MANY_TOKENS) return [0, 0];
+          return [Math.ceil(slice.rows / 64), Math.ceil(rows / (4 * quads))];
+        },
+      };
+      return most < MANY_TOKENS ? [few] : [few, many];
+    });
   },
 };

@@ -61,6 +61,7 @@ export function createExecutable(
     const pass = encoder.beginComputePass();
     let last: GPUComputePipeline | undefined;
     steps.forEach(({ pipeline, bindGroup, groups: [x, y] }, i) => {
+      if (x === 0) return;
       if (pipeline !== last) pass.setPipeline(last = pipeline);
       pass.setBindGroup(0, bindGroup, [i * stride]);
       pass.dispatchWorkgroups(x, y);
