@@ -40,7 +40,7 @@ export function writeHeader(panel: usize, count: i32, blockBytes: usize, vectors
   const top = max(i16x8.extract_lane_u(largest, 0), i16x8.extract_lane_u(largest, 1));
   const lift = min(30 - <i32> (top >> 10), 15);
   if (lift < 10 || !v128.any_true(subnormal)) return;
-  const factor = i32x4.splat((127 + 112 + lift) << 23); // 2^(112 + lift)
+  const factor = i32x4.splat((127 + lift) << 23); // 2^lift
   for (let block = panel + HEADER; block < end; block += blockBytes) {
     for (let p = block; p < block + (vectors << 4); p += 16) {
       const v = v128.load(p);
@@ -51,12 +51,15 @@ export function writeHeader(panel: usize, count: i32, blockBytes: usize, vectors
   store<i32>(panel, (127 + 112 - lift) << 23, 4); // 2^(112 − lift)
 }
 
-/** The halves at the top of each lane times 2^−112·`factor`, likewise at the top; all finite. */
+/** The halves at the top of each lane times `factor`, likewise at the top; all finite. */
 @inline
 function scaleHalves(v: v128, factor: v128): v128 {
+  const bias = i32x4.splat(112 << 23);
   const magnitude = v128.and(v, i32x4.splat(0x7fff0000));
-  const value = f32x4.mul(i32x4.shr_u(magnitude, 3), factor);
-  const bits = i32x4.shl(i32x4.sub(value, i32x4.splat(112 << 23)), 3);
+  // Right for normal halves. A subnormal m·2^-24 is read as 2^-15 + m·2^-25: twice that, less 2^-14.
+  const y = i32x4.add(i32x4.shr_u(magnitude, 3), bias);
+  const value = f32x4.pmin(y, f32x4.sub(f32x4.add(y, y), f32x4.splat(6.103515625e-5)));
+  const bits = i32x4.shl(i32x4.sub(f32x4.mul(value, factor), bias), 3);
   const nonzero = i32x4.ne(magnitude, i32x4.splat(0));
   return v128.or(v128.and(bits, nonzero), v128.and(v, i32x4.splat(0x80000000)));
 }
