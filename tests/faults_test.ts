@@ -19,7 +19,7 @@ import {
   MemoryError,
   ModelError,
   SourceError,
-  SparrowError,
+  type SparrowError,
 } from "../mod.ts";
 import type { Backend } from "../runtime/backend.ts";
 import { Graph } from "../runtime/graph.ts";
