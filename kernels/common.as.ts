@@ -1,20 +1,21 @@
 // What every kernel shares: the control block at the start of memory, each worker's scratch
 // memory, and how rows are divided. The addresses stand again in kernels/memory.ts.
+// `@inline const`: without the optimizer, a plain constant of a module is a global that is loaded.
 
 /** Arrivals at the current barrier; each hot word has a cache line pair of its own. */
-export const ARRIVED: usize = 1024;
+@inline export const ARRIVED: usize = 1024;
 /** Number of barriers passed. */
-export const GENERATION: usize = 1152;
+@inline export const GENERATION: usize = 1152;
 /** Workers asleep in the current barrier. */
-export const SLEEPERS: usize = 1280;
+@inline export const SLEEPERS: usize = 1280;
 /** Set when a worker failed, so that those asleep at a barrier give up. */
-export const ABORTED: usize = 1400;
+@inline export const ABORTED: usize = 1400;
 /** Spins before a waiting worker sleeps. */
-export const SPIN_LIMIT: usize = 1408;
+@inline export const SPIN_LIMIT: usize = 1408;
 /** Address of worker 0's scratch memory. */
-export const SCRATCH_BASE: usize = 1412;
+@inline export const SCRATCH_BASE: usize = 1412;
 /** Bytes between the scratch memories of two workers. */
-export const SCRATCH_STRIDE: usize = 1416;
+@inline export const SCRATCH_STRIDE: usize = 1416;
 
 /** This worker's scratch memory; its contents do not outlive the step. */
 export function scratch(worker: i32): usize {

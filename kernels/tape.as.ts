@@ -6,13 +6,13 @@
 import { ABORTED, ARRIVED, GENERATION, SLEEPERS, SPIN_LIMIT } from "./common.as";
 import { dispatch } from "./dispatch.as";
 
-const STEP_BYTES: usize = 96;
-const FLAGS: usize = 4;
-const CHUNK_COUNTER: usize = 8;
-const ARGS: usize = 16;
-const FLAG_BARRIER: i32 = 1;
+@inline const STEP_BYTES: usize = 96;
+@inline const FLAGS: usize = 4;
+@inline const CHUNK_COUNTER: usize = 8;
+@inline const ARGS: usize = 16;
+@inline const FLAG_BARRIER: i32 = 1;
 /** A sleeper looks up this often (ns) whether the run was given up. */
-const LOOK_UP: i64 = 500_000_000;
+@inline const LOOK_UP: i64 = 500_000_000;
 
 /** Returns when all workers have called it: spins for about as long as a step, then sleeps. */
 export function barrier(workers: i32): void {

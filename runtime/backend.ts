@@ -24,7 +24,7 @@ export interface Backend {
   /** Most bytes of weights and caches in one stage. */
   readonly stageBytes: number;
 
-  /** Bytes that a tensor occupies here, padding included. */
+  /** Bytes that a tensor occupies here, without the gap that may follow it. */
   bytesOf(type: TensorType): number;
 
   /** The graph as this backend runs it: fusions, quantized activations. May be the graph itself. */

@@ -87,14 +87,12 @@ class WasmBackend implements Backend {
 
   bytesOf(type: TensorType): number {
     if (type.role === "matrix") {
-      return align(packedBytes(type.dtype as LayoutName, type.shape[0]!, type.shape[1]!));
+      return packedBytes(type.dtype as LayoutName, type.shape[0]!, type.shape[1]!);
     }
-    if (type.role !== "dense") return align(cacheBytes(type));
+    if (type.role !== "dense") return cacheBytes(type);
     const columns = type.shape.at(-1)!;
-    if (type.dtype === "a8") {
-      return align(activationBytes(elements(type.shape) / columns, columns));
-    }
-    return align(4 * elements(type.shape));
+    if (type.dtype === "a8") return activationBytes(elements(type.shape) / columns, columns);
+    return 4 * elements(type.shape);
   }
 
   lower(graph: Graph): Graph {
@@ -106,7 +104,7 @@ class WasmBackend implements Backend {
     if (!pinned) this.#pinned.set(tensor.name, pinned = { type: tensor, places: new Map() });
     if (pinned.places.has(stage)) return;
     const memory = this.#memory(stage);
-    pinned.places.set(stage, memory.allocate(this.#exactBytes(tensor), tensor.name));
+    pinned.places.set(stage, memory.allocate(this.bytesOf(tensor), tensor.name));
   }
 
   async writeRows(name: string, firstRow: number, rows: Uint8Array): Promise<void> {
@@ -221,13 +219,6 @@ class WasmBackend implements Backend {
     return this.#memories[stage]!;
   }
 
-  /** Bytes before alignment, so that guards catch writes into the padding. */
-  #exactBytes(type: TensorType): number {
-    return type.role === "dense" && type.dtype !== "a8"
-      ? 4 * elements(type.shape)
-      : this.bytesOf(type);
-  }
-
   #stagingOf(stage: number, least: number): { address: number; bytes: number } {
     let staging = this.#staging.get(stage);
     if (!staging || staging.bytes < least) {
@@ -245,7 +236,7 @@ class WasmBackend implements Backend {
     const slots = stage.slots.map((bytes, i) => memory.allocate(bytes, `slot ${i}`));
     for (const [id, slot] of stage.slotOf) addresses.set(id, slots[slot]!);
     for (const tensor of stage.inputs) {
-      addresses.set(tensor.id, memory.allocate(this.#exactBytes(tensor), tensor.name));
+      addresses.set(tensor.id, memory.allocate(this.bytesOf(tensor), tensor.name));
     }
     for (const tensor of stage.pinned) {
       const address = this.#pinned.get(tensor.name)?.places.get(index);
