@@ -134,6 +134,22 @@ for (const threads of [1, 2, 4]) {
   });
 }
 
+Deno.test("workers that ended for want of work start again", async () => {
+  const started: Worker[] = [];
+  const spawn = (): Worker => {
+    const worker = spawnWorker();
+    started.push(worker);
+    return worker;
+  };
+  const backend = await createWasmBackend({ threads: 2, spawn });
+  const embed = await embedder(backend);
+  assertEquals(await embed([3]), [4]);
+  await new Promise((resolve) => setTimeout(resolve, 2500)); // they end after two seconds
+  assertEquals(await embed([2, 1]), [3, 2]);
+  assertEquals(started.length, 4);
+  await backend.dispose();
+});
+
 Deno.test("more threads than cores compute the same", async () => {
   const blob = await tinyBlob({ type: "Q4_0" });
   const texts = await Promise.all([1, 8, 17].map(async (threads) => {

@@ -12,13 +12,16 @@ import {
   type Session,
 } from "../mod.ts";
 import { argmax } from "../runtime/sampler.ts";
+import type { WeightsOption } from "../runtime/weights.ts";
 import { ggufBytes, randomNumbers } from "./fixtures.ts";
 import {
   CHAT_TEMPLATE,
   tinyBlob,
   tinyContents,
   type TinyOptions,
+  tinySafetensors,
   tinyVocabulary,
+  withFolder,
 } from "./tiny_model.ts";
 
 const VOCAB = tinyVocabulary();
@@ -404,6 +407,15 @@ Deno.test("what has been disposed says so", async () => {
   await assertRejects(() => session.step(1), InputError, "a session that has been disposed");
   await assertRejects(() => run(session, "the"), InputError, "a session that has been disposed");
 
+  const third = model.session();
+  await assertRejects(
+    async () => {
+      const stream = third.generate("the", { temperature: 0, stopIds: [] });
+      for await (const _ of stream) third.dispose();
+    },
+    InputError,
+    "a session that has been disposed",
+  );
   const ids: number[] = [];
   let disposing: Promise<void> | undefined;
   await assertRejects(
@@ -610,4 +622,43 @@ Deno.test("a cache of f16 stays close to one of f32", async () => {
   assertClose(b!, a!, 5e-3);
   assert(difference(b!, a!) > 0, "the cache was not stored as f16");
   assertClose(b!, c!, 1e-3);
+});
+
+/** Ways to store the weights: in the file, and as loaded. Bounds are parts of the largest logit. */
+const STORAGE: { type: NonNullable<TinyOptions["type"]>; weights: WeightsOption; bound: number }[] =
+  [
+    { type: "F32", weights: "as-is", bound: 1e-5 },
+    { type: "F16", weights: "as-is", bound: 1e-5 },
+    { type: "Q4_1", weights: "f32", bound: 1e-5 },
+    // The kernels of integers round activations to 8 bits too; the reference does not.
+    { type: "Q8_0", weights: "as-is", bound: 0.05 },
+    { type: "Q4_0", weights: "as-is", bound: 0.05 },
+    { type: "Q4_1", weights: "as-is", bound: 0.05 },
+    { type: "F32", weights: "int8", bound: 0.05 },
+    { type: "F16", weights: "int4", bound: 0.05 },
+  ];
+
+for (const { type, weights, bound } of STORAGE) {
+  Deno.test(`${type} weights stored ${weights} compute as on the reference`, async () => {
+    const ids = randomIds(40);
+    const rows: Float32Array[] = [];
+    for (const backend of ["reference", "wasm"] as const) {
+      await using model = await tiny({ type }, { backend, weights, threads: 2 });
+      rows.push(await model.logits({ ids }));
+    }
+    assertClose(rows[1]!, rows[0]!, bound);
+  });
+}
+
+Deno.test("a model is the same in GGUF and in safetensors", async () => {
+  for (
+    const options of [{ architecture: "qwen2" }, { architecture: "qwen3", tied: true }] as const
+  ) {
+    const ids = randomIds(40);
+    await using gguf = await tiny({ ...options, tokenizer: "none" });
+    await withFolder(tinySafetensors(options), async (path) => {
+      await using folder = await loadModel(path, { threads: 1 });
+      assertEquals(await folder.logits({ ids }), await gguf.logits({ ids }));
+    });
+  }
 });
