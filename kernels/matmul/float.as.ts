@@ -32,12 +32,12 @@ const TASK_TOKENS: i32 = 12;
 /** Most tokens of a task. */
 const TOKENS_PER_TASK: i32 = 64;
 /** Panels of a task. */
-const PANELS_PER_TASK: i32 = 8;
+const PANELS_PER_TASK: i32 = 16;
 /** Blocks of k that a task works off for all its panels before the next. */
 const BLOCKS_AT_ONCE: i32 = 16;
 /** Scratch memory: one unpacked block; sums [panels][tokens + 1][16]; packed activations. */
 const UNPACKED_BYTES: usize = 32 * 64;
-const SUMS_BYTES: usize = 8 * 65 * 64;
+const SUMS_BYTES: usize = 16 * 65 * 64;
 
 // The step being worked on (every worker has an instance of its own).
 let layout: i32 = 0;
@@ -202,16 +202,26 @@ function panelTimesTokens(p: i32, count: i32, block: i32, n: i32, y: usize): voi
 
 /** Copies `n` blocks of k, from `block` on, of tokens `first` … `last − 1` to scratch memory. */
 function packTokens(first: i32, last: i32, block: i32, n: i32): void {
+  const stride = <usize> columns << 2;
   let to = packed;
   for (let b = block; b < block + n; b++) {
-    const k = b * BLOCK;
-    const bytes = <usize> min(BLOCK, columns - k) << 2;
+    const count = min(BLOCK, columns - b * BLOCK);
+    let from = x + <usize> first * stride + <usize> b * BLOCK_BYTES;
     for (let t = first; t < last; t++) {
-      const from = x + (<usize> t * columns + k) * 4;
-      let i: usize = 0;
-      for (; i + 16 <= bytes; i += 16) v128.store(to + i, v128.load(from + i));
-      for (; i < bytes; i += 4) store<f32>(to + i, load<f32>(from + i));
-      for (; i < BLOCK_BYTES; i += 4) store<f32>(to + i, 0);
+      if (count == BLOCK) {
+        v128.store(to, v128.load(from));
+        v128.store(to, v128.load(from, 16), 16);
+        v128.store(to, v128.load(from, 32), 32);
+        v128.store(to, v128.load(from, 48), 48);
+        v128.store(to, v128.load(from, 64), 64);
+        v128.store(to, v128.load(from, 80), 80);
+        v128.store(to, v128.load(from, 96), 96);
+        v128.store(to, v128.load(from, 112), 112);
+      } else {
+        memory.fill(to, 0, BLOCK_BYTES);
+        memory.copy(to, from, count << 2);
+      }
+      from += stride;
       to += BLOCK_BYTES;
     }
   }
