@@ -2,9 +2,9 @@
 // The order of work over panels (16 rows), k and tokens; the inner loops are in float_blocks.as.ts,
 // the packed layouts in kernels/pack/layouts.ts.
 //
-// One token: every worker streams its share of the panels once. More: the weights of 32 k of a
-// panel are loaded once for all tokens of the task; for that, activations are first copied to
-// scratch memory in the same order, [32 k][token].
+// One token, or few if weights are halves: every worker streams its share of the panels once. More:
+// the weights of 32 k of a panel are loaded once for all tokens of the task; for that, activations
+// are first copied to scratch memory in the same order, [32 k][token].
 
 import { nextTask, scratch, shareStart } from "../common.as";
 import {
@@ -29,6 +29,8 @@ const BLOCK: i32 = 32;
 const BLOCK_BYTES: usize = 128;
 /** Tokens from which work is shared in tasks; below, each worker streams one range of panels. */
 const TASK_TOKENS: i32 = 12;
+/** Tokens up to which halves are converted for each anew rather than unpacked for all. */
+const TOKENS_APART: i32 = 4;
 /** Most tokens of a task. */
 const TOKENS_PER_TASK: i32 = 64;
 /** Panels of a task. */
@@ -89,11 +91,12 @@ function matmulFloat(args: usize, worker: i32, workers: i32, layoutOfWeight: i32
   if (tokens < TASK_TOKENS) {
     const start = shareStart(panels, worker, workers);
     const end = shareStart(panels, worker + 1, workers);
-    if (tokens == 1) folds = layout == F16 && canFold();
+    const apart = tokens <= (layout == F32 ? 1 : TOKENS_APART);
+    if (apart) folds = layout == F16 && canFold(tokens * columns);
     else if (start < end) packTokens(0, tokens, 0, blocks);
     for (let p = start; p < end; p++) {
       startPanel(p, tokens, sums);
-      if (tokens == 1) panelTimesToken(p);
+      if (apart) panelTimesEach(p, tokens);
       else panelTimesTokens(p, tokens, 0, blocks, sums);
       finishPanel(p, 0, tokens, sums);
     }
@@ -154,11 +157,11 @@ function factorOf(panel: usize): f32 {
   return load<f32>(panel - PANEL_HEADER, 4);
 }
 
-/** Whether the only token's activations stay finite when multiplied by up to 2^112. */
-function canFold(): bool {
+/** Whether the first `count` activations stay finite when multiplied by up to 2^112. */
+function canFold(count: i32): bool {
   const magnitude = i32x4.splat(0x7fffffff);
   let largest = i32x4.splat(0);
-  const end = x + (<usize> columns << 2);
+  const end = x + (<usize> count << 2);
   let p = x;
   for (; p + 16 <= end; p += 16) {
     largest = i32x4.max_s(largest, v128.and(v128.load(p), magnitude));
@@ -169,15 +172,22 @@ function canFold(): bool {
   return !v128.any_true(i32x4.ge_s(largest, i32x4.splat(0x47000000))); // 2^15, or Inf, NaN
 }
 
-/** Adds a panel times the only token to `sums`. */
-function panelTimesToken(p: i32): void {
+/** Adds a panel times each of the first `tokens` tokens to `sums`. */
+function panelTimesEach(p: i32, tokens: i32): void {
   const w = panelAt(p);
   const kind = layoutOf(w);
-  if (kind == F32) f32Times1(w, x, columns, sums);
-  else if (kind == BF16) bf16Times1(w, x, columns, sums);
-  else if (kind == F16_SPECIAL) f16SpecialTimes1(w, x, columns, sums, factorOf(w));
-  else if (folds) f16FoldedTimes1(w, x, columns, sums, factorOf(w));
-  else f16Times1(w, x, columns, sums, factorOf(w));
+  const factor = factorOf(w);
+  let xt = x;
+  let y = sums;
+  for (let t = 0; t < tokens; t++) {
+    if (kind == F32) f32Times1(w, xt, columns, y);
+    else if (kind == BF16) bf16Times1(w, xt, columns, y);
+    else if (kind == F16_SPECIAL) f16SpecialTimes1(w, xt, columns, y, factor);
+    else if (folds) f16FoldedTimes1(w, xt, columns, y, factor);
+    else f16Times1(w, xt, columns, y, factor);
+    xt += <usize> columns << 2;
+    y += 64;
+  }
 }
 
 /** Adds `n` blocks of k of a panel times the packed tokens, from `block` on, to `y`. */
