@@ -91,17 +91,6 @@ export function f16Any(moved: v128, factor: v128): v128 {
   return v128.or(f32x4.mul(bits, factor), v128.and(special, i32x4.splat(0x7f800000)));
 }
 
-/** 16 halves to f32: rows 0 … 7 to `low`, rows 8 … 15 to `high`. */
-@inline
-export function unpackHalves(w: usize, low: usize, high: usize, factor: v128): void {
-  const h0 = v128.load(w);
-  const h1 = v128.load(w, 16);
-  v128.store(low, f16Any(f16Low(h0), factor));
-  v128.store(low, f16Any(f16High(h0), factor), 16);
-  v128.store(high, f16Any(f16Low(h1), factor));
-  v128.store(high, f16Any(f16High(h1), factor), 16);
-}
-
 /** All ones in the lanes of eight halves that are Inf or NaN. */
 @inline
 export function f16Special(halves: v128): v128 {
