@@ -63,16 +63,16 @@ export class Engine {
     this.#weights = weights;
     this.backend = backend;
     this.options = options;
-    this.#leases = Array.from(
-      { length: options.sequences },
-      (_, sequence) => ({ sequence, holder: undefined }),
-    );
     const graph = this.#record(1, "last");
     const bytesOf = backend.bytesOf.bind(backend);
     this.#stageOf = assignStages(graph, bytesOf, backend.stageBytes);
     makePlan(graph, bytesOf, this.#stageOf).stages.forEach((stage, i) => {
       for (const tensor of stage.pinned) backend.place(tensor, i);
     });
+    this.#leases = Array.from(
+      { length: options.sequences },
+      (_, sequence) => ({ sequence, holder: undefined }),
+    );
   }
 
   /** Number of memories that the model spans. */

@@ -92,7 +92,8 @@ export async function* generate(
   const emitted = new StopScanner(options.stop ?? []);
   const ids: number[] = [];
   let stopReason: StopReason = "abort";
-  const reusedTokens = reusePrefix(session, promptIds);
+  const shared = reusePrefix(session, promptIds);
+  const reusedTokens = Math.min(shared, session.cachedTokens);
   let { history } = session;
   try {
     signal?.throwIfAborted();
@@ -104,7 +105,7 @@ export async function* generate(
       return logits;
     };
     let logits: Float32Array | undefined;
-    if (maxTokens > 0) logits = await logitsOf(promptIds.slice(reusedTokens));
+    if (maxTokens > 0) logits = await logitsOf(promptIds.slice(shared));
     else stopReason = "length";
     while (logits) {
       signal?.throwIfAborted();

@@ -58,6 +58,11 @@ export class Session {
     return this.#history;
   }
 
+  /** How many of them are in the cache; the others are computed again with the next ones. */
+  get cachedTokens(): number {
+    return this.#cached;
+  }
+
   /**
    * Appends tokens and returns the logits after the last one, `[vocab]`.
    *

@@ -191,6 +191,11 @@ for (const sys of [true, false]) {
           MemoryError,
           "context",
         );
+        await assertRejects(
+          async () => await loadModel(await tinyBlob(), { backend, sequences: 2 ** 30 }),
+          MemoryError,
+          "context",
+        );
         assert(Deno.memoryUsage().rss - before < 2 ** 28, "memory was taken all the same");
       },
     });

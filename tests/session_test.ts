@@ -121,7 +121,7 @@ Deno.test("a seed gives the same text again, another seed another", async () => 
 // What is kept between calls.
 
 Deno.test("generate() reuses the prefix that a prompt shares with the session", async () => {
-  await using model = await tiny({ context: 200 });
+  await using model = await tiny({ context: 200 }, { sequences: 2 });
   const session = model.session();
   const first = await run(session, "the man in the hat", { maxTokens: 10 });
   assertEquals(first.reusedTokens, 0);
@@ -188,6 +188,17 @@ for (const sequences of [1, 2, 4]) {
     assertEquals(texts.map((it) => it.ids), expected);
   });
 }
+
+Deno.test("reusedTokens counts what is still in the cache", async () => {
+  for (const sequences of [1, 2]) {
+    await using model = await tiny({}, { sequences });
+    const session = model.session(), other = model.session();
+    await run(session, "the man", { maxTokens: 4 });
+    await run(other, "in", { maxTokens: 4 });
+    const { reusedTokens, promptIds } = await run(session, "the man", { maxTokens: 4 });
+    assertEquals(reusedTokens, sequences === 1 ? 0 : promptIds.length - 1);
+  }
+});
 
 // What ends a text.
 
