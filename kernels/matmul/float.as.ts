@@ -1,6 +1,6 @@
 // matmulF32, matmulF16, matmulBf16: f32 activations times float weights, f32 sums.
-// The order of work over panels (16 rows), k and tokens; the inner loops are in float_blocks.as.ts,
-// the packed layouts in kernels/pack/layouts.ts.
+// The order of work over panels (16 rows), k and tokens; the inner loops are in float_blocks.as.ts
+// and float_tile.as.ts, the packed layouts in kernels/pack/layouts.ts.
 //
 // One token, or few if weights are halves: every worker streams its share of the panels once. More:
 // the weights of 32 k of a panel are loaded once for all tokens of the task; for that, activations
@@ -17,9 +17,9 @@ import {
   f16Times1,
   F32,
   f32Times1,
-  floatBlock,
   unpackBlocks,
 } from "./float_blocks.as";
+import { floatBlock } from "./float_tile.as";
 import { finishSums, startSums } from "./sums.as";
 
 const PANEL_HEADER: usize = 16;
