@@ -50,6 +50,34 @@ export interface Backend {
   dispose(): Promise<void>;
 }
 
+/** How a backend chooses tokens by itself; the names are those of `SamplerOptions`. */
+export interface TokenChoice {
+  /** 0 takes the most likely token. */
+  readonly temperature: number;
+  /** Candidates; 1 to 256 where the temperature is not 0. */
+  readonly topK: number;
+  /** Probability that the candidates must reach. */
+  readonly topP: number;
+  /** Least probability of a candidate, as a fraction of the best one's. */
+  readonly minP: number;
+  /** Stream of random numbers. */
+  readonly seed: number;
+}
+
+/** The part of a graph that leads from one token to the next. */
+export interface TokenLoop {
+  /** Output with the logits. */
+  readonly logits: string;
+  /** Input that gets the chosen id. */
+  readonly ids: string;
+  /** Inputs that become one more. */
+  readonly counters: readonly [string, string];
+  /** Input `[1, 2]` with the span: its end becomes one more. */
+  readonly spans: string;
+  /** Rows that a span has at most. */
+  readonly window: number;
+}
+
 /** A compiled plan. */
 export interface Executable {
   /** Copies numbers into an input, from its start; a per-token input may be written in part. */
@@ -61,4 +89,11 @@ export interface Executable {
   run(tokens: number): Promise<void>;
   /** A copy of the first `length` elements of an output; on a GPU it is not there at once. */
   read(output: string, length: number): Float32Array | Promise<Float32Array>;
+  /**
+   * Where the backend can: runs `count` times for one token, each time on what the last run chose,
+   * and gives the chosen ids, -1 where no logit was a number. What runs is submitted before the call
+   * returns, so that a second call can follow before the first one's ids are there. `draw` is the
+   * number of the first random draw.
+   */
+  runAhead?(count: number, loop: TokenLoop, choice: TokenChoice, draw: number): Promise<Int32Array>;
 }

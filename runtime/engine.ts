@@ -6,7 +6,7 @@
  */
 
 import { BackendError, InputError, MemoryError } from "../errors.ts";
-import type { Backend, Executable } from "./backend.ts";
+import type { Backend, Executable, TokenChoice, TokenLoop } from "./backend.ts";
 import { Graph } from "./graph.ts";
 import type { ForwardOptions, ModelConfig, ModelDefinition } from "./models/definition.ts";
 import { assignStages, makePlan } from "./plan.ts";
@@ -47,6 +47,8 @@ export class Engine {
   readonly #executables = new Map<string, Executable>();
   /** Holder of each sequence's rows, least recently used first. */
   readonly #leases: { sequence: number; holder: LeaseHolder | undefined }[];
+  /** Whose token the inputs of the plan for one token hold, if it ran ahead. */
+  #runner: object | undefined;
   #queue: Promise<unknown> = Promise.resolve();
   #disposed = false;
 
@@ -129,7 +131,7 @@ export class Engine {
     output: Output,
     signal?: AbortSignal,
   ): Promise<Float32Array> {
-    const { contextLength, chunk } = this.options;
+    const { chunk } = this.options;
     const width = output === "hidden" ? this.config.hiddenSize : this.config.vocabSize;
     const step = output === "last" ? chunk : Math.min(chunk, ALL_OUTPUT_CHUNK);
     const all = output === "last" ? undefined : allocate(ids.length, width);
@@ -138,17 +140,8 @@ export class Engine {
       signal?.throwIfAborted();
       const tokens = Math.min(step, ids.length - start);
       const executable = this.#executable(tokens === 1 ? 1 : step, output);
-      const first = sequence * this.#sequenceRows();
-      const positions = Int32Array.from({ length: tokens }, (_, i) => position + start + i);
-      executable.write("ids", Int32Array.from(ids.slice(start, start + tokens)));
-      executable.write("positions", positions);
-      executable.write("slots", positions.map((it) => first + it));
-      const spans = new Int32Array(2 * tokens);
-      positions.forEach((it, i) => {
-        spans[2 * i] = first + Math.max(0, it + 1 - (this.config.window ?? contextLength));
-        spans[2 * i + 1] = first + it + 1;
-      });
-      executable.write("spans", spans);
+      this.#runner = undefined;
+      this.#write(executable, sequence, position + start, ids.slice(start, start + tokens));
       if (output === "last") executable.write("outputRows", Int32Array.of(tokens - 1));
       await executable.run(tokens);
       if (all) all.set(await executable.read("output", tokens * width), start * width);
@@ -157,12 +150,77 @@ export class Engine {
     return all ?? last;
   }
 
+  /** Whether the backend can choose tokens and go on by itself. */
+  get canRunAhead(): boolean {
+    return this.#executable(1, "last").runAhead !== undefined;
+  }
+
+  /** Whether nothing else has run since `runner` ran ahead. */
+  isAhead(runner: object): boolean {
+    return this.#runner === runner;
+  }
+
+  /**
+   * Runs `count` tokens and chooses each next one where it is computed. The first is `id` at
+   * `position`; without a start, a runner that is ahead goes on from where it is. Calls belong
+   * inside `exclusive`, which need not wait for the ids.
+   */
+  runAhead(
+    runner: object,
+    start:
+      | { readonly sequence: number; readonly position: number; readonly id: number }
+      | undefined,
+    count: number,
+    choice: TokenChoice,
+    draw: number,
+  ): Promise<Int32Array> {
+    const executable = this.#executable(1, "last");
+    if (start) {
+      this.#write(executable, start.sequence, start.position, [start.id]);
+      executable.write("outputRows", Int32Array.of(0));
+      this.#runner = runner;
+    }
+    const loop: TokenLoop = {
+      logits: "output",
+      ids: "ids",
+      counters: ["positions", "slots"],
+      spans: "spans",
+      window: this.#window,
+    };
+    return executable.runAhead!(count, loop, choice, draw);
+  }
+
   /** Ends the backend; runs that wait in the queue fail. */
   async dispose(): Promise<void> {
     this.#disposed = true;
     await this.#queue;
     await this.backend.dispose();
     this.#executables.clear();
+  }
+
+  /** Cache rows that a token sees at most. */
+  get #window(): number {
+    return this.config.window ?? this.options.contextLength;
+  }
+
+  /** Writes the inputs for tokens that follow `position` cached ones. */
+  #write(
+    executable: Executable,
+    sequence: number,
+    position: number,
+    ids: readonly number[],
+  ): void {
+    const first = sequence * this.#sequenceRows();
+    const positions = Int32Array.from(ids, (_, i) => position + i);
+    executable.write("ids", Int32Array.from(ids));
+    executable.write("positions", positions);
+    executable.write("slots", positions.map((it) => first + it));
+    const spans = new Int32Array(2 * ids.length);
+    positions.forEach((it, i) => {
+      spans[2 * i] = first + Math.max(0, it + 1 - this.#window);
+      spans[2 * i + 1] = first + it + 1;
+    });
+    executable.write("spans", spans);
   }
 
   /** Rows of one sequence in the caches: whole groups of 8, as kernels store them. */

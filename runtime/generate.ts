@@ -7,7 +7,8 @@
 
 import { InputError, ModelError } from "../errors.ts";
 import { checkIds } from "./engine.ts";
-import { sampler, type SamplerOptions } from "./sampler.ts";
+import type { Ahead } from "./ahead.ts";
+import { backendChoice, randomSeed, sampler, type SamplerOptions } from "./sampler.ts";
 import type { Session, SessionModel } from "./session.ts";
 import { StopScanner } from "./stop_scanner.ts";
 
@@ -76,7 +77,8 @@ export async function* generate(
   const { maxTokens = Infinity, overflow = "stop", signal } = options;
   const sinkTokens = options.sinkTokens ?? Math.min(4, Math.floor(contextLength / 2));
   checkOptions(options, contextLength);
-  const sample = sampler(options);
+  const settings = { ...options, seed: options.seed ?? randomSeed() };
+  const sample = sampler(settings), choice = backendChoice(settings);
   const promptIds = toIds(prompt, model, options);
   checkIds(promptIds, model.engine.config.vocabSize);
   if (promptIds.length > contextLength) {
@@ -104,12 +106,23 @@ export async function* generate(
       ({ history } = session);
       return logits;
     };
-    let logits: Float32Array | undefined;
-    if (maxTokens > 0) logits = await logitsOf(promptIds.slice(shared));
+    let ahead: Ahead | undefined;
+    const after = async (id: number, kept: readonly number[]): Promise<number> => {
+      if (choice) ahead ??= session.ahead(choice, ids.length);
+      if (!ahead) return sample(await logitsOf([...kept, id]), history);
+      if (kept.length > 0) await logitsOf(kept);
+      const length = history.length + 1;
+      const next = await ahead.next(id, maxTokens - ids.length);
+      if (session.position !== length) throw disturbed();
+      ({ history } = session);
+      return next;
+    };
+    let next: number | undefined;
+    if (maxTokens > 0) next = sample(await logitsOf(promptIds.slice(shared)), history);
     else stopReason = "length";
-    while (logits) {
+    while (next !== undefined) {
       signal?.throwIfAborted();
-      const id = sample(logits, history);
+      const id = next;
       if (stopIds.has(id)) {
         stopReason = "stop";
         const rest = emitted.end(decoder?.flush() ?? "");
@@ -131,7 +144,7 @@ export async function* generate(
       if (session.history !== history) throw disturbed();
       const kept = full ? slide(session, sinkTokens) : [];
       ({ history } = session);
-      logits = await logitsOf([...kept, id]);
+      next = await after(id, kept);
     }
   } finally {
     options.onFinish?.({ stopReason, promptIds, reusedTokens, ids, text: emitted.text });

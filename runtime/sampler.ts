@@ -5,6 +5,7 @@
  */
 
 import { InputError } from "../errors.ts";
+import type { TokenChoice } from "./backend.ts";
 import { uniform } from "./random.ts";
 
 /** How tokens are chosen. */
@@ -39,6 +40,18 @@ const LIMITS = {
   seed: [0, Number.MAX_SAFE_INTEGER, true],
 } as const;
 
+/** Most candidates that backends which choose tokens by themselves can take. */
+const MOST_CANDIDATES = 256;
+
+/** A choice as backends make it, or undefined where it is one that they cannot make. */
+export function backendChoice(options: SamplerOptions & { seed: number }): TokenChoice | undefined {
+  const { temperature = 0.8, topK = 40, topP = 0.95, minP = 0, seed } = options;
+  const { repeatPenalty = 1, repeatWindow = 64 } = options;
+  if (repeatPenalty !== 1 && repeatWindow > 0) return undefined;
+  if (temperature > 0 && (topK === 0 || topK > MOST_CANDIDATES)) return undefined;
+  return { temperature, topK, topP, minP, seed };
+}
+
 /**
  * Makes a sampler; each call advances its random stream by one draw.
  *
@@ -65,7 +78,7 @@ export function sampler(options: SamplerOptions = {}): Sampler {
   }
   const { temperature = 0.8, topK = 40, topP = 0.95, minP = 0 } = options;
   const { repeatPenalty = 1, repeatWindow = 64 } = options;
-  const seed = options.seed ?? crypto.getRandomValues(new Uint32Array(1))[0]!;
+  const seed = options.seed ?? randomSeed();
   let draws = 0;
   return (logits, history = []) => {
     const scores = repeatPenalty === 1 || repeatWindow === 0
@@ -90,6 +103,11 @@ export function sampler(options: SamplerOptions = {}): Sampler {
     }
     return candidates[kept - 1]!;
   };
+}
+
+/** A seed that nobody chose. */
+export function randomSeed(): number {
+  return crypto.getRandomValues(new Uint32Array(1))[0]!;
 }
 
 /**

@@ -6,6 +6,8 @@
 
 import { InputError } from "../errors.ts";
 import { checkIds, type Engine } from "./engine.ts";
+import { Ahead } from "./ahead.ts";
+import type { TokenChoice } from "./backend.ts";
 import { generate, type GenerateOptions, type Token } from "./generate.ts";
 import type { Tokenizer } from "./text/tokenizer.ts";
 
@@ -135,6 +137,43 @@ export class Session {
     options: GenerateOptions = {},
   ): AsyncGenerator<Token, void, void> {
     return generate(this, this.#model, prompt, options);
+  }
+
+  /**
+   * Generation where tokens are chosen on the backend, or undefined where it cannot; for `generate`.
+   * `draw` random numbers have been drawn before.
+   *
+   * @internal
+   */
+  ahead(choice: TokenChoice, draw: number): Ahead | undefined {
+    const { engine } = this.#model;
+    if (!engine.canRunAhead) return undefined;
+    const { contextLength } = engine.options;
+    const room = (): number => contextLength - this.#history.length;
+    const runner = {};
+    return new Ahead({
+      get room() {
+        return room();
+      },
+      submit: (id, count, underWay, draw) =>
+        engine.exclusive(async () => {
+          if (this.#disposed) throw new InputError("Cannot run a session that has been disposed");
+          if (underWay && !engine.isAhead(runner)) return undefined;
+          const sequence = engine.lease(this.#holder), position = this.#history.length;
+          if (this.#cached < position) {
+            if (underWay) return undefined;
+            await engine.forward(sequence, this.#cached, this.#history.slice(this.#cached), "last");
+            this.#cached = position;
+          }
+          const start = underWay ? undefined : { sequence, position, id };
+          return { ids: engine.runAhead(runner, start, count, choice, draw) };
+        }),
+      accept: (id) => {
+        const isCached = this.#cached === this.#history.length;
+        this.#history = [...this.#history, id];
+        if (isCached) this.#cached = this.#history.length;
+      },
+    }, draw);
   }
 
   /** Gives the cache rows back. */

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { SAMPLE_SHADER } from "../kernels/sample/webgpu.ts";
 import { WEBGPU } from "../kernels/webgpu.ts";
 import type { Shader } from "../kernels/webgpu_kernel.ts";
 import { GpuMemory } from "../runtime/webgpu/memory.ts";
@@ -21,10 +22,13 @@ function constantSets({ code }: Shader): Record<string, number>[] {
   return names.some((name) => !(name in SIZES)) ? sets : sets.slice(0, 1);
 }
 
+/** Shaders of every op, and the one that chooses tokens. */
+const ALL = new Set([...Object.values(WEBGPU).flatMap((row) => row.shaders), SAMPLE_SHADER]);
+
 /** Makes the pipelines of shaders, and tells how many and what was said against them. */
 export async function compileShaders(
   device: GPUDevice,
-  shaders: Iterable<Shader> = new Set(Object.values(WEBGPU).flatMap((row) => row.shaders)),
+  shaders: Iterable<Shader> = ALL,
 ): Promise<{ compiled: number; errors: string[] }> {
   const errors: string[] = [];
   let compiled = 0;

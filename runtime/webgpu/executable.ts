@@ -12,6 +12,7 @@ import type { Executable, TensorData } from "../backend.ts";
 import type { Graph, Tensor } from "../graph.ts";
 import type { GpuMemory } from "./memory.ts";
 import { PARAMS_BYTES, type Pipelines } from "./pipelines.ts";
+import { createSampling, type Sampling } from "./sampling.ts";
 
 /** Prepares dispatches for running; `bufferOf` finds inputs and outputs. */
 export function createExecutable(
@@ -56,9 +57,7 @@ export function createExecutable(
     writtenTokens = tokens;
   }
 
-  function encode(): GPUCommandBuffer {
-    const encoder = device.createCommandEncoder();
-    const pass = encoder.beginComputePass();
+  function record(pass: GPUComputePassEncoder): void {
     let last: GPUComputePipeline | undefined;
     steps.forEach(({ pipeline, bindGroup, groups: [x, y] }, i) => {
       if (x === 0) return;
@@ -66,9 +65,13 @@ export function createExecutable(
       pass.setBindGroup(0, bindGroup, [i * stride]);
       pass.dispatchWorkgroups(x, y);
     });
-    pass.end();
-    return encoder.finish();
   }
+
+  const find = (name: string, tensors: ReadonlyMap<string, Tensor>): GPUBuffer | undefined => {
+    const tensor = tensors.get(name);
+    return tensor && bufferOf(tensor);
+  };
+  let sampling: Sampling | undefined;
 
   /** A buffer of the host's into which an output is copied. */
   function stagingOf(name: string, tensor: Tensor): GPUBuffer {
@@ -99,7 +102,11 @@ export function createExecutable(
       await memory.settled();
       memory.guard((message) => new BackendError(`Cannot run: ${message}`), () => {
         setTokens(tokens);
-        device.queue.submit([encode()]);
+        const encoder = device.createCommandEncoder();
+        const pass = encoder.beginComputePass();
+        record(pass);
+        pass.end();
+        device.queue.submit([encoder.finish()]);
       });
     },
     async read(name: string, length: number): Promise<Float32Array> {
@@ -112,15 +119,25 @@ export function createExecutable(
         encoder.copyBufferToBuffer(source, 0, copy, 0, bytes);
         device.queue.submit([encoder.finish()]);
       });
-      try {
-        await copy.mapAsync(GPUMapMode.READ, 0, bytes);
-      } catch (cause) {
-        throw await memory.explain(`Cannot read "${name}"`, cause);
-      }
-      const values = new Float32Array(copy.getMappedRange(0, bytes)).slice();
-      copy.unmap();
-      await memory.settled();
-      return values;
+      return new Float32Array(await memory.download(copy, bytes));
+    },
+    async runAhead(count, loop, choice, draw): Promise<Int32Array> {
+      memory.check();
+      sampling ??= createSampling(memory, pipelines, {
+        logits: find(loop.logits, graph.outputs)!,
+        inputs: [loop.ids, ...loop.counters, loop.spans].map((name) => find(name, inputs)),
+        vocab: elements(graph.outputs.get(loop.logits)!.shape),
+      });
+      const { copy, bytes } = memory.guard(
+        (message) => new BackendError(`Cannot run: ${message}`),
+        () => {
+          setTokens(1);
+          return sampling!.submit(count, record, { ...choice, window: loop.window, draw });
+        },
+      );
+      const ids = new Int32Array(await memory.download(copy, bytes));
+      sampling.giveBack(copy);
+      return ids;
     },
   };
 }

@@ -110,14 +110,28 @@ export class GpuMemory {
     this.check();
   }
 
+  /** Waits for the first bytes of a buffer that can be mapped, and copies them. */
+  async download(buffer: GPUBuffer, bytes: number): Promise<ArrayBuffer> {
+    try {
+      await buffer.mapAsync(GPUMapMode.READ, 0, bytes);
+      const data = buffer.getMappedRange(0, bytes).slice();
+      buffer.unmap();
+      await this.settled();
+      return data;
+    } catch (cause) {
+      throw await this.#explain(cause);
+    }
+  }
+
   /** The error behind a failed call: a lost device may say so a little later than its calls fail. */
-  async explain(action: string, cause: unknown): Promise<Error> {
+  async #explain(cause: unknown): Promise<Error> {
     let timer: ReturnType<typeof setTimeout> | undefined;
     const patience = new Promise((resolve) => timer = setTimeout(resolve, LOSS_MS));
     await Promise.race([this.device.lost, patience]);
     clearTimeout(timer);
     await Promise.all(this.#pending);
-    return this.#ended ?? new BackendError(`${action}: ${(cause as Error).message}`, { cause });
+    return this.#ended ??
+      new BackendError(`Cannot read from the GPU: ${(cause as Error).message}`, { cause });
   }
 
   /** Throws when a failure is known, or after `dispose`. */

@@ -1,0 +1,86 @@
+/**
+ * Runs that follow each other on the GPU: between them a shader chooses the next token. The chosen
+ * ids come back together, through one of several buffers, so that reading does not hold up the next
+ * submission.
+ *
+ * @module
+ */
+
+import { BackendError } from "../../errors.ts";
+import { SAMPLE_SHADER, type SampleParams, sampleParams } from "../../kernels/sample/webgpu.ts";
+import type { GpuMemory } from "./memory.ts";
+import { PARAMS_BYTES, type Pipelines } from "./pipelines.ts";
+
+/** Most tokens of one submission. */
+export const MOST_AHEAD = 64;
+
+/** What the shader reads and writes. */
+export interface SamplingBuffers {
+  /** `[1, vocab]`. */
+  readonly logits: GPUBuffer;
+  /** Ids, two counters, spans; absent where the graph does not read them. */
+  readonly inputs: readonly (GPUBuffer | undefined)[];
+  /** Logits. */
+  readonly vocab: number;
+}
+
+/** The loop of one executable. */
+export interface Sampling {
+  /** Submits `count` runs, which `record` records; the ids will be in `copy`. */
+  submit(
+    count: number,
+    record: (pass: GPUComputePassEncoder) => void,
+    choice: Omit<SampleParams, "vocab">,
+  ): { copy: GPUBuffer; bytes: number };
+  /** Takes a buffer back that has been read. */
+  giveBack(copy: GPUBuffer): void;
+}
+
+/** Prepares the loop. */
+export function createSampling(
+  memory: GpuMemory,
+  pipelines: Pipelines,
+  { logits, inputs, vocab }: SamplingBuffers,
+): Sampling {
+  const { device } = memory;
+  const { STORAGE, COPY_SRC, COPY_DST, UNIFORM, MAP_READ } = GPUBufferUsage;
+  const listBytes = 4 * MOST_AHEAD;
+  const chosen = memory.create(4 + listBytes, STORAGE | COPY_SRC | COPY_DST, "chosen ids");
+  const params = memory.create(PARAMS_BYTES, UNIFORM | COPY_DST, "sampling");
+  const buffers = inputs.map((buffer) => buffer ?? memory.create(16, STORAGE, "unread input"));
+  const dispatch = {
+    shader: SAMPLE_SHADER,
+    buffers: [logits, ...buffers, chosen],
+    params: () => [],
+    groups: () => [1, 1] as const,
+  };
+  const pipeline = pipelines.pipeline(dispatch), bindGroup = pipelines.bindGroup(dispatch, params);
+  const free: GPUBuffer[] = [];
+  return {
+    submit(count, record, choice) {
+      if (count > MOST_AHEAD) {
+        throw new BackendError(`Cannot run ${count} tokens ahead, expected at most ${MOST_AHEAD}`);
+      }
+      const words = Uint32Array.from(sampleParams({ ...choice, vocab }));
+      device.queue.writeBuffer(params, 0, words);
+      const encoder = device.createCommandEncoder();
+      encoder.clearBuffer(chosen, 0, 4);
+      const pass = encoder.beginComputePass();
+      for (let i = 0; i < count; i++) {
+        record(pass);
+        pass.setPipeline(pipeline);
+        pass.setBindGroup(0, bindGroup, [0]);
+        pass.dispatchWorkgroups(1);
+      }
+      pass.end();
+      const copy = free.pop() ?? memory.create(listBytes, MAP_READ | COPY_DST, "copy of ids");
+      const bytes = 4 * count;
+      encoder.copyBufferToBuffer(chosen, 4, copy, 0, bytes);
+      device.queue.submit([encoder.finish()]);
+      return { copy, bytes };
+    },
+    giveBack(copy) {
+      free.push(copy);
+    },
+  };
+}
