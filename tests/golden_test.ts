@@ -1,6 +1,6 @@
 /**
  * Golden models: tiny models of every architecture whose logits and greedy continuations were
- * computed by the original implementations. See ../shared/golden/README.md where it exists.
+ * computed by the original implementations.
  */
 
 import { assert, assertEquals } from "@std/assert";
@@ -20,7 +20,9 @@ interface GoldenCase {
   outputs: any;
 }
 
-const ARCHITECTURES = ["llama", "llama3-rope", "qwen2", "qwen3"];
+/** Models of this repository (tests/golden/make.py made them), and of ../shared where it is. */
+const OWN = ["llama-bias", "llama-linear", "llama-yarn", "mistral-window"];
+const SHARED_ONES = ["llama", "llama3-rope", "qwen2", "qwen3"];
 
 /** Largest difference that a backend may show, on logits. */
 const BACKENDS = [
@@ -83,9 +85,10 @@ const CHECKS: Record<string, (model: Model, row: GoldenCase) => Promise<number>>
   greedy: checkGreedy,
 };
 
-for (const architecture of ARCHITECTURES) {
-  const folder = new URL(`golden/${architecture}/`, SHARED);
-  const here = hasShared(`golden/${architecture}`);
+for (const architecture of [...OWN, ...SHARED_ONES]) {
+  const own = OWN.includes(architecture);
+  const folder = new URL(`golden/${architecture}/`, own ? import.meta.url : SHARED);
+  const here = own || hasShared(`golden/${architecture}`);
   for (const { backend, threads, bound } of BACKENDS) {
     Deno.test({
       name: `golden() ${architecture} on ${backend} with ${threads} threads`,

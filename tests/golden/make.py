@@ -1,0 +1,57 @@
+"""Makes the golden models of this folder: tiny llama-family models with seeded random weights, and the
+logits that the original implementations give. Needs torch and transformers; tests do not run it.
+
+    python make.py
+"""
+
+import json
+import pathlib
+
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM
+from transformers import __version__ as version
+
+HERE = pathlib.Path(__file__).parent
+BASE = dict(vocab_size=67, hidden_size=36, intermediate_size=50, num_hidden_layers=2, num_attention_heads=6,
+            num_key_value_heads=3, max_position_embeddings=64, initializer_range=0.3, attn_implementation="eager")
+YARN = dict(rope_type="yarn", factor=4.0, original_max_position_embeddings=16, rope_theta=10000.0)
+LINEAR = dict(rope_type="linear", factor=3.0, rope_theta=10000.0)
+
+MODELS = {
+    "llama-bias": (LlamaForCausalLM, LlamaConfig(**BASE, attention_bias=True, mlp_bias=True)),
+    "llama-yarn": (LlamaForCausalLM, LlamaConfig(**BASE, rope_scaling=YARN)),
+    "llama-linear": (LlamaForCausalLM, LlamaConfig(**BASE, rope_scaling=LINEAR)),
+    "mistral-window": (MistralForCausalLM, MistralConfig(**BASE, sliding_window=7, head_dim=10)),
+}
+
+
+def rounded(row):
+    return [float(f"{value:.7g}") for value in row.tolist()]
+
+
+for name, (kind, config) in MODELS.items():
+    torch.manual_seed(1)
+    model = kind(config).eval()
+    for weight_name, weight in model.named_parameters():
+        if "norm" in weight_name or "bias" in weight_name:
+            weight.data.add_(torch.randn_like(weight) * 0.2)
+    model.save_pretrained(HERE / name)
+    (HERE / name / "generation_config.json").unlink(missing_ok=True)
+    ids = torch.randint(0, BASE["vocab_size"], (1, 24))
+    greedy = ids[:, :6]
+    with torch.no_grad():
+        logits = model(ids).logits[0]
+        for _ in range(12):
+            greedy = torch.cat([greedy, model(greedy).logits[:, -1:].argmax(-1)], 1)
+    cases = [
+        {"name": "forward", "kind": "forward", "inputs": {"input_ids": ids.tolist()},
+         "outputs": {"logits": [[rounded(row) for row in logits]]}},
+        {"name": "incremental", "kind": "incremental",
+         "inputs": {"prompt_ids": ids[0, :9].tolist(), "tokens": ids[0, 9:].tolist()},
+         "outputs": {"logits_after_prompt_then_each_token": [rounded(row) for row in logits[8:]]}},
+        {"name": "greedy", "kind": "greedy", "inputs": {"prompt_ids": ids[0, :6].tolist()},
+         "outputs": {"ids": greedy[0, 6:].tolist()}},
+    ]
+    reference = f"transformers {version}, torch {torch.__version__}, float32, eager attention"
+    text = json.dumps({"schema": "golden/1", "arch": name, "reference": reference, "cases": cases})
+    (HERE / name / "expected.json").write_text(text + "\n")
