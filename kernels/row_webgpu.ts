@@ -5,11 +5,12 @@
  */
 
 import reduce from "./reduce.wgsl" with { type: "text" };
+import reduceSubgroups from "./reduce_subgroups.wgsl" with { type: "text" };
 import { type Access, type Groups, groupsFor, type Shader } from "./webgpu_kernel.ts";
 
-/** A shader that may call `sumOf` and `maxOf` of reduce.wgsl. */
+/** A shader that may call the functions of reduce.wgsl. */
 export function rowShader(name: string, code: string, access: readonly Access[]): Shader {
-  return { name, code: reduce + code, access };
+  return { name, code: reduce + code, subgroups: reduceSubgroups + code, access };
 }
 
 /** Invocations for a row of so many elements: few for short rows, which are many. */

@@ -19,6 +19,8 @@ export interface Shader {
   readonly name: string;
   /** WGSL, without `enable` lines. */
   readonly code: string;
+  /** The same with subgroup operations, for devices that have them. */
+  readonly subgroups?: string;
   /** How the bindings from 1 on are used. */
   readonly access: readonly Access[];
 }

@@ -9,13 +9,17 @@
 import { create, globals } from "npm:webgpu@0.6.2";
 import { compileShaders } from "./shader_compile.ts";
 
-Object.assign(globalThis, globals);
-
-const adapter = await create(["backend=null"]).requestAdapter();
-const device = await adapter!.requestDevice() as GPUDevice;
+console.log("loaded");
+const gpu = create(["backend=null"]);
+const adapter = await gpu.requestAdapter();
+// What the add-on made must not be collected while it is used.
+Object.assign(globalThis, globals, { gpu, adapter });
+const requiredFeatures = ["subgroups" as GPUFeatureName];
+const device = await adapter!.requestDevice({ requiredFeatures }) as GPUDevice;
 const broken = { name: "broken", code: "fn main( {}", access: [] };
 console.log(JSON.stringify({
-  all: await compileShaders(device),
-  broken: (await compileShaders(device, [broken])).errors.length,
+  shared: await compileShaders(device),
+  subgroups: await compileShaders(device, "enable subgroups;\n"),
+  broken: (await compileShaders(device, undefined, [broken])).errors.length,
 }));
 Deno.exit();

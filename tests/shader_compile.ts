@@ -25,15 +25,16 @@ function constantSets({ code }: Shader): Record<string, number>[] {
 /** Shaders of every op, and the one that chooses tokens. */
 const ALL = new Set([...Object.values(WEBGPU).flatMap((row) => row.shaders), SAMPLE_SHADER]);
 
-/** Makes the pipelines of shaders, and tells how many and what was said against them. */
+/** Makes the pipelines of shaders, with subgroups where their first lines are given, and tells how many and what was said against them. */
 export async function compileShaders(
   device: GPUDevice,
+  subgroupLines?: string,
   shaders: Iterable<Shader> = ALL,
 ): Promise<{ compiled: number; errors: string[] }> {
   const errors: string[] = [];
   let compiled = 0;
   for (const shader of shaders) {
-    const memory = new GpuMemory(device), pipelines = new Pipelines(memory);
+    const memory = new GpuMemory(device), pipelines = new Pipelines(memory, subgroupLines);
     for (const constants of constantSets(shader)) {
       pipelines.pipeline({
         shader,

@@ -11,13 +11,9 @@ struct Params {
   hasBias: u32,
 }
 
-override WG: u32;
-
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(4) var<storage, read> bias: array<f32>;
 @group(0) @binding(5) var<storage, read_write> out: array<f32>;
-
-var<workgroup> partial: array<vec4<f32>, WG>;
 
 // Eight columns of one row times the activations; `sum` is the activations' own.
 fn product(row: u32, b: u32, j: u32, x: Eight, sum: f32) -> f32 {
@@ -51,17 +47,10 @@ fn main(
       product(row + 3u, b, j, x, sum),
     );
   }
-  partial[lane] = sums;
-  workgroupBarrier();
-  for (var step = WG / 2u; step > 0u; step /= 2u) {
-    if (lane < step) {
-      partial[lane] += partial[lane + step];
-    }
-    workgroupBarrier();
-  }
+  sums = sumOf4(sums, lane);
   if (lane < 4u && row + lane < p.rows) {
     let n = p.firstRow + row + lane;
-    var value = partial[0][lane];
+    var value = sums[lane];
     if (p.hasBias != 0u) {
       value += bias[n];
     }

@@ -7,6 +7,7 @@
 
 import { LAYOUT_NAMES, type LayoutName } from "../../quant/formats.ts";
 import { blocksOf } from "../pack/planes.ts";
+import { rowShader } from "../row_webgpu.ts";
 import { planesOf, weightShader } from "../pack/weight_webgpu.ts";
 import {
   bufferOf,
@@ -29,22 +30,34 @@ const FORMS = { float4: xFloat4, float: xFloat, a8: xA8 } as const;
 /** Tokens from which on a workgroup unpacks weights for all of them. */
 const MANY_TOKENS = 8;
 
-function shadersOf(kind: string, code: string): Map<string, Shader> {
+/** A shader for every form of the activations and layout of the weight. */
+function shadersOf(name: string, code: string): Map<string, Shader> {
   return new Map(
     LAYOUT_NAMES.flatMap((layout) =>
       Object.entries(FORMS).map(([form, reader]): [string, Shader] => [
         `${form} ${layout}`,
-        weightShader(`matmul ${kind} ${form}`, layout, reader + code, ["read", "read", "write"]),
+        weightShader(`${name} ${form}`, layout, reader + code, ["read", "read", "write"]),
       ])
     ),
   );
 }
 
-const VECTOR = shadersOf("vector", vector), TILE = shadersOf("tile", tile);
+const TILE = shadersOf("matmul tile", tile);
+const VECTOR = new Map(
+  Array.from(
+    shadersOf("matmul vector", vector),
+    ([key, { name, code, access }]) => [key, rowShader(name, code, access)],
+  ),
+);
 
 function formOf(x: GpuOperand): keyof typeof FORMS {
   if (x.dtype === "a8") return "a8";
   return columnsOf(x) % 4 === 0 ? "float4" : "float";
+}
+
+/** Invocations that divide a row's runs of eight between them. */
+function lanesFor(runs: number): number {
+  return [8, 16, 32].find((lanes) => runs <= lanes) ?? 64;
 }
 
 /**
@@ -74,7 +87,7 @@ export const matmulWebgpu: WebgpuKernel<"matmul"> = {
       const few: Dispatch = {
         ...shared,
         shader: VECTOR.get(shader)!,
-        constants: { WG: blocks <= 8 ? 32 : 64 },
+        constants: { WG: lanesFor(4 * blocks) },
         groups(tokens) {
           const rows = rowsIn(output, tokens);
           return rows < MANY_TOKENS ? [Math.ceil(slice.rows / 4), rows] : [0, 0];

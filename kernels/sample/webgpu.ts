@@ -41,7 +41,7 @@ export function sampleParams(params: SampleParams): number[] {
   return [
     vocab,
     window,
-    temperature === 0 ? 0 : topK,
+    topK,
     floatBits(temperature),
     floatBits(topP),
     floatBits(minP),

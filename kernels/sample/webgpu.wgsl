@@ -4,7 +4,7 @@
 struct Params {
   vocab: u32,
   window: u32, // rows that a token sees at most
-  topK: u32, // 1 … 256; 0 takes the largest logit
+  topK: u32, // 1 … 256
   temperature: f32,
   topP: f32,
   minP: f32,
@@ -12,6 +12,8 @@ struct Params {
   seedHigh: u32,
   firstDraw: u32,
 }
+
+override GREEDY: bool; // takes the largest logit
 
 const NONE = 0xffffffffu; // no logit is a number
 const LANES = 256u;
@@ -195,21 +197,28 @@ fn findLargest(lane: u32) {
   keys[lane] = best;
   tokens[lane] = token;
   workgroupBarrier();
-  for (var step = LANES / 2u; step > 0u; step /= 2u) {
-    if (lane < step) {
-      let other = keys[lane + step];
-      if (other > keys[lane] || (other == keys[lane] && tokens[lane + step] < tokens[lane])) {
-        keys[lane] = other;
-        tokens[lane] = tokens[lane + step];
+  // Sixteen invocations look at sixteen each, then one at those.
+  reduceLargest(lane < 16u, lane, 16u);
+  reduceLargest(lane == 0u, 0u, 1u);
+}
+
+fn reduceLargest(mine: bool, first: u32, step: u32) {
+  if (mine) {
+    for (var i = 1u; i < 16u; i++) {
+      let other = first + i * step;
+      if (keys[other] > keys[first] ||
+          (keys[other] == keys[first] && tokens[other] < tokens[first])) {
+        keys[first] = keys[other];
+        tokens[first] = tokens[other];
       }
     }
-    workgroupBarrier();
   }
+  workgroupBarrier();
 }
 
 @compute @workgroup_size(LANES)
 fn main(@builtin(local_invocation_index) lane: u32) {
-  if (p.topK == 0u) {
+  if (GREEDY) {
     findLargest(lane);
   } else {
     findThreshold(lane);
@@ -220,7 +229,7 @@ fn main(@builtin(local_invocation_index) lane: u32) {
     return;
   }
   var token = tokens[0];
-  if (p.topK > 0u) {
+  if (!GREEDY) {
     token = NONE;
     if (kept > 0u) {
       token = draw();

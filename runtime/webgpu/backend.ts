@@ -27,6 +27,8 @@ export interface WebgpuBackendOptions {
   readonly gpu?: Gpu;
   /** Most bytes of a matrix that are bound at once; as much as the device allows where absent. */
   readonly maxBindingBytes?: number;
+  /** Whether subgroup operations are used where there are any. Default true. */
+  readonly subgroups?: boolean;
 }
 
 /** A backend that tells what it holds. */
@@ -63,10 +65,13 @@ class GpuBackend implements WebgpuBackend {
   readonly #maxBindingBytes: number;
   readonly #pinned = new Map<string, { type: TensorType; slices: readonly Slice[] }>();
 
-  constructor({ device, facts }: OpenDevice, { maxBindingBytes }: WebgpuBackendOptions) {
+  constructor(
+    { device, facts, subgroupLines }: OpenDevice,
+    { maxBindingBytes, subgroups = true }: WebgpuBackendOptions,
+  ) {
     this.adapter = facts.name;
     this.#memory = new GpuMemory(device);
-    this.#pipelines = new Pipelines(this.#memory);
+    this.#pipelines = new Pipelines(this.#memory, subgroups ? subgroupLines : undefined);
     this.#maxBindingBytes = Math.min(facts.maxBindingBytes, maxBindingBytes ?? Infinity);
   }
 

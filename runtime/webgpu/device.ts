@@ -5,6 +5,7 @@
  */
 
 import { BackendError } from "../../errors.ts";
+import probe from "./probe.wgsl" with { type: "text" };
 
 /** What an adapter is and offers. */
 export interface AdapterFacts {
@@ -20,6 +21,8 @@ export interface AdapterFacts {
 
 /** A device and the adapter's facts. */
 export interface OpenDevice {
+  /** What a shader with subgroup operations begins with; undefined where there are none. */
+  readonly subgroupLines: string | undefined;
   /** The device. */
   readonly device: GPUDevice;
   /** What it runs on. */
@@ -52,7 +55,7 @@ export async function openDevice(gpu: Gpu | undefined = systemGpu()): Promise<Op
   let device = subgroups
     ? await adapter.requestDevice({ ...base, requiredFeatures: wanted }).catch(() => undefined)
     : undefined;
-  const granted = device !== undefined;
+  const subgroupLines = device && await probeSubgroups(device);
   try {
     device ??= await adapter.requestDevice(base);
   } catch (cause) {
@@ -65,10 +68,11 @@ export async function openDevice(gpu: Gpu | undefined = systemGpu()): Promise<Op
   }
   return {
     device,
+    subgroupLines,
     facts: {
       name: nameOf(adapter),
       f16,
-      subgroups: granted,
+      subgroups: subgroupLines !== undefined,
       maxBindingBytes: Number(device.limits.maxStorageBufferBindingSize),
     },
   };
@@ -85,6 +89,47 @@ export async function probeAdapter(
   } catch {
     return undefined;
   }
+}
+
+/** Chrome wants the line, and Deno's compiler has never heard of it. */
+const SUBGROUP_LINES = ["enable subgroups;\n", ""];
+
+/** How to write shaders with subgroups, or undefined where they are not what kernels take them for. */
+async function probeSubgroups(device: GPUDevice): Promise<string | undefined> {
+  const usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC;
+  const wrong = device.createBuffer({ size: 4, usage });
+  const copy = device.createBuffer({
+    size: 4,
+    usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST,
+  });
+  try {
+    for (const lines of SUBGROUP_LINES) {
+      device.pushErrorScope("validation");
+      const module = device.createShaderModule({ code: lines + probe });
+      const pipeline = device.createComputePipeline({ layout: "auto", compute: { module } });
+      if (await device.popErrorScope()) continue;
+      device.pushErrorScope("validation");
+      const encoder = device.createCommandEncoder();
+      const pass = encoder.beginComputePass();
+      pass.setPipeline(pipeline);
+      const entries = [{ binding: 0, resource: { buffer: wrong } }];
+      const layout = pipeline.getBindGroupLayout(0);
+      pass.setBindGroup(0, device.createBindGroup({ layout, entries }));
+      pass.dispatchWorkgroups(1);
+      pass.end();
+      encoder.copyBufferToBuffer(wrong, 0, copy, 0, 4);
+      device.queue.submit([encoder.finish()]);
+      if (await device.popErrorScope()) return undefined;
+      await copy.mapAsync(GPUMapMode.READ);
+      return new Uint32Array(copy.getMappedRange())[0] === 0 ? lines : undefined;
+    }
+  } catch {
+    // A device that fails here fails again where it is used, and says so.
+  } finally {
+    wrong.destroy();
+    copy.destroy();
+  }
+  return undefined;
 }
 
 function systemGpu(): Gpu | undefined {

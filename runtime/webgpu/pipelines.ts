@@ -14,13 +14,15 @@ export const PARAMS_BYTES = 64;
 /** Compiles each pipeline once. */
 export class Pipelines {
   readonly #memory: GpuMemory;
+  readonly #subgroupLines: string | undefined;
   readonly #pipelines = new Map<string, GPUComputePipeline>();
   readonly #modules = new Map<Shader, GPUShaderModule>();
   readonly #layouts = new Map<string, GPUBindGroupLayout>();
 
-  /** No pipelines yet. */
-  constructor(memory: GpuMemory) {
+  /** No pipelines yet; `subgroupLines` begin shaders with subgroups, where there are any. */
+  constructor(memory: GpuMemory, subgroupLines?: string) {
     this.#memory = memory;
+    this.#subgroupLines = subgroupLines;
   }
 
   /** The pipeline of a dispatch; what the compiler says against it comes to light in `settled`. */
@@ -34,7 +36,10 @@ export class Pipelines {
       () => {
         let module = this.#modules.get(shader);
         if (!module) {
-          module = device.createShaderModule({ code: shader.code, label: shader.name });
+          const code = this.#subgroupLines === undefined || shader.subgroups === undefined
+            ? shader.code
+            : this.#subgroupLines + shader.subgroups;
+          module = device.createShaderModule({ code, label: shader.name });
           this.#modules.set(shader, module);
         }
         return device.createComputePipeline({

@@ -8,6 +8,7 @@
 
 import { BackendError } from "../../errors.ts";
 import { SAMPLE_SHADER, type SampleParams, sampleParams } from "../../kernels/sample/webgpu.ts";
+import type { Dispatch } from "../../kernels/webgpu_kernel.ts";
 import type { GpuMemory } from "./memory.ts";
 import { PARAMS_BYTES, type Pipelines } from "./pipelines.ts";
 
@@ -48,13 +49,14 @@ export function createSampling(
   const chosen = memory.create(4 + listBytes, STORAGE | COPY_SRC | COPY_DST, "chosen ids");
   const params = memory.create(PARAMS_BYTES, UNIFORM | COPY_DST, "sampling");
   const buffers = inputs.map((buffer) => buffer ?? memory.create(16, STORAGE, "unread input"));
-  const dispatch = {
+  const dispatch = (greedy: boolean): Dispatch => ({
     shader: SAMPLE_SHADER,
+    constants: { GREEDY: greedy ? 1 : 0 },
     buffers: [logits, ...buffers, chosen],
     params: () => [],
-    groups: () => [1, 1] as const,
-  };
-  const pipeline = pipelines.pipeline(dispatch), bindGroup = pipelines.bindGroup(dispatch, params);
+    groups: () => [1, 1],
+  });
+  const bindGroup = pipelines.bindGroup(dispatch(true), params);
   const free: GPUBuffer[] = [];
   return {
     submit(count, record, choice) {
@@ -63,6 +65,7 @@ export function createSampling(
       }
       const words = Uint32Array.from(sampleParams({ ...choice, vocab }));
       device.queue.writeBuffer(params, 0, words);
+      const pipeline = pipelines.pipeline(dispatch(choice.temperature === 0));
       const encoder = device.createCommandEncoder();
       encoder.clearBuffer(chosen, 0, 4);
       const pass = encoder.beginComputePass();
