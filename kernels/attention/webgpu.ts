@@ -1,16 +1,23 @@
 /**
- * The WebGPU kernel of `attention`.
+ * The WebGPU kernels of `attention`.
  *
  * @module
  */
 
+import { BackendError } from "../../errors.ts";
 import { cacheRowWords } from "../cache_store/webgpu.ts";
 import type { TensorType } from "../op.ts";
 import { rowShader } from "../row_webgpu.ts";
 import { bufferOf, floatBits, rowsIn, type WebgpuKernel } from "../webgpu_kernel.ts";
-import code from "./webgpu.wgsl" with { type: "text" };
+import element from "./element.wgsl" with { type: "text" };
+import vector from "./vector.wgsl" with { type: "text" };
 
-const SHADER = rowShader("attention", code, ["read", "read", "read", "read", "write"]);
+const ACCESS = ["read", "read", "read", "read", "write"] as const;
+const ELEMENT = rowShader("attention", element, ACCESS);
+const VECTOR = rowShader("attention, vectors", vector, ACCESS);
+
+/** Longest heads that each shader has room for. */
+const MOST_ELEMENT = 1024, MOST_VECTOR = 512;
 
 /** Elements of a row of a cache, padding included. */
 function stride(cache: TensorType): number {
@@ -19,11 +26,17 @@ function stride(cache: TensorType): number {
 
 /** One workgroup for each head of each token. */
 export const attentionWebgpu: WebgpuKernel<"attention"> = {
-  shaders: [SHADER],
+  shaders: [ELEMENT, VECTOR],
   encode: ([q, keys, values, spans], output, { heads, scale }) => {
     const [, kvHeads, headDim] = keys!.shape as readonly [number, number, number];
+    if (headDim > MOST_ELEMENT) {
+      throw new BackendError(
+        `Cannot compile attention: heads are ${headDim} long, expected at most ${MOST_ELEMENT} ` +
+          `on webgpu`,
+      );
+    }
     return [{
-      shader: SHADER,
+      shader: headDim % 4 === 0 && headDim <= MOST_VECTOR ? VECTOR : ELEMENT,
       constants: {
         WG: headDim <= 64 ? 64 : 128,
         HALF_KEYS: keys!.dtype === "f16" ? 1 : 0,

@@ -73,7 +73,7 @@ export async function openDevice(gpu: Gpu | undefined = systemGpu()): Promise<Op
       name: nameOf(adapter),
       f16,
       subgroups: subgroupLines !== undefined,
-      maxBindingBytes: Number(device.limits.maxStorageBufferBindingSize),
+      maxBindingBytes: Math.min(...SIZES.map((name) => Number(device.limits[name]))),
     },
   };
 }

@@ -139,6 +139,13 @@ export class GpuMemory {
     if (this.#ended) throw this.#ended;
   }
 
+  /** Gives one buffer back. */
+  destroy(buffer: GPUBuffer): void {
+    if (!this.#buffers.delete(buffer)) return;
+    this.#bytes -= buffer.size;
+    buffer.destroy();
+  }
+
   /** Gives everything back. */
   dispose(): void {
     this.#disposed = true;

@@ -1,0 +1,106 @@
+// attention as in element.wgsl, for heads of a multiple of 4 elements. In the sum of values, every
+// invocation holds one vector of four elements, and the invocations of a column share its rows.
+
+struct Params {
+  heads: u32,
+  group: u32, // heads that share keys and values
+  headDim: u32,
+  keyStride: u32, // elements of a row of the cache
+  valueStride: u32,
+  scale: f32,
+}
+
+override HALF_KEYS: bool;
+override HALF_VALUES: bool;
+
+const LOWEST = -3.4028234e38;
+
+@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(1) var<storage, read> q: array<vec4<f32>>; // [tokens, heads, headDim / 4]
+@group(0) @binding(2) var<storage, read> keys: array<vec2<u32>>; // two floats, or four halves
+@group(0) @binding(3) var<storage, read> values: array<vec2<u32>>;
+@group(0) @binding(4) var<storage, read> spans: array<u32>; // [tokens, 2]
+@group(0) @binding(5) var<storage, read_write> out: array<vec4<f32>>; // as q
+
+var<workgroup> query: array<vec4<f32>, 128>; // [headDim / 4]
+var<workgroup> weight: array<f32, WG>; // of the tile's rows
+var<workgroup> shares: array<vec4<f32>, WG>; // sums of the invocations
+
+fn halves(pair: vec2<u32>) -> vec4<f32> {
+  return vec4(unpack2x16float(pair.x), unpack2x16float(pair.y));
+}
+
+// Vector `i` of all vectors of the cache.
+fn keyAt(i: u32) -> vec4<f32> {
+  if (HALF_KEYS) {
+    return halves(keys[i]);
+  }
+  return bitcast<vec4<f32>>(vec4(keys[2u * i], keys[2u * i + 1u]));
+}
+
+fn valueAt(i: u32) -> vec4<f32> {
+  if (HALF_VALUES) {
+    return halves(values[i]);
+  }
+  return bitcast<vec4<f32>>(vec4(values[2u * i], values[2u * i + 1u]));
+}
+
+@compute @workgroup_size(WG)
+fn main(
+  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
+) {
+  let head = group.x;
+  let token = group.y;
+  let first = spans[2u * token];
+  let end = spans[2u * token + 1u];
+  let columns = p.headDim / 4u;
+  let at = (token * p.heads + head) * columns;
+  let start = head / p.group * columns; // of the head's keys and values in a row
+  for (var i = lane; i < columns; i += WG) {
+    query[i] = q[at + i];
+  }
+  workgroupBarrier();
+
+  let column = lane % columns;
+  let sharers = WG / columns;
+  let share = lane / columns; // the last ones may have no share
+  var most = LOWEST;
+  var sum = 0.0;
+  var mine = vec4(0.0);
+  for (var tile = first; tile < end; tile += WG) {
+    let row = tile + lane;
+    var score = LOWEST;
+    if (row < end) {
+      let key = row * (p.keyStride / 4u) + start;
+      var products = vec4(0.0);
+      for (var i = 0u; i < columns; i++) {
+        products += query[i] * keyAt(key + i);
+      }
+      score = dot(products, vec4(1.0)) * p.scale;
+    }
+    let before = most;
+    most = max(before, maxOf(score, lane));
+    let probability = select(0.0, exp(score - most), row < end);
+    weight[lane] = probability;
+    let keep = exp(before - most);
+    sum = sum * keep + sumOf(probability, lane);
+    mine *= keep;
+    if (share < sharers) {
+      let count = min(WG, end - tile);
+      for (var s = share; s < count; s += sharers) {
+        mine += weight[s] * valueAt((tile + s) * (p.valueStride / 4u) + start + column);
+      }
+    }
+    workgroupBarrier(); // before the next tile's weights
+  }
+
+  shares[lane] = mine;
+  workgroupBarrier();
+  if (lane < columns) {
+    for (var i = 1u; i < sharers; i++) {
+      mine += shares[i * columns + lane];
+    }
+    out[at + lane] = select(vec4(0.0), mine / sum, first < end);
+  }
+}
