@@ -1,0 +1,129 @@
+/**
+ * The table of models in the README: written from the registry and from the published extents of
+ * common models, so that it says what the code does. `deno task readme` rewrites it.
+ *
+ * @module
+ */
+
+import { LAYOUTS, rowBytes } from "../quant/formats.ts";
+import type { ModelFile, TensorEntry } from "../runtime/files/model_file.ts";
+import { ARCHITECTURES, findDefinition } from "../runtime/models/registry.ts";
+import { resolveWeights, weightBytes, type WeightsOption } from "../runtime/weights.ts";
+
+/** Name, architecture, layers, hidden, inner, heads, kvHeads, headDim, vocab, tied embeddings. */
+type Extents = readonly [
+  name: string,
+  architecture: string,
+  layers: number,
+  hidden: number,
+  inner: number,
+  heads: number,
+  kvHeads: number,
+  headDim: number,
+  vocab: number,
+  tied: boolean,
+];
+
+const MODELS: readonly Extents[] = [
+  ["SmolLM2 135M", "llama", 30, 576, 1536, 9, 3, 64, 49152, true],
+  ["SmolLM2 1.7B", "llama", 24, 2048, 8192, 32, 32, 64, 49152, true],
+  ["TinyLlama 1.1B", "llama", 22, 2048, 5632, 32, 4, 64, 32000, false],
+  ["Llama 2 7B", "llama", 32, 4096, 11008, 32, 32, 128, 32000, false],
+  ["Llama 3.2 1B", "llama", 16, 2048, 8192, 32, 8, 64, 128256, true],
+  ["Llama 3.2 3B", "llama", 28, 3072, 8192, 24, 8, 128, 128256, true],
+  ["Llama 3.1 8B", "llama", 32, 4096, 14336, 32, 8, 128, 128256, false],
+  ["Mistral 7B v0.3", "mistral", 32, 4096, 14336, 32, 8, 128, 32768, false],
+  ["Qwen2.5 0.5B", "qwen2", 24, 896, 4864, 14, 2, 64, 151936, true],
+  ["Qwen2.5 1.5B", "qwen2", 28, 1536, 8960, 12, 2, 128, 151936, true],
+  ["Qwen2.5 3B", "qwen2", 36, 2048, 11008, 16, 2, 128, 151936, true],
+  ["Qwen2.5 7B", "qwen2", 28, 3584, 18944, 28, 4, 128, 152064, false],
+  ["Qwen3 0.6B", "qwen3", 28, 1024, 3072, 16, 8, 128, 151936, true],
+  ["Qwen3 1.7B", "qwen3", 28, 2048, 6144, 16, 8, 128, 151936, true],
+  ["Qwen3 4B", "qwen3", 36, 2560, 9728, 32, 8, 128, 151936, true],
+  ["Qwen3 8B", "qwen3", 36, 4096, 12288, 32, 8, 128, 151936, false],
+];
+
+const CONTEXT = 4096;
+const BEGIN = "<!-- models: written by deno task readme -->", END = "<!-- end of models -->";
+
+/** The table as Markdown. */
+export async function modelTable(): Promise<string> {
+  const rows = [
+    `| model | architecture | INT4 | INT8 | cache of ${CONTEXT} tokens |`,
+    "| --- | --- | --- | --- | --- |",
+  ];
+  for (const model of MODELS) {
+    const [name, architecture] = model;
+    const { weights: int4, cache } = await memory(model, "int4");
+    const { weights: int8 } = await memory(model, "int8");
+    rows.push(`| ${name} | \`${architecture}\` | ${gb(int4)} | ${gb(int8)} | ${gb(cache)} |`);
+  }
+  const names = Object.keys(ARCHITECTURES).map((it) => `\`${it}\``).join(", ");
+  return `Architectures that run, from GGUF and from safetensors: ${names}.\n\n${rows.join("\n")}`;
+}
+
+/** README text with the table in its place. */
+export function withTable(readme: string, table: string): string {
+  const begin = readme.indexOf(BEGIN), end = readme.indexOf(END);
+  if (begin < 0 || end < begin) throw new Error(`the README lacks ${BEGIN} … ${END}`);
+  return `${readme.slice(0, begin + BEGIN.length)}\n\n${table}\n\n${readme.slice(end)}`;
+}
+
+/** Bytes of weights, and of f32 caches for one sequence, from the model's own list of weights. */
+async function memory(
+  [, architecture, layers, hidden, inner, heads, kvHeads, headDim, vocab, tied]: Extents,
+  option: WeightsOption,
+): Promise<{ weights: number; cache: number }> {
+  const tensors = {
+    has: (name: string) =>
+      name.endsWith("_norm.weight")
+        ? architecture === "qwen3"
+        : name.endsWith(".bias")
+        ? architecture === "qwen2" && /[qkv]_proj/.test(name)
+        : !(tied && name === "lm_head.weight") && name !== "rope_freqs.weight",
+    get: () => undefined as TensorEntry | undefined,
+  };
+  const file = {
+    format: "safetensors",
+    name: "table",
+    metadata: {
+      model_type: architecture,
+      num_hidden_layers: layers,
+      hidden_size: hidden,
+      intermediate_size: inner,
+      num_attention_heads: heads,
+      num_key_value_heads: kvHeads,
+      head_dim: headDim,
+      vocab_size: vocab,
+      tie_word_embeddings: tied,
+    },
+    tensors,
+    close() {},
+  } as unknown as ModelFile;
+  const definition = await findDefinition(file);
+  const config = definition.parseConfig(file);
+  const specs = Array.from(await definition.weights(config, file, CONTEXT));
+  const entries = new Map(
+    specs.flatMap((spec) =>
+      "tensor" in spec
+        ? [[spec.tensor, { name: spec.tensor, shape: spec.shape, type: "F32" } as TensorEntry]]
+        : []
+    ),
+  );
+  const whole = { ...file, tensors: entries };
+  const resolved = resolveWeights(specs, whole, option);
+  return {
+    weights: Array.from(resolved.values(), weightBytes).reduce((a, b) => a + b, 0),
+    cache: 2 * layers * CONTEXT * kvHeads * rowBytes(LAYOUTS.f32, headDim),
+  };
+}
+
+function gb(bytes: number): string {
+  return `${(bytes / 1e9).toFixed(2)} GB`;
+}
+
+if (import.meta.main) {
+  const url = new URL("../README.md", import.meta.url);
+  await Deno.writeTextFile(url, withTable(await Deno.readTextFile(url), await modelTable()));
+  await new Deno.Command(Deno.execPath(), { args: ["fmt", "-q", url.pathname] }).output();
+}
