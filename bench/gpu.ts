@@ -58,6 +58,10 @@ function dense(shape: readonly number[], dtype: "f32" | "i32" = "f32"): GpuOpera
   return place({ shape, dtype, role: "dense", perToken: false });
 }
 
+function scratch(bytes: number): GPUBuffer {
+  return memory.create(bytes, STORAGE, "scratch");
+}
+
 /** Seconds that one repetition of some commands takes: the difference of the least times. */
 async function seconds(
   record: (encoder: GPUCommandEncoder, count: number) => void,
@@ -129,7 +133,7 @@ async function timeMatmul(layout: LayoutName, width: number, tokens: number): Pr
   const weight = place({ shape: [width, width], dtype: layout, role: "matrix", perToken: false });
   const x = dense([tokens, width]), out = dense([tokens, width]);
   const bytes = tensorBytes(weight) + tensorBytes(x) + tensorBytes(out);
-  const dispatches = WEBGPU.matmul.encode([x, weight], out, {});
+  const dispatches = WEBGPU.matmul.encode([x, weight], out, {}, scratch);
   const name = `matmul ${layout}, ${tokens} x ${width} x ${width}`;
   const result = await timeDispatches(name, dispatches, tokens, bytes, 2 * tokens * width * width);
   for (const operand of [weight, x, out]) {
@@ -146,7 +150,8 @@ async function timeAttention(dtype: "f32" | "f16", rows: number): Promise<Row> {
   device.queue.writeBuffer(bufferOf(spans), 0, Int32Array.of(0, rows));
   const q = dense([1, width]), out = dense([1, width]);
   const inputs = [q, keys, values, spans];
-  const dispatches = WEBGPU.attention.encode(inputs, out, { heads, scale: headDim ** -0.5 });
+  const attrs = { heads, scale: headDim ** -0.5 };
+  const dispatches = WEBGPU.attention.encode(inputs, out, attrs, scratch);
   const name = `attention ${dtype}, 32/8 heads of 128, ${rows} rows`;
   return await timeDispatches(name, dispatches, 1, 2 * tensorBytes(keys), 4 * width * rows);
 }

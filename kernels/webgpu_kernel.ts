@@ -65,11 +65,15 @@ export type Groups = readonly [x: number, y: number];
 export interface WebgpuKernel<N extends OpName = OpName> {
   /** Every shader that `encode` may name. */
   readonly shaders: readonly Shader[];
-  /** The dispatches of one call, in order. */
+  /**
+   * The dispatches of one call, in order. `scratch` gives a buffer that is theirs from the first to
+   * the last of them.
+   */
   encode(
     inputs: readonly GpuOperand[],
     output: GpuOperand,
     attrs: OpAttributes[N],
+    scratch: (bytes: number) => GPUBuffer,
   ): readonly Dispatch[];
 }
 

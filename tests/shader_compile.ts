@@ -11,7 +11,7 @@ import { GpuMemory } from "../runtime/webgpu/memory.ts";
 import { Pipelines } from "../runtime/webgpu/pipelines.ts";
 
 /** Overrides that are sizes; the others are choices. */
-const SIZES: Readonly<Record<string, number>> = { WG: 64, QUADS: 16 };
+const SIZES: Readonly<Record<string, number>> = { WG: 64, QUADS: 16, SPLITS: 2 };
 
 /** Values for the overrides of a shader: all flags off, then all on. */
 function constantSets({ code }: Shader): Record<string, number>[] {

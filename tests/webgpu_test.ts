@@ -12,6 +12,7 @@ import { LAYOUT_NAMES } from "../quant/formats.ts";
 import { argmax } from "../runtime/sampler.ts";
 import { Graph } from "../runtime/graph.ts";
 import { makePlan } from "../runtime/plan.ts";
+import { createReferenceBackend } from "../runtime/reference/backend.ts";
 import { createWebgpuBackend } from "../runtime/webgpu/backend.ts";
 import { type Gpu, openDevice } from "../runtime/webgpu/device.ts";
 import { below, type OpCase } from "./case_recorder.ts";
@@ -57,6 +58,39 @@ Deno.test("every shader compiles with Dawn", async () => {
     assert(compiled >= 50, `only ${compiled} pipelines were made`);
   }
   assertEquals(broken, 1);
+});
+
+Deno.test({ name: "attention of one token divides its span", ignore }, async () => {
+  const spans = [[0, 600], [5, 5], [100, 131], [599, 600], [0, 64], [300, 430]];
+  const rows = 600, kvHeads = 2, headDim = 8;
+  for (const dtype of ["f32", "f16"] as const) {
+    const row: OpCase<"attention"> = {
+      title: dtype,
+      tokens: 1,
+      runs: spans.map(() => 1),
+      bound: 1e-5,
+      record(r, op) {
+        const fill = (role: "keyCache" | "valueCache") =>
+          r.graph.op("cacheStore", [
+            r.cache(role, [rows, kvHeads, headDim], dtype),
+            r.input([rows, kvHeads * headDim]),
+            r.indices([rows], (_, i) => i),
+          ]);
+        const span = r.indices(["tokens", 2], (_, i, { index }) => spans[index]![i]!);
+        const q = r.input(["tokens", 4 * headDim]);
+        return op([q, fill("keyCache"), fill("valueCache"), span], { heads: 4, scale: 1 });
+      },
+    };
+    const gpu = await createWebgpuBackend();
+    const actual = await runCase(gpu, "attention", row, row.title);
+    const expected = await runCase(createReferenceBackend(), "attention", row, row.title);
+    expected.forEach((values, run) =>
+      values.forEach((value, i) =>
+        assert(Math.abs(actual[run]![i]! - value) <= row.bound, `${dtype}, span ${spans[run]}`)
+      )
+    );
+    await gpu.dispose();
+  }
 });
 
 Deno.test({ name: "kernels do without subgroups", ignore }, async () => {

@@ -1,5 +1,7 @@
 // attention as in element.wgsl, for heads of a multiple of 4 elements. In the sum of values, every
 // invocation holds one vector of four elements, and the invocations of a column share its rows.
+// Where a span is divided between SPLITS workgroups, so that one token keeps a GPU busy, each leaves
+// its sums to combine.wgsl (as in Flash-Decoding).
 
 struct Params {
   heads: u32,
@@ -12,6 +14,7 @@ struct Params {
 
 override HALF_KEYS: bool;
 override HALF_VALUES: bool;
+override SPLITS: u32;
 
 const LOWEST = -3.4028234e38;
 
@@ -20,7 +23,8 @@ const LOWEST = -3.4028234e38;
 @group(0) @binding(2) var<storage, read> keys: array<vec2<u32>>; // two floats, or four halves
 @group(0) @binding(3) var<storage, read> values: array<vec2<u32>>;
 @group(0) @binding(4) var<storage, read> spans: array<u32>; // [tokens, 2]
-@group(0) @binding(5) var<storage, read_write> out: array<vec4<f32>>; // as q
+// As q, or [tokens, heads, SPLITS, headDim / 4 + 1]: sums of values, then the maximum and the sum.
+@group(0) @binding(5) var<storage, read_write> out: array<vec4<f32>>;
 
 var<workgroup> query: array<vec4<f32>, 128>; // [headDim / 4]
 var<workgroup> weight: array<f32, WG>; // of the tile's rows
@@ -50,10 +54,18 @@ fn main(
   @builtin(workgroup_id) group: vec3<u32>,
   @builtin(local_invocation_index) lane: u32,
 ) {
-  let head = group.x;
+  let head = group.x / SPLITS;
+  let split = group.x % SPLITS;
   let token = group.y;
-  let first = spans[2u * token];
-  let end = spans[2u * token + 1u];
+  var first = spans[2u * token];
+  var end = spans[2u * token + 1u];
+  if (SPLITS > 1u) {
+    // Whole tiles for each; the last ones may have none.
+    let tiles = (end - first + WG - 1u) / WG;
+    let each = (tiles + SPLITS - 1u) / SPLITS * WG;
+    first = min(end, first + split * each);
+    end = min(end, first + each);
+  }
   let columns = p.headDim / 4u;
   let at = (token * p.heads + head) * columns;
   let start = head / p.group * columns; // of the head's keys and values in a row
@@ -101,6 +113,14 @@ fn main(
     for (var i = 1u; i < sharers; i++) {
       mine += shares[i * columns + lane];
     }
-    out[at + lane] = select(vec4(0.0), mine / sum, first < end);
+    if (SPLITS == 1u) {
+      out[at + lane] = select(vec4(0.0), mine / sum, first < end);
+    } else {
+      let to = ((token * p.heads + head) * SPLITS + split) * (columns + 1u);
+      out[to + lane] = mine;
+      if (lane == 0u) {
+        out[to + columns] = vec4(most, sum, 0.0, 0.0);
+      }
+    }
   }
 }

@@ -145,11 +145,18 @@ class GpuBackend implements WebgpuBackend {
     }
     for (const tensor of stage!.pinned) places.set(tensor.id, this.#find(tensor.name).slices);
     const operand = (tensor: Tensor) => ({ ...tensor, slices: places.get(tensor.id)! });
+    // One op after another uses it.
+    let shared: GPUBuffer | undefined;
+    const scratch = (bytes: number): GPUBuffer => {
+      if (!shared || shared.size < bytes) shared = this.#allocate(bytes, "scratch");
+      return shared;
+    };
     const dispatches = stage!.steps.flatMap(({ node }) =>
       (WEBGPU[node.op] as WebgpuKernel).encode(
         node.inputs.map(operand),
         operand(node.output),
         node.attrs,
+        scratch,
       )
     );
     return createExecutable(
