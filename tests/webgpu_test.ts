@@ -326,16 +326,17 @@ Deno.test({ name: "what does not fit is a MemoryError, at once or later", ignore
   assertEquals(backend.bytes, 0);
   await backend.dispose();
 
-  await withDevices((device) => {
-    // As if the memory were exhausted: the scope for it catches an error.
-    const pop = device.popErrorScope;
-    let count = 0;
-    device.popErrorScope = () =>
-      pop.call(device).then((error) =>
-        ++count === 1 ? new GPUOutOfMemoryError("all is taken") : error
-      );
-  }, async () => {
-    const { tensor, write } = smallWeight(await createWebgpuBackend());
+  let device: GPUDevice | undefined;
+  await withDevices((it) => device = it, async () => {
+    const backend = await createWebgpuBackend();
+    // As if the memory were exhausted: the first scope catches an error.
+    const pop = device!.popErrorScope;
+    device!.popErrorScope = async () => {
+      device!.popErrorScope = pop;
+      await pop.call(device);
+      return new GPUOutOfMemoryError("all is taken");
+    };
+    const { tensor, write } = smallWeight(backend);
     await assertRejects(
       write,
       MemoryError,
