@@ -129,12 +129,18 @@ async function timeCopy(): Promise<Row> {
   return row(`copy of ${bytes / 2 ** 20} MiB`, time, 2 * bytes, 0);
 }
 
-async function timeMatmul(layout: LayoutName, width: number, tokens: number): Promise<Row> {
+async function timeMatmul(
+  layout: LayoutName,
+  width: number,
+  tokens: number,
+  bytesOnly = false,
+): Promise<Row> {
   const weight = place({ shape: [width, width], dtype: layout, role: "matrix", perToken: false });
   const x = dense([tokens, width]), out = dense([tokens, width]);
   const bytes = tensorBytes(weight) + tensorBytes(x) + tensorBytes(out);
-  const dispatches = WEBGPU.matmul.encode([x, weight], out, {}, scratch);
-  const name = `matmul ${layout}, ${tokens} x ${width} x ${width}`;
+  const input = bytesOnly ? { ...x, dtype: "a8" as const } : x; // takes less room than floats
+  const dispatches = WEBGPU.matmul.encode([input, weight], out, {}, scratch);
+  const name = `matmul ${layout}${bytesOnly ? " by int8" : ""}, ${tokens} x ${width} x ${width}`;
   const result = await timeDispatches(name, dispatches, tokens, bytes, 2 * tokens * width * width);
   for (const operand of [weight, x, out]) {
     for (const { planes } of operand.slices) for (const buffer of planes) memory.destroy(buffer);
@@ -187,6 +193,9 @@ if (flags.help) {
 const widths = (flags.widths ?? "4096,8192").split(",").map(Number);
 const rows = [await timeCopy()];
 for (const width of widths) {
+  for (const layout of ["int4", "int8"] as const) {
+    rows.push(await timeMatmul(layout, width, 1, true));
+  }
   for (const layout of ["int4", "int8", "f16"] as const) {
     rows.push(await timeMatmul(layout, width, 1));
   }

@@ -8,16 +8,18 @@ import { BackendError, InputError, MemoryError } from "../errors.ts";
 import { detectBackends, loadModel, type LoadOptions } from "../mod.ts";
 import { planeRowBytes } from "../kernels/pack/planes.ts";
 import type { OpName } from "../kernels/ops.ts";
-import { LAYOUT_NAMES } from "../quant/formats.ts";
+import { encodeRows, LAYOUT_NAMES, LAYOUTS } from "../quant/formats.ts";
 import { argmax } from "../runtime/sampler.ts";
 import { Graph } from "../runtime/graph.ts";
+import type { Backend } from "../runtime/backend.ts";
 import { makePlan } from "../runtime/plan.ts";
 import { createReferenceBackend } from "../runtime/reference/backend.ts";
+import { createWasmBackend } from "../runtime/wasm/backend.ts";
 import { createWebgpuBackend } from "../runtime/webgpu/backend.ts";
 import { type Gpu, openDevice } from "../runtime/webgpu/device.ts";
 import { below, type OpCase } from "./case_recorder.ts";
 import { runCase } from "./case_runner.ts";
-import { hasShared, SHARED } from "./fixtures.ts";
+import { hasShared, normalNumbers, randomNumbers, SHARED } from "./fixtures.ts";
 import { CASES } from "./kernel_cases.ts";
 import { compileShaders } from "./shader_compile.ts";
 import { tinyBlob } from "./tiny_model.ts";
@@ -58,6 +60,31 @@ Deno.test("every shader compiles with Dawn", async () => {
     assert(compiled >= 50, `only ${compiled} pipelines were made`);
   }
   assertEquals(broken, 1);
+});
+
+Deno.test({ name: "integer activations are an option of the backend", ignore }, async () => {
+  const g = new Graph({ tokens: 3 });
+  const x = g.input("x", ["tokens", 64]);
+  g.output("y", g.op("matmul", [x, g.matrix("w", [5, 64], "int4")]));
+  const values = normalNumbers(3 * 64, randomNumbers(1));
+  const weights = encodeRows(LAYOUTS.int4, normalNumbers(5 * 64, randomNumbers(2)), 64);
+  const run = async (backend: Backend): Promise<Float32Array> => {
+    const lowered = backend.lower(g);
+    const plan = makePlan(lowered, (type) => backend.bytesOf(type));
+    for (const tensor of plan.stages[0]!.pinned) backend.place(tensor, 0);
+    await backend.writeRows("w", 0, weights);
+    const executable = backend.compile(plan);
+    executable.write("x", values);
+    await executable.run(3);
+    const y = await executable.read("y", 15);
+    await backend.dispose();
+    return y;
+  };
+  const integer = await run(await createWebgpuBackend({ integer: true }));
+  const float = await run(await createWebgpuBackend());
+  const wasm = await run(await createWasmBackend({ threads: 1 }));
+  integer.forEach((value, i) => assert(Math.abs(value - wasm[i]!) <= 1e-4, `${value} ${wasm[i]}`));
+  assert(integer.some((value, i) => Math.abs(value - float[i]!) > 1e-3), "nothing was rounded");
 });
 
 Deno.test({ name: "attention of one token divides its span", ignore }, async () => {

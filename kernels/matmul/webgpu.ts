@@ -20,6 +20,7 @@ import {
 } from "../webgpu_kernel.ts";
 import tile from "./tile.wgsl" with { type: "text" };
 import vector from "./vector.wgsl" with { type: "text" };
+import vectorInteger from "./vector_integer.wgsl" with { type: "text" };
 import xA8 from "./x_a8.wgsl" with { type: "text" };
 import xFloat from "./x_float.wgsl" with { type: "text" };
 import xFloat4 from "./x_float4.wgsl" with { type: "text" };
@@ -42,10 +43,15 @@ function shadersOf(name: string, code: string): Map<string, Shader> {
   );
 }
 
+/** Products of bytes, where both sides are. */
+const INTEGER = (["int8", "int4", "int4m"] as const).map((layout): [string, Shader] => [
+  `a8 ${layout}`,
+  weightShader("matmul bytes", layout, vectorInteger, ["read", "read", "write"]),
+]);
 const TILE = shadersOf("matmul tile", tile);
 const VECTOR = new Map(
   Array.from(
-    shadersOf("matmul vector", vector),
+    [...shadersOf("matmul vector", vector), ...INTEGER],
     ([key, { name, code, access }]) => [key, rowShader(name, code, access)],
   ),
 );

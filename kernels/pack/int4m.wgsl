@@ -13,6 +13,12 @@ fn weights(block: u32, j: u32) -> Eight {
   );
 }
 
+// The same, as two words of four bytes.
+fn packedWeights(block: u32, j: u32) -> vec2<u32> {
+  let word = quants[block * 4u + j];
+  return vec2(word & 0x0f0f0f0fu, (word >> 4u) & 0x0f0f0f0fu);
+}
+
 // Factor and offset of the block's weights.
 fn affine(block: u32) -> vec2<f32> {
   return unpack2x16float(scales[block]);

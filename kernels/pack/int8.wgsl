@@ -10,6 +10,12 @@ fn weights(block: u32, j: u32) -> Eight {
   return Eight(vec4<f32>(unpack4xI8(quants[at])), vec4<f32>(unpack4xI8(quants[at + 4u])));
 }
 
+// The same, as two words of four bytes.
+fn packedWeights(block: u32, j: u32) -> vec2<u32> {
+  let at = block * 8u + j;
+  return vec2(quants[at], quants[at + 4u]);
+}
+
 // Factor and offset of the block's weights.
 fn affine(block: u32) -> vec2<f32> {
   return vec2(unpack2x16float(scales[block / 2u])[block % 2u], 0.0);

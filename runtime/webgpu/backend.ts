@@ -16,6 +16,7 @@ import { type LayoutName, LAYOUTS, rowBytes } from "../../quant/formats.ts";
 import type { Backend, Executable } from "../backend.ts";
 import type { Graph, Tensor } from "../graph.ts";
 import type { Plan } from "../plan.ts";
+import { lower } from "../wasm/lower.ts";
 import { type Gpu, type OpenDevice, openDevice } from "./device.ts";
 import { createExecutable } from "./executable.ts";
 import { GpuMemory } from "./memory.ts";
@@ -29,6 +30,8 @@ export interface WebgpuBackendOptions {
   readonly maxBindingBytes?: number;
   /** Whether subgroup operations are used where there are any. Default true. */
   readonly subgroups?: boolean;
+  /** Whether activations are quantized to int8 before matmuls with integer weights. Default false. */
+  readonly integer?: boolean;
 }
 
 /** A backend that tells what it holds. */
@@ -63,12 +66,14 @@ class GpuBackend implements WebgpuBackend {
   readonly #memory: GpuMemory;
   readonly #pipelines: Pipelines;
   readonly #maxBindingBytes: number;
+  readonly #integer: boolean;
   readonly #pinned = new Map<string, { type: TensorType; slices: readonly Slice[] }>();
 
   constructor(
     { device, facts, subgroupLines }: OpenDevice,
-    { maxBindingBytes, subgroups = true }: WebgpuBackendOptions,
+    { maxBindingBytes, subgroups = true, integer = false }: WebgpuBackendOptions,
   ) {
+    this.#integer = integer;
     this.adapter = facts.name;
     this.#memory = new GpuMemory(device);
     this.#pipelines = new Pipelines(this.#memory, subgroups ? subgroupLines : undefined);
@@ -92,7 +97,7 @@ class GpuBackend implements WebgpuBackend {
   }
 
   lower(graph: Graph): Graph {
-    return graph;
+    return this.#integer ? lower(graph) : graph;
   }
 
   place(tensor: Tensor): void {
