@@ -24,8 +24,8 @@ import {
 import { type LayoutName, LAYOUTS, rowBytes } from "../../quant/formats.ts";
 import type { Backend, Executable, TensorData } from "../backend.ts";
 import type { Graph, Tensor } from "../graph.ts";
+import { withIntegerMatmuls } from "../integer_matmuls.ts";
 import type { Plan, StagePlan } from "../plan.ts";
-import { lower } from "./lower.ts";
 import { loadKernels } from "./module.ts";
 import { type Pool, type Spawn, type StageJob, startPool } from "./pool.ts";
 import { align, StageMemory } from "./stage_memory.ts";
@@ -96,7 +96,7 @@ class WasmBackend implements Backend {
   }
 
   lower(graph: Graph): Graph {
-    return lower(graph);
+    return withIntegerMatmuls(graph);
   }
 
   place(tensor: Tensor, stage: number): void {

@@ -15,8 +15,8 @@ import type { Slice, WebgpuKernel } from "../../kernels/webgpu_kernel.ts";
 import { type LayoutName, LAYOUTS, rowBytes } from "../../quant/formats.ts";
 import type { Backend, Executable } from "../backend.ts";
 import type { Graph, Tensor } from "../graph.ts";
+import { withIntegerMatmuls } from "../integer_matmuls.ts";
 import type { Plan } from "../plan.ts";
-import { lower } from "../wasm/lower.ts";
 import { type Gpu, type OpenDevice, openDevice } from "./device.ts";
 import { createExecutable } from "./executable.ts";
 import { GpuMemory } from "./memory.ts";
@@ -97,7 +97,7 @@ class GpuBackend implements WebgpuBackend {
   }
 
   lower(graph: Graph): Graph {
-    return this.#integer ? lower(graph) : graph;
+    return this.#integer ? withIntegerMatmuls(graph) : graph;
   }
 
   place(tensor: Tensor): void {

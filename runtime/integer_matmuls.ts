@@ -1,17 +1,17 @@
 /**
- * The graph as the WebAssembly backend runs it: activations are quantized to int8, once, before
+ * The graph as backends with integer kernels run it: activations are quantized to int8, once, before
  * the matmuls whose weights are integers.
  *
  * @module
  */
 
-import { Graph, type Tensor } from "../graph.ts";
-import type { DType } from "../../kernels/op.ts";
+import type { DType } from "../kernels/op.ts";
+import { Graph, type Tensor } from "./graph.ts";
 
 const INTEGER_LAYOUTS: readonly DType[] = ["int4", "int4m", "int8"];
 
 /** A copy of the graph with `quantizeActivations` where integer matmuls need it. */
-export function lower(graph: Graph): Graph {
+export function withIntegerMatmuls(graph: Graph): Graph {
   const lowered = new Graph({ tokens: graph.tokens });
   const copies = new Map<Tensor, Tensor>();
   const quantized = new Map<Tensor, Tensor>();
