@@ -3,10 +3,9 @@
  *
  * @module
  */
-import { parseArgs } from "@std/cli";
-import { InputError, SparrowError } from "../errors.ts";
 import { type CachedEntry, listCache, removeCached } from "../runtime/hub/inventory.ts";
 import { DEFAULT_ENDPOINT } from "../runtime/hub/resolve.ts";
+import { type Flags, runCommand, UsageError, writeOut } from "./command.ts";
 import { hubOptionsFromEnv } from "./hub_env.ts";
 import { formatBytes } from "./progress.ts";
 
@@ -25,40 +24,28 @@ Environment: SPARROW_CACHE, XDG_CACHE_HOME and HF_ENDPOINT, as "deno task pull -
 Exit codes: 0 done, 1 failed, 2 wrong usage.`;
 
 /** Runs the command; the result is its exit code. */
-export async function run(args: string[]): Promise<number> {
-  const unknown: string[] = [];
-  const flags = parseArgs(args, {
-    boolean: ["json", "help"],
-    string: ["remove"],
-    unknown: (arg: string) => (unknown.push(arg), false),
-  });
-  if (flags.help) {
-    console.log(help);
-    return 0;
+export function run(args: string[]): Promise<number> {
+  return runCommand("models", help, args, { boolean: ["json"], string: ["remove"] }, models);
+}
+
+async function models(flags: Flags): Promise<void> {
+  if (flags.rest.length > 0) {
+    throw new UsageError(
+      `Cannot list "${flags.rest[0]}": expected options only; "deno task models --help" shows them`,
+    );
   }
-  if (unknown.length > 0 || flags.remove === "") {
-    const found = unknown.length > 0 ? `unknown argument ${unknown[0]}` : "--remove without a SPEC";
-    console.error(`models: found ${found}; "deno task models --help" shows the options`);
-    return 2;
+  const { cacheDir, endpoint = DEFAULT_ENDPOINT } = hubOptionsFromEnv();
+  const spec = flags.text("remove");
+  if (spec !== undefined) {
+    const bytes = await removeCached(cacheDir, spec, new URL(endpoint));
+    const text = `removed ${spec}, ${formatBytes(bytes)}`;
+    writeOut(`${flags.on("json") ? JSON.stringify({ removed: spec, bytes }) : text}\n`);
+    return;
   }
-  try {
-    const { cacheDir, endpoint = DEFAULT_ENDPOINT } = hubOptionsFromEnv();
-    if (flags.remove !== undefined) {
-      const bytes = await removeCached(cacheDir, flags.remove, new URL(endpoint));
-      const text = `removed ${flags.remove}, ${formatBytes(bytes)}`;
-      console.log(flags.json ? JSON.stringify({ removed: flags.remove, bytes }) : text);
-      return 0;
-    }
-    const models = await listCache(cacheDir);
-    if (flags.json) console.log(JSON.stringify({ cacheDir, models }));
-    else if (models.length === 0) console.error(`models: the cache "${cacheDir}" is empty`);
-    else console.log(models.map(describe).join("\n"));
-    return 0;
-  } catch (error) {
-    if (!(error instanceof SparrowError)) throw error;
-    console.error(`models: ${error.message}`);
-    return error instanceof InputError ? 2 : 1;
-  }
+  const entries = await listCache(cacheDir);
+  if (flags.on("json")) writeOut(`${JSON.stringify({ cacheDir, models: entries })}\n`);
+  else if (entries.length === 0) console.error(`models: the cache "${cacheDir}" is empty`);
+  else writeOut(`${entries.map(describe).join("\n")}\n`);
 }
 
 /** A model as text: a line of its own, then one per file. */

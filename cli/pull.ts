@@ -3,10 +3,10 @@
  *
  * @module
  */
-import { parseArgs } from "@std/cli";
-import { InputError, SparrowError } from "../errors.ts";
+import { SparrowError } from "../errors.ts";
 import { fetchModel } from "../runtime/hub/resolve.ts";
 import { QUANT_PREFERENCE } from "../runtime/hub/select.ts";
+import { type Flags, given, runCommand, UsageError, writeOut } from "./command.ts";
 import { hubOptionsFromEnv } from "./hub_env.ts";
 import { progressLine } from "./progress.ts";
 
@@ -37,23 +37,18 @@ Environment:
 Exit codes: 0 done, 1 failed, 2 wrong usage.`;
 
 /** Runs the command; the result is its exit code. */
-export async function run(args: string[]): Promise<number> {
-  const unknown: string[] = [];
-  const flags = parseArgs(args, {
-    boolean: ["offline", "json", "help"],
-    string: ["connections"],
-    unknown: (arg: string) => !arg.startsWith("-") || (unknown.push(arg), false),
-  });
-  if (flags.help) {
-    console.log(help);
-    return 0;
-  }
-  if (unknown.length > 0 || flags._.length !== 1) {
-    const found = unknown.length > 0 ? `unknown option ${unknown[0]}` : `${flags._.length} specs`;
-    console.error(
-      `pull: found ${found} where one SPEC belongs; "deno task pull --help" shows the options`,
+export function run(args: string[]): Promise<number> {
+  const spec = { boolean: ["offline", "json"], number: ["connections"] };
+  return runCommand("pull", help, args, spec, pull);
+}
+
+async function pull(flags: Flags): Promise<void> {
+  const [spec, ...others] = flags.rest;
+  if (spec === undefined || others.length > 0) {
+    throw new UsageError(
+      `Cannot pull ${flags.rest.length} models: expected one SPEC; ` +
+        `"deno task pull --help" shows its forms`,
     );
-    return 2;
   }
   const interrupt = new AbortController();
   const onInterrupt = () => {
@@ -63,15 +58,14 @@ export async function run(args: string[]): Promise<number> {
     Deno.removeSignalListener("SIGINT", onInterrupt); // the second one ends the process
   };
   Deno.addSignalListener("SIGINT", onInterrupt);
-  const line = progressLine();
+  using line = progressLine();
   try {
-    const spec = String(flags._[0]);
     const environment = hubOptionsFromEnv();
     const started = performance.now();
     const model = await fetchModel(spec, {
       ...environment,
-      offline: environment.offline || flags.offline,
-      ...(flags.connections !== undefined && { connections: Number(flags.connections) }),
+      offline: environment.offline || flags.on("offline"),
+      ...given({ connections: flags.number("connections") }),
       signal: interrupt.signal,
       onProgress: line.update,
       onWarning: (message) => line.note(`pull: ${message}`),
@@ -79,13 +73,8 @@ export async function run(args: string[]): Promise<number> {
     line[Symbol.dispose]();
     const bytes = model.files.reduce((sum, file) => sum + file.size, 0);
     const seconds = Math.round(performance.now() - started) / 1000;
-    console.log(flags.json ? JSON.stringify({ spec, ...model, bytes, seconds }) : model.path);
-    return 0;
-  } catch (error) {
-    line[Symbol.dispose]();
-    if (!(error instanceof SparrowError)) throw error;
-    console.error(`pull: ${error.message}`);
-    return error instanceof InputError ? 2 : 1;
+    const report = { spec, ...model, bytes, seconds };
+    writeOut(`${flags.on("json") ? JSON.stringify(report) : model.path}\n`);
   } finally {
     Deno.removeSignalListener("SIGINT", onInterrupt);
   }
