@@ -7,14 +7,9 @@
 import { ModelError } from "../errors.ts";
 import { checkCount } from "../runtime/create_backend.ts";
 import { openModel } from "../runtime/model.ts";
+import { defaultContext, type MemoryNeeded, memoryNeeded } from "../runtime/memory_needed.ts";
 import { findDefinition } from "../runtime/models/registry.ts";
-import {
-  type ResolvedWeights,
-  resolveWeights,
-  weightBytes,
-  WEIGHTS_OPTIONS,
-  type WeightsOption,
-} from "../runtime/weights.ts";
+import { resolveWeights, WEIGHTS_OPTIONS, type WeightsOption } from "../runtime/weights.ts";
 import { type Flags, runCommand, UsageError, writeOut } from "./command.ts";
 import { locateModel } from "./model_flags.ts";
 import { formatBytes, progressLine } from "./progress.ts";
@@ -77,7 +72,7 @@ async function inspect(flags: Flags): Promise<void> {
       const parsed = definition.parseConfig(file);
       const context = checkCount(
         "context",
-        flags.number("context") ?? Math.min(parsed.maxPositions, 4096),
+        flags.number("context") ?? defaultContext(parsed),
       );
       const specs = await definition.weights(parsed, file, context);
       const resolved = resolveWeights(specs, file, weights);
@@ -85,7 +80,7 @@ async function inspect(flags: Flags): Promise<void> {
         if ("offset" in source) Object.assign(tensors.get(source.name)!, { layout, exact });
       }
       config = parsed as unknown as Record<string, unknown>;
-      memory = memoryNeeded(resolved, parsed, context);
+      memory = { ...memoryNeeded(resolved, parsed, context), contextLength: context };
     } catch (error) {
       if (!(error instanceof ModelError)) throw error;
       problem = error.message;
@@ -112,22 +107,8 @@ async function locate(flags: Flags, named: string | undefined): Promise<string |
   return await locateModel({ ...flags, text: () => spec }, line);
 }
 
-interface Memory {
-  weightBytes: number;
-  cacheBytes: number;
+interface Memory extends MemoryNeeded {
   contextLength: number;
-  totalBytes: number;
-}
-
-/** Weights in their layouts, and an f32 cache of one sequence. */
-function memoryNeeded(
-  weights: ResolvedWeights,
-  config: { layers: number; kvHeads: number; headDim: number },
-  contextLength: number,
-): Memory {
-  const packed = Array.from(weights.values()).reduce((sum, it) => sum + weightBytes(it), 0);
-  const cacheBytes = 2 * 4 * config.layers * config.kvHeads * config.headDim * contextLength;
-  return { weightBytes: packed, cacheBytes, contextLength, totalBytes: packed + cacheBytes };
 }
 
 function describe(

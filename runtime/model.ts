@@ -15,20 +15,14 @@ import {
   chatTemplate,
   type RenderOptions,
 } from "./text/chat_template.ts";
+import { defaultContext, memoryNeeded } from "./memory_needed.ts";
 import type { ModelConfig } from "./models/definition.ts";
 import { findDefinition } from "./models/registry.ts";
 import { Session } from "./session.ts";
 import { NotFoundError } from "./files/source.ts";
 import { readModelText, stopIdsOf } from "./text/model_text.ts";
 import type { Tokenizer } from "./text/tokenizer.ts";
-import {
-  loadWeights,
-  type ResolvedWeights,
-  resolveWeights,
-  weightBytes,
-  WEIGHTS_OPTIONS,
-  type WeightsOption,
-} from "./weights.ts";
+import { loadWeights, resolveWeights, WEIGHTS_OPTIONS, type WeightsOption } from "./weights.ts";
 
 /** How far loading has come. */
 export interface LoadProgress {
@@ -74,7 +68,7 @@ export interface EmbedOptions {
   readonly normalize?: boolean;
 }
 
-const DEFAULT_CONTEXT = 4096, DEFAULT_CHUNK = 256;
+const DEFAULT_CHUNK = 256;
 
 /** The model that comes with Sparrow, used where no source is named. */
 export const DEFAULT_MODEL: URL = new URL("../models/default/model.gguf", import.meta.url);
@@ -307,13 +301,12 @@ export async function loadModel(
     const config = definition.parseConfig(file);
     const contextLength = checkCount(
       "contextLength",
-      options.contextLength ?? Math.min(config.maxPositions, DEFAULT_CONTEXT),
+      options.contextLength ?? defaultContext(config),
     );
     const specs = await definition.weights(config, file, contextLength);
     const weights = resolveWeights(specs, file, weightsOption);
-    const cacheBytes = 2 * config.layers * sequences * contextLength * config.kvHeads *
-      config.headDim * (cacheType === "f32" ? 4 : 2);
-    checkMemory(file.name, weights, cacheBytes);
+    const memory = memoryNeeded(weights, config, contextLength, { sequences, cacheType });
+    checkMemory(file.name, memory.totalBytes);
     backend = await createBackend(options);
     const engine = new Engine(definition, config, weights, backend, {
       contextLength,
@@ -362,8 +355,7 @@ export async function openModel(
 }
 
 /** Compares with the machine's memory where the program may ask for it. */
-function checkMemory(name: string, weights: ResolvedWeights, cacheBytes: number): void {
-  const needed = Array.from(weights.values(), weightBytes).reduce((a, b) => a + b, cacheBytes);
+function checkMemory(name: string, needed: number): void {
   const available = availableMemory();
   if (needed > available) {
     const mib = (bytes: number): string => `${Math.ceil(bytes / 2 ** 20)} MiB`;

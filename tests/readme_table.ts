@@ -5,10 +5,10 @@
  * @module
  */
 
-import { LAYOUTS, rowBytes } from "../quant/formats.ts";
 import type { ModelFile, TensorEntry } from "../runtime/files/model_file.ts";
+import { type MemoryNeeded, memoryNeeded } from "../runtime/memory_needed.ts";
 import { ARCHITECTURES, findDefinition } from "../runtime/models/registry.ts";
-import { resolveWeights, weightBytes, type WeightsOption } from "../runtime/weights.ts";
+import { resolveWeights, type WeightsOption } from "../runtime/weights.ts";
 
 /** Name, architecture, layers, hidden, inner, heads, kvHeads, headDim, vocab, tied embeddings. */
 type Extents = readonly [
@@ -54,9 +54,9 @@ export async function modelTable(): Promise<string> {
   ];
   for (const model of MODELS) {
     const [name, architecture] = model;
-    const { weights: int4, cache } = await memory(model, "int4");
-    const { weights: int8 } = await memory(model, "int8");
-    rows.push(`| ${name} | \`${architecture}\` | ${gb(int4)} | ${gb(int8)} | ${gb(cache)} |`);
+    const int4 = await memory(model, "int4"), int8 = await memory(model, "int8");
+    const bytes = [int4.weightBytes, int8.weightBytes, int4.cacheBytes];
+    rows.push(`| ${name} | \`${architecture}\` | ${bytes.map(gb).join(" | ")} |`);
   }
   const names = Object.keys(ARCHITECTURES).map((it) => `\`${it}\``).join(", ");
   return `Architectures that run, from GGUF and from safetensors: ${names}.\n\n${rows.join("\n")}`;
@@ -73,7 +73,7 @@ export function withTable(readme: string, table: string): string {
 async function memory(
   [, architecture, layers, hidden, inner, heads, kvHeads, headDim, vocab, tied]: Extents,
   option: WeightsOption,
-): Promise<{ weights: number; cache: number }> {
+): Promise<MemoryNeeded> {
   const tensors = {
     has: (name: string) =>
       name.endsWith("_norm.weight")
@@ -111,11 +111,7 @@ async function memory(
     ),
   );
   const whole = { ...file, tensors: entries };
-  const resolved = resolveWeights(specs, whole, option);
-  return {
-    weights: Array.from(resolved.values(), weightBytes).reduce((a, b) => a + b, 0),
-    cache: 2 * layers * CONTEXT * kvHeads * rowBytes(LAYOUTS.f32, headDim),
-  };
+  return memoryNeeded(resolveWeights(specs, whole, option), config, CONTEXT);
 }
 
 function gb(bytes: number): string {

@@ -154,12 +154,6 @@ class WasmBackend implements Backend {
         bytes: this.bytesOf(tensor),
       })),
     }));
-    const findOutput = (name: string): { memory: StageMemory; address: number; tensor: Tensor } => {
-      const tensor = graph.outputs.get(name);
-      if (!tensor) throw new BackendError(`Cannot read output "${name}": the graph has none`);
-      const stage = addresses.findLastIndex((map) => map.has(tensor.id));
-      return { memory: this.#memory(stage), address: addresses[stage]!.get(tensor.id)!, tensor };
-    };
     const write = (name: string, data: TensorData): void => {
       let written = false;
       addresses.forEach((map, stage) => {
@@ -188,8 +182,10 @@ class WasmBackend implements Backend {
         this.#checkGuards();
       },
       read: (name: string, length: number): Float32Array => {
-        const { memory, address } = findOutput(name);
-        return memory.float32(address, length).slice();
+        const tensor = graph.outputs.get(name);
+        if (!tensor) throw new BackendError(`Cannot read output "${name}": the graph has none`);
+        const stage = addresses.findLastIndex((map) => map.has(tensor.id));
+        return this.#memory(stage).float32(addresses[stage]!.get(tensor.id)!, length).slice();
       },
     };
   }

@@ -1,0 +1,36 @@
+/**
+ * What a model takes in memory: its weights in their layouts, and the caches of its sequences.
+ *
+ * @module
+ */
+
+import type { ModelConfig } from "./models/definition.ts";
+import { type ResolvedWeights, weightBytes } from "./weights.ts";
+
+/** Memory of a loaded model, in bytes. */
+export interface MemoryNeeded {
+  /** All weights, in their layouts' exchange form. */
+  readonly weightBytes: number;
+  /** Keys and values of every sequence at full length. */
+  readonly cacheBytes: number;
+  /** Both. */
+  readonly totalBytes: number;
+}
+
+/** Most tokens of a sequence where nobody names a number: the model's own limit, but at most 4096. */
+export function defaultContext({ maxPositions }: ModelConfig): number {
+  return Math.min(maxPositions, 4096);
+}
+
+/** Adds up weights and caches; one sequence of f32 caches where the options are silent. */
+export function memoryNeeded(
+  weights: ResolvedWeights,
+  { layers, kvHeads, headDim }: ModelConfig,
+  contextLength: number,
+  { sequences = 1, cacheType = "f32" }: { sequences?: number; cacheType?: "f32" | "f16" } = {},
+): MemoryNeeded {
+  const packed = Array.from(weights.values(), weightBytes).reduce((a, b) => a + b, 0);
+  const elementBytes = cacheType === "f32" ? 4 : 2;
+  const cacheBytes = 2 * layers * sequences * contextLength * kvHeads * headDim * elementBytes;
+  return { weightBytes: packed, cacheBytes, totalBytes: packed + cacheBytes };
+}
