@@ -115,6 +115,12 @@ export class TestHub implements AsyncDisposable {
     return this.seen.reduce((sum, { server, sent }) => sum + (server === "cdn" ? sent : 0), 0);
   }
 
+  /** Resolves when every connection made so far has been answered or given up. */
+  async settle(): Promise<void> {
+    do await new Promise((resolve) => setTimeout(resolve, 20)); // one just made is not yet accepted
+     while (this.#open.size > 0);
+  }
+
   /** Forgets the requests so far, and goes right again. */
   reset(): void {
     this.seen.length = this.busiest = 0;
