@@ -71,13 +71,15 @@ function openRaw(location: Location, options: SourceOptions): Promise<RawSource>
 }
 
 /**
- * The URL that a string or URL means, or the path itself.
+ * The URL that a string or URL means, or the path itself. In a browser a path is relative to the
+ * page.
  *
  * @throws InputError when it is a URL of a scheme that cannot be read
  */
 export function resolveLocation(location: string | URL): string | URL {
   if (typeof location === "string" && !/^(file:|[a-z][a-z0-9+.-]+:\/\/)/i.test(location)) {
-    return location;
+    const page = "Deno" in globalThis ? undefined : globalThis.location;
+    return page ? new URL(location, page.href) : location;
   }
   const url = URL.parse(location);
   if (url && /^(file|https?):$/.test(url.protocol)) return url;

@@ -24,11 +24,17 @@ export function hasRelaxedSimd(): boolean {
 /**
  * Loads the kernels.
  *
- * @throws BackendError when the engine lacks SIMD or threads
+ * @throws BackendError when the engine lacks SIMD or threads, or the page is not isolated
  */
 export async function loadKernels(
   relaxed: boolean = hasRelaxedSimd(),
 ): Promise<WebAssembly.Module> {
+  if (typeof SharedArrayBuffer === "undefined") {
+    throw new BackendError(
+      "Cannot use the wasm backend: this page may not share memory between threads; serve it with " +
+        "Cross-Origin-Opener-Policy: same-origin and Cross-Origin-Embedder-Policy: require-corp",
+    );
+  }
   try {
     return relaxed
       ? (await import("../../kernels/pkg/module.js")).default
