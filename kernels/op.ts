@@ -13,6 +13,12 @@ import type { LayoutName } from "../quant/formats.ts";
  */
 export type DType = "f32" | "f16" | "i32" | "a8" | LayoutName;
 
+/** Element type of a cache: `int8` has one f32 scale per 32 elements of a head (`cacheStore`). */
+export type CacheType = "f32" | "f16" | "int8";
+
+/** Every element type of a cache. */
+export const CACHE_TYPES: readonly CacheType[] = ["f32", "f16", "int8"];
+
 /**
  * How a backend stores a tensor: `dense` row-major numbers, a weight `matrix` packed in the
  * backend's own layout (only `matmul` and `embed` read one), or a key or value cache.
@@ -35,6 +41,8 @@ export interface TensorType {
 export interface View {
   /** Extents of this run, outermost first. */
   readonly shape: readonly number[];
+  /** Element type, to which an op that writes in place rounds. */
+  readonly dtype: DType;
   /** `shape` product elements, row-major. Values are float64, indices int32. */
   readonly data: Float64Array | Float32Array | Float16Array | Int32Array;
 }
@@ -65,6 +73,8 @@ export interface Op<A> {
     readonly into: number;
     /** Whether the number of rows itself is allowed: the end of a range. */
     readonly inclusive?: boolean;
+    /** How many things they number, where these are not the rows. */
+    readonly count?: (inputs: readonly TensorType[], attrs: A) => number;
   };
 }
 

@@ -6,7 +6,7 @@
  */
 
 import { ShapeError } from "../errors.ts";
-import type { DType, Role, TensorType } from "../kernels/op.ts";
+import type { CacheType, DType, Role, TensorType } from "../kernels/op.ts";
 import { type OpAttributes, type OpName, OPS } from "../kernels/ops.ts";
 import type { LayoutName } from "../quant/formats.ts";
 
@@ -120,7 +120,7 @@ export class Graph {
     name: string,
     role: "keyCache" | "valueCache",
     shape: readonly [number, number, number],
-    dtype: "f32" | "f16" = "f32",
+    dtype: CacheType = "f32",
   ): Tensor {
     return this.#add(name, "cache", { shape, dtype, role, perToken: false });
   }

@@ -7,6 +7,7 @@
 
 import { Graph, type Tensor } from "../graph.ts";
 import type { OpAttributes, OpName } from "../kernels/ops.ts";
+import type { CacheType } from "../kernels/op.ts";
 import type { LayoutName } from "../quant/formats.ts";
 import type { Extents } from "../runtime/graph.ts";
 import { randomNumbers } from "./fixtures.ts";
@@ -92,7 +93,7 @@ export class Recorder {
   }
 
   /** A cache of zeros. */
-  cache(role: CacheRole, shape: CacheShape, dtype: "f32" | "f16" = "f32"): Tensor {
+  cache(role: CacheRole, shape: CacheShape, dtype: CacheType = "f32"): Tensor {
     return this.graph.cache(this.#name(), role, shape, dtype);
   }
 
@@ -100,7 +101,7 @@ export class Recorder {
   filledCache(
     role: CacheRole,
     shape: CacheShape,
-    dtype: "f32" | "f16",
+    dtype: CacheType,
     x: Values,
     slots: Values,
   ): Tensor {

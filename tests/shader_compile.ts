@@ -13,13 +13,14 @@ import { Pipelines } from "../runtime/webgpu/pipelines.ts";
 /** Overrides that are sizes; the others are choices. */
 const SIZES: Readonly<Record<string, number>> = { WG: 64, QUADS: 16, SPLITS: 2 };
 
-/** Values for the overrides of a shader: all flags off, then all on. */
+/** Values for the overrides of a shader: all flags off, then all on, then the last of three types. */
 function constantSets({ code }: Shader): Record<string, number>[] {
   const names = Array.from(code.matchAll(/^override (\w+)/gm), ([, name]) => name!);
-  const sets = [0, 1].map((flag) =>
+  const sets = [0, 1, 2].map((flag) =>
     Object.fromEntries(names.map((name) => [name, SIZES[name] ?? flag]))
   );
-  return names.some((name) => !(name in SIZES)) ? sets : sets.slice(0, 1);
+  if (names.some((name) => name.endsWith("_TYPE"))) return sets;
+  return names.some((name) => !(name in SIZES)) ? sets.slice(0, 2) : sets.slice(0, 1);
 }
 
 /** Shaders of every op, and the one that chooses tokens. */

@@ -7,6 +7,7 @@ import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { BackendError, InputError, MemoryError } from "../errors.ts";
 import { detectBackends, loadModel, type LoadOptions } from "../mod.ts";
 import { planeRowBytes } from "../kernels/pack/planes.ts";
+import { CACHE_TYPES } from "../kernels/op.ts";
 import type { OpName } from "../kernels/ops.ts";
 import { encodeRows, LAYOUT_NAMES, LAYOUTS } from "../quant/formats.ts";
 import { argmax } from "../runtime/sampler.ts";
@@ -90,7 +91,7 @@ Deno.test({ name: "integer activations are an option of the backend", ignore }, 
 Deno.test({ name: "attention of one token divides its span", ignore }, async () => {
   const spans = [[0, 600], [5, 5], [100, 131], [599, 600], [0, 64], [300, 430]];
   const rows = 600, kvHeads = 2, headDim = 8;
-  for (const dtype of ["f32", "f16"] as const) {
+  for (const dtype of CACHE_TYPES) {
     const row: OpCase<"attention"> = {
       title: dtype,
       tokens: 1,

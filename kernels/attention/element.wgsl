@@ -6,20 +6,25 @@ struct Params {
   heads: u32,
   group: u32, // heads that share keys and values
   headDim: u32,
-  keyStride: u32, // elements of a row of the cache, padding included
-  valueStride: u32,
   scale: f32,
+  keyRow: u32, // words of a row of the keys
+  keyHead: u32, // and of a head, for int8
+  valueRow: u32,
+  valueHead: u32,
 }
 
-override HALF_KEYS: bool;
-override HALF_VALUES: bool;
+override KEY_TYPE: u32; // as in cache_store/access.wgsl
+override VALUE_TYPE: u32;
+
+const F16_CACHE = 1u;
+const INT8_CACHE = 2u;
 
 const LOWEST = -3.4028234e38;
 const MOST_PARTS = 8u; // elements of a head that one invocation sums up, at most
 
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> q: array<f32>; // [tokens, heads, headDim]
-@group(0) @binding(2) var<storage, read> keys: array<u32>; // bits of floats, or pairs of halves
+@group(0) @binding(2) var<storage, read> keys: array<u32>; // as cache_store/webgpu.ts says
 @group(0) @binding(3) var<storage, read> values: array<u32>;
 @group(0) @binding(4) var<storage, read> spans: array<u32>; // [tokens, 2]
 @group(0) @binding(5) var<storage, read_write> out: array<f32>; // [tokens, heads, headDim]
@@ -27,18 +32,30 @@ const MOST_PARTS = 8u; // elements of a head that one invocation sums up, at mos
 var<workgroup> query: array<f32, 1024>; // [headDim]
 var<workgroup> weight: array<f32, WG>; // of the tile's rows
 
-fn keyAt(i: u32) -> f32 {
-  if (HALF_KEYS) {
-    return unpack2x16float(keys[i / 2u])[i % 2u];
+fn keyAt(row: u32, head: u32, i: u32) -> f32 {
+  if (KEY_TYPE == INT8_CACHE) {
+    let start = row * p.keyRow + head * p.keyHead;
+    let scale = bitcast<f32>(keys[start + (p.headDim + 3u) / 4u + i / 32u]);
+    return scale * f32(unpack4xI8(keys[start + i / 4u])[i % 4u]);
   }
-  return bitcast<f32>(keys[i]);
+  let at = head * p.headDim + i;
+  if (KEY_TYPE == F16_CACHE) {
+    return unpack2x16float(keys[row * p.keyRow + at / 2u])[at % 2u];
+  }
+  return bitcast<f32>(keys[row * p.keyRow + at]);
 }
 
-fn valueAt(i: u32) -> f32 {
-  if (HALF_VALUES) {
-    return unpack2x16float(values[i / 2u])[i % 2u];
+fn valueAt(row: u32, head: u32, i: u32) -> f32 {
+  if (VALUE_TYPE == INT8_CACHE) {
+    let start = row * p.valueRow + head * p.valueHead;
+    let scale = bitcast<f32>(values[start + (p.headDim + 3u) / 4u + i / 32u]);
+    return scale * f32(unpack4xI8(values[start + i / 4u])[i % 4u]);
   }
-  return bitcast<f32>(values[i]);
+  let at = head * p.headDim + i;
+  if (VALUE_TYPE == F16_CACHE) {
+    return unpack2x16float(values[row * p.valueRow + at / 2u])[at % 2u];
+  }
+  return bitcast<f32>(values[row * p.valueRow + at]);
 }
 
 @compute @workgroup_size(WG)
@@ -51,7 +68,7 @@ fn main(
   let first = spans[2u * token];
   let end = spans[2u * token + 1u];
   let at = (token * p.heads + head) * p.headDim;
-  let column = head / p.group * p.headDim; // of the head's keys and values in a row
+  let kvHead = head / p.group;
   for (var i = lane; i < p.headDim; i += WG) {
     query[i] = q[at + i];
   }
@@ -64,10 +81,9 @@ fn main(
     let row = tile + lane;
     var score = LOWEST;
     if (row < end) {
-      let key = row * p.keyStride + column;
       var product = 0.0;
       for (var i = 0u; i < p.headDim; i++) {
-        product += query[i] * keyAt(key + i);
+        product += query[i] * keyAt(row, kvHead, i);
       }
       score = product * p.scale;
     }
@@ -83,7 +99,7 @@ fn main(
       if (i < p.headDim) {
         var value = sums[part] * keep;
         for (var s = 0u; s < count; s++) {
-          value += weight[s] * valueAt((tile + s) * p.valueStride + column + i);
+          value += weight[s] * valueAt(tile + s, kvHead, i);
         }
         sums[part] = value;
       }

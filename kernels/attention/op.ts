@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { Op } from "../op.ts";
+import { CACHE_TYPES, type Op } from "../op.ts";
 import { check, checkCount, checkInput, describe, tensorBytes } from "../shape.ts";
 
 /** Attributes of `attention`. */
@@ -29,12 +29,8 @@ export const attention: Op<AttentionAttributes> = {
     checkCount("attention", inputs, 4);
     const [q, keys, values, spans] = inputs;
     checkInput("attention", "q", q!, { rank: 2 });
-    checkInput("attention", "keys", keys!, { role: "keyCache", dtype: ["f32", "f16"], rank: 3 });
-    checkInput("attention", "values", values!, {
-      role: "valueCache",
-      dtype: ["f32", "f16"],
-      rank: 3,
-    });
+    checkInput("attention", "keys", keys!, { role: "keyCache", dtype: CACHE_TYPES, rank: 3 });
+    checkInput("attention", "values", values!, { role: "valueCache", dtype: CACHE_TYPES, rank: 3 });
     checkInput("attention", "spans", spans!, { dtype: ["i32"], rank: 2 });
     const [, kvHeads, headDim] = keys!.shape;
     check(

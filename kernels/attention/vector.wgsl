@@ -7,20 +7,20 @@ struct Params {
   heads: u32,
   group: u32, // heads that share keys and values
   headDim: u32,
-  keyStride: u32, // elements of a row of the cache
-  valueStride: u32,
   scale: f32,
+  keyRow: u32, // words of a row of the keys
+  keyHead: u32, // and of a head
+  valueRow: u32,
+  valueHead: u32,
 }
 
-override HALF_KEYS: bool;
-override HALF_VALUES: bool;
 override SPLITS: u32;
 
 const LOWEST = -3.4028234e38;
 
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> q: array<vec4<f32>>; // [tokens, heads, headDim / 4]
-@group(0) @binding(2) var<storage, read> keys: array<vec2<u32>>; // two floats, or four halves
+@group(0) @binding(2) var<storage, read> keys: array<vec2<u32>>; // read by cache_store/access.wgsl
 @group(0) @binding(3) var<storage, read> values: array<vec2<u32>>;
 @group(0) @binding(4) var<storage, read> spans: array<u32>; // [tokens, 2]
 // As q, or [tokens, heads, SPLITS, headDim / 4 + 1]: sums of values, then the maximum and the sum.
@@ -29,25 +29,6 @@ const LOWEST = -3.4028234e38;
 var<workgroup> query: array<vec4<f32>, 128>; // [headDim / 4]
 var<workgroup> weight: array<f32, WG>; // of the tile's rows
 var<workgroup> shares: array<vec4<f32>, WG>; // sums of the invocations
-
-fn halves(pair: vec2<u32>) -> vec4<f32> {
-  return vec4(unpack2x16float(pair.x), unpack2x16float(pair.y));
-}
-
-// Vector `i` of all vectors of the cache.
-fn keyAt(i: u32) -> vec4<f32> {
-  if (HALF_KEYS) {
-    return halves(keys[i]);
-  }
-  return bitcast<vec4<f32>>(vec4(keys[2u * i], keys[2u * i + 1u]));
-}
-
-fn valueAt(i: u32) -> vec4<f32> {
-  if (HALF_VALUES) {
-    return halves(values[i]);
-  }
-  return bitcast<vec4<f32>>(vec4(values[2u * i], values[2u * i + 1u]));
-}
 
 @compute @workgroup_size(WG)
 fn main(
@@ -68,7 +49,7 @@ fn main(
   }
   let columns = p.headDim / 4u;
   let at = (token * p.heads + head) * columns;
-  let start = head / p.group * columns; // of the head's keys and values in a row
+  let kvHead = head / p.group;
   for (var i = lane; i < columns; i += WG) {
     query[i] = q[at + i];
   }
@@ -84,10 +65,10 @@ fn main(
     let row = tile + lane;
     var score = LOWEST;
     if (row < end) {
-      let key = row * (p.keyStride / 4u) + start;
+      let key = row * p.keyRow + kvHead * p.keyHead;
       var products = vec4(0.0);
       for (var i = 0u; i < columns; i++) {
-        products += query[i] * keyAt(key + i);
+        products += query[i] * keyAt(key, columns, i);
       }
       score = dot(products, vec4(1.0)) * p.scale;
     }
@@ -101,7 +82,8 @@ fn main(
     if (share < sharers) {
       let count = min(WG, end - tile);
       for (var s = share; s < count; s += sharers) {
-        mine += weight[s] * valueAt((tile + s) * (p.valueStride / 4u) + start + column);
+        let value = (tile + s) * p.valueRow + kvHead * p.valueHead;
+        mine += weight[s] * valueAt(value, columns, column);
       }
     }
     workgroupBarrier(); // before the next tile's weights

@@ -5,8 +5,8 @@
  */
 
 import { BackendError } from "../../errors.ts";
-import { cacheRowWords } from "../cache_store/webgpu.ts";
-import type { TensorType } from "../op.ts";
+import access from "../cache_store/access.wgsl" with { type: "text" };
+import { cacheHeadWords, cacheRowWords, cacheTypeNumber } from "../cache_store/webgpu.ts";
 import { rowShader } from "../row_webgpu.ts";
 import {
   bufferOf,
@@ -23,7 +23,7 @@ import vector from "./vector.wgsl" with { type: "text" };
 
 const ACCESS = ["read", "read", "read", "read", "write"] as const;
 const ELEMENT = rowShader("attention", element, ACCESS);
-const VECTOR = rowShader("attention, vectors", vector, ACCESS);
+const VECTOR = rowShader("attention, vectors", access + vector, ACCESS);
 const COMBINE: Shader = {
   name: "attention, combined",
   code: combine,
@@ -32,11 +32,6 @@ const COMBINE: Shader = {
 
 /** Longest heads that each shader has room for. */
 const MOST_ELEMENT = 1024, MOST_VECTOR = 512;
-
-/** Elements of a row of a cache, padding included. */
-function stride(cache: TensorType): number {
-  return cacheRowWords(cache) * (cache.dtype === "f16" ? 2 : 1);
-}
 
 /** Cache rows from which on one token's spans are divided, and the most parts. */
 const SPLIT_ROWS = 256, MOST_SPLITS = 16;
@@ -64,8 +59,8 @@ export const attentionWebgpu: WebgpuKernel<"attention"> = {
       shader: vectors ? VECTOR : ELEMENT,
       constants: {
         WG: headDim <= 64 ? 64 : 128,
-        HALF_KEYS: keys!.dtype === "f16" ? 1 : 0,
-        HALF_VALUES: values!.dtype === "f16" ? 1 : 0,
+        KEY_TYPE: cacheTypeNumber(keys!),
+        VALUE_TYPE: cacheTypeNumber(values!),
         ...(vectors && { SPLITS: splits }),
       },
       buffers: [...[q!, keys!, values!, spans!].map(bufferOf), parts || bufferOf(output)],
@@ -73,9 +68,8 @@ export const attentionWebgpu: WebgpuKernel<"attention"> = {
         heads,
         heads / kvHeads,
         headDim,
-        stride(keys!),
-        stride(values!),
         floatBits(scale),
+        ...[keys!, values!].flatMap((it) => [cacheRowWords(it), Math.floor(cacheHeadWords(it))]),
       ],
       groups: (tokens) => [heads * splits, rowsIn(q!, tokens)],
     };

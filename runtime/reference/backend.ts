@@ -68,7 +68,7 @@ class ReferenceBackend implements Backend {
     };
     const viewOf = (tensor: Tensor, tokens: number): View => {
       const shape = tensor.perToken ? [tokens, ...tensor.shape.slice(1)] : tensor.shape;
-      return { shape, data: dataOf(tensor).subarray(0, elements(shape)) };
+      return { shape, dtype: tensor.dtype, data: dataOf(tensor).subarray(0, elements(shape)) };
     };
     return {
       write(name: string, data: TensorData): void {
