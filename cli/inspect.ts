@@ -104,6 +104,7 @@ async function inspect(flags: Flags): Promise<void> {
 async function locate(flags: Flags, named: string | undefined): Promise<string | undefined> {
   using line = progressLine();
   const spec = named ?? flags.text("model");
+  if (spec && /^https?:/i.test(spec)) return spec; // its header is enough
   return await locateModel({ ...flags, text: () => spec }, line);
 }
 

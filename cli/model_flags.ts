@@ -75,13 +75,13 @@ export async function openModel(flags: Flags, signal?: AbortSignal): Promise<Mod
   });
 }
 
-/** Path or URL of the model that the flags name; a model on a hub is downloaded first. */
+/** Path or URL of the model that the flags name; hub models and GGUF URLs are downloaded first. */
 export async function locateModel(
   flags: Flags,
   line: ProgressLine,
 ): Promise<string | undefined> {
   const spec = flags.text("model");
-  if (!spec?.startsWith("hf:")) return spec;
+  if (spec === undefined || !/^(hf:|https?:[^?#]*\.gguf([?#]|$))/i.test(spec)) return spec;
   const { resolveModel } = await import("../runtime/hub/resolve.ts");
   const environment = hubOptionsFromEnv();
   return await resolveModel(spec, {

@@ -276,7 +276,7 @@ const MISTAKES: [
     "generate",
     ["--model", "http://127.0.0.1:9/x.gguf", "a"],
     1,
-    'Cannot read "http://127.0.0.1:9/x.gguf"',
+    "Cannot fetch http://127.0.0.1:9/x.gguf from 127.0.0.1:9",
   ],
   ["chat", ["--model", "%/plain.gguf"], 1, "chat: Cannot chat with"],
   [

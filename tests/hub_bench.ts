@@ -9,6 +9,7 @@ import { type Fault, type Seen, TestHub } from "./hub_server.ts";
 /** Impatient: waits are milliseconds, and a small file has several segments. */
 export const TUNING = {
   retries: 8,
+  firstRetries: 8,
   backoffMs: 2,
   maxWaitMs: 40,
   stallMs: 250,

@@ -4,6 +4,7 @@ import { hubOptionsFromEnv } from "../cli/hub_env.ts";
 import { describeProgress, formatBytes, formatTime, progressLine } from "../cli/progress.ts";
 import { InputError } from "../errors.ts";
 import { listCache, removeCached } from "../runtime/hub/inventory.ts";
+import { tinyGguf } from "./tiny_model.ts";
 import { type Bench, bench, content, filesUnder, TOKEN, wholeFiles } from "./hub_bench.ts";
 
 const ROOT = new URL("../", import.meta.url).pathname;
@@ -22,7 +23,8 @@ function command(test: Bench, name: string, ...args: string[]): Deno.Command {
       "--allow-env",
       "--allow-read",
       "--allow-write",
-      `${ROOT}cli/${name}.ts`,
+      `${ROOT}cli/main.ts`,
+      name,
       ...args,
     ],
     env: {
@@ -60,6 +62,34 @@ Deno.test("pull: two processes at once download a file once; both have it", asyn
   }
   assertEquals(results[0].out, results[1].out);
   assertEquals(test.hub.sentByCdn(), bytes.length);
+});
+
+Deno.test("generate: a model behind a URL is downloaded once, then used from the cache", async () => {
+  await using test = await bench();
+  const model = await tinyGguf();
+  test.hub.push("org/repo", { "m.gguf": model });
+  const url = `${test.hub.endpoint}/org/repo/resolve/main/m.gguf`;
+  const ask = (...more: string[]): Promise<{ code: number; out: string; err: string }> => {
+    const args = [
+      "--temperature",
+      "0",
+      "--max-tokens",
+      "5",
+      "--model",
+      url,
+      ...more,
+      "the",
+    ];
+    return finish(command(test, "generate", ...args).spawn());
+  };
+  const first = await ask();
+  assertEquals(first.code, 0, first.err);
+  assertMatch(first.out, /\S/);
+  const requests = test.hub.seen.length;
+  assert(requests > 0);
+  assertEquals((await ask()).out, first.out);
+  assertEquals((await ask("--offline")).out, first.out);
+  assertEquals(test.hub.seen.length, requests);
 });
 
 Deno.test("pull: killed half way, the next process takes over and goes on", async () => {

@@ -20,6 +20,8 @@ import { showUrl } from "./spec.ts";
 export interface TransferTuning {
   /** Failures in a row, without progress between them, that a request survives. Default 8. */
   readonly retries: number;
+  /** The same while nobody has answered at all, as without a network. Default 3. */
+  readonly firstRetries: number;
   /** First wait before a retry in ms; doubles each time, less up to half at random. Default 500. */
   readonly backoffMs: number;
   /** Longest wait before a retry in ms, also when the server's Retry-After asks for more. Default 60 000. */
@@ -35,6 +37,7 @@ export interface TransferTuning {
 /** The defaults of {@linkcode TransferTuning}. */
 export const TRANSFER_TUNING: TransferTuning = {
   retries: 8,
+  firstRetries: 3,
   backoffMs: 500,
   maxWaitMs: 60_000,
   stallMs: 30_000,
@@ -99,6 +102,7 @@ export class HubClient {
   readonly #authorization: string | undefined;
   // HTTP/2 would carry every range over one connection, which is what several are meant to avoid.
   readonly #pool: Deno.HttpClient = Deno.createHttpClient({ http1: true, http2: false });
+  #answered = false; // whether anybody ever did
   #notBefore = 0; // a 429 on one connection holds all of them back
 
   /**
@@ -148,6 +152,7 @@ export class HubClient {
           signal: watch.signal,
           client: this.#pool,
         });
+        this.#answered = true;
         first ??= response.headers;
         if (response.status === 200 || response.status === 206) {
           return reply(response, first, watch, ask);
@@ -190,7 +195,8 @@ export class HubClient {
       } catch (error) {
         if (!(error instanceof NetworkError)) throw error;
         if (received() - mark >= PROGRESS_BYTES) [failures, mark] = [0, received()];
-        if (++failures > retries) {
+        const patience = this.#answered ? retries : Math.min(retries, this.tuning.firstRetries);
+        if (++failures > patience) {
           throw new NetworkError(
             `${error.message} (after ${failures} tries); check the connection and run it again`,
           );
