@@ -11,6 +11,9 @@ import { add } from "./add/op.ts";
 import { attention, type AttentionAttributes } from "./attention/op.ts";
 import { cacheStore } from "./cache_store/op.ts";
 import { embed } from "./embed/op.ts";
+import { expertMatmul, type ExpertMatmulAttributes } from "./expert_matmul/op.ts";
+import { expertSum } from "./expert_sum/op.ts";
+import { expertWeights, type ExpertWeightsAttributes } from "./expert_weights/op.ts";
 import { layerNorm, type LayerNormAttributes } from "./layer_norm/op.ts";
 import { matmul } from "./matmul/op.ts";
 import { mul } from "./mul/op.ts";
@@ -20,13 +23,17 @@ import { rope, type RopeAttributes } from "./rope/op.ts";
 import { selectRows } from "./select_rows/op.ts";
 import { softmax } from "./softmax/op.ts";
 import { swiglu } from "./swiglu/op.ts";
+import { topExperts, type TopExpertsAttributes } from "./top_experts/op.ts";
 
 export type * from "./op.ts";
 export type { ActivationAttributes, ActivationName } from "./activation/op.ts";
 export type { AttentionAttributes } from "./attention/op.ts";
+export type { ExpertMatmulAttributes } from "./expert_matmul/op.ts";
+export type { ExpertWeightsAttributes } from "./expert_weights/op.ts";
 export type { LayerNormAttributes } from "./layer_norm/op.ts";
 export type { RmsNormAttributes } from "./rms_norm/op.ts";
 export type { RopeAttributes } from "./rope/op.ts";
+export type { TopExpertsAttributes } from "./top_experts/op.ts";
 
 /** Name of each op, with the type of its attributes. */
 export interface OpAttributes {
@@ -40,6 +47,12 @@ export interface OpAttributes {
   readonly cacheStore: NoAttributes;
   /** Table rows by index. */
   readonly embed: NoAttributes;
+  /** Activations times the matrices of chosen experts. */
+  readonly expertMatmul: ExpertMatmulAttributes;
+  /** The results of a token's experts as one row. */
+  readonly expertSum: NoAttributes;
+  /** How much each chosen expert counts. */
+  readonly expertWeights: ExpertWeightsAttributes;
   /** Normalization by mean and variance. */
   readonly layerNorm: LayerNormAttributes;
   /** Activations times a weight matrix. */
@@ -58,6 +71,8 @@ export interface OpAttributes {
   readonly softmax: NoAttributes;
   /** Gated linear unit with SiLU. */
   readonly swiglu: NoAttributes;
+  /** Which experts each token gets. */
+  readonly topExperts: TopExpertsAttributes;
 }
 
 /** Name of an op. */
@@ -70,6 +85,9 @@ export const OPS: { readonly [N in OpName]: Op<OpAttributes[N]> } = {
   attention,
   cacheStore,
   embed,
+  expertMatmul,
+  expertSum,
+  expertWeights,
   layerNorm,
   matmul,
   mul,
@@ -79,4 +97,5 @@ export const OPS: { readonly [N in OpName]: Op<OpAttributes[N]> } = {
   selectRows,
   softmax,
   swiglu,
+  topExperts,
 };

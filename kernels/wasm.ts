@@ -9,6 +9,9 @@ import { addWasm } from "./add/wasm.ts";
 import { attentionWasm } from "./attention/wasm.ts";
 import { cacheStoreWasm } from "./cache_store/wasm.ts";
 import { embedWasm } from "./embed/wasm.ts";
+import { expertMatmulWasm } from "./expert_matmul/wasm.ts";
+import { expertSumWasm } from "./expert_sum/wasm.ts";
+import { expertWeightsWasm } from "./expert_weights/wasm.ts";
 import { layerNormWasm } from "./layer_norm/wasm.ts";
 import { matmulWasm } from "./matmul/wasm.ts";
 import { mulWasm } from "./mul/wasm.ts";
@@ -20,6 +23,7 @@ import { ropeWasm } from "./rope/wasm.ts";
 import { selectRowsWasm } from "./select_rows/wasm.ts";
 import { softmaxWasm } from "./softmax/wasm.ts";
 import { swigluWasm } from "./swiglu/wasm.ts";
+import { topExpertsWasm } from "./top_experts/wasm.ts";
 import type { WasmKernel } from "./wasm_kernel.ts";
 
 /** How each op is encoded for the tape. */
@@ -29,6 +33,9 @@ export const WASM: { readonly [N in OpName]: WasmKernel<N> } = {
   attention: attentionWasm,
   cacheStore: cacheStoreWasm,
   embed: embedWasm,
+  expertMatmul: expertMatmulWasm,
+  expertSum: expertSumWasm,
+  expertWeights: expertWeightsWasm,
   layerNorm: layerNormWasm,
   matmul: matmulWasm,
   mul: mulWasm,
@@ -38,6 +45,7 @@ export const WASM: { readonly [N in OpName]: WasmKernel<N> } = {
   selectRows: selectRowsWasm,
   softmax: softmaxWasm,
   swiglu: swigluWasm,
+  topExperts: topExpertsWasm,
 };
 
 /** Every kernel function of the module; its index is its opcode. */

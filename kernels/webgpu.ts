@@ -9,6 +9,9 @@ import { addWebgpu } from "./add/webgpu.ts";
 import { attentionWebgpu } from "./attention/webgpu.ts";
 import { cacheStoreWebgpu } from "./cache_store/webgpu.ts";
 import { embedWebgpu } from "./embed/webgpu.ts";
+import { expertMatmulWebgpu } from "./expert_matmul/webgpu.ts";
+import { expertSumWebgpu } from "./expert_sum/webgpu.ts";
+import { expertWeightsWebgpu } from "./expert_weights/webgpu.ts";
 import { layerNormWebgpu } from "./layer_norm/webgpu.ts";
 import { matmulWebgpu } from "./matmul/webgpu.ts";
 import { mulWebgpu } from "./mul/webgpu.ts";
@@ -19,6 +22,7 @@ import { ropeWebgpu } from "./rope/webgpu.ts";
 import { selectRowsWebgpu } from "./select_rows/webgpu.ts";
 import { softmaxWebgpu } from "./softmax/webgpu.ts";
 import { swigluWebgpu } from "./swiglu/webgpu.ts";
+import { topExpertsWebgpu } from "./top_experts/webgpu.ts";
 import type { WebgpuKernel } from "./webgpu_kernel.ts";
 
 /** How each op is dispatched. */
@@ -28,6 +32,9 @@ export const WEBGPU: { readonly [N in OpName]: WebgpuKernel<N> } = {
   attention: attentionWebgpu,
   cacheStore: cacheStoreWebgpu,
   embed: embedWebgpu,
+  expertMatmul: expertMatmulWebgpu,
+  expertSum: expertSumWebgpu,
+  expertWeights: expertWeightsWebgpu,
   layerNorm: layerNormWebgpu,
   matmul: matmulWebgpu,
   mul: mulWebgpu,
@@ -37,4 +44,5 @@ export const WEBGPU: { readonly [N in OpName]: WebgpuKernel<N> } = {
   selectRows: selectRowsWebgpu,
   softmax: softmaxWebgpu,
   swiglu: swigluWebgpu,
+  topExperts: topExpertsWebgpu,
 };

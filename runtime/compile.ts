@@ -6,12 +6,12 @@
  */
 
 import { InputError } from "../errors.ts";
-import { elements } from "../kernels/op.ts";
-import { type OpName, OPS } from "../kernels/ops.ts";
+import { elements, type Op } from "../kernels/op.ts";
+import { OPS } from "../kernels/ops.ts";
 import { encodeRows, type LayoutName, LAYOUTS } from "../quant/formats.ts";
 import type { BackendName, TensorData } from "./backend.ts";
 import { createBackend } from "./create_backend.ts";
-import type { Graph, Tensor } from "./graph.ts";
+import type { Graph, GraphNode } from "./graph.ts";
 import { assignStages, makePlan } from "./plan.ts";
 
 /** How to compile a graph. */
@@ -157,7 +157,7 @@ function inputReader(graph: Graph): (data: Readonly<Record<string, TensorData>>)
       const found = Array.from(newRows, ([name, rows]) => `${rows} of "${name}"`).join(", ");
       throw new InputError(`Cannot run: found rows ${found}, expected one number of tokens`);
     }
-    for (const { op, inputs } of graph.nodes) checkIndices(op, inputs, tokens, newIndices);
+    for (const node of graph.nodes) checkIndices(node, tokens, newIndices);
     rowsOf = newRows;
     indices = newIndices;
     return tokens;
@@ -166,21 +166,20 @@ function inputReader(graph: Graph): (data: Readonly<Record<string, TensorData>>)
 
 /** Throws unless every index of an op is a row of what it indexes; kernels do not look. */
 function checkIndices(
-  op: OpName,
-  inputs: readonly Tensor[],
+  { op, inputs, attrs }: GraphNode,
   tokens: number,
   values: ReadonlyMap<string, TensorData>,
 ): void {
-  const { indexes } = OPS[op];
+  const { indexes } = OPS[op] as Op<unknown>;
   if (!indexes) return;
   const { name } = inputs[indexes.input]!, into = inputs[indexes.into]!;
-  const rows = into.perToken ? tokens : into.shape[0]!;
+  const rows = indexes.count?.(inputs, attrs) ?? (into.perToken ? tokens : into.shape[0]!);
   const most = indexes.inclusive ? rows : rows - 1;
   for (const value of values.get(name) ?? []) {
     if (Number.isInteger(value) && value >= 0 && value <= most) continue;
     throw new InputError(
       `Cannot run: input "${name}" has index ${value}, expected a whole number from 0 to ${most}, ` +
-        `the rows of "${into.name}"`,
+        `the ${indexes.count ? "parts" : "rows"} of "${into.name}"`,
     );
   }
 }

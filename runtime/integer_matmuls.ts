@@ -26,7 +26,8 @@ export function withIntegerMatmuls(graph: Graph): Graph {
     while (lowered.segments <= segment) lowered.cut();
     const operands = inputs.map(copyOf);
     if (
-      op === "matmul" && INTEGER_LAYOUTS.includes(inputs[1]!.dtype) && inputs[0]!.dtype === "f32"
+      (op === "matmul" || op === "expertMatmul") &&
+      INTEGER_LAYOUTS.includes(inputs[1]!.dtype) && inputs[0]!.dtype === "f32"
     ) {
       let x = quantized.get(inputs[0]!);
       if (!x) quantized.set(inputs[0]!, x = lowered.op("quantizeActivations", [operands[0]!]));

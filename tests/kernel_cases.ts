@@ -6,6 +6,12 @@
  */
 
 import { ATTENTION_CASES, CACHE_STORE_CASES } from "./kernel_cases_attention.ts";
+import {
+  EXPERT_MATMUL_CASES,
+  EXPERT_SUM_CASES,
+  EXPERT_WEIGHTS_CASES,
+  TOP_EXPERTS_CASES,
+} from "./kernel_cases_experts.ts";
 import { EMBED_CASES, MATMUL_CASES, QUANTIZE_CASES } from "./kernel_cases_matmul.ts";
 import {
   all,
@@ -110,6 +116,12 @@ export const CASES: OpCases = {
   cacheStore: CACHE_STORE_CASES,
 
   embed: EMBED_CASES,
+
+  expertMatmul: EXPERT_MATMUL_CASES,
+
+  expertSum: EXPERT_SUM_CASES,
+
+  expertWeights: EXPERT_WEIGHTS_CASES,
 
   layerNorm: [
     ...WIDTHS.map((width): OpCase<"layerNorm"> => ({
@@ -315,4 +327,6 @@ export const CASES: OpCases = {
       record: (r, op) => op([r.input(["tokens", 4096]), r.input(["tokens", 4096])], {}),
     })),
   ],
+
+  topExperts: TOP_EXPERTS_CASES,
 };

@@ -36,6 +36,22 @@ export function embedInt8(args: number, worker: number, workers: number): void;
 export function embedInt4(args: number, worker: number, workers: number): void;
 /** Kernel `embedInt4m` on the arguments at `args`. */
 export function embedInt4m(args: number, worker: number, workers: number): void;
+/** Kernel `expertMatmulF32` on the arguments at `args`. */
+export function expertMatmulF32(args: number, worker: number, workers: number): void;
+/** Kernel `expertMatmulF16` on the arguments at `args`. */
+export function expertMatmulF16(args: number, worker: number, workers: number): void;
+/** Kernel `expertMatmulBf16` on the arguments at `args`. */
+export function expertMatmulBf16(args: number, worker: number, workers: number): void;
+/** Kernel `expertMatmulInt8` on the arguments at `args`. */
+export function expertMatmulInt8(args: number, worker: number, workers: number): void;
+/** Kernel `expertMatmulInt4` on the arguments at `args`. */
+export function expertMatmulInt4(args: number, worker: number, workers: number): void;
+/** Kernel `expertMatmulInt4m` on the arguments at `args`. */
+export function expertMatmulInt4m(args: number, worker: number, workers: number): void;
+/** Kernel `expertSum` on the arguments at `args`. */
+export function expertSum(args: number, worker: number, workers: number): void;
+/** Kernel `expertWeights` on the arguments at `args`. */
+export function expertWeights(args: number, worker: number, workers: number): void;
 /** Kernel `layerNorm` on the arguments at `args`. */
 export function layerNorm(args: number, worker: number, workers: number): void;
 /** Kernel `matmulF32` on the arguments at `args`. */
@@ -66,6 +82,8 @@ export function selectRows(args: number, worker: number, workers: number): void;
 export function softmax(args: number, worker: number, workers: number): void;
 /** Kernel `swiglu` on the arguments at `args`. */
 export function swiglu(args: number, worker: number, workers: number): void;
+/** Kernel `topExperts` on the arguments at `args`. */
+export function topExperts(args: number, worker: number, workers: number): void;
 /** Kernel `packF32` on the arguments at `args`. */
 export function packF32(args: number, worker: number, workers: number): void;
 /** Kernel `packF16` on the arguments at `args`. */
@@ -112,6 +130,14 @@ export interface InitOutput {
   readonly embedInt8: (a: number, b: number, c: number) => void;
   readonly embedInt4: (a: number, b: number, c: number) => void;
   readonly embedInt4m: (a: number, b: number, c: number) => void;
+  readonly expertMatmulF32: (a: number, b: number, c: number) => void;
+  readonly expertMatmulF16: (a: number, b: number, c: number) => void;
+  readonly expertMatmulBf16: (a: number, b: number, c: number) => void;
+  readonly expertMatmulInt8: (a: number, b: number, c: number) => void;
+  readonly expertMatmulInt4: (a: number, b: number, c: number) => void;
+  readonly expertMatmulInt4m: (a: number, b: number, c: number) => void;
+  readonly expertSum: (a: number, b: number, c: number) => void;
+  readonly expertWeights: (a: number, b: number, c: number) => void;
   readonly layerNorm: (a: number, b: number, c: number) => void;
   readonly matmulF32: (a: number, b: number, c: number) => void;
   readonly matmulF16: (a: number, b: number, c: number) => void;
@@ -127,6 +153,7 @@ export interface InitOutput {
   readonly selectRows: (a: number, b: number, c: number) => void;
   readonly softmax: (a: number, b: number, c: number) => void;
   readonly swiglu: (a: number, b: number, c: number) => void;
+  readonly topExperts: (a: number, b: number, c: number) => void;
   readonly packF32: (a: number, b: number, c: number) => void;
   readonly packF16: (a: number, b: number, c: number) => void;
   readonly packBf16: (a: number, b: number, c: number) => void;

@@ -92,6 +92,46 @@ export function embedInt4m(args, worker, workers) {
   wasm.embedInt4m(args, worker, workers);
 }
 
+/** Kernel `expertMatmulF32` on the arguments at `args`. */
+export function expertMatmulF32(args, worker, workers) {
+  wasm.expertMatmulF32(args, worker, workers);
+}
+
+/** Kernel `expertMatmulF16` on the arguments at `args`. */
+export function expertMatmulF16(args, worker, workers) {
+  wasm.expertMatmulF16(args, worker, workers);
+}
+
+/** Kernel `expertMatmulBf16` on the arguments at `args`. */
+export function expertMatmulBf16(args, worker, workers) {
+  wasm.expertMatmulBf16(args, worker, workers);
+}
+
+/** Kernel `expertMatmulInt8` on the arguments at `args`. */
+export function expertMatmulInt8(args, worker, workers) {
+  wasm.expertMatmulInt8(args, worker, workers);
+}
+
+/** Kernel `expertMatmulInt4` on the arguments at `args`. */
+export function expertMatmulInt4(args, worker, workers) {
+  wasm.expertMatmulInt4(args, worker, workers);
+}
+
+/** Kernel `expertMatmulInt4m` on the arguments at `args`. */
+export function expertMatmulInt4m(args, worker, workers) {
+  wasm.expertMatmulInt4m(args, worker, workers);
+}
+
+/** Kernel `expertSum` on the arguments at `args`. */
+export function expertSum(args, worker, workers) {
+  wasm.expertSum(args, worker, workers);
+}
+
+/** Kernel `expertWeights` on the arguments at `args`. */
+export function expertWeights(args, worker, workers) {
+  wasm.expertWeights(args, worker, workers);
+}
+
 /** Kernel `layerNorm` on the arguments at `args`. */
 export function layerNorm(args, worker, workers) {
   wasm.layerNorm(args, worker, workers);
@@ -165,6 +205,11 @@ export function softmax(args, worker, workers) {
 /** Kernel `swiglu` on the arguments at `args`. */
 export function swiglu(args, worker, workers) {
   wasm.swiglu(args, worker, workers);
+}
+
+/** Kernel `topExperts` on the arguments at `args`. */
+export function topExperts(args, worker, workers) {
+  wasm.topExperts(args, worker, workers);
 }
 
 /** Kernel `packF32` on the arguments at `args`. */

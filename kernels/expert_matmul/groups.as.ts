@@ -1,0 +1,76 @@
+// Which rows of activations meet which expert: a counting sort of the chosen experts, made anew by
+// every worker in its own scratch memory, since that is cheaper than waiting for another.
+//
+// A pair is a token and one of its experts; its number is that of its row in `chosen` and `out`.
+
+/** Experts that somebody chose, in order. */
+export let groups: usize = 0;
+/** First place of each expert in `pairs`; one more than there are experts. */
+export let starts: usize = 0;
+/** Numbers of the pairs, by expert. */
+export let pairs: usize = 0;
+/** The row of x that belongs to each of `pairs`. */
+export let sources: usize = 0;
+
+/**
+ * Sorts `count` pairs into memory at `to`: 4 · (2 · experts + 2 + 2 · count) bytes. A row of x
+ * belongs to `each` successive pairs. Returns the number of groups.
+ */
+export function groupPairs(chosen: usize, count: i32, each: i32, experts: i32, to: usize): i32 {
+  starts = to;
+  groups = starts + (<usize> (experts + 2) << 2);
+  pairs = groups + (<usize> experts << 2);
+  sources = pairs + (<usize> count << 2);
+  // Two places further on, so that counting up to the ends leaves the starts.
+  const cells = starts + 8;
+  memory.fill(starts, 0, <usize> (experts + 2) << 2);
+  const end = chosen + (<usize> count << 2);
+  for (let p = chosen; p < end; p += 4) {
+    const cell = cells + (<usize> load<i32>(p) << 2);
+    store<i32>(cell, load<i32>(cell) + 1);
+  }
+  let found = 0;
+  let sum = 0;
+  for (let expert = 0; expert < experts; expert++) {
+    const cell = cells + (<usize> expert << 2);
+    const members = load<i32>(cell);
+    if (members > 0) {
+      store<i32>(groups + (<usize> found << 2), expert);
+      found++;
+    }
+    sum += members;
+    store<i32>(cell, sum);
+  }
+  for (let pair = 0; pair < count; pair++) {
+    const cell = starts + 4 + (<usize> load<i32>(chosen + (<usize> pair << 2)) << 2);
+    const at = load<i32>(cell);
+    store<i32>(cell, at + 1);
+    store<i32>(pairs + (<usize> at << 2), pair);
+    store<i32>(sources + (<usize> at << 2), each == 1 ? pair : pair / each);
+  }
+  return found;
+}
+
+/** Expert of group `g`. */
+@inline
+export function expertOf(g: i32): i32 {
+  return load<i32>(groups + (<usize> g << 2));
+}
+
+/** First place of an expert's pairs. */
+@inline
+export function startOf(expert: i32): i32 {
+  return load<i32>(starts + (<usize> expert << 2));
+}
+
+/** The pair at a place. */
+@inline
+export function pairAt(place: i32): i32 {
+  return load<i32>(pairs + (<usize> place << 2));
+}
+
+/** The row of x at a place. */
+@inline
+export function sourceAt(place: i32): i32 {
+  return load<i32>(sources + (<usize> place << 2));
+}
