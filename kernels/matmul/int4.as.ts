@@ -1,5 +1,6 @@
-// INT4 weights: the inner loops of matmulInt4 (value d·(q − 8)) and matmulInt4m (value d·q + m).
-// They work on panels of 16 rows; integer.as.ts walks over panels, k and tokens.
+// INT4 weights, several tokens: the inner loops of matmulInt4 (value d·(q − 8)) and matmulInt4m
+// (value d·q + m). They work on panels of 16 rows; integer.as.ts walks over panels, k and tokens;
+// int4_vector.as.ts has the loops for one token.
 //
 // Packed block, 16 rows × 32 k (288 bytes, int4m 320):
 //   16 halves  scales d
@@ -14,9 +15,7 @@
 
 import {
   dotPairs,
-  F16_BITS,
   f16Any,
-  f16Finite,
   f16High,
   f16Low,
   lane0,
@@ -37,101 +36,16 @@ function mac(acc: v128, x: v128, w: v128): v128 {
   return i16x8.add(acc, dotPairs(x, w));
 }
 
-/** As `mac` with packed nibbles: x0 meets the low ones, x1 the high ones. */
-@inline
-function macNibbles(acc: v128, x0: v128, x1: v128, w: v128, mask: v128): v128 {
-  acc = i16x8.add(acc, dotPairs(x0, v128.and(w, mask)));
-  return i16x8.add(acc, dotPairs(x1, high(w, mask)));
-}
-
 /** The high nibbles of sixteen bytes. */
 @inline
-function high(w: v128, mask: v128): v128 {
+export function high(w: v128, mask: v128): v128 {
   return v128.and(i16x8.shr_u(w, 4), mask);
 }
 
 /** acc + scale·(integer dot products), from the i16 halves of four rows. */
 @inline
-function scaleSum(acc: v128, halves: v128, ones: v128, scale: v128): v128 {
+export function scaleSum(acc: v128, halves: v128, ones: v128, scale: v128): v128 {
   return madd(f32x4.convert_i32x4_s(i32x4.dot_i16x8_s(halves, ones)), scale, acc);
-}
-
-/** Adds 16 rows times one token, straight from packed blocks, to `sums`. Scales must be finite. */
-@inline
-function rowsTimes1(
-  w: usize,
-  x: usize,
-  blocks: i32,
-  sums: usize,
-  factor: f32,
-  hasMin: bool,
-): void {
-  const mask = i8x16.splat(15);
-  const ones = i16x8.splat(1);
-  const bits = i32x4.splat(F16_BITS);
-  const lift = f32x4.splat(factor);
-  let f0 = v128.load(sums);
-  let f1 = v128.load(sums, 16);
-  let f2 = v128.load(sums, 32);
-  let f3 = v128.load(sums, 48);
-  const end = x + blocks * 48;
-  while (x < end) {
-    const xa = v128.load(x);
-    const xb = v128.load(x, 16);
-    const aux = v128.load(x, 32);
-    const start = hasMin ? i16x8.splat(0) : lane1(aux);
-    const q = hasMin ? w + 64 : w + 32;
-    let a0 = start;
-    let a1 = start;
-    let a2 = start;
-    let a3 = start;
-    let x0 = lane0(xa);
-    let x1 = lane0(xb);
-    a0 = macNibbles(a0, x0, x1, v128.load(q), mask);
-    a1 = macNibbles(a1, x0, x1, v128.load(q, 64), mask);
-    a2 = macNibbles(a2, x0, x1, v128.load(q, 128), mask);
-    a3 = macNibbles(a3, x0, x1, v128.load(q, 192), mask);
-    x0 = lane1(xa);
-    x1 = lane1(xb);
-    a0 = macNibbles(a0, x0, x1, v128.load(q, 16), mask);
-    a1 = macNibbles(a1, x0, x1, v128.load(q, 80), mask);
-    a2 = macNibbles(a2, x0, x1, v128.load(q, 144), mask);
-    a3 = macNibbles(a3, x0, x1, v128.load(q, 208), mask);
-    x0 = lane2(xa);
-    x1 = lane2(xb);
-    a0 = macNibbles(a0, x0, x1, v128.load(q, 32), mask);
-    a1 = macNibbles(a1, x0, x1, v128.load(q, 96), mask);
-    a2 = macNibbles(a2, x0, x1, v128.load(q, 160), mask);
-    a3 = macNibbles(a3, x0, x1, v128.load(q, 224), mask);
-    x0 = lane3(xa);
-    x1 = lane3(xb);
-    a0 = macNibbles(a0, x0, x1, v128.load(q, 48), mask);
-    a1 = macNibbles(a1, x0, x1, v128.load(q, 112), mask);
-    a2 = macNibbles(a2, x0, x1, v128.load(q, 176), mask);
-    a3 = macNibbles(a3, x0, x1, v128.load(q, 240), mask);
-    const d = lane0(aux);
-    const s0 = v128.load(w);
-    const s1 = v128.load(w, 16);
-    f0 = scaleSum(f0, a0, ones, f32x4.mul(f16Finite(f16Low(s0), bits, lift), d));
-    f1 = scaleSum(f1, a1, ones, f32x4.mul(f16Finite(f16High(s0), bits, lift), d));
-    f2 = scaleSum(f2, a2, ones, f32x4.mul(f16Finite(f16Low(s1), bits, lift), d));
-    f3 = scaleSum(f3, a3, ones, f32x4.mul(f16Finite(f16High(s1), bits, lift), d));
-    if (hasMin) {
-      const ds = lane2(aux);
-      const m0 = v128.load(w, 32);
-      const m1 = v128.load(w, 48);
-      f0 = madd(f16Finite(f16Low(m0), bits, lift), ds, f0);
-      f1 = madd(f16Finite(f16High(m0), bits, lift), ds, f1);
-      f2 = madd(f16Finite(f16Low(m1), bits, lift), ds, f2);
-      f3 = madd(f16Finite(f16High(m1), bits, lift), ds, f3);
-    }
-    w = hasMin ? w + 320 : w + 288;
-    x += 48;
-  }
-  v128.store(sums, f0);
-  v128.store(sums, f1, 16);
-  v128.store(sums, f2, 32);
-  v128.store(sums, f3, 48);
 }
 
 /**
@@ -272,14 +186,6 @@ function blockTimes(
     x += 48;
     sums += 128;
   }
-}
-
-export function int4Times1(w: usize, x: usize, blocks: i32, sums: usize, factor: f32): void {
-  rowsTimes1(w, x, blocks, sums, factor, false);
-}
-
-export function int4mTimes1(w: usize, x: usize, blocks: i32, sums: usize, factor: f32): void {
-  rowsTimes1(w, x, blocks, sums, factor, true);
 }
 
 /** See `blockTimes`. */

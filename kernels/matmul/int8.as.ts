@@ -1,5 +1,5 @@
-// INT8 weights: the inner loops of matmulInt8. They work on panels of 16 rows; integer.as.ts walks
-// over panels, k and tokens. Products are exact: both sides widen to i16, pairs add in i32.
+// INT8 weights, several tokens: the inner loop of matmulInt8. It works on panels of 16 rows;
+// integer.as.ts walks over panels, k and tokens; int8_vector.as.ts has the loops for one token. Products are exact: both sides widen to i16, pairs add in i32.
 //
 // Packed block, 16 rows × 32 k (544 bytes):
 //   16 halves  scales d
@@ -12,9 +12,7 @@
 // them, another the odd bytes. Accumulators start at the sum that takes the 128 back.
 
 import {
-  F16_BITS,
   f16Any,
-  f16Finite,
   f16High,
   f16Low,
   lane0,
@@ -29,114 +27,20 @@ export const INT8_BLOCK: usize = 544;
 
 /** acc + x·w over two k of four rows, all i16. */
 @inline
-function mac(acc: v128, x: v128, w: v128): v128 {
+export function mac(acc: v128, x: v128, w: v128): v128 {
   return i32x4.add(acc, i32x4.dot_i16x8_s(x, w));
-}
-
-/** As `mac` with a packed vector: x0 meets its even bytes, x1 the odd ones. */
-@inline
-function macBytes(acc: v128, x0: v128, x1: v128, w: v128, mask: v128): v128 {
-  return mac(mac(acc, x0, even(w, mask)), x1, odd(w));
 }
 
 /** The even bytes, k = 4j and 4j+1 of four rows, as i16; `mask` is 0x00ff in every lane. */
 @inline
-function even(v: v128, mask: v128): v128 {
+export function even(v: v128, mask: v128): v128 {
   return v128.and(v, mask);
 }
 
 /** The odd bytes, k = 4j+2 and 4j+3 of four rows, as i16. */
 @inline
-function odd(v: v128): v128 {
+export function odd(v: v128): v128 {
   return i16x8.shr_s(v, 8);
-}
-
-/** Adds 16 rows times one token, over all blocks of k, to `sums`. Scales must be finite. */
-export function int8Times1(w: usize, x: usize, blocks: i32, sums: usize, factor: f32): void {
-  const mask = i16x8.splat(255);
-  const bits = i32x4.splat(F16_BITS);
-  const lift = f32x4.splat(factor);
-  let f0 = v128.load(sums);
-  let f1 = v128.load(sums, 16);
-  let f2 = v128.load(sums, 32);
-  let f3 = v128.load(sums, 48);
-  const end = x + blocks * 48;
-  while (x < end) {
-    const aux = v128.load(x, 32);
-    let a0 = lane3(aux);
-    let a1 = a0;
-    let a2 = a0;
-    let a3 = a0;
-    let xs = v128.load_ext<i8>(x);
-    let s = lane0(xs);
-    let t = lane1(xs);
-    a0 = macBytes(a0, s, t, v128.load(w, 32), mask);
-    a1 = macBytes(a1, s, t, v128.load(w, 160), mask);
-    a2 = macBytes(a2, s, t, v128.load(w, 288), mask);
-    a3 = macBytes(a3, s, t, v128.load(w, 416), mask);
-    s = lane2(xs);
-    t = lane3(xs);
-    a0 = macBytes(a0, s, t, v128.load(w, 48), mask);
-    a1 = macBytes(a1, s, t, v128.load(w, 176), mask);
-    a2 = macBytes(a2, s, t, v128.load(w, 304), mask);
-    a3 = macBytes(a3, s, t, v128.load(w, 432), mask);
-    xs = v128.load_ext<i8>(x, 8);
-    s = lane0(xs);
-    t = lane1(xs);
-    a0 = macBytes(a0, s, t, v128.load(w, 64), mask);
-    a1 = macBytes(a1, s, t, v128.load(w, 192), mask);
-    a2 = macBytes(a2, s, t, v128.load(w, 320), mask);
-    a3 = macBytes(a3, s, t, v128.load(w, 448), mask);
-    s = lane2(xs);
-    t = lane3(xs);
-    a0 = macBytes(a0, s, t, v128.load(w, 80), mask);
-    a1 = macBytes(a1, s, t, v128.load(w, 208), mask);
-    a2 = macBytes(a2, s, t, v128.load(w, 336), mask);
-    a3 = macBytes(a3, s, t, v128.load(w, 464), mask);
-    xs = v128.load_ext<i8>(x, 16);
-    s = lane0(xs);
-    t = lane1(xs);
-    a0 = macBytes(a0, s, t, v128.load(w, 96), mask);
-    a1 = macBytes(a1, s, t, v128.load(w, 224), mask);
-    a2 = macBytes(a2, s, t, v128.load(w, 352), mask);
-    a3 = macBytes(a3, s, t, v128.load(w, 480), mask);
-    s = lane2(xs);
-    t = lane3(xs);
-    a0 = macBytes(a0, s, t, v128.load(w, 112), mask);
-    a1 = macBytes(a1, s, t, v128.load(w, 240), mask);
-    a2 = macBytes(a2, s, t, v128.load(w, 368), mask);
-    a3 = macBytes(a3, s, t, v128.load(w, 496), mask);
-    xs = v128.load_ext<i8>(x, 24);
-    s = lane0(xs);
-    t = lane1(xs);
-    a0 = macBytes(a0, s, t, v128.load(w, 128), mask);
-    a1 = macBytes(a1, s, t, v128.load(w, 256), mask);
-    a2 = macBytes(a2, s, t, v128.load(w, 384), mask);
-    a3 = macBytes(a3, s, t, v128.load(w, 512), mask);
-    s = lane2(xs);
-    t = lane3(xs);
-    a0 = macBytes(a0, s, t, v128.load(w, 144), mask);
-    a1 = macBytes(a1, s, t, v128.load(w, 272), mask);
-    a2 = macBytes(a2, s, t, v128.load(w, 400), mask);
-    a3 = macBytes(a3, s, t, v128.load(w, 528), mask);
-    s = lane0(aux);
-    const s0 = v128.load(w);
-    const s1 = v128.load(w, 16);
-    const d0 = f32x4.mul(f16Finite(f16Low(s0), bits, lift), s);
-    const d1 = f32x4.mul(f16Finite(f16High(s0), bits, lift), s);
-    const d2 = f32x4.mul(f16Finite(f16Low(s1), bits, lift), s);
-    const d3 = f32x4.mul(f16Finite(f16High(s1), bits, lift), s);
-    f0 = madd(f32x4.convert_i32x4_s(a0), d0, f0);
-    f1 = madd(f32x4.convert_i32x4_s(a1), d1, f1);
-    f2 = madd(f32x4.convert_i32x4_s(a2), d2, f2);
-    f3 = madd(f32x4.convert_i32x4_s(a3), d3, f3);
-    w += INT8_BLOCK;
-    x += 48;
-  }
-  v128.store(sums, f0);
-  v128.store(sums, f1, 16);
-  v128.store(sums, f2, 32);
-  v128.store(sums, f3, 48);
 }
 
 /**

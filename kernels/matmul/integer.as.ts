@@ -1,21 +1,16 @@
 // matmulInt4, matmulInt4m, matmulInt8: activations in int8 (a8) times integer weights.
-// The order of work over panels (16 rows), k and tokens; the inner loops are in int4.as.ts and
-// int8.as.ts, the packed layouts in kernels/pack/layouts.ts.
+// The order of work over panels (16 rows), k and tokens; the inner loops are in int4.as.ts,
+// int8.as.ts and their _vector.as.ts, the packed layouts in kernels/pack/layouts.ts.
 //
-// One token: every worker streams its share of the panels once. More: the weights of one block of k
-// and 32 rows (two panels) are unpacked once for all tokens of the task, whose sums stay in the L1
-// cache. No number of tokens is special.
+// One token: every worker streams its share of the panels once, from four places side by side.
+// More: the weights of one block of k and 32 rows (two panels) are unpacked once for all tokens of
+// the task, whose sums stay in the L1 cache. No number of tokens is special.
 
 import { nextTask, scratch, shareStart } from "../common.as";
-import {
-  INT4_BLOCK,
-  int4Block,
-  int4Times1,
-  INT4M_BLOCK,
-  int4mBlock,
-  int4mTimes1,
-} from "./int4.as";
-import { INT8_BLOCK, int8Block, int8Times1 } from "./int8.as";
+import { INT4_BLOCK, int4Block, INT4M_BLOCK, int4mBlock } from "./int4.as";
+import { int4mPanelsTimes1, int4mTimes1, int4PanelsTimes1, int4Times1 } from "./int4_vector.as";
+import { INT8_BLOCK, int8Block } from "./int8.as";
+import { int8PanelsTimes1, int8Times1 } from "./int8_vector.as";
 import { finishSums, startSums } from "./sums.as";
 
 const INT4: i32 = 0;
@@ -83,8 +78,11 @@ function matmulInteger(
   tokens = load<i32>(load<usize>(args, 24));
   sums = scratch(worker);
   if (tokens == 1) {
+    const start = shareStart(panels, worker, workers);
     const end = shareStart(panels, worker + 1, workers);
-    for (let p = shareStart(panels, worker, workers); p < end; p++) panelTimesToken(p);
+    const quarter = (end - start) >> 2;
+    for (let i = 0; i < quarter; i++) panelsTimesToken(start + i, quarter);
+    for (let p = start + (quarter << 2); p < end; p++) panelTimesToken(p);
     return;
   }
   const pairs = (panels + 1) >> 1;
@@ -109,6 +107,29 @@ function matmulInteger(
 
 function panelAt(p: i32): usize {
   return weight + <usize> p * (PANEL_HEADER + <usize> blocks * blockBytes);
+}
+
+/** Four panels, from p on at the given distance, times the only token. */
+function panelsTimesToken(p: i32, distance: i32): void {
+  const panel = panelAt(p);
+  const bytes = panelAt(p + distance) - panel;
+  let special = 0;
+  for (let i = 0; i < 4; i++) special |= load<i32>(panel + <usize> i * bytes);
+  if (special) {
+    for (let i = 0; i < 4; i++) panelTimesToken(p + i * distance);
+    return;
+  }
+  for (let i = 0; i < 4; i++) {
+    const first = (p + i * distance) << 4;
+    startSums(sums + (i << 6), 0, 16, bias ? bias + (first << 2) : 0, min(rows - first, 16));
+  }
+  if (layout == INT4) int4PanelsTimes1(panel, bytes, x, blocks, sums);
+  else if (layout == INT4M) int4mPanelsTimes1(panel, bytes, x, blocks, sums);
+  else int8PanelsTimes1(panel, bytes, x, blocks, sums);
+  for (let i = 0; i < 4; i++) {
+    const first = (p + i * distance) << 4;
+    finishSums(sums + (i << 6), 1, 16, out + (first << 2), 0, min(rows - first, 16));
+  }
 }
 
 /** One panel times the only token. */
