@@ -6,15 +6,10 @@
 // neighbours too, whose sums are left aside.
 
 import { nextTask, scratch, shareStart } from "../common.as";
-import {
-  INT4_BLOCK,
-  int4Block,
-  int4Times1,
-  INT4M_BLOCK,
-  int4mBlock,
-  int4mTimes1,
-} from "../matmul/int4.as";
-import { INT8_BLOCK, int8Block, int8Times1 } from "../matmul/int8.as";
+import { INT4_BLOCK, int4Block, INT4M_BLOCK, int4mBlock } from "../matmul/int4.as";
+import { int4mTimes1, int4Times1 } from "../matmul/int4_vector.as";
+import { INT8_BLOCK, int8Block } from "../matmul/int8.as";
+import { int8Times1 } from "../matmul/int8_vector.as";
 import { finishSums, startSums } from "../matmul/sums.as";
 import { expertOf, groupPairs, pairAt, sourceAt, startOf } from "./groups.as";
 
