@@ -1,15 +1,18 @@
 /**
- * A loaded model as a function from tokens to logits: the compiled plans, the cache rows, and the
- * queue that lets one run follow another. Sessions and `Model` are built on it.
+ * A loaded model as a function from tokens to logits: the compiled plans, where each token's cache
+ * row is, and the queue that lets one run follow another; turns.ts decides what runs when. Sessions
+ * and `Model` are built on it.
  *
  * @module
  */
 
-import { BackendError, InputError, MemoryError } from "../errors.ts";
+import { BackendError, InputError } from "../errors.ts";
 import type { Backend, Executable, TokenChoice, TokenLoop } from "./backend.ts";
 import { Graph } from "./graph.ts";
-import type { ForwardOptions, ModelConfig, ModelDefinition } from "./models/definition.ts";
+import type { LeaseHolder } from "./leases.ts";
+import type { ModelConfig, ModelDefinition, Output } from "./models/definition.ts";
 import { assignStages, makePlan } from "./plan.ts";
+import { type Part, type Request, Turns } from "./turns.ts";
 import { type ResolvedWeights, weightScope } from "./weights.ts";
 
 /** How a model's memory and plans are sized. */
@@ -24,17 +27,10 @@ export interface EngineOptions {
   readonly chunk: number;
 }
 
-/** What a run returns. */
-export type Output = ForwardOptions["output"];
-
-/** Who holds a sequence's cache rows; told when it loses them. */
-export interface LeaseHolder {
-  /** Its cached tokens are gone. */
-  evicted(): void;
-}
-
 /** All-token outputs are computed in smaller chunks, because their rows are as wide as the vocabulary. */
 const ALL_OUTPUT_CHUNK = 64;
+/** Most sequences of which one token each runs together. */
+const MOST_BATCH = 64;
 
 /** Runs a model on a backend. */
 export class Engine {
@@ -45,8 +41,7 @@ export class Engine {
   readonly #weights: ResolvedWeights;
   readonly #stageOf: readonly number[];
   readonly #executables = new Map<string, Executable>();
-  /** Holder of each sequence's rows, least recently used first. */
-  readonly #leases: { sequence: number; holder: LeaseHolder | undefined }[];
+  readonly #turns: Turns;
   /** Whose token the inputs of the plan for one token hold, if it ran ahead. */
   #runner: object | undefined;
   #queue: Promise<unknown> = Promise.resolve();
@@ -71,10 +66,14 @@ export class Engine {
     makePlan(graph, bytesOf, this.#stageOf).stages.forEach((stage, i) => {
       for (const tensor of stage.pinned) backend.place(tensor, i);
     });
-    this.#leases = Array.from(
-      { length: options.sequences },
-      (_, sequence) => ({ sequence, holder: undefined }),
-    );
+    this.#turns = new Turns({
+      exclusive: (task) => this.exclusive(task),
+      forward: (parts, output, wanted) => this.#forward(parts, output, wanted),
+      recover: () => Promise.resolve(false),
+      width: (output) => this.#width(output),
+      chunk: (output) => this.#chunk(output),
+      batch: this.#batch,
+    }, options.sequences);
   }
 
   /** Number of memories that the model spans. */
@@ -102,52 +101,19 @@ export class Engine {
     return result;
   }
 
-  /** Cache rows for a holder: its own while nobody else needed them, else the least recently used. */
-  lease(holder: LeaseHolder): number {
-    let at = this.#leases.findIndex((it) => it.holder === holder);
-    if (at < 0) at = this.#leases.findIndex((it) => it.holder === undefined);
-    if (at < 0) at = 0;
-    const [lease] = this.#leases.splice(at, 1);
-    if (lease!.holder !== holder) lease!.holder?.evicted();
-    lease!.holder = holder;
-    this.#leases.push(lease!);
-    return lease!.sequence;
+  /** Runs tokens when their turn comes, with those of other sequences where that is possible. */
+  run<T>(request: Request<T>): Promise<T> {
+    return this.#turns.submit(request);
+  }
+
+  /** Whether a holder has cache rows. */
+  holds(holder: LeaseHolder): boolean {
+    return this.#turns.holds(holder);
   }
 
   /** Gives cache rows back. */
   release(holder: LeaseHolder): void {
-    const lease = this.#leases.find((it) => it.holder === holder);
-    if (lease) lease.holder = undefined;
-  }
-
-  /**
-   * Runs tokens of one sequence that follow `position` cached ones. Calls belong inside
-   * `exclusive`. Returns the output of the last token, or of all in order.
-   */
-  async forward(
-    sequence: number,
-    position: number,
-    ids: readonly number[],
-    output: Output,
-    signal?: AbortSignal,
-  ): Promise<Float32Array> {
-    const { chunk } = this.options;
-    const width = output === "hidden" ? this.config.hiddenSize : this.config.vocabSize;
-    const step = output === "last" ? chunk : Math.min(chunk, ALL_OUTPUT_CHUNK);
-    const all = output === "last" ? undefined : allocate(ids.length, width);
-    let last: Float32Array = new Float32Array(0);
-    for (let start = 0; start < ids.length; start += step) {
-      signal?.throwIfAborted();
-      const tokens = Math.min(step, ids.length - start);
-      const executable = this.#executable(tokens === 1 ? 1 : step, output);
-      this.#runner = undefined;
-      this.#write(executable, sequence, position + start, ids.slice(start, start + tokens));
-      if (output === "last") executable.write("outputRows", Int32Array.of(tokens - 1));
-      await executable.run(tokens);
-      if (all) all.set(await executable.read("output", tokens * width), start * width);
-      else if (start + tokens === ids.length) last = await executable.read("output", width);
-    }
-    return all ?? last;
+    this.#turns.release(holder);
   }
 
   /** Whether the backend can choose tokens and go on by itself. */
@@ -176,7 +142,8 @@ export class Engine {
   ): Promise<Int32Array> {
     const executable = this.#executable(1, "last");
     if (start) {
-      this.#write(executable, start.sequence, start.position, [start.id]);
+      const { sequence, position, id } = start;
+      this.#write(executable, [{ sequence, position, ids: [id] }]);
       executable.write("outputRows", Int32Array.of(0));
       this.#runner = runner;
     }
@@ -203,23 +170,59 @@ export class Engine {
     return this.config.window ?? this.options.contextLength;
   }
 
-  /** Writes the inputs for tokens that follow `position` cached ones. */
-  #write(
-    executable: Executable,
-    sequence: number,
-    position: number,
-    ids: readonly number[],
-  ): void {
-    const first = sequence * this.#sequenceRows();
-    const positions = Int32Array.from(ids, (_, i) => position + i);
-    executable.write("ids", Int32Array.from(ids));
+  /** Sequences of which one token each runs together at most. */
+  get #batch(): number {
+    return Math.min(this.options.sequences, MOST_BATCH);
+  }
+
+  /** Elements of a row of the output. */
+  #width(output: Output): number {
+    return output === "hidden" ? this.config.hiddenSize : this.config.vocabSize;
+  }
+
+  /** Most tokens of one sequence in one run. */
+  #chunk(output: Output): number {
+    const { chunk } = this.options;
+    return output === "last" ? chunk : Math.min(chunk, ALL_OUTPUT_CHUNK);
+  }
+
+  /** One run, as `TurnRunner` describes it. */
+  async #forward(parts: readonly Part[], output: Output, wanted: boolean): Promise<Float32Array> {
+    const tokens = parts.reduce((sum, { ids }) => sum + ids.length, 0);
+    const together = parts.length > 1;
+    const executable = together
+      ? this.#executable(this.#batch, "all")
+      : this.#executable(tokens === 1 ? 1 : this.#chunk(output), output);
+    this.#runner = undefined;
+    this.#write(executable, parts);
+    if (output === "last" && !together) executable.write("outputRows", Int32Array.of(tokens - 1));
+    await executable.run(tokens);
+    if (!wanted) return new Float32Array(0);
+    const rows = output === "last" && !together ? 1 : tokens;
+    return await executable.read("output", rows * this.#width(output));
+  }
+
+  /** Writes the inputs for tokens that follow cached ones. */
+  #write(executable: Executable, parts: readonly Part[]): void {
+    const tokens = parts.reduce((sum, { ids }) => sum + ids.length, 0);
+    const ids = new Int32Array(tokens), positions = new Int32Array(tokens);
+    const slots = new Int32Array(tokens), spans = new Int32Array(2 * tokens);
+    let at = 0;
+    for (const part of parts) {
+      const first = part.sequence * this.#sequenceRows();
+      part.ids.forEach((id, i) => {
+        const position = part.position + i;
+        ids[at] = id;
+        positions[at] = position;
+        slots[at] = first + position;
+        spans[2 * at] = first + Math.max(0, position + 1 - this.#window);
+        spans[2 * at + 1] = first + position + 1;
+        at++;
+      });
+    }
+    executable.write("ids", ids);
     executable.write("positions", positions);
-    executable.write("slots", positions.map((it) => first + it));
-    const spans = new Int32Array(2 * ids.length);
-    positions.forEach((it, i) => {
-      spans[2 * i] = first + Math.max(0, it + 1 - this.#window);
-      spans[2 * i + 1] = first + it + 1;
-    });
+    executable.write("slots", slots);
     executable.write("spans", spans);
   }
 
@@ -252,17 +255,6 @@ export class Engine {
       this.#executables.set(key, executable = this.backend.compile(plan));
     }
     return executable;
-  }
-}
-
-function allocate(tokens: number, width: number): Float32Array {
-  try {
-    return new Float32Array(tokens * width);
-  } catch (cause) {
-    throw new MemoryError(
-      `Cannot return ${tokens} rows of ${width} numbers: the memory cannot be had; ask for fewer tokens`,
-      { cause },
-    );
   }
 }
 

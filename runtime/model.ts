@@ -237,14 +237,17 @@ export class Model {
           `shorten the input or raise contextLength`,
       );
     }
-    const holder = { evicted(): void {} };
-    return await this.#engine.exclusive(async () => {
-      try {
-        return await this.#engine.forward(this.#engine.lease(holder), 0, ids, output);
-      } finally {
-        this.#engine.release(holder);
-      }
-    });
+    const holder = { cached: 0 };
+    try {
+      return await this.#engine.run({
+        holder,
+        output,
+        tokens: () => ids,
+        finish: (rows) => rows,
+      });
+    } finally {
+      this.#engine.release(holder);
+    }
   }
 }
 

@@ -7,6 +7,7 @@
 import { InputError } from "../errors.ts";
 import { checkIds, type Engine } from "./engine.ts";
 import { Ahead } from "./ahead.ts";
+import type { LeaseHolder } from "./leases.ts";
 import type { TokenChoice } from "./backend.ts";
 import { generate, type GenerateOptions, type Token } from "./generate.ts";
 import type { Tokenizer } from "./text/tokenizer.ts";
@@ -22,8 +23,9 @@ export interface SessionModel {
 }
 
 /**
- * Owns a token history and its cache. Sessions of one model take turns; a session whose cache rows
- * another one needed computes them again, which costs time and nothing else.
+ * Owns a token history and its cache. Sessions of one model that generate at the same time run
+ * together, as many as the model keeps `sequences`; a session whose cache rows another one needed
+ * computes them again, which costs time and nothing else.
  *
  * @example
  * ```ts ignore
@@ -35,15 +37,10 @@ export interface SessionModel {
 export class Session {
   readonly #model: SessionModel;
   /** Tokens of the sequence. */
-  #history: number[] = [];
-  /** How many of them have their keys and values in the cache. */
-  #cached = 0;
+  #history: readonly number[] = [];
+  /** How many of them have their keys and values in the cache; more while a prompt is under way. */
+  readonly #holder: LeaseHolder = { cached: 0 };
   #disposed = false;
-  readonly #holder = {
-    evicted: (): void => {
-      this.#cached = 0;
-    },
-  };
 
   /** Sessions are made by `Model.session`. */
   constructor(model: SessionModel) {
@@ -62,7 +59,7 @@ export class Session {
 
   /** How many of them are in the cache; the others are computed again with the next ones. */
   get cachedTokens(): number {
-    return this.#cached;
+    return Math.min(this.#holder.cached, this.#history.length);
   }
 
   /**
@@ -76,27 +73,26 @@ export class Session {
   ): Promise<Float32Array> {
     const { engine } = this.#model;
     checkIds(ids, engine.config.vocabSize);
-    return await engine.exclusive(async () => {
-      if (this.#disposed) throw new InputError("Cannot run a session that has been disposed");
-      const length = this.#history.length + ids.length;
-      if (length > engine.options.contextLength) {
-        throw new InputError(
-          `Cannot process ${ids.length} tokens at position ${this.#history.length}: the context ` +
-            `holds ${engine.options.contextLength} tokens; shorten the prompt or raise contextLength`,
-        );
-      }
-      const sequence = engine.lease(this.#holder);
-      const tokens = [...this.#history, ...ids];
-      const logits = await engine.forward(
-        sequence,
-        this.#cached,
-        tokens.slice(this.#cached),
-        "last",
-        options.signal,
-      );
-      this.#history = tokens;
-      this.#cached = tokens.length;
-      return logits;
+    let tokens: readonly number[] = [];
+    return await engine.run({
+      holder: this.#holder,
+      output: "last",
+      signal: options.signal,
+      tokens: () => {
+        const length = this.#tokens().length + ids.length;
+        if (length > engine.options.contextLength) {
+          throw new InputError(
+            `Cannot process ${ids.length} tokens at position ${this.#history.length}: the ` +
+              `context holds ${engine.options.contextLength} tokens; shorten the prompt or raise ` +
+              `contextLength`,
+          );
+        }
+        return tokens = [...this.#history, ...ids];
+      },
+      finish: (logits) => {
+        this.#history = tokens;
+        return logits;
+      },
     });
   }
 
@@ -117,7 +113,7 @@ export class Session {
       );
     }
     this.#history = this.#history.slice(0, length);
-    this.#cached = Math.min(this.#cached, length);
+    this.#holder.cached = Math.min(this.#holder.cached, length);
   }
 
   /** Forgets all tokens. */
@@ -156,24 +152,36 @@ export class Session {
         return room();
       },
       submit: (id, count, underWay, draw) =>
-        engine.exclusive(async () => {
-          if (this.#disposed) throw new InputError("Cannot run a session that has been disposed");
-          if (underWay && !engine.isAhead(runner)) return undefined;
-          const sequence = engine.lease(this.#holder), position = this.#history.length;
-          if (this.#cached < position) {
-            if (underWay) return undefined;
-            await engine.forward(sequence, this.#cached, this.#history.slice(this.#cached), "last");
-            this.#cached = position;
-          }
-          const start = underWay ? undefined : { sequence, position, id };
-          return { ids: engine.runAhead(runner, start, count, choice, draw) };
-        }),
+        underWay
+          ? engine.exclusive(() => {
+            const isCached = this.#tokens().length === this.#holder.cached;
+            const goesOn = isCached && engine.isAhead(runner);
+            return Promise.resolve(
+              goesOn ? { ids: engine.runAhead(runner, undefined, count, choice, draw) } : undefined,
+            );
+          })
+          : engine.run({
+            holder: this.#holder,
+            output: "last",
+            tokens: () => this.#tokens(),
+            finish: (_, sequence) => {
+              const start = { sequence, position: this.#history.length, id };
+              return { ids: engine.runAhead(runner, start, count, choice, draw) };
+            },
+          }),
       accept: (id) => {
-        const isCached = this.#cached === this.#history.length;
+        const isCached = this.#holder.cached === this.#history.length;
         this.#history = [...this.#history, id];
-        if (isCached) this.#cached = this.#history.length;
+        if (isCached) this.#holder.cached = this.#history.length;
       },
     }, draw);
+  }
+
+  /** The history, for a run; what a run that was given up has cached beyond it does not count. */
+  #tokens(): readonly number[] {
+    if (this.#disposed) throw new InputError("Cannot run a session that has been disposed");
+    this.#holder.cached = this.cachedTokens;
+    return this.#history;
   }
 
   /** Gives the cache rows back. */

@@ -36,7 +36,12 @@ async function logits(
   const ids = Array.from({ length: 40 }, (_, i) => (7 * i + 3) % tinyVocabulary());
   const rows = [await session.prefill(ids), await session.step(5), await session.step(6)];
   rows.push(
-    await engine.exclusive(() => engine.forward(engine.lease({ evicted() {} }), 0, ids, "all")),
+    await engine.run({
+      holder: { cached: 0 },
+      output: "all",
+      tokens: () => ids,
+      finish: (rows) => rows,
+    }),
   );
   const { stages } = engine;
   await engine.dispose();

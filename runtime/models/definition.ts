@@ -50,17 +50,20 @@ export interface ComputedWeight {
   values(): Float32Array;
 }
 
+/**
+ * What a graph gives: `last` logits of the row in input `outputRows`, `all` logits of every token,
+ * `hidden` the normalized hidden state of every token.
+ */
+export type Output = "last" | "all" | "hidden";
+
 /** What a graph is recorded for. */
 export interface ForwardOptions {
   /** Cache rows: context length times sequences. */
   readonly cacheRows: number;
   /** Element type of the caches. */
   readonly cacheType: "f32" | "f16";
-  /**
-   * `last`: logits of the row in input `outputRows`; `all`: logits of every token;
-   * `hidden`: the normalized hidden state of every token.
-   */
-  readonly output: "last" | "all" | "hidden";
+  /** What the graph gives. */
+  readonly output: Output;
 }
 
 /** Inputs that every decoder graph has; the session writes them before each run. */

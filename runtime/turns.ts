@@ -1,0 +1,310 @@
+/**
+ * Who runs next. While one run is under way, requests of other sequences collect; the next turn
+ * takes all that need one more token together, as one run of several tokens (continuous batching:
+ * Yu et al., "Orca", OSDI 2022), or a chunk of one long prompt. It knows neither plans nor text.
+ *
+ * @module
+ */
+
+import { MemoryError } from "../errors.ts";
+import { type HolderState, type LeaseHolder, Leases } from "./leases.ts";
+import type { Output } from "./models/definition.ts";
+
+/** Tokens of one sequence that are wanted. */
+export interface Request<T> {
+  /** Whose cache rows they need. Requests of one holder run one after another. */
+  readonly holder: LeaseHolder;
+  /** What is wanted of them: logits of the last, or a row of each. */
+  readonly output: Output;
+  /** Ends it between two runs; the promise rejects with its reason. */
+  readonly signal?: AbortSignal | undefined;
+  /**
+   * The whole sequence, cached tokens too; called in every turn until it begins to run. What it
+   * throws ends the request.
+   */
+  tokens(): readonly number[];
+  /**
+   * Takes the result (empty where every token was cached) in the turn in which it is complete; the
+   * holder has all tokens cached in the rows of `sequence`.
+   */
+  finish(output: Float32Array, sequence: number): T;
+}
+
+/** Tokens that run together and follow each other in one sequence. */
+export interface Part {
+  /** Whose rows. */
+  readonly sequence: number;
+  /** Cached tokens before them. */
+  readonly position: number;
+  /** The tokens. */
+  readonly ids: readonly number[];
+}
+
+/** What turns are taken on. */
+export interface TurnRunner {
+  /** Runs a task when every earlier one has ended. */
+  exclusive<T>(task: () => Promise<T>): Promise<T>;
+  /**
+   * Runs one part, or several of one token each. Returns the logits of the last token, or a row for
+   * every token where several parts run or the output is of all; nothing where it is not wanted.
+   */
+  forward(parts: readonly Part[], output: Output, wanted: boolean): Promise<Float32Array>;
+  /** Whether the backend was replaced after a failure, so that runs can be repeated. */
+  recover(error: unknown): Promise<boolean>;
+  /** Elements of a row of the output. */
+  width(output: Output): number;
+  /** Most tokens of one part. */
+  chunk(output: Output): number;
+  /** Most parts that run together. */
+  readonly batch: number;
+}
+
+interface Entry {
+  readonly request: Request<unknown>;
+  /** The sequence as it was when it began. */
+  tokens: readonly number[];
+  /** Whether a part of it has run, so that its rows must not be taken away. */
+  begun: boolean;
+  /** Rows so far, where every token has one. */
+  rows: Float32Array | undefined;
+  resolve(value: unknown): void;
+  reject(error: unknown): void;
+}
+
+/** Most tokens of a prompt in one run while others wait for their next token. */
+const SHARED_CHUNK = 64;
+/** Steps of the event loop's inner queue that sessions get for asking for their next token. */
+const HOPS = 64;
+/** Waiting for sessions that are slower pays while it is short compared with a run. */
+const PATIENCE = 1 / 16, MOST_PATIENCE_MS = 4;
+
+/** Requests, and the turns that serve them. */
+export class Turns {
+  readonly #runner: TurnRunner;
+  readonly #leases: Leases;
+  /** In the order of arrival. */
+  #pending: Entry[] = [];
+  /** Served in the last turn and not back yet. */
+  readonly #expected = new Set<LeaseHolder>();
+  #queued = false;
+  #turn = 0;
+  #lastMs = 0;
+  /** Time that long prompts have had and single tokens have not, in milliseconds. */
+  #owed = 0;
+
+  /** Turns on a runner that has rows for `sequences` sequences. */
+  constructor(runner: TurnRunner, sequences: number) {
+    this.#runner = runner;
+    this.#leases = new Leases(sequences);
+  }
+
+  /** Has a request served. */
+  submit<T>(request: Request<T>): Promise<T> {
+    const { promise, resolve, reject } = Promise.withResolvers<T>();
+    const entry = { request, tokens: [], begun: false, rows: undefined, resolve, reject };
+    this.#pending.push(entry as unknown as Entry);
+    this.#schedule();
+    return promise;
+  }
+
+  /** Whether a holder has rows. */
+  holds(holder: LeaseHolder): boolean {
+    return this.#leases.has(holder);
+  }
+
+  /** Gives a holder's rows back. */
+  release(holder: LeaseHolder): void {
+    this.#leases.release(holder);
+    this.#expected.delete(holder);
+    for (const entry of this.#pending) if (entry.request.holder === holder) entry.begun = false;
+  }
+
+  /** Takes the rows from all holders: what was in them is gone. */
+  forget(): void {
+    this.#leases.releaseAll();
+    for (const entry of this.#pending) entry.begun = false;
+  }
+
+  /** Adds a turn behind whatever waits for the backend; a chunk at a time, nobody waits for long. */
+  #schedule(): void {
+    if (this.#queued || this.#pending.length === 0) return;
+    this.#queued = true;
+    this.#runner.exclusive(() => this.#take()).catch((error) => {
+      for (const entry of this.#pending.splice(0)) entry.reject(error);
+    }).finally(() => {
+      this.#queued = false;
+      this.#schedule();
+    });
+  }
+
+  async #take(): Promise<void> {
+    await this.#gather();
+    this.#turn++;
+    const heads = this.#heads();
+    const steps = heads.filter(isStep), prompts = heads.filter((it) => !isStep(it));
+    if (steps.length === 0 || prompts.length === 0) this.#owed = 0;
+    const begun = performance.now();
+    if (
+      prompts.length > 0 && this.#owed === 0 && await this.#runPrompt(prompts, steps.length > 0)
+    ) {
+      this.#lastMs = performance.now() - begun;
+      if (steps.length > 0) this.#owed = this.#lastMs;
+      return;
+    }
+    const hasRun = await this.#runSteps(steps);
+    this.#lastMs = performance.now() - begun;
+    this.#owed = hasRun ? Math.max(0, this.#owed - this.#lastMs) : 0;
+  }
+
+  /** Lets those who were served in the last turn ask again, so that they can run together. */
+  async #gather(): Promise<void> {
+    const missing = (): boolean => {
+      for (const { request } of this.#pending) this.#expected.delete(request.holder);
+      return this.#expected.size > 0;
+    };
+    for (let hop = 0; hop < HOPS && missing(); hop++) await undefined;
+    const patience = Math.min(MOST_PATIENCE_MS, PATIENCE * this.#lastMs);
+    for (const end = performance.now() + patience; missing() && performance.now() < end;) {
+      await eventLoop();
+    }
+    this.#expected.clear();
+  }
+
+  /** The first request of each holder, with the tokens that it wants now. */
+  #heads(): Entry[] {
+    const heads = new Map<LeaseHolder, Entry>();
+    for (const entry of Array.from(this.#pending)) {
+      const { holder, signal, output } = entry.request;
+      if (heads.has(holder)) continue;
+      try {
+        signal?.throwIfAborted();
+        if (!entry.begun) entry.tokens = entry.request.tokens();
+        if (output !== "last") {
+          entry.rows ??= allocate(entry.tokens.length, this.#runner.width(output));
+        }
+        heads.set(holder, entry);
+      } catch (error) {
+        this.#drop(entry).reject(error);
+      }
+    }
+    return Array.from(heads.values());
+  }
+
+  /** Rows for a holder, unless it has to wait for them. */
+  #lease({ request: { holder } }: Entry, chosen: readonly Entry[]): number | undefined {
+    return this.#leases.take(holder, this.#turn, (other): HolderState => {
+      if (chosen.some(({ request }) => request.holder === other)) return "pinned";
+      const entry = this.#pending.find(({ request }) => request.holder === other);
+      return entry === undefined ? "idle" : entry.begun ? "pinned" : "active";
+    });
+  }
+
+  /** Runs one token, or none, of as many sequences as have rows and a place; whether there are any. */
+  async #runSteps(steps: readonly Entry[]): Promise<boolean> {
+    const chosen: Entry[] = [], parts: Part[] = [];
+    for (const entry of steps) {
+      if (chosen.length === this.#runner.batch) break;
+      const sequence = this.#lease(entry, chosen);
+      // Whoever lost its rows to another one has more to run than one token now.
+      if (sequence === undefined || !isStep(entry)) continue;
+      chosen.push(entry);
+      const { holder } = entry.request;
+      parts.push({ sequence, position: holder.cached, ids: entry.tokens.slice(holder.cached) });
+    }
+    const running = parts.filter(({ ids }) => ids.length > 0);
+    try {
+      const rows = running.length > 0
+        ? await this.#runner.forward(running, "last", true)
+        : new Float32Array(0);
+      const width = rows.length / Math.max(1, running.length);
+      chosen.forEach((entry, i) => {
+        const { sequence, ids } = parts[i]!;
+        const at = running.indexOf(parts[i]!);
+        const row = running.length === 1 && at === 0
+          ? rows
+          : rows.slice(at * width, (at + 1) * width);
+        this.#finish(entry, sequence, ids.length === 0 ? new Float32Array(0) : row);
+      });
+    } catch (error) {
+      await this.#fail(chosen, error);
+    }
+    return chosen.length > 0;
+  }
+
+  /** Runs a chunk of the first prompt that can have rows; whether there is one. */
+  async #runPrompt(prompts: readonly Entry[], shared: boolean): Promise<boolean> {
+    for (const entry of prompts) {
+      const sequence = this.#lease(entry, []);
+      if (sequence === undefined) continue;
+      const { holder, output } = entry.request;
+      const position = holder.cached;
+      const most = Math.min(this.#runner.chunk(output), shared ? SHARED_CHUNK : Infinity);
+      const ids = entry.tokens.slice(position, position + most);
+      const isLast = position + ids.length === entry.tokens.length;
+      entry.begun = true;
+      try {
+        const parts = [{ sequence, position, ids }];
+        const rows = await this.#runner.forward(parts, output, isLast || output !== "last");
+        entry.rows?.set(rows, position * this.#runner.width(output));
+        holder.cached = position + ids.length;
+        this.#leases.renew(holder, this.#turn);
+        if (isLast) this.#finish(entry, sequence, entry.rows ?? rows);
+      } catch (error) {
+        await this.#fail([entry], error);
+      }
+      return true;
+    }
+    return false;
+  }
+
+  #finish(entry: Entry, sequence: number, output: Float32Array): void {
+    const { holder } = entry.request;
+    // Its holder may have left in the meantime.
+    if (!this.#pending.includes(entry)) return;
+    holder.cached = entry.tokens.length;
+    const value = entry.request.finish(output, sequence);
+    this.#expected.add(holder);
+    this.#drop(entry).resolve(value);
+  }
+
+  /** Ends the requests of a failed run, unless they can run again on another backend. */
+  async #fail(entries: readonly Entry[], error: unknown): Promise<void> {
+    const failed = entries.filter((it) => this.#pending.includes(it));
+    if (failed.length === 0 || await this.#runner.recover(error)) return;
+    for (const entry of failed) this.#drop(entry).reject(error);
+  }
+
+  #drop(entry: Entry): Entry {
+    this.#pending = this.#pending.filter((it) => it !== entry);
+    return entry;
+  }
+}
+
+/** Whether at most one token is left to run, and only its logits are wanted. */
+function isStep({ request: { holder, output }, tokens }: Entry): boolean {
+  return output === "last" && tokens.length - holder.cached <= 1;
+}
+
+/** Resolves after what the event loop has at hand; a timer would take a millisecond or more. */
+function eventLoop(): Promise<void> {
+  const { port1, port2 } = new MessageChannel();
+  return new Promise((resolve) => {
+    port1.onmessage = () => {
+      port1.close();
+      resolve();
+    };
+    port2.postMessage(undefined);
+  });
+}
+
+/** Rows of numbers, or an error that says what to do. */
+function allocate(tokens: number, width: number): Float32Array {
+  try {
+    return new Float32Array(tokens * width);
+  } catch (cause) {
+    throw new MemoryError(
+      `Cannot return ${tokens} rows of ${width} numbers: the memory cannot be had; ask for fewer tokens`,
+      { cause },
+    );
+  }
+}
