@@ -1,220 +1,166 @@
 /**
- * `deno run -A bench/gpu.ts`: times the WebGPU kernels at shapes of models, against what the adapter
- * copies and multiplies at its best, and a whole model where one is named. Times are differences of
- * many and few dispatches in one submission, so that no waiting is counted.
- *
- * To measure where there is no network, carry this repository, Deno (npm `@deno/linux-x64-glibc`) and
- * the GPU's Vulkan driver there.
+ * `deno task bench gpu`, or `deno run -A bench/gpu.ts` where there is no network: everything about
+ * WebGPU on this machine at once, into one JSON and a short table.
  *
  * @module
  */
 
-import { parseArgs } from "@std/cli";
-import { loadModel } from "../mod.ts";
-import { elements, type TensorType } from "../kernels/op.ts";
-import { planeRowBytes } from "../kernels/pack/planes.ts";
-import { tensorBytes } from "../kernels/shape.ts";
-import { WEBGPU } from "../kernels/webgpu.ts";
-import { bufferOf, type Dispatch, type GpuOperand } from "../kernels/webgpu_kernel.ts";
-import type { LayoutName } from "../quant/formats.ts";
-import { openDevice } from "../runtime/webgpu/device.ts";
-import { GpuMemory } from "../runtime/webgpu/memory.ts";
-import { PARAMS_BYTES, Pipelines } from "../runtime/webgpu/pipelines.ts";
+import { type Flags, runCommand, UsageError, writeOut } from "../cli/command.ts";
+import { type GpuKernelResult, type GpuKernels, measureGpuKernels } from "./gpu_kernels.ts";
+import { type GpuModelOptions, measureGpuModel, measureSynthetic } from "./gpu_models.ts";
+import { checkParity, type GpuParity } from "./gpu_parity.ts";
+import { type BenchPart, numberList } from "./part.ts";
+import { describePeer, peerRatios, type PeerResult } from "./peers.ts";
+import type { Measured } from "./record.ts";
 import { describeMachine, digits } from "./stats.ts";
+import { SIZES } from "./synthetic_model.ts";
 
-const help = `Usage: deno run -A bench/gpu.ts [options]
+const help = `Usage: deno task bench gpu [options]
 
-  --widths LIST   rows and columns of the matrices (default 4096,8192; 512 is quick)
-  --tokens N      tokens of the matrix-matrix products (default 512)
-  --model M       GGUF file or safetensors directory to time as a whole
-  --json          print one JSON object instead of a table`;
+Checks on this machine's GPU that WebGPU computes what it should, times kernels at shapes of models
+against what the adapter copies and multiplies at best, and times whole INT4 models with random
+weights, in turn with llama.cpp where it is installed. Needs no network; bench/README.md says how to
+carry everything to a machine without one.
 
-interface Row {
-  /** What was timed. */
-  readonly name: string;
-  /** Microseconds of one dispatch. */
-  readonly us: number;
-  /** Gigabytes that must be read and written, per second. */
-  readonly gbPerSecond: number;
-  /** Billions of additions and multiplications per second. */
-  readonly gflops: number;
+  --parts LIST        parity, kernels, models (default all)
+  --widths LIST       rows and columns of the matrices (default 4096,8192; 256 is quick)
+  --tokens N          tokens of the products of matrices (default 512)
+  --filter TEXT       only kernels whose name holds TEXT
+  --sizes LIST        synthetic models (default 1b,7b; "none" for none)
+  --dir D             where they are written, 0.9 GB for 1b, 4 GB for 7b, one at a time, and removed
+                      (default: the folder for temporary files)
+  --model M           also measure this GGUF file; may be given again
+  --prompt-tokens L   lengths of prompts (default 512)
+  --position N        tokens before those that are generated (default 256)
+  --gen-tokens N      tokens that are generated and timed (default 128)
+  --runs N            measurements of each (default 5)
+  --out FILE          also write the JSON to FILE, as far as it is known, after each part
+  --json              print { machine, adapter, parity, kernels, models, ratios }
+  --help              print this`;
+
+/** What the command prints with `--json`. */
+export interface GpuResult extends Measured {
+  /** What the adapter says of itself. */
+  readonly adapter?: GpuKernels["facts"];
+  /** Whether it computes what it should. */
+  readonly parity?: GpuParity;
+  /** Kernels and limits. */
+  readonly kernels?: Omit<GpuKernels, "facts">;
+  /** Models. */
+  readonly models?: readonly PeerResult[];
 }
 
-const { device, facts, subgroupLines } = await openDevice();
-const memory = new GpuMemory(device), pipelines = new Pipelines(memory, subgroupLines);
-const { STORAGE, COPY_SRC, COPY_DST, UNIFORM } = GPUBufferUsage;
+/** The command. */
+export const gpu: BenchPart = {
+  help,
+  flags: {
+    boolean: ["json"],
+    string: ["parts", "widths", "filter", "sizes", "dir", "prompt-tokens", "out"],
+    collect: ["model"],
+    number: ["tokens", "position", "gen-tokens", "runs"],
+  },
+  run: benchGpu,
+};
 
-function place(type: TensorType): GpuOperand {
-  const allocate = (bytes: number): GPUBuffer =>
-    memory.create(bytes, STORAGE | COPY_SRC | COPY_DST, "bench");
-  const rows = type.shape[0]!;
-  const planes = type.role === "matrix"
-    ? planeRowBytes(type.dtype as LayoutName, type.shape[1]!).map((bytes) => allocate(rows * bytes))
-    : [allocate(4 * elements(type.shape))];
-  return { ...type, slices: [{ firstRow: 0, rows, planes }] };
-}
+const PARTS = ["parity", "kernels", "models"];
 
-function dense(shape: readonly number[], dtype: "f32" | "i32" = "f32"): GpuOperand {
-  return place({ shape, dtype, role: "dense", perToken: false });
-}
-
-function scratch(bytes: number): GPUBuffer {
-  return memory.create(bytes, STORAGE, "scratch");
-}
-
-/** Seconds that one repetition of some commands takes: the difference of the least times. */
-async function seconds(
-  record: (encoder: GPUCommandEncoder, count: number) => void,
-): Promise<number> {
-  const time = async (count: number): Promise<number> => {
-    const begun = performance.now();
-    const encoder = device.createCommandEncoder();
-    record(encoder, count);
-    device.queue.submit([encoder.finish()]);
-    await device.queue.onSubmittedWorkDone();
-    await memory.settled();
-    return (performance.now() - begun) / 1000;
+async function benchGpu(flags: Flags): Promise<void> {
+  const parts = namesOf(flags, "parts", PARTS.join(","), PARTS);
+  const sizes = namesOf(flags, "sizes", "1b,7b", [...Object.keys(SIZES), "none"]);
+  const runs = flags.number("runs") ?? 5, out = flags.text("out");
+  const show = (line: string): void => {
+    if (!flags.on("json")) writeOut(line + "\n");
   };
-  let many = 4;
-  while (await time(many) < 0.1 && many < 4096) many *= 4;
-  const few = many / 4, least = { many: Infinity, few: Infinity };
-  for (let i = 0; i < 5; i++) {
-    least.many = Math.min(least.many, await time(many));
-    least.few = Math.min(least.few, await time(few));
+  let result: GpuResult = { machine: describeMachine(), ratios: {} };
+  const keep = (more: Partial<GpuResult>): void => {
+    result = { ...result, ...more };
+    if (out !== undefined) Deno.writeTextFileSync(out, JSON.stringify(result) + "\n");
+  };
+  if (parts.includes("parity")) {
+    const parity = await checkParity();
+    keep({ parity });
+    show(describeParity(parity));
   }
-  return Math.max(least.many - least.few, 1e-9) / (many - few);
-}
-
-async function timeDispatches(
-  name: string,
-  dispatches: readonly Dispatch[],
-  tokens: number,
-  bytes: number,
-  flops: number,
-): Promise<Row> {
-  const steps = dispatches.filter(({ groups }) => groups(tokens)[0] > 0).map((dispatch) => {
-    const params = memory.create(PARAMS_BYTES, UNIFORM | COPY_DST, "params");
-    device.queue.writeBuffer(params, 0, Uint32Array.from(dispatch.params(tokens)));
-    return {
-      pipeline: pipelines.pipeline(dispatch),
-      bindGroup: pipelines.bindGroup(dispatch, params),
-      groups: dispatch.groups(tokens),
-    };
-  });
-  const time = await seconds((encoder, count) => {
-    const pass = encoder.beginComputePass();
-    for (let i = 0; i < count; i++) {
-      for (const { pipeline, bindGroup, groups: [x, y] } of steps) {
-        pass.setPipeline(pipeline);
-        pass.setBindGroup(0, bindGroup, [0]);
-        pass.dispatchWorkgroups(x, y);
-      }
+  if (parts.includes("kernels")) {
+    const filter = flags.text("filter");
+    const { facts, ...kernels } = await measureGpuKernels({
+      widths: numberList(flags, "widths", [4096, 8192]),
+      tokens: flags.number("tokens") ?? 512,
+      runs,
+      ...(filter === undefined ? {} : { filter }),
+      onResult: (row) => show(describeKernel(row)),
+    });
+    const shares = kernels.results.map((it) => [`gpu: ${it.name}, of ${it.limit}`, it.share]);
+    keep({
+      adapter: facts,
+      machine: { ...result.machine, adapter: facts.name },
+      kernels,
+      ratios: { ...result.ratios, ...Object.fromEntries(shares) },
+    });
+    for (const [name, { min, median, max }] of Object.entries(kernels.limits)) {
+      show(`limit ${name}: ${median} ${name === "copy" ? "GB/s" : "GFLOP/s"} (${min} to ${max})`);
     }
-    pass.end();
-  });
-  return row(name, time, bytes, flops);
+  }
+  if (parts.includes("models")) {
+    const options: GpuModelOptions = {
+      promptTokens: numberList(flags, "prompt-tokens", [512]),
+      position: flags.number("position") ?? 256,
+      genTokens: flags.number("gen-tokens") ?? 128,
+      runs,
+      onResult: (row) => show(describePeer(row)),
+    };
+    const models: PeerResult[] = [];
+    for (const path of flags.texts("model")) models.push(...await measureGpuModel(path, options));
+    const folder = await Deno.makeTempDir({ ...pick(flags.text("dir")) });
+    try {
+      for (const name of sizes.filter((it) => it !== "none")) {
+        models.push(...await measureSynthetic(name, SIZES[name]!, folder, options));
+        keep({ models, ratios: { ...result.ratios, ...peerRatios(models) } });
+      }
+    } finally {
+      await Deno.remove(folder, { recursive: true });
+    }
+    keep({ models, ratios: { ...result.ratios, ...peerRatios(models) } });
+  }
+  if (flags.on("json")) writeOut(JSON.stringify(result) + "\n");
 }
 
-function row(name: string, time: number, bytes: number, flops: number): Row {
-  const us = digits(1e6 * time), gbPerSecond = digits(bytes / time / 1e9);
-  return { name, us, gbPerSecond, gflops: digits(flops / time / 1e9) };
+function pick(dir: string | undefined): { dir?: string } {
+  return dir === undefined ? {} : { dir };
 }
 
-async function timeCopy(): Promise<Row> {
-  const bytes = Math.min(2 ** 28, facts.maxBindingBytes / 2);
-  const [from, to] = [dense([bytes / 4]), dense([bytes / 4])].map(bufferOf);
-  const time = await seconds((encoder, count) => {
-    for (let i = 0; i < count; i++) encoder.copyBufferToBuffer(from!, 0, to!, 0, bytes);
-  });
-  return row(`copy of ${bytes / 2 ** 20} MiB`, time, 2 * bytes, 0);
+function namesOf(
+  flags: Flags,
+  flag: string,
+  fallback: string,
+  allowed: readonly string[],
+): string[] {
+  const names = (flags.text(flag) ?? fallback).split(",");
+  const unknown = names.find((name) => !allowed.includes(name));
+  if (unknown !== undefined) {
+    throw new UsageError(
+      `Cannot measure with --${flag} "${unknown}": expected ${allowed.join(", ")}`,
+    );
+  }
+  return names;
 }
 
-async function timeMatmul(
-  layout: LayoutName,
-  width: number,
-  tokens: number,
-  bytesOnly = false,
-): Promise<Row> {
-  const weight = place({ shape: [width, width], dtype: layout, role: "matrix", perToken: false });
-  const x = dense([tokens, width]), out = dense([tokens, width]);
-  const bytes = tensorBytes(weight) + tensorBytes(x) + tensorBytes(out);
-  const input = bytesOnly ? { ...x, dtype: "a8" as const } : x; // takes less room than floats
-  const dispatches = WEBGPU.matmul.encode([input, weight], out, {}, scratch);
-  const name = `matmul ${layout}${bytesOnly ? " by int8" : ""}, ${tokens} x ${width} x ${width}`;
-  const result = await timeDispatches(name, dispatches, tokens, bytes, 2 * tokens * width * width);
-  for (const operand of [weight, x, out]) {
-    for (const { planes } of operand.slices) for (const buffer of planes) memory.destroy(buffer);
-  }
-  return result;
+function describeParity(parity: GpuParity): string {
+  const { passed, failed, sameTop, tokens, largestDifference } = parity;
+  return [
+    `parity: ${passed} tests passed, ${failed.length} failed`,
+    ...failed.map((name) => `  failed: ${name}`),
+    `default model: the same token likeliest after ${sameTop} of ${tokens}, logits differ by at ` +
+    `most ${largestDifference}`,
+  ].join("\n");
 }
 
-async function timeAttention(dtype: "f32" | "f16", rows: number): Promise<Row> {
-  const heads = 32, kvHeads = 8, headDim = 128, width = heads * headDim;
-  const cache = (role: "keyCache" | "valueCache"): GpuOperand =>
-    place({ shape: [rows, kvHeads, headDim], dtype, role, perToken: false });
-  const keys = cache("keyCache"), values = cache("valueCache"), spans = dense([1, 2], "i32");
-  device.queue.writeBuffer(bufferOf(spans), 0, Int32Array.of(0, rows));
-  const q = dense([1, width]), out = dense([1, width]);
-  const inputs = [q, keys, values, spans];
-  const attrs = { heads, scale: headDim ** -0.5 };
-  const dispatches = WEBGPU.attention.encode(inputs, out, attrs, scratch);
-  const name = `attention ${dtype}, 32/8 heads of 128, ${rows} rows`;
-  return await timeDispatches(name, dispatches, 1, 2 * tensorBytes(keys), 4 * width * rows);
+function describeKernel(row: GpuKernelResult): string {
+  const { name, us, gbPerSecond, gopPerSecond, limit, share } = row;
+  return `${name.padEnd(52)} ${us.median} µs, ${gbPerSecond} GB/s, ${gopPerSecond} GOP/s, ` +
+    `${digits(100 * share.median, 3)} % of ${limit}`;
 }
 
-async function timeModel(path: string): Promise<Record<string, number>> {
-  await using model = await loadModel(path, { backend: "webgpu" });
-  const count = Math.min(256, model.contextLength >> 1);
-  const ids = Array.from({ length: count }, (_, i) => (i * 7919 + 13) % model.config.vocabSize);
-  using session = model.session();
-  const result = { promptTokens: count, promptPerSecond: 0, generatedPerSecond: 0 };
-  for (let run = 0; run < 3; run++) {
-    session.reset();
-    let begun = performance.now();
-    await session.prefill(ids);
-    result.promptPerSecond = digits(count / (performance.now() - begun) * 1000);
-    begun = performance.now();
-    let tokens = 0;
-    const options = { temperature: 0, maxTokens: count, stopIds: [] };
-    for await (const _ of session.generate([...ids, 1], options)) tokens++;
-    result.generatedPerSecond = digits(tokens / (performance.now() - begun) * 1000);
-  }
-  return result;
-}
-
-const flags = parseArgs(Deno.args, {
-  string: ["widths", "tokens", "model"],
-  boolean: ["json", "help"],
-});
-if (flags.help) {
-  console.log(help);
-  Deno.exit();
-}
-const widths = (flags.widths ?? "4096,8192").split(",").map(Number);
-const rows = [await timeCopy()];
-for (const width of widths) {
-  for (const layout of ["int4", "int8"] as const) {
-    rows.push(await timeMatmul(layout, width, 1, true));
-  }
-  for (const layout of ["int4", "int8", "f16"] as const) {
-    rows.push(await timeMatmul(layout, width, 1));
-  }
-  for (const layout of ["int4", "f16"] as const) {
-    rows.push(await timeMatmul(layout, width, Number(flags.tokens ?? 512)));
-  }
-}
-for (const dtype of ["f32", "f16"] as const) {
-  rows.push(await timeAttention(dtype, Math.max(...widths)));
-}
-memory.dispose();
-const model = flags.model ? await timeModel(flags.model) : null;
-const { name: adapter } = facts;
-if (flags.json) {
-  console.log(JSON.stringify({ machine: describeMachine(), adapter, rows, model }));
-} else {
-  console.log(adapter);
-  for (const { name, us, gbPerSecond, gflops } of rows) {
-    console.log(`${name.padEnd(48)} ${us} us, ${gbPerSecond} GB/s, ${gflops} GFLOP/s`);
-  }
-  if (model) console.log(model);
+if (import.meta.main) {
+  Deno.exit(await runCommand("bench gpu", help, Deno.args, gpu.flags, gpu.run));
 }

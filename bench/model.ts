@@ -6,7 +6,8 @@
 
 import { type Flags, peakMemoryBytes, UsageError, writeOut } from "../cli/command.ts";
 import { loadModel, type LoadOptions } from "../mod.ts";
-import { describeMachine, type Spread, spread } from "./stats.ts";
+import { type BenchPart, numberList } from "./part.ts";
+import { describeMachine, type Spread, spread, threadsText } from "./stats.ts";
 
 /** What one row measures. */
 export interface ModelCase {
@@ -108,24 +109,42 @@ export async function measureModelApart(row: ModelCase): Promise<ModelResult> {
   return JSON.parse(new TextDecoder().decode(stdout));
 }
 
-/** Flags of `deno task bench model`. */
-export const MODEL_BENCH_FLAGS = {
-  boolean: ["json"],
-  string: ["model", "prompt-tokens", "gen-tokens", "context", "threads", "weights", "cache-type"],
-  number: ["runs"],
+const help = `Usage: deno task bench model --model M [options]
+
+Prompt and generation speed of a model, each case in a process of its own, after one run that is not
+counted. "deno task synthetic" writes models of any size and type to measure.
+
+  --model M           GGUF file or safetensors directory
+  --prompt-tokens N   tokens of the prompt that is timed, 0 for none (default 256)
+  --gen-tokens N      tokens that are generated and timed, 0 for none (default 64)
+  --context N         tokens in the context before generation (default 0)
+  --threads N         worker threads (default: all cores)
+  --weights W         as-is, int4, int8, f32 (default as-is)
+  --cache-type T      f32, f16 (default f32)
+  --runs N            measurements of each case (default 5)
+  --json              print { machine, results: [{ promptTokens, genTokens, context, threads,
+                      promptTokensPerSecond: { min, median, max }, tokensPerSecond: { min, median, max },
+                      loadMs, peakMemoryBytes }] }
+  --help              print this
+
+Numbers of tokens and threads may be lists: --threads 1,2`;
+
+/** The command. */
+export const model: BenchPart = {
+  help,
+  flags: {
+    boolean: ["json"],
+    string: ["model", "prompt-tokens", "gen-tokens", "context", "threads", "weights", "cache-type"],
+    number: ["runs"],
+  },
+  run: benchModel,
 };
 
-/** Runs the command. */
-export async function benchModel(flags: Flags): Promise<void> {
+async function benchModel(flags: Flags): Promise<void> {
   const model = flags.text("model");
   if (model === undefined) throw new UsageError("Cannot measure: --model names no model");
-  const list = (flag: string, fallback: number): number[] => {
-    const values = (flags.text(flag) ?? String(fallback)).split(",").map(Number);
-    if (values.some((value) => !Number.isInteger(value) || value < 0)) {
-      throw new UsageError(`Cannot read --${flag}: "${flags.text(flag)}" is no list of numbers`);
-    }
-    return values;
-  };
+  const list = (flag: string, fallback: number): number[] =>
+    numberList(flags, flag, [fallback], flag === "threads" ? 1 : 0);
   const results: ModelResult[] = [];
   for (const threads of list("threads", navigator.hardwareConcurrency)) {
     for (const context of list("context", 0)) {
@@ -147,7 +166,7 @@ export async function benchModel(flags: Flags): Promise<void> {
 function describe(result: ModelResult): string {
   const speed = (it: Spread | null): string =>
     it ? `${it.median}/s (${it.min} to ${it.max})` : "not measured";
-  return `${result.threads} threads, context ${result.context}: ` +
+  return `${threadsText(result.threads)}, context ${result.context}: ` +
     `prompt of ${result.promptTokens} ${speed(result.promptTokensPerSecond)}, ` +
     `generation of ${result.genTokens} ${speed(result.tokensPerSecond)}, ` +
     `loaded in ${result.loadMs} ms, peak ${Math.round(result.peakMemoryBytes / 2 ** 20)} MiB`;

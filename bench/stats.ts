@@ -22,9 +22,14 @@ export function spread(values: readonly number[]): Spread {
   return { min: digits(sorted[0]!), median: digits(median), max: digits(sorted.at(-1)!) };
 }
 
-/** A number to four significant digits. */
-export function digits(value: number): number {
-  return Number(value.toPrecision(4));
+/** A number to four significant digits, or as many as are wanted. */
+export function digits(value: number, count = 4): number {
+  return Number(value.toPrecision(count));
+}
+
+/** Ratios of measurements that were taken in turn, pair by pair. */
+export function ratios(ours: readonly number[], theirs: readonly number[]): Spread {
+  return spread(ours.map((value, i) => value / theirs[i]!));
 }
 
 /** What the measurements were taken on. */
@@ -41,6 +46,8 @@ export interface Machine {
   readonly deno: string;
   /** Versions of Deno and V8. */
   readonly v8: string;
+  /** GPU, where one was measured. */
+  readonly adapter?: string;
 }
 
 /** Describes this machine. */
@@ -59,4 +66,9 @@ export function describeMachine(): Machine {
     deno: Deno.version.deno,
     v8: Deno.version.v8,
   };
+}
+
+/** `1 thread`, `2 threads`. */
+export function threadsText(threads: number): string {
+  return threads === 1 ? "1 thread" : `${threads} threads`;
 }

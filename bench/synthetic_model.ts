@@ -36,6 +36,7 @@ export const SIZES: Readonly<Record<string, ModelSize>> = {
   "340m": { layers: 20, hidden: 1024, inner: 4096, heads: 16, kvHeads: 4, vocab: 32000 },
   "1b": { layers: 16, hidden: 2048, inner: 8192, heads: 32, kvHeads: 8, vocab: 128256 },
   "6b": { layers: 28, hidden: 4096, inner: 11008, heads: 32, kvHeads: 32, vocab: 130528 },
+  "7b": { layers: 32, hidden: 4096, inner: 11008, heads: 32, kvHeads: 32, vocab: 32000 },
   "8b": { layers: 32, hidden: 4096, inner: 14336, heads: 32, kvHeads: 8, vocab: 128256 },
 };
 
