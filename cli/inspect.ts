@@ -77,7 +77,8 @@ async function inspect(flags: Flags): Promise<void> {
       const specs = await definition.weights(parsed, file, context);
       const resolved = resolveWeights(specs, file, weights);
       for (const { source, layout, exact } of resolved.values()) {
-        if ("offset" in source) Object.assign(tensors.get(source.name)!, { layout, exact });
+        if (typeof source === "function") continue;
+        for (const { name } of source) Object.assign(tensors.get(name)!, { layout, exact });
       }
       config = parsed as unknown as Record<string, unknown>;
       memory = { ...memoryNeeded(resolved, parsed, context), contextLength: context };

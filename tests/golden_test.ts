@@ -21,8 +21,13 @@ interface GoldenCase {
 }
 
 /** Models of this repository (tests/golden/make.py made them), and of ../shared where it is. */
-const OWN = ["llama-bias", "llama-linear", "llama-yarn", "mistral-window"];
-const SHARED_ONES = ["llama", "llama3-rope", "qwen2", "qwen3"];
+const OWN = [
+  ...["llama-bias", "llama-linear", "llama-yarn", "mistral-window"],
+  ...["mixtral-narrow", "olmoe", "qwen2-moe-step", "qwen3-moe-dense"],
+];
+const SHARED_ONES = [
+  ...["llama", "llama3-rope", "mixtral", "qwen2", "qwen2-moe", "qwen3", "qwen3-moe"],
+];
 
 /** Largest difference that a backend may show, on logits. */
 const BACKENDS = [

@@ -10,7 +10,7 @@ import { type MemoryNeeded, memoryNeeded } from "../runtime/memory_needed.ts";
 import { ARCHITECTURES, findDefinition } from "../runtime/models/registry.ts";
 import { resolveWeights, type WeightsOption } from "../runtime/weights.ts";
 
-/** Name, architecture, layers, hidden, inner, heads, kvHeads, headDim, vocab, tied embeddings. */
+/** Name, architecture, layers, hidden, inner, heads, kvHeads, headDim, vocab, tied embeddings, more. */
 type Extents = readonly [
   name: string,
   architecture: string,
@@ -22,7 +22,13 @@ type Extents = readonly [
   headDim: number,
   vocab: number,
   tied: boolean,
+  more?: Readonly<Record<string, unknown>>,
 ];
+
+/** Experts as `config.json` names them. */
+function experts(count: number, perToken: number, width: number): Record<string, unknown> {
+  return { num_experts: count, num_experts_per_tok: perToken, moe_intermediate_size: width };
+}
 
 const MODELS: readonly Extents[] = [
   ["SmolLM2 135M", "llama", 30, 576, 1536, 9, 3, 64, 49152, true],
@@ -41,6 +47,16 @@ const MODELS: readonly Extents[] = [
   ["Qwen3 1.7B", "qwen3", 28, 2048, 6144, 16, 8, 128, 151936, true],
   ["Qwen3 4B", "qwen3", 36, 2560, 9728, 32, 8, 128, 151936, true],
   ["Qwen3 8B", "qwen3", 36, 4096, 12288, 32, 8, 128, 151936, false],
+  ["OLMoE 1B-7B", "olmoe", 16, 2048, 1024, 16, 16, 128, 50304, false, experts(64, 8, 1024)],
+  ["Qwen1.5 MoE A2.7B", "qwen2_moe", 24, 2048, 5632, 16, 16, 128, 151936, false, {
+    ...experts(60, 4, 1408),
+    shared_expert_intermediate_size: 5632,
+  }],
+  ["Qwen3 30B-A3B", "qwen3_moe", 48, 2048, 6144, 32, 4, 128, 151936, false, experts(128, 8, 768)],
+  ["Mixtral 8x7B", "mixtral", 32, 4096, 14336, 32, 8, 128, 32000, false, {
+    num_local_experts: 8,
+    num_experts_per_tok: 2,
+  }],
 ];
 
 const CONTEXT = 4096;
@@ -71,15 +87,15 @@ export function withTable(readme: string, table: string): string {
 
 /** Bytes of weights, and of f32 caches for one sequence, from the model's own list of weights. */
 async function memory(
-  [, architecture, layers, hidden, inner, heads, kvHeads, headDim, vocab, tied]: Extents,
+  [, architecture, layers, hidden, inner, heads, kvHeads, headDim, vocab, tied, more]: Extents,
   option: WeightsOption,
 ): Promise<MemoryNeeded> {
   const tensors = {
     has: (name: string) =>
       name.endsWith("_norm.weight")
-        ? architecture === "qwen3"
+        ? /^(qwen3|olmoe)/.test(architecture)
         : name.endsWith(".bias")
-        ? architecture === "qwen2" && /[qkv]_proj/.test(name)
+        ? architecture.startsWith("qwen2") && /[qkv]_proj/.test(name)
         : !(tied && name === "lm_head.weight") && name !== "rope_freqs.weight",
     get: () => undefined as TensorEntry | undefined,
   };
@@ -96,6 +112,7 @@ async function memory(
       head_dim: headDim,
       vocab_size: vocab,
       tie_word_embeddings: tied,
+      ...more,
     },
     tensors,
     close() {},
@@ -104,11 +121,12 @@ async function memory(
   const config = definition.parseConfig(file);
   const specs = Array.from(await definition.weights(config, file, CONTEXT));
   const entries = new Map(
-    specs.flatMap((spec) =>
-      "tensor" in spec
-        ? [[spec.tensor, { name: spec.tensor, shape: spec.shape, type: "F32" } as TensorEntry]]
-        : []
-    ),
+    specs.flatMap((spec) => {
+      if (!("tensor" in spec)) return [];
+      const names = typeof spec.tensor === "string" ? [spec.tensor] : spec.tensor;
+      const shape: TensorEntry["shape"] = [spec.shape[0]! / names.length, ...spec.shape.slice(1)];
+      return names.map((name) => [name, { name, shape, type: "F32" } as TensorEntry] as const);
+    }),
   );
   const whole = { ...file, tensors: entries };
   return memoryNeeded(resolveWeights(specs, whole, option), config, CONTEXT);

@@ -36,8 +36,12 @@ export interface FileWeight {
   readonly name: string;
   /** `[rows, columns]` of a matrix, `[length]` of a vector. */
   readonly shape: readonly number[];
-  /** Name in the file. */
-  readonly tensor: string;
+  /** Name in the file; of a matrix that lies there in parts of equal height, all their names. */
+  readonly tensor: string | readonly string[];
+  /** Extents in the file where they are others: `[experts, rows, columns]` of stacked matrices. */
+  readonly fileShape?: readonly number[];
+  /** Whether it stays as near to the file as possible, whatever layout matrices shall have. */
+  readonly kept?: boolean;
 }
 
 /** A weight that is computed at load. */

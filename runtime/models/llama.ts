@@ -1,7 +1,8 @@
 /**
  * The llama family: Llama 1, 2 and 3, Mistral, TinyLlama, SmolLM, Qwen2 and Qwen2.5 (biases on
- * queries, keys and values), Qwen3 (norms of queries and keys). Pre-norm decoder blocks with
- * grouped-query attention, rotary positions and SwiGLU (Touvron et al., arXiv:2302.13971).
+ * queries, keys and values), Qwen3 (norms of queries and keys), and with experts (experts.ts)
+ * Mixtral, Qwen2-MoE, Qwen3-MoE and OLMoE. Pre-norm decoder blocks with grouped-query attention,
+ * rotary positions and SwiGLU (Touvron et al., arXiv:2302.13971).
  *
  * @module
  */
@@ -19,6 +20,14 @@ import {
   type ModelConfig,
   type ModelDefinition,
 } from "./definition.ts";
+import {
+  type ExpertsConfig,
+  expertsFromGguf,
+  expertsFromJson,
+  hasExperts,
+  listExperts,
+  mixExperts,
+} from "./experts.ts";
 import { type RopeScaling, ropeTable } from "./rope.ts";
 
 /** Configuration of a llama-family model. */
@@ -39,6 +48,8 @@ export interface LlamaConfig extends ModelConfig {
   readonly ropeScaling: RopeScaling | undefined;
   /** Whether the output head is the embedding table. */
   readonly tiedEmbeddings: boolean;
+  /** Experts in place of feed-forward blocks, if any. */
+  readonly experts?: ExpertsConfig;
 }
 
 /** File names of the weights: of a whole model, and of one layer. */
@@ -83,6 +94,9 @@ const NAMES = {
   },
 };
 
+/** Architectures with norms of queries and keys. */
+const NORMED = ["qwen3", "qwen3_moe", "qwen3moe", "olmoe"];
+
 /** The llama family. */
 export const llama: ModelDefinition<LlamaConfig> = {
   parseConfig: (file) => file.format === "gguf" ? fromGguf(file) : fromJson(file),
@@ -124,6 +138,10 @@ export const llama: ModelDefinition<LlamaConfig> = {
       x = g.op("add", [x, linear(mixed, `${i}.o`)]);
 
       const m = norm(x, `${i}.mlpNorm`);
+      if (hasExperts(config.experts, i)) {
+        x = g.op("add", [x, mixExperts(g, w, config.experts, i, m)]);
+        continue;
+      }
       const gated = g.op("swiglu", [linear(m, `${i}.gate`), linear(m, `${i}.up`)]); // [tokens, intermediate]
       x = g.op("add", [x, linear(gated, `${i}.down`)]);
     }
@@ -163,16 +181,23 @@ function* listWeights(
     up: [intermediateSize, hiddenSize],
     down: [hiddenSize, intermediateSize],
   };
-  const { architecture } = config;
+  const { architecture, experts } = config;
+  if (architecture === "olmoe") { // normalizes over all heads at once
+    shapes.qNorm = [heads * headDim];
+    shapes.kNorm = [kvHeads * headDim];
+  }
   for (let i = 0; i < config.layers; i++) {
+    const sparse = hasExperts(experts, i);
+    if (sparse) yield* listExperts(file, experts, config, i, names.layer(i));
     for (const [name, shape] of Object.entries(shapes)) {
+      if (sparse && ["gate", "up", "down"].includes(name)) continue;
       const path = names.layer(i) + names.inLayer[name as keyof typeof shapes];
       // Where an architecture leaves query and key norms or biases open, the file tells.
-      const optional = (name === "qNorm" || name === "kNorm") && architecture !== "qwen3";
+      const optional = (name === "qNorm" || name === "kNorm") && !NORMED.includes(architecture);
       if (!optional || file.tensors.has(`${path}.weight`)) {
         yield { name: `${i}.${name}`, shape, tensor: `${path}.weight` };
       }
-      const biased = architecture === "qwen2" && ["q", "k", "v"].includes(name);
+      const biased = architecture.startsWith("qwen2") && ["q", "k", "v"].includes(name);
       if (shape.length === 2 && (biased || file.tensors.has(`${path}.bias`))) {
         yield { name: `${i}.${name}.bias`, shape: [shape[0]!], tensor: `${path}.bias` };
       }
@@ -200,6 +225,7 @@ function fromJson(file: ModelFile): LlamaConfig {
   const rope = config.fields(config.has("rope_parameters") ? "rope_parameters" : "rope_scaling");
   const headDim = config.count("head_dim", hiddenSize / heads);
   const window = config.has("sliding_window") && config.get("use_sliding_window") !== false;
+  const experts = expertsFromJson(file);
   return checkHeads(file, {
     architecture,
     layers: config.count("num_hidden_layers"),
@@ -217,6 +243,7 @@ function fromJson(file: ModelFile): LlamaConfig {
     ropeScaling: scalingFromJson(file, rope, config),
     tiedEmbeddings: tied(file, config.get("tie_word_embeddings")),
     ...(window ? { window: config.count("sliding_window") } : {}),
+    ...(experts ? { experts } : {}),
   });
 }
 
@@ -274,6 +301,7 @@ function fromGguf(file: ModelFile): LlamaConfig {
   const scaling = config.text("rope.scaling.type", "none");
   const factor = config.number("rope.scaling.factor", 1);
   const maxPositions = config.count("context_length", 2048);
+  const experts = expertsFromGguf(file);
   if (!["none", "linear", "yarn"].includes(scaling)) {
     throw new ModelError(
       `Cannot load "${file.name}": field "${architecture}.rope.scaling.type" is "${scaling}", ` +
@@ -303,6 +331,7 @@ function fromGguf(file: ModelFile): LlamaConfig {
     ...(config.has("attention.sliding_window")
       ? { window: config.count("attention.sliding_window") }
       : {}),
+    ...(experts ? { experts } : {}),
   });
 }
 

@@ -16,8 +16,14 @@ const llama = async (): Promise<ModelDefinition> =>
 export const ARCHITECTURES: Readonly<Record<string, () => Promise<ModelDefinition>>> = {
   llama,
   mistral: llama,
+  mixtral: llama,
+  olmoe: llama,
   qwen2: llama,
+  qwen2_moe: llama,
+  qwen2moe: llama,
   qwen3: llama,
+  qwen3_moe: llama,
+  qwen3moe: llama,
 };
 
 /**

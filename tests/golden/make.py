@@ -1,19 +1,23 @@
 """Makes the golden models of this folder: tiny llama-family models with seeded random weights, and the
 logits that the original implementations give. Needs torch and transformers; tests do not run it.
 
-    python make.py
+    python make.py [NAME …]
 """
 
 import json
 import pathlib
+import sys
 
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM
+from transformers import MixtralConfig, MixtralForCausalLM, OlmoeConfig, OlmoeForCausalLM
+from transformers import Qwen2MoeConfig, Qwen2MoeForCausalLM, Qwen3MoeConfig, Qwen3MoeForCausalLM
 from transformers import __version__ as version
 
 HERE = pathlib.Path(__file__).parent
 BASE = dict(vocab_size=67, hidden_size=36, intermediate_size=50, num_hidden_layers=2, num_attention_heads=6,
-            num_key_value_heads=3, max_position_embeddings=64, initializer_range=0.3, attn_implementation="eager")
+            num_key_value_heads=3, max_position_embeddings=64, initializer_range=0.3, attn_implementation="eager",
+            experts_implementation="eager")
 YARN = dict(rope_type="yarn", factor=4.0, original_max_position_embeddings=16, rope_theta=10000.0)
 LINEAR = dict(rope_type="linear", factor=3.0, rope_theta=10000.0)
 
@@ -22,6 +26,17 @@ MODELS = {
     "llama-yarn": (LlamaForCausalLM, LlamaConfig(**BASE, rope_scaling=YARN)),
     "llama-linear": (LlamaForCausalLM, LlamaConfig(**BASE, rope_scaling=LINEAR)),
     "mistral-window": (MistralForCausalLM, MistralConfig(**BASE, sliding_window=7, head_dim=10)),
+    "mixtral-narrow": (MixtralForCausalLM, MixtralConfig(**BASE | dict(intermediate_size=22), num_local_experts=5)),
+    # Experts in every other layer, beside one that is shared.
+    "qwen2-moe-step": (Qwen2MoeForCausalLM, Qwen2MoeConfig(
+        **BASE, num_experts=6, num_experts_per_tok=3, moe_intermediate_size=20,
+        shared_expert_intermediate_size=28, decoder_sparse_step=2)),
+    # Matrices of whole groups of 16 rows, and a layer without experts.
+    "qwen3-moe-dense": (Qwen3MoeForCausalLM, Qwen3MoeConfig(
+        **BASE | dict(hidden_size=48), head_dim=8, num_experts=7, num_experts_per_tok=2,
+        moe_intermediate_size=16, norm_topk_prob=True, mlp_only_layers=[0])),
+    "olmoe": (OlmoeForCausalLM, OlmoeConfig(
+        **BASE | dict(intermediate_size=18), eos_token_id=2, num_experts=4, num_experts_per_tok=2)),
 }
 
 
@@ -29,7 +44,8 @@ def rounded(row):
     return [float(f"{value:.7g}") for value in row.tolist()]
 
 
-for name, (kind, config) in MODELS.items():
+for name in sys.argv[1:] or MODELS:
+    kind, config = MODELS[name]
     torch.manual_seed(1)
     model = kind(config).eval()
     for weight_name, weight in model.named_parameters():

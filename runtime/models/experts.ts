@@ -1,0 +1,237 @@
+/**
+ * Sparse mixtures of experts in place of the feed-forward block of a decoder layer: a router chooses
+ * a few experts for each token, whose results are added up by weight (Shazeer et al.,
+ * arXiv:1701.06538). Mixtral (arXiv:2401.04088), Qwen2-MoE with an expert that every token shares,
+ * Qwen3-MoE, OLMoE (arXiv:2409.02060). llama.ts has the rest of these models.
+ *
+ * The matrices of a layer's experts are stacked into one weight for each of gate, up and down.
+ *
+ * @module
+ */
+
+import { ModelError } from "../../errors.ts";
+import { type ConfigReader, readConfig } from "../config.ts";
+import type { ModelFile } from "../files/model_file.ts";
+import type { Graph, Tensor } from "../graph.ts";
+import type { WeightScope } from "../weights.ts";
+import type { FileWeight } from "./definition.ts";
+
+/** The experts of a model. */
+export interface ExpertsConfig {
+  /** Experts of a layer. */
+  readonly count: number;
+  /** Experts that a token gets. */
+  readonly perToken: number;
+  /** Width of an expert. */
+  readonly intermediateSize: number;
+  /** Width of the expert that all tokens share; none where absent. */
+  readonly sharedSize?: number;
+  /** Whether the weights of a token's experts add up to 1; otherwise those of all experts do. */
+  readonly normalized: boolean;
+  /** Every how many layers have experts. */
+  readonly step: number;
+  /** Layers that have none all the same. */
+  readonly denseLayers: readonly number[];
+}
+
+/** Whether a layer has experts. */
+export function hasExperts(
+  experts: ExpertsConfig | undefined,
+  layer: number,
+): experts is ExpertsConfig {
+  return experts !== undefined && (layer + 1) % experts.step === 0 &&
+    !experts.denseLayers.includes(layer);
+}
+
+/** The experts that `config.json` names, none for other architectures. */
+export function expertsFromJson(file: ModelFile): ExpertsConfig | undefined {
+  const config = readConfig(file);
+  const architecture = config.text("model_type");
+  if (!["mixtral", "qwen2_moe", "qwen3_moe", "olmoe"].includes(architecture)) return undefined;
+  // Files of either name exist.
+  const count = config.count(config.has("num_experts") ? "num_experts" : "num_local_experts");
+  const perToken = config.count("num_experts_per_tok");
+  if (architecture === "mixtral") {
+    return checkExperts(file, {
+      count,
+      perToken,
+      intermediateSize: config.count("intermediate_size"),
+      normalized: true,
+      step: 1,
+      denseLayers: [],
+    });
+  }
+  const olmoe = architecture === "olmoe";
+  if (olmoe && config.has("clip_qkv")) {
+    throw new ModelError(
+      `Cannot load "${file.name}": field "clip_qkv" is ${config.get("clip_qkv")}, expected null`,
+    );
+  }
+  return checkExperts(file, {
+    count,
+    perToken,
+    intermediateSize: config.count(olmoe ? "intermediate_size" : "moe_intermediate_size"),
+    ...(architecture === "qwen2_moe"
+      ? { sharedSize: config.count("shared_expert_intermediate_size") }
+      : {}),
+    normalized: config.get("norm_topk_prob") === true,
+    step: config.count("decoder_sparse_step", 1),
+    denseLayers: layersOf(file, config),
+  });
+}
+
+function layersOf(file: ModelFile, config: ConfigReader): readonly number[] {
+  const layers = config.get("mlp_only_layers") ?? [];
+  if (!Array.isArray(layers) || !layers.every(Number.isInteger)) {
+    throw new ModelError(
+      `Cannot load "${file.name}": field "mlp_only_layers" is no list of layers, expected whole ` +
+        `numbers`,
+    );
+  }
+  return layers;
+}
+
+/** The experts that GGUF metadata names, if any. */
+export function expertsFromGguf(file: ModelFile): ExpertsConfig | undefined {
+  const architecture = readConfig(file).text("general.architecture");
+  const config = readConfig(file, `${architecture}.`);
+  if (config.number("expert_count", 0) === 0) return undefined;
+  const count = config.count("expert_count");
+  const width = (tensor: string): number | undefined =>
+    file.tensors.get(`blk.0.${tensor}.weight`)?.shape.at(-2);
+  // Files without these lengths are older than the fields.
+  const intermediateSize = config.count(
+    "expert_feed_forward_length",
+    width("ffn_gate_exps") ?? config.count("feed_forward_length"),
+  );
+  const norm = config.get("expert_weights_norm");
+  const router = (layer: number): string => `blk.${layer}.${GGUF.router}.weight`;
+  const layers = Math.min(config.count("block_count"), file.tensors.size);
+  return checkExperts(file, {
+    count,
+    perToken: config.count("expert_used_count"),
+    intermediateSize,
+    ...(architecture === "qwen2moe"
+      ? {
+        sharedSize: config.count("expert_shared_feed_forward_length", width("ffn_gate_shexp")),
+      }
+      : {}),
+    normalized: typeof norm === "boolean" ? norm : ["llama", "qwen3moe"].includes(architecture),
+    step: 1,
+    denseLayers: Array.from(Array(layers).keys()).filter((it) => !file.tensors.has(router(it))),
+  });
+}
+
+function checkExperts(file: ModelFile, experts: ExpertsConfig): ExpertsConfig {
+  const { count, perToken } = experts;
+  if (perToken > count || count > MOST_EXPERTS) {
+    throw new ModelError(
+      `Cannot load "${file.name}": ${perToken} of ${count} experts for each token, expected at ` +
+        `most ${MOST_EXPERTS} and no more for a token than there are`,
+    );
+  }
+  return experts;
+}
+
+/** More are a corrupt file, whose list of tensors would have no end; kernels count them in memory. */
+const MOST_EXPERTS = 4096;
+
+/** Names of the tensors in a layer: of the router, of an expert's matrices, of the shared expert's. */
+interface Names {
+  readonly router: string;
+  readonly expert: (i: number) => readonly [gate: string, up: string, down: string];
+  /** One tensor for all experts, where files have that. */
+  readonly stacked?: readonly [gate: string, up: string, down: string];
+  readonly shared: readonly [gate: string, up: string, down: string];
+  readonly sharedGate: string;
+}
+
+const MIXTRAL: Names = {
+  router: "block_sparse_moe.gate",
+  expert: (i) => ["w1", "w3", "w2"].map((it) => `block_sparse_moe.experts.${i}.${it}`) as never,
+  shared: ["", "", ""],
+  sharedGate: "",
+};
+const OTHERS: Names = {
+  router: "mlp.gate",
+  expert: (i) => ["gate", "up", "down"].map((it) => `mlp.experts.${i}.${it}_proj`) as never,
+  shared: ["gate", "up", "down"].map((it) => `mlp.shared_expert.${it}_proj`) as never,
+  sharedGate: "mlp.shared_expert_gate",
+};
+const GGUF: Names = {
+  router: "ffn_gate_inp",
+  expert: (i) => ["gate", "up", "down"].map((it) => `ffn_${it}.${i}`) as never,
+  stacked: ["ffn_gate_exps", "ffn_up_exps", "ffn_down_exps"],
+  shared: ["ffn_gate_shexp", "ffn_up_shexp", "ffn_down_shexp"],
+  sharedGate: "ffn_gate_inp_shexp",
+};
+
+/** The weights of a layer's experts; `path` begins the names of its tensors in the file. */
+export function* listExperts(
+  file: ModelFile,
+  experts: ExpertsConfig,
+  { architecture, hiddenSize }: { readonly architecture: string; readonly hiddenSize: number },
+  layer: number,
+  path: string,
+): Iterable<FileWeight> {
+  const { count, intermediateSize, sharedSize } = experts;
+  const names = file.format === "gguf" ? GGUF : architecture === "mixtral" ? MIXTRAL : OTHERS;
+  const nameOf = (part: string): string => `${path}${part}.weight`;
+  const matrices = [
+    ["gate", intermediateSize, hiddenSize],
+    ["up", intermediateSize, hiddenSize],
+    ["down", hiddenSize, intermediateSize],
+  ] as const;
+  // The choice of experts is sensitive, and the router small.
+  yield {
+    name: `${layer}.router`,
+    shape: [count, hiddenSize],
+    tensor: nameOf(names.router),
+    kept: true,
+  };
+  for (const [i, [name, rows, columns]] of matrices.entries()) {
+    const weight = { name: `${layer}.experts.${name}`, shape: [count * rows, columns] };
+    const stacked = names.stacked && nameOf(names.stacked[i]!);
+    const apart = Array.from({ length: count }, (_, e) => nameOf(names.expert(e)[i]!));
+    if (stacked !== undefined && !file.tensors.has(apart[0]!)) {
+      yield { ...weight, tensor: stacked, fileShape: [count, rows, columns] };
+    } else yield { ...weight, tensor: apart };
+  }
+  if (sharedSize === undefined) return;
+  for (const [i, [name]] of matrices.entries()) {
+    const shape = name === "down" ? [hiddenSize, sharedSize] : [sharedSize, hiddenSize];
+    yield { name: `${layer}.shared.${name}`, shape, tensor: nameOf(names.shared[i]!) };
+  }
+  yield {
+    name: `${layer}.sharedGate`,
+    shape: [1, hiddenSize],
+    tensor: nameOf(names.sharedGate),
+    kept: true,
+  };
+}
+
+/** Records the block of a layer on `x [tokens, hidden]`; the result has the same shape. */
+export function mixExperts(
+  g: Graph,
+  w: WeightScope,
+  { count, perToken, normalized, sharedSize }: ExpertsConfig,
+  layer: number,
+  x: Tensor,
+): Tensor {
+  const matmul = (x: Tensor, name: string): Tensor => g.op("matmul", [x, w.tensor(name)]);
+  const scores = matmul(x, `${layer}.router`); // [tokens, experts]
+  const chosen = g.op("topExperts", [scores], { count: perToken }); // [tokens, perToken]
+  const weights = g.op("expertWeights", [scores, chosen], { over: normalized ? "chosen" : "all" });
+  const times = (x: Tensor, name: string): Tensor =>
+    g.op("expertMatmul", [x, w.tensor(`${layer}.experts.${name}`), chosen], { experts: count });
+  const gated = g.op("swiglu", [times(x, "gate"), times(x, "up")]); // [tokens, perToken, width]
+  const mixed = g.op("expertSum", [times(gated, "down"), weights]);
+  if (sharedSize === undefined) return mixed;
+  const inner = g.op("swiglu", [
+    matmul(x, `${layer}.shared.gate`),
+    matmul(x, `${layer}.shared.up`),
+  ]); // [tokens, sharedSize]
+  const share = g.op("activation", [matmul(x, `${layer}.sharedGate`)], { kind: "sigmoid" });
+  const shared = g.op("expertSum", [matmul(inner, `${layer}.shared.down`), share]);
+  return g.op("add", [mixed, shared]);
+}
