@@ -19,6 +19,7 @@ export type {
   ActivationAttributes,
   ActivationName,
   AttentionAttributes,
+  CacheType,
   DType,
   LayerNormAttributes,
   NoAttributes,

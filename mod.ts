@@ -24,6 +24,7 @@ export {
   type LogitsInput,
   Model,
 } from "./runtime/model.ts";
+export type { CacheType } from "./kernels/op.ts";
 export type { BackendName } from "./runtime/backend.ts";
 export type { ChatMessage, RenderOptions } from "./runtime/text/chat_template.ts";
 export type { BackendOptions } from "./runtime/create_backend.ts";

@@ -25,7 +25,7 @@ export const MODEL_HELP = `Model:
   --threads N         worker threads (default: all cores)
   --context N         most tokens of prompt and answer (default: the model's own, at most 4096)
   --weights W         as-is, int4, int8, f32: how matrices are stored (default as-is)
-  --cache-type T      f32, f16: how keys and values are stored (default f32)
+  --cache-type T      f32, f16, int8: how keys and values are stored (default f32)
   --offline           use downloaded models only`;
 
 /** Flags of `samplingOptions`. */

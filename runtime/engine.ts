@@ -7,6 +7,7 @@
  */
 
 import { BackendError, InputError } from "../errors.ts";
+import type { CacheType } from "../kernels/op.ts";
 import type { Backend, Executable, TokenChoice, TokenLoop } from "./backend.ts";
 import { Graph } from "./graph.ts";
 import type { LeaseHolder } from "./leases.ts";
@@ -22,7 +23,7 @@ export interface EngineOptions {
   /** Sequences whose caches are kept at the same time. */
   readonly sequences: number;
   /** Element type of the caches. */
-  readonly cacheType: "f32" | "f16";
+  readonly cacheType: CacheType;
   /** Most tokens in one run of a prompt. */
   readonly chunk: number;
 }

@@ -4,6 +4,8 @@
  * @module
  */
 
+import { CACHE_GROUP } from "../kernels/cache_store/op.ts";
+import type { CacheType } from "../kernels/op.ts";
 import type { ModelConfig } from "./models/definition.ts";
 import { type ResolvedWeights, weightBytes } from "./weights.ts";
 
@@ -27,10 +29,14 @@ export function memoryNeeded(
   weights: ResolvedWeights,
   { layers, kvHeads, headDim }: ModelConfig,
   contextLength: number,
-  { sequences = 1, cacheType = "f32" }: { sequences?: number; cacheType?: "f32" | "f16" } = {},
+  { sequences = 1, cacheType = "f32" }: { sequences?: number; cacheType?: CacheType } = {},
 ): MemoryNeeded {
   const packed = Array.from(weights.values(), weightBytes).reduce((a, b) => a + b, 0);
-  const elementBytes = cacheType === "f32" ? 4 : 2;
-  const cacheBytes = 2 * layers * sequences * contextLength * kvHeads * headDim * elementBytes;
+  const headBytes = {
+    f32: 4 * headDim,
+    f16: 2 * headDim,
+    int8: headDim + 4 * Math.ceil(headDim / CACHE_GROUP),
+  };
+  const cacheBytes = 2 * layers * sequences * contextLength * kvHeads * headBytes[cacheType];
   return { weightBytes: packed, cacheBytes, totalBytes: packed + cacheBytes };
 }

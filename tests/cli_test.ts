@@ -234,7 +234,7 @@ const MISTAKES: [
     "generate",
     ["--model", "%/tiny.gguf", "--cache-type", "f8", "a"],
     2,
-    'cacheType "f8": expected f32 or f16',
+    'cacheType "f8": expected f32, f16, int8',
   ],
   [
     "generate",

@@ -6,9 +6,8 @@
  */
 
 import type { Tensor } from "../graph.ts";
+import { CACHE_TYPES, type CacheType } from "../kernels/op.ts";
 import { normal, type OpCase, planted, type Recorder, type Run } from "./case_recorder.ts";
-
-type CacheType = "f32" | "f16";
 
 interface Shape {
   readonly rows: number;
@@ -78,6 +77,14 @@ function scatteredCache(
   }, (_, i) => scatter(i, rows));
 }
 
+/**
+ * Deviation that a cache's type allows: sums of headDim products in f32, in the exponent; kernels for
+ * int8 also round queries and weights, to 16 bits.
+ */
+function boundOf(...types: readonly CacheType[]): number {
+  return types.includes("int8") ? 1e-3 : 2e-5;
+}
+
 function attentionCase(
   title: string,
   { rows, kvHeads, group, headDim, keys = "f32", values = "f32" }: Shape,
@@ -86,7 +93,7 @@ function attentionCase(
 ): OpCase<"attention"> {
   return {
     title,
-    bound: 2e-5, // of sums of headDim products in f32, in the exponent
+    bound: boundOf(keys, values),
     record(r, op) {
       const hidden = (row: number, { tokens }: Run): boolean => isHidden(row, spans, tokens, rows);
       const shape = [rows, kvHeads, headDim] as const;
@@ -110,7 +117,7 @@ function continued(dtype: CacheType): OpCase<"attention"> {
     title: `${dtype} caches over several runs`,
     tokens: 7,
     runs,
-    bound: 2e-5,
+    bound: boundOf(dtype),
     record(r, op) {
       const slots = r.indices(["tokens"], (_, i, run) => before(run) + i);
       const [keys, values] = (["keyCache", "valueCache"] as const).map((role) =>
@@ -169,8 +176,8 @@ export const ATTENTION_CASES: readonly OpCase<"attention">[] = [
       )
     )
   ),
-  ...(["f32", "f16"] as const).flatMap((keys) =>
-    (["f32", "f16"] as const).flatMap((values) =>
+  ...CACHE_TYPES.flatMap((keys) =>
+    CACHE_TYPES.flatMap((values) =>
       [1, 2, 5].map((group) =>
         attentionCase(
           `${keys} keys, ${values} values, group of ${group}`,
@@ -181,23 +188,48 @@ export const ATTENTION_CASES: readonly OpCase<"attention">[] = [
       )
     )
   ),
-  continued("f32"),
-  continued("f16"),
-  {
-    title: "a NaN that some tokens see",
-    tokens: 8,
-    bound: 2e-5,
-    record(r, op) {
-      const shape = [40, 2, 6] as const;
-      const hidden = (row: number): boolean => row === 36;
-      return op([
-        r.input(["tokens", 12]),
-        scatteredCache(r, "keyCache", shape, "f32", () => false),
-        scatteredCache(r, "valueCache", shape, "f32", hidden),
-        r.indices(["tokens", 2], (_, i, { tokens }) => causal(i >> 1, tokens, 40)[i & 1]!),
-      ], { heads: 2, scale: 0.4 });
-    },
-  },
+  ...[1, 2, 3, 7, 31, 32, 33, 64, 80, 128].flatMap((headDim) =>
+    [[3, 1], [2, 2], [1, 3], [2, 4], [1, 7]].map(([kvHeads, group]) =>
+      attentionCase(
+        `int8 ${kvHeads! * group!}/${kvHeads} heads of ${headDim}`,
+        { rows: 23, kvHeads: kvHeads!, group: group!, headDim, keys: "int8", values: "int8" },
+        causal,
+        { runs: [6, 1] },
+      )
+    )
+  ),
+  ...Object.entries(SPANS).flatMap(([name, spans]) =>
+    [[17, 1], [300, 4], [530, 7]].map(([rows, group]) =>
+      attentionCase(
+        `int8, ${name} spans in ${rows} rows, group of ${group}`,
+        { rows: rows!, kvHeads: 2, group: group!, headDim: 38, keys: "int8", values: "int8" },
+        spans,
+        { tokens: Math.min(rows!, 19), runs: [Math.min(rows!, 19), 1] },
+      )
+    )
+  ),
+  ...CACHE_TYPES.map(continued),
+  ...CACHE_TYPES.flatMap((dtype) =>
+    (["keyCache", "valueCache"] as const).flatMap((role) =>
+      [1, 2].map((heads): OpCase<"attention"> => ({
+        title: `a NaN that some tokens see: ${dtype} ${role}, ${heads} heads`,
+        tokens: 8,
+        runs: [8, 1],
+        bound: boundOf(dtype),
+        record(r, op) {
+          const shape = [40, 1, 40] as const;
+          const fill = (it: typeof role) =>
+            scatteredCache(r, it, shape, dtype, (row) => it === role && row === 36);
+          return op([
+            r.input(["tokens", heads * 40]),
+            fill("keyCache"),
+            fill("valueCache"),
+            r.indices(["tokens", 2], (_, i, { tokens }) => causal(i >> 1, tokens, 40)[i & 1]!),
+          ], { heads, scale: 0.4 });
+        },
+      }))
+    )
+  ),
   {
     title: "large scores",
     bound: 1e-4,
@@ -224,8 +256,7 @@ export const ATTENTION_CASES: readonly OpCase<"attention">[] = [
       ], { heads: 2, scale: 0.5 });
     },
   },
-  ...benchCases("f32"),
-  ...benchCases("f16"),
+  ...CACHE_TYPES.flatMap(benchCases),
 ];
 
 /** Half-precision edges: ties, subnormals, the largest half and what rounds beyond it. */
@@ -242,12 +273,12 @@ function valueCase(
   return {
     title: `${dtype} values of ${kvHeads} heads of ${headDim} in ${rows} rows`,
     runs: [6, 1, 4],
-    bound: 0,
+    bound: dtype === "int8" ? 1e-6 : 0,
     record(r, op) {
       const width = kvHeads * headDim;
       const values = op([
         r.cache("valueCache", [rows, kvHeads, headDim], dtype),
-        r.input(["tokens", width], planted(HALVES, 4)),
+        r.input(["tokens", width], planted(HALVES, dtype === "int8" ? 64 : 4)),
         r.indices(["tokens"], (_, i, run) => scatter(i + 3 * run.index, rows)),
       ], {});
       return r.graph.op("attention", [
@@ -268,7 +299,7 @@ function keyCase(
   return {
     title: `${dtype} keys of ${kvHeads} heads of ${headDim} in ${rows} rows`,
     runs: [6, 1, 4],
-    bound: 2e-5,
+    bound: boundOf(dtype),
     record(r, op) {
       const width = kvHeads * headDim;
       const keys = op([
@@ -288,15 +319,19 @@ function keyCase(
 
 /** Cases of `cacheStore`. */
 export const CACHE_STORE_CASES: readonly OpCase<"cacheStore">[] = [
-  ...(["f32", "f16"] as const).flatMap((dtype) =>
-    ([[6, 1, 1], [9, 3, 2], [17, 2, 3], [8, 1, 7], [65, 2, 10], [130, 3, 14], [20, 4, 64]] as const)
+  ...CACHE_TYPES.flatMap((dtype) =>
+    ([[6, 1, 1], [9, 3, 2], [17, 2, 3], [8, 1, 7], [65, 2, 10], [130, 3, 14], [20, 4, 64], [
+      9,
+      2,
+      33,
+    ]] as const)
       .flatMap((shape) => [valueCase(dtype, shape), keyCase(dtype, shape)])
   ),
-  ...(["f32", "f16"] as const).flatMap((dtype) =>
+  ...CACHE_TYPES.flatMap((dtype) =>
     (["keyCache", "valueCache"] as const).map((role): OpCase<"cacheStore"> => ({
       title: `prefill, ${dtype} ${role}: 64 tokens, 4 heads of 64`,
       tokens: 64,
-      bound: 2e-5,
+      bound: boundOf(dtype),
       bench: true,
       record(r, op) {
         const shape = [64, 4, 64] as const;

@@ -623,17 +623,24 @@ Deno.test("embed() gives one vector per text, of length 1 unless told otherwise"
   );
 });
 
-Deno.test("a cache of f16 stays close to one of f32", async () => {
-  await using exact = await tiny({ context: 128 });
-  await using half = await tiny({ context: 128 }, { cacheType: "f16" });
-  await using reference = await tiny({ context: 128 }, { cacheType: "f16", backend: "reference" });
-  const ids = randomIds(128);
-  const [a, b, c] = await Promise.all([exact, half, reference].map((it) => it.logits({ ids })));
-  // f16 keeps 11 bits: each key and value is off by at most 2^-12 of itself.
-  assertClose(b!, a!, 5e-3);
-  assert(difference(b!, a!) > 0, "the cache was not stored as f16");
-  assertClose(b!, c!, 1e-3);
-});
+/**
+ * How far caches of a type may be from f32: f16 keeps 11 bits, so that each number is off by at most
+ * 2^-12 of itself; int8 by at most 1/254 of the greatest of its group.
+ */
+const CACHE_BOUNDS = { f16: 5e-3, int8: 0.05 } as const;
+
+for (const cacheType of ["f16", "int8"] as const) {
+  Deno.test(`a cache of ${cacheType} stays close to one of f32`, async () => {
+    await using exact = await tiny({ context: 128 });
+    await using coarse = await tiny({ context: 128 }, { cacheType });
+    await using reference = await tiny({ context: 128 }, { cacheType, backend: "reference" });
+    const ids = randomIds(128);
+    const [a, b, c] = await Promise.all([exact, coarse, reference].map((it) => it.logits({ ids })));
+    assertClose(b!, a!, CACHE_BOUNDS[cacheType]);
+    assert(difference(b!, a!) > 0, `the cache was not stored as ${cacheType}`);
+    assertClose(b!, c!, cacheType === "f16" ? 1e-3 : 2e-2);
+  });
+}
 
 /** Ways to store the weights: in the file, and as loaded. Bounds are parts of the largest logit. */
 const STORAGE: { type: NonNullable<TinyOptions["type"]>; weights: WeightsOption; bound: number }[] =

@@ -89,6 +89,7 @@ function divergence(p: readonly Float32Array[], q: readonly Float32Array[]): num
 const STORAGE: { name: string; options: LoadOptions; most: number }[] = [
   { name: "f32 on two threads", options: { weights: "f32", threads: 2 }, most: 1e-9 },
   { name: "caches of f16", options: { weights: "f32", cacheType: "f16" }, most: 1e-6 },
+  { name: "caches of int8", options: { weights: "f32", cacheType: "int8" }, most: 1e-3 },
   { name: "int8", options: { weights: "int8" }, most: 1e-3 },
   { name: "int4", options: { weights: "int4" }, most: 0.15 },
 ];

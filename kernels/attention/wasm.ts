@@ -5,6 +5,8 @@
  */
 
 import { headBytes, VALUE_COLUMNS, VALUE_ROWS } from "../cache_store/layout.ts";
+import { CACHE_GROUP } from "../cache_store/op.ts";
+import { CACHE_TYPES, type CacheType } from "../op.ts";
 import { floatBits, type WasmKernel } from "../wasm_kernel.ts";
 
 /** Queries that go through the cache together: four lanes each, as in attention/wasm.as.ts. */
@@ -18,8 +20,8 @@ const RECORD_BYTES = 128;
 
 /**
  * Arguments: q, keys, values, spans, out, address of the token count, kvHeads, query heads per
- * kvHead, headDim, scale, bytes of one kvHead's keys, of its values, 1 where the keys are f16, 1
- * where the values are, tokens per tile.
+ * kvHead, headDim, scale, bytes of one kvHead's keys, of its values, type of the keys, of the
+ * values (places in CACHE_TYPES), tokens per tile.
  */
 export const attentionWasm: WasmKernel<"attention"> = {
   kernels: ["attention"],
@@ -31,8 +33,9 @@ export const attentionWasm: WasmKernel<"attention"> = {
     const tileTokens = Math.min(step * Math.ceil(TASK_QUERIES / (step * group)), q!.shape[0]!);
     const quads = Math.ceil(tileTokens * group / QUAD);
     const pieces = Math.ceil(headDim / VALUE_COLUMNS);
-    const quadBytes = RECORD_BYTES + 16 * (headDim + CHUNK) + 16 * VALUE_COLUMNS * pieces;
-    const floatBytes = 4 * Math.max(8 * headDim, VALUE_ROWS * VALUE_COLUMNS);
+    const steps = Math.ceil(headDim / CACHE_GROUP);
+    const quadBytes = RECORD_BYTES + 16 * (headDim + steps + CHUNK) + 16 * VALUE_COLUMNS * pieces;
+    const roomBytes = 4 * Math.max(8 * headDim, VALUE_ROWS * VALUE_COLUMNS);
     return {
       kernel: "attention",
       args: [
@@ -48,11 +51,12 @@ export const attentionWasm: WasmKernel<"attention"> = {
         floatBits(scale),
         headBytes(keys!),
         headBytes(values!),
-        keys!.dtype === "f16" ? 1 : 0,
-        values!.dtype === "f16" ? 1 : 0,
+        CACHE_TYPES.indexOf(keys!.dtype as CacheType),
+        CACHE_TYPES.indexOf(values!.dtype as CacheType),
         tileTokens,
       ],
-      scratchBytes: floatBytes + quads * quadBytes,
+      // Two sets of quads, for parts of two kvHeads.
+      scratchBytes: roomBytes + 2 * quads * quadBytes,
     };
   },
 };

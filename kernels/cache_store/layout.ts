@@ -7,12 +7,21 @@
  * - values: `[kvHead][rows / 64][headDim / 8][64][8]`: eight elements of successive rows, so that a
  *   sum over any range of rows reads nothing outside the range.
  *
- * Rows are padded to 8 (keys) or 64 (values), the elements of a value to 8.
+ * A cache of int8 holds pairs, as integer dot products want them, and an f32 scale for each row of
+ * each group of 32 elements, so that a block still is one stream:
+ *
+ * - keys: `[kvHead][rows / 8]` of groups, each `[16 pairs of elements][8 rows][2]` codes (fewer in the
+ *   last one) and `[8]` scales.
+ * - values: `[kvHead][rows / 64]` of groups, each `[64]` scales and `[4][32 pairs of rows][8][2]` codes
+ *   (fewer than 4 in the last one).
+ *
+ * Rows are padded to 8 (keys) or 64 (values), the elements of a key to 2 in int8, of a value to 8.
  *
  * @module
  */
 
 import type { TensorType } from "../op.ts";
+import { CACHE_GROUP } from "./op.ts";
 
 /** Rows of a block of keys. */
 export const KEY_ROWS = 8;
@@ -30,10 +39,12 @@ function roundUp(n: number, unit: number): number {
 /** Bytes of one key-value head of a cache `[rows, kvHeads, headDim]`. */
 export function headBytes(type: TensorType): number {
   const [rows, , headDim] = type.shape as readonly [number, number, number];
-  const size = type.dtype === "f16" ? 2 : 4;
+  const isInt8 = type.dtype === "int8";
+  const size = isInt8 ? 1 : type.dtype === "f16" ? 2 : 4;
+  const scaleBytes = isInt8 ? 4 * Math.ceil(headDim / CACHE_GROUP) : 0;
   return type.role === "keyCache"
-    ? roundUp(rows, KEY_ROWS) * headDim * size
-    : roundUp(rows, VALUE_ROWS) * roundUp(headDim, VALUE_COLUMNS) * size;
+    ? roundUp(rows, KEY_ROWS) * (roundUp(headDim, isInt8 ? 2 : 1) * size + scaleBytes)
+    : roundUp(rows, VALUE_ROWS) * (roundUp(headDim, VALUE_COLUMNS) * size + scaleBytes);
 }
 
 /** Bytes of a cache `[rows, kvHeads, headDim]` of keys or values, padding included. */

@@ -20,10 +20,14 @@ export function attention(args: number, worker: number, workers: number): void;
 export function cacheStoreKeys(args: number, worker: number, workers: number): void;
 /** Kernel `cacheStoreKeysF16` on the arguments at `args`. */
 export function cacheStoreKeysF16(args: number, worker: number, workers: number): void;
+/** Kernel `cacheStoreKeysInt8` on the arguments at `args`. */
+export function cacheStoreKeysInt8(args: number, worker: number, workers: number): void;
 /** Kernel `cacheStoreValues` on the arguments at `args`. */
 export function cacheStoreValues(args: number, worker: number, workers: number): void;
 /** Kernel `cacheStoreValuesF16` on the arguments at `args`. */
 export function cacheStoreValuesF16(args: number, worker: number, workers: number): void;
+/** Kernel `cacheStoreValuesInt8` on the arguments at `args`. */
+export function cacheStoreValuesInt8(args: number, worker: number, workers: number): void;
 /** Kernel `embedF32` on the arguments at `args`. */
 export function embedF32(args: number, worker: number, workers: number): void;
 /** Kernel `embedF16` on the arguments at `args`. */
@@ -122,8 +126,10 @@ export interface InitOutput {
   readonly attention: (a: number, b: number, c: number) => void;
   readonly cacheStoreKeys: (a: number, b: number, c: number) => void;
   readonly cacheStoreKeysF16: (a: number, b: number, c: number) => void;
+  readonly cacheStoreKeysInt8: (a: number, b: number, c: number) => void;
   readonly cacheStoreValues: (a: number, b: number, c: number) => void;
   readonly cacheStoreValuesF16: (a: number, b: number, c: number) => void;
+  readonly cacheStoreValuesInt8: (a: number, b: number, c: number) => void;
   readonly embedF32: (a: number, b: number, c: number) => void;
   readonly embedF16: (a: number, b: number, c: number) => void;
   readonly embedBf16: (a: number, b: number, c: number) => void;

@@ -52,6 +52,11 @@ export function cacheStoreKeysF16(args, worker, workers) {
   wasm.cacheStoreKeysF16(args, worker, workers);
 }
 
+/** Kernel `cacheStoreKeysInt8` on the arguments at `args`. */
+export function cacheStoreKeysInt8(args, worker, workers) {
+  wasm.cacheStoreKeysInt8(args, worker, workers);
+}
+
 /** Kernel `cacheStoreValues` on the arguments at `args`. */
 export function cacheStoreValues(args, worker, workers) {
   wasm.cacheStoreValues(args, worker, workers);
@@ -60,6 +65,11 @@ export function cacheStoreValues(args, worker, workers) {
 /** Kernel `cacheStoreValuesF16` on the arguments at `args`. */
 export function cacheStoreValuesF16(args, worker, workers) {
   wasm.cacheStoreValuesF16(args, worker, workers);
+}
+
+/** Kernel `cacheStoreValuesInt8` on the arguments at `args`. */
+export function cacheStoreValuesInt8(args, worker, workers) {
+  wasm.cacheStoreValuesInt8(args, worker, workers);
 }
 
 /** Kernel `embedF32` on the arguments at `args`. */

@@ -6,6 +6,7 @@
  * @module
  */
 
+import type { CacheType } from "../../kernels/op.ts";
 import type { ModelFile } from "../files/model_file.ts";
 import type { Graph, Tensor } from "../graph.ts";
 import type { WeightScope } from "../weights.ts";
@@ -65,7 +66,7 @@ export interface ForwardOptions {
   /** Cache rows: context length times sequences. */
   readonly cacheRows: number;
   /** Element type of the caches. */
-  readonly cacheType: "f32" | "f16";
+  readonly cacheType: CacheType;
   /** What the graph gives. */
   readonly output: Output;
 }

@@ -195,7 +195,7 @@ class GpuBackend implements WebgpuBackend {
     if (bytes > most) {
       throw new MemoryError(
         `Cannot place "${name}" on the GPU: it takes ${bytes} bytes, a shader sees at most ` +
-          `${most} at once; use a shorter context or cacheType "f16"`,
+          `${most} at once; use a shorter context or cacheType "int8"`,
       );
     }
     return { firstRow: 0, rows: shape[0]!, planes: [this.#allocate(bytes, name)] };
