@@ -96,29 +96,28 @@ export function expertsFromGguf(file: ModelFile): ExpertsConfig | undefined {
   const architecture = readConfig(file).text("general.architecture");
   const config = readConfig(file, `${architecture}.`);
   if (config.number("expert_count", 0) === 0) return undefined;
-  const count = config.count("expert_count");
-  const width = (tensor: string): number | undefined =>
-    file.tensors.get(`blk.0.${tensor}.weight`)?.shape.at(-2);
-  // Files without these lengths are older than the fields.
-  const intermediateSize = config.count(
+  const layers = Array.from(Array(Math.min(config.count("block_count"), file.tensors.size)).keys());
+  const isSparse = (layer: number): boolean =>
+    file.tensors.has(`blk.${layer}.${GGUF.router}.weight`);
+  const first = layers.find(isSparse);
+  /** Rows of a matrix; files without these lengths are older than the fields. */
+  const rows = (tensor: string): number | undefined =>
+    file.tensors.get(`blk.${first}.${tensor}.weight`)?.shape.at(-2);
+  const width = config.count(
     "expert_feed_forward_length",
-    width("ffn_gate_exps") ?? config.count("feed_forward_length"),
+    rows("ffn_gate_exps") ?? config.count("feed_forward_length"),
   );
   const norm = config.get("expert_weights_norm");
-  const router = (layer: number): string => `blk.${layer}.${GGUF.router}.weight`;
-  const layers = Math.min(config.count("block_count"), file.tensors.size);
   return checkExperts(file, {
-    count,
+    count: config.count("expert_count"),
     perToken: config.count("expert_used_count"),
-    intermediateSize,
+    intermediateSize: width,
     ...(architecture === "qwen2moe"
-      ? {
-        sharedSize: config.count("expert_shared_feed_forward_length", width("ffn_gate_shexp")),
-      }
+      ? { sharedSize: config.count("expert_shared_feed_forward_length", rows("ffn_gate_shexp")) }
       : {}),
     normalized: typeof norm === "boolean" ? norm : ["llama", "qwen3moe"].includes(architecture),
     step: 1,
-    denseLayers: Array.from(Array(layers).keys()).filter((it) => !file.tensors.has(router(it))),
+    denseLayers: layers.filter((it) => !isSparse(it)),
   });
 }
 
