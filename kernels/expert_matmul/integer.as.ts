@@ -144,11 +144,9 @@ function panelTimesPair(p: i32, firstRow: i32, place: i32): void {
     gatheredRow = source;
   }
   startSums(sums, 1, 16, 0, 0);
-  const w = panel + PANEL_HEADER;
-  const factor = load<f32>(panel, 4);
-  if (layout == INT4) int4Times1(w, gathered, blocks, sums, factor);
-  else if (layout == INT4M) int4mTimes1(w, gathered, blocks, sums, factor);
-  else int8Times1(w, gathered, blocks, sums, factor);
+  if (layout == INT4) int4Times1(panel, gathered, blocks, sums);
+  else if (layout == INT4M) int4mTimes1(panel, gathered, blocks, sums);
+  else int8Times1(panel, gathered, blocks, sums);
   finish(p, p, firstRow, place, 1, 16, sums);
 }
 

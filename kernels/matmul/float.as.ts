@@ -1,25 +1,23 @@
 // matmulF32, matmulF16, matmulBf16: f32 activations times float weights, f32 sums.
-// The order of work over panels (16 rows), k and tokens; the inner loops are in float_blocks.as.ts
-// and float_tile.as.ts, the packed layouts in kernels/pack/layouts.ts.
+// The order of work over panels (16 rows), k and tokens; the inner loops are in float_blocks.as.ts,
+// float_vector.as.ts and float_tile.as.ts, the packed layouts in kernels/pack/layouts.ts.
 //
-// One token, or few if weights are halves: every worker streams its share of the panels once. More:
+// One token: every worker streams its share of the panels once, from four places side by side. More:
 // the weights of 32 k of a panel are loaded once for all tokens of the task; for that, activations
 // are first copied to scratch memory in the same order, [32 k][token].
 
 import { nextTask, scratch, shareStart } from "../common.as";
 import {
   BF16,
-  bf16Times1,
   F16,
   F16_SPECIAL,
-  f16FoldedTimes1,
   f16SpecialTimes1,
   f16Times1,
   F32,
-  f32Times1,
   unpackBlocks,
 } from "./float_blocks.as";
-import { floatBlock } from "./float_tile.as";
+import { bf16Block, f16Block, floatBlock } from "./float_tile.as";
+import { bf16PanelsTimes1, f16PanelsTimes1, f32PanelsTimes1 } from "./float_vector.as";
 import { finishSums, startSums } from "./sums.as";
 
 const PANEL_HEADER: usize = 16;
@@ -29,8 +27,6 @@ const BLOCK: i32 = 32;
 const BLOCK_BYTES: usize = 128;
 /** Tokens from which work is shared in tasks; below, each worker streams one range of panels. */
 const TASK_TOKENS: i32 = 12;
-/** Tokens up to which halves are converted for each anew rather than unpacked for all. */
-const TOKENS_APART: i32 = 4;
 /** Most tokens of a task. */
 const TOKENS_PER_TASK: i32 = 64;
 /** Panels of a task. */
@@ -91,13 +87,17 @@ function matmulFloat(args: usize, worker: i32, workers: i32, layoutOfWeight: i32
   if (tokens < TASK_TOKENS) {
     const start = shareStart(panels, worker, workers);
     const end = shareStart(panels, worker + 1, workers);
-    const apart = tokens <= (layout == F32 ? 1 : TOKENS_APART);
-    if (apart) folds = layout == F16 && canFold(tokens * columns);
-    else if (start < end) packTokens(0, tokens, 0, blocks);
+    if (tokens == 1) {
+      folds = layout == F16 && canFold(columns);
+      const quarter = (end - start) >> 2;
+      for (let i = 0; i < quarter; i++) panelsTimesToken(start + i, quarter, 4);
+      for (let p = start + (quarter << 2); p < end; p++) panelsTimesToken(p, 1, 1);
+      return;
+    }
+    if (start < end) packTokens(0, tokens, 0, blocks);
     for (let p = start; p < end; p++) {
       startPanel(p, tokens, sums);
-      if (apart) panelTimesEach(p, tokens);
-      else panelTimesTokens(p, tokens, 0, blocks, sums);
+      panelTimesTokens(p, tokens, 0, blocks, sums);
       finishPanel(p, 0, tokens, sums);
     }
     return;
@@ -172,22 +172,34 @@ function canFold(count: i32): bool {
   return !v128.any_true(i32x4.ge_s(largest, i32x4.splat(0x47000000))); // 2^15, or Inf, NaN
 }
 
-/** Adds a panel times each of the first `tokens` tokens to `sums`. */
-function panelTimesEach(p: i32, tokens: i32): void {
-  const w = panelAt(p);
-  const kind = layoutOf(w);
-  const factor = factorOf(w);
-  let xt = x;
-  let y = sums;
-  for (let t = 0; t < tokens; t++) {
-    if (kind == F32) f32Times1(w, xt, columns, y);
-    else if (kind == BF16) bf16Times1(w, xt, columns, y);
-    else if (kind == F16_SPECIAL) f16SpecialTimes1(w, xt, columns, y, factor);
-    else if (folds) f16FoldedTimes1(w, xt, columns, y, factor);
-    else f16Times1(w, xt, columns, y, factor);
-    xt += <usize> columns << 2;
-    y += 64;
+/** `count` panels, 1 or 4, from p on at the given distance, times the only token. */
+function panelsTimesToken(p: i32, distance: i32, count: i32): void {
+  const panel = panelAt(p) - PANEL_HEADER;
+  const bytes = panelAt(p + distance) - PANEL_HEADER - panel;
+  let special = folds ? 0 : 1;
+  for (let i = 0; i < count; i++) special |= load<i32>(panel + <usize> i * bytes);
+  if (special && layout == F16) {
+    for (let i = 0; i < count; i++) specialTimesToken(p + i * distance);
+    return;
   }
+  for (let i = 0; i < count; i++) startPanel(p + i * distance, 0, sums + (i << 6));
+  if (layout == F32) f32PanelsTimes1(panel, bytes, count, x, columns, sums);
+  else if (layout == F16) f16PanelsTimes1(panel, bytes, count, x, columns, sums);
+  else bf16PanelsTimes1(panel, bytes, count, x, columns, sums);
+  for (let i = 0; i < count; i++) finishPanel(p + i * distance, 0, 1, sums + (i << 6));
+}
+
+/** One panel of f16 where something may not be finite, or is beside such a panel. */
+function specialTimesToken(p: i32): void {
+  const w = panelAt(p);
+  if (layoutOf(w) == F16 && folds) {
+    panelsTimesToken(p, 1, 1);
+    return;
+  }
+  startPanel(p, 1, sums);
+  if (layoutOf(w) == F16) f16Times1(w, x, columns, sums, factorOf(w));
+  else f16SpecialTimes1(w, x, columns, sums, factorOf(w));
+  finishPanel(p, 0, 1, sums);
 }
 
 /** Adds `n` blocks of k of a panel times the packed tokens, from `block` on, to `y`. */
@@ -198,14 +210,14 @@ function panelTimesTokens(p: i32, count: i32, block: i32, n: i32, y: usize): voi
   let xs = packed;
   w += <usize> (block * BLOCK) << (kind == F32 ? 6 : 5);
   for (let i = 0; i < n; i++) {
-    if (kind == F32) {
-      floatBlock(w, xs, count, y);
-      w += BLOCK * 64;
-    } else {
+    if (kind == F32) floatBlock(w, xs, count, y);
+    else if (kind == F16) f16Block(w, xs, count, y, factor);
+    else if (kind == BF16) bf16Block(w, xs, count, y);
+    else {
       unpackBlocks(w, BLOCK, unpacked, factor, kind);
       floatBlock(unpacked, xs, count, y);
-      w += BLOCK * 32;
     }
+    w += kind == F32 ? BLOCK * 64 : BLOCK * 32;
     xs += <usize> count * BLOCK_BYTES;
   }
 }

@@ -1,5 +1,6 @@
-// Float weights: the inner loops of matmulF32, matmulF16 and matmulBf16. They work on panels of 16
-// rows; float.as.ts walks over panels, k and tokens.
+// Float weights: their packed layouts, and the inner loops of matmulF32, matmulF16 and matmulBf16 for
+// one token and one panel of 16 rows. float.as.ts walks over panels, k and tokens;
+// float_vector.as.ts takes four panels at once, float_tile.as.ts several tokens.
 //
 // Packed block, 16 rows × 1 k: f32 (64 bytes) rows 0 … 15; f16 and bf16 (32 bytes) rows 0, 4, 1, 5,
 // 2, 6, 3, 7, then 8, 12, 9, …, so that a 32-bit lane holds rows j and j + 4. Halves are scaled by
@@ -8,28 +9,29 @@
 
 import { lane0, lane1, lane2, lane3, madd } from "../simd.as";
 
-/** Layouts: f16 with Inf and NaN, and f16 whose factor is applied to the activations instead. */
-export const F32: i32 = 0;
-export const F16: i32 = 1;
-export const F16_SPECIAL: i32 = 2;
-export const F16_FOLDED: i32 = 3;
-export const BF16: i32 = 4;
+// Layouts: f16 with Inf and NaN, and f16 whose factor is applied to the activations instead. Without
+// `@inline` they would be globals, and tested at every use in the functions that they specialize.
+@inline export const F32: i32 = 0;
+@inline export const F16: i32 = 1;
+@inline export const F16_SPECIAL: i32 = 2;
+@inline export const F16_FOLDED: i32 = 3;
+@inline export const BF16: i32 = 4;
 
 /** What a half keeps once its bits are where f32 has sign and exponent: the second of a lane. */
-const HIGH_BITS: i32 = 0x8fffe000;
+export const HIGH_BITS: i32 = 0x8fffe000;
 /** The same for the first half of a lane. */
-const LOW_BITS: i32 = 0x8fffffff;
+export const LOW_BITS: i32 = 0x8fffffff;
 
 /** The first halves of four lanes as f32. */
 @inline
-function lowHalves(v: v128, bits: v128, factor: v128, layout: i32): v128 {
+export function lowHalves(v: v128, bits: v128, factor: v128, layout: i32): v128 {
   if (layout == BF16) return i32x4.shl(v, 16);
   return scaled(v128.and(i32x4.shr_s(i32x4.shl(v, 16), 3), bits), factor, layout);
 }
 
 /** The second halves of four lanes as f32; `bits` is `HIGH_BITS`, or 0xffff0000 for bf16. */
 @inline
-function highHalves(v: v128, bits: v128, factor: v128, layout: i32): v128 {
+export function highHalves(v: v128, bits: v128, factor: v128, layout: i32): v128 {
   if (layout == BF16) return v128.and(v, bits);
   return scaled(v128.and(i32x4.shr_s(v, 3), bits), factor, layout);
 }

@@ -93,21 +93,15 @@ function blockTimes1(
   v128.store(sums, f3, 48);
 }
 
-/** Adds one panel times one token to `sums` [16]. */
+/** Adds one panel times one token to `sums` [16]. The panel's header is at `w`. */
 @inline
-function panelTimes1(
-  w: usize,
-  x: usize,
-  blocks: i32,
-  sums: usize,
-  factor: f32,
-  hasMin: bool,
-): void {
+function panelTimes1(w: usize, x: usize, blocks: i32, sums: usize, hasMin: bool): void {
   const mask = i8x16.splat(15);
   const ones = i16x8.splat(1);
   const bits = i32x4.splat(F16_BITS);
-  const lift = f32x4.splat(factor);
+  const lift = v128.load32_splat(w, 4);
   const end = x + blocks * 48;
+  w += 16;
   while (x < end) {
     const xa = v128.load(x);
     const xb = v128.load(x, 16);
@@ -121,10 +115,11 @@ function panelTimes1(
 /**
  * Adds four panels times one token to `sums` [4][16]. The first panel's header is at `panel`, the
  * others follow at the given distance. They are read side by side because a core keeps more of the
- * memory's bandwidth busy with four streams than with one.
+ * memory's bandwidth busy with four streams than with one; not in a loop, because it predicts what
+ * to fetch by the address of the instruction that loads.
  */
 @inline
-function panelsTimes1(
+function fourTimes1(
   panel: usize,
   distance: usize,
   x: usize,
@@ -168,33 +163,27 @@ function panelsTimes1(
 }
 
 /** See `panelTimes1`. */
-export function int4Times1(w: usize, x: usize, blocks: i32, sums: usize, factor: f32): void {
-  panelTimes1(w, x, blocks, sums, factor, false);
+export function int4Times1(w: usize, x: usize, blocks: i32, sums: usize): void {
+  panelTimes1(w, x, blocks, sums, false);
 }
 
 /** See `panelTimes1`. */
-export function int4mTimes1(w: usize, x: usize, blocks: i32, sums: usize, factor: f32): void {
-  panelTimes1(w, x, blocks, sums, factor, true);
+export function int4mTimes1(w: usize, x: usize, blocks: i32, sums: usize): void {
+  panelTimes1(w, x, blocks, sums, true);
 }
 
-/** See `panelsTimes1`. */
-export function int4PanelsTimes1(
-  panel: usize,
+/** See `fourTimes1`. */
+export function int4FourTimes1(w: usize, distance: usize, x: usize, blocks: i32, sums: usize): void {
+  fourTimes1(w, distance, x, blocks, sums, false);
+}
+
+/** See `fourTimes1`. */
+export function int4mFourTimes1(
+  w: usize,
   distance: usize,
   x: usize,
   blocks: i32,
   sums: usize,
 ): void {
-  panelsTimes1(panel, distance, x, blocks, sums, false);
-}
-
-/** See `panelsTimes1`. */
-export function int4mPanelsTimes1(
-  panel: usize,
-  distance: usize,
-  x: usize,
-  blocks: i32,
-  sums: usize,
-): void {
-  panelsTimes1(panel, distance, x, blocks, sums, true);
+  fourTimes1(w, distance, x, blocks, sums, true);
 }

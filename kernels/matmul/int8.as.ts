@@ -45,9 +45,8 @@ export function odd(v: v128): v128 {
 
 /**
  * Adds 16 rows times `count` tokens, over one block of k, to the first 16 of each row of `sums`
- * [count + 1][32]. `x` is the tokens' activation blocks, one behind the other. Weights are kept on
- * the stack, as in int4.as.ts. Tokens are taken in pairs; an odd last one is taken twice, with sums
- * of its own.
+ * [count][32]. `x` is the tokens' activation blocks, one behind the other. Weights are kept on the
+ * stack, as in int4.as.ts.
  */
 export function int8Block(w: usize, x: usize, count: i32, sums: usize, factor: f32): void {
   const mask = i16x8.splat(255);
@@ -90,108 +89,56 @@ export function int8Block(w: usize, x: usize, count: i32, sums: usize, factor: f
   v = v128.load(w, 528); const d14 = even(v, mask); const d15 = odd(v);
   const end = x + count * 48;
   while (x < end) {
-    const y = min(x + 48, end - 48);
-    const xAux = v128.load(x, 32);
-    const yAux = v128.load(y, 32);
-    let ax = lane3(xAux);
-    let ay = lane3(yAux);
-    let bx = ax;
-    let by = ay;
-    let cx = ax;
-    let cy = ay;
-    let dx = ax;
-    let dy = ay;
+    const aux = v128.load(x, 32);
+    let a = lane3(aux);
+    let b = a;
+    let c = a;
+    let d = a;
     let xs = v128.load_ext<i8>(x);
-    let ys = v128.load_ext<i8>(y);
     let s = lane0(xs);
-    let t = lane0(ys);
-    ax = mac(ax, s, a0); ay = mac(ay, t, a0); bx = mac(bx, s, b0); by = mac(by, t, b0);
-    cx = mac(cx, s, c0); cy = mac(cy, t, c0); dx = mac(dx, s, d0); dy = mac(dy, t, d0);
+    a = mac(a, s, a0); b = mac(b, s, b0); c = mac(c, s, c0); d = mac(d, s, d0);
     s = lane1(xs);
-    t = lane1(ys);
-    ax = mac(ax, s, a1); ay = mac(ay, t, a1); bx = mac(bx, s, b1); by = mac(by, t, b1);
-    cx = mac(cx, s, c1); cy = mac(cy, t, c1); dx = mac(dx, s, d1); dy = mac(dy, t, d1);
+    a = mac(a, s, a1); b = mac(b, s, b1); c = mac(c, s, c1); d = mac(d, s, d1);
     s = lane2(xs);
-    t = lane2(ys);
-    ax = mac(ax, s, a2); ay = mac(ay, t, a2); bx = mac(bx, s, b2); by = mac(by, t, b2);
-    cx = mac(cx, s, c2); cy = mac(cy, t, c2); dx = mac(dx, s, d2); dy = mac(dy, t, d2);
+    a = mac(a, s, a2); b = mac(b, s, b2); c = mac(c, s, c2); d = mac(d, s, d2);
     s = lane3(xs);
-    t = lane3(ys);
-    ax = mac(ax, s, a3); ay = mac(ay, t, a3); bx = mac(bx, s, b3); by = mac(by, t, b3);
-    cx = mac(cx, s, c3); cy = mac(cy, t, c3); dx = mac(dx, s, d3); dy = mac(dy, t, d3);
+    a = mac(a, s, a3); b = mac(b, s, b3); c = mac(c, s, c3); d = mac(d, s, d3);
     xs = v128.load_ext<i8>(x, 8);
-    ys = v128.load_ext<i8>(y, 8);
     s = lane0(xs);
-    t = lane0(ys);
-    ax = mac(ax, s, a4); ay = mac(ay, t, a4); bx = mac(bx, s, b4); by = mac(by, t, b4);
-    cx = mac(cx, s, c4); cy = mac(cy, t, c4); dx = mac(dx, s, d4); dy = mac(dy, t, d4);
+    a = mac(a, s, a4); b = mac(b, s, b4); c = mac(c, s, c4); d = mac(d, s, d4);
     s = lane1(xs);
-    t = lane1(ys);
-    ax = mac(ax, s, a5); ay = mac(ay, t, a5); bx = mac(bx, s, b5); by = mac(by, t, b5);
-    cx = mac(cx, s, c5); cy = mac(cy, t, c5); dx = mac(dx, s, d5); dy = mac(dy, t, d5);
+    a = mac(a, s, a5); b = mac(b, s, b5); c = mac(c, s, c5); d = mac(d, s, d5);
     s = lane2(xs);
-    t = lane2(ys);
-    ax = mac(ax, s, a6); ay = mac(ay, t, a6); bx = mac(bx, s, b6); by = mac(by, t, b6);
-    cx = mac(cx, s, c6); cy = mac(cy, t, c6); dx = mac(dx, s, d6); dy = mac(dy, t, d6);
+    a = mac(a, s, a6); b = mac(b, s, b6); c = mac(c, s, c6); d = mac(d, s, d6);
     s = lane3(xs);
-    t = lane3(ys);
-    ax = mac(ax, s, a7); ay = mac(ay, t, a7); bx = mac(bx, s, b7); by = mac(by, t, b7);
-    cx = mac(cx, s, c7); cy = mac(cy, t, c7); dx = mac(dx, s, d7); dy = mac(dy, t, d7);
+    a = mac(a, s, a7); b = mac(b, s, b7); c = mac(c, s, c7); d = mac(d, s, d7);
     xs = v128.load_ext<i8>(x, 16);
-    ys = v128.load_ext<i8>(y, 16);
     s = lane0(xs);
-    t = lane0(ys);
-    ax = mac(ax, s, a8); ay = mac(ay, t, a8); bx = mac(bx, s, b8); by = mac(by, t, b8);
-    cx = mac(cx, s, c8); cy = mac(cy, t, c8); dx = mac(dx, s, d8); dy = mac(dy, t, d8);
+    a = mac(a, s, a8); b = mac(b, s, b8); c = mac(c, s, c8); d = mac(d, s, d8);
     s = lane1(xs);
-    t = lane1(ys);
-    ax = mac(ax, s, a9); ay = mac(ay, t, a9); bx = mac(bx, s, b9); by = mac(by, t, b9);
-    cx = mac(cx, s, c9); cy = mac(cy, t, c9); dx = mac(dx, s, d9); dy = mac(dy, t, d9);
+    a = mac(a, s, a9); b = mac(b, s, b9); c = mac(c, s, c9); d = mac(d, s, d9);
     s = lane2(xs);
-    t = lane2(ys);
-    ax = mac(ax, s, a10); ay = mac(ay, t, a10); bx = mac(bx, s, b10); by = mac(by, t, b10);
-    cx = mac(cx, s, c10); cy = mac(cy, t, c10); dx = mac(dx, s, d10); dy = mac(dy, t, d10);
+    a = mac(a, s, a10); b = mac(b, s, b10); c = mac(c, s, c10); d = mac(d, s, d10);
     s = lane3(xs);
-    t = lane3(ys);
-    ax = mac(ax, s, a11); ay = mac(ay, t, a11); bx = mac(bx, s, b11); by = mac(by, t, b11);
-    cx = mac(cx, s, c11); cy = mac(cy, t, c11); dx = mac(dx, s, d11); dy = mac(dy, t, d11);
+    a = mac(a, s, a11); b = mac(b, s, b11); c = mac(c, s, c11); d = mac(d, s, d11);
     xs = v128.load_ext<i8>(x, 24);
-    ys = v128.load_ext<i8>(y, 24);
     s = lane0(xs);
-    t = lane0(ys);
-    ax = mac(ax, s, a12); ay = mac(ay, t, a12); bx = mac(bx, s, b12); by = mac(by, t, b12);
-    cx = mac(cx, s, c12); cy = mac(cy, t, c12); dx = mac(dx, s, d12); dy = mac(dy, t, d12);
+    a = mac(a, s, a12); b = mac(b, s, b12); c = mac(c, s, c12); d = mac(d, s, d12);
     s = lane1(xs);
-    t = lane1(ys);
-    ax = mac(ax, s, a13); ay = mac(ay, t, a13); bx = mac(bx, s, b13); by = mac(by, t, b13);
-    cx = mac(cx, s, c13); cy = mac(cy, t, c13); dx = mac(dx, s, d13); dy = mac(dy, t, d13);
+    a = mac(a, s, a13); b = mac(b, s, b13); c = mac(c, s, c13); d = mac(d, s, d13);
     s = lane2(xs);
-    t = lane2(ys);
-    ax = mac(ax, s, a14); ay = mac(ay, t, a14); bx = mac(bx, s, b14); by = mac(by, t, b14);
-    cx = mac(cx, s, c14); cy = mac(cy, t, c14); dx = mac(dx, s, d14); dy = mac(dy, t, d14);
+    a = mac(a, s, a14); b = mac(b, s, b14); c = mac(c, s, c14); d = mac(d, s, d14);
     s = lane3(xs);
-    t = lane3(ys);
-    ax = mac(ax, s, a15); ay = mac(ay, t, a15); bx = mac(bx, s, b15); by = mac(by, t, b15);
-    cx = mac(cx, s, c15); cy = mac(cy, t, c15); dx = mac(dx, s, d15); dy = mac(dy, t, d15);
-    s = lane0(xAux);
-    t = lane0(yAux);
-    ax = madd(f32x4.convert_i32x4_s(ax), f32x4.mul(aScale, s), v128.load(sums));
-    bx = madd(f32x4.convert_i32x4_s(bx), f32x4.mul(bScale, s), v128.load(sums, 16));
-    cx = madd(f32x4.convert_i32x4_s(cx), f32x4.mul(cScale, s), v128.load(sums, 32));
-    dx = madd(f32x4.convert_i32x4_s(dx), f32x4.mul(dScale, s), v128.load(sums, 48));
-    ay = madd(f32x4.convert_i32x4_s(ay), f32x4.mul(aScale, t), v128.load(sums, 128));
-    by = madd(f32x4.convert_i32x4_s(by), f32x4.mul(bScale, t), v128.load(sums, 144));
-    cy = madd(f32x4.convert_i32x4_s(cy), f32x4.mul(cScale, t), v128.load(sums, 160));
-    dy = madd(f32x4.convert_i32x4_s(dy), f32x4.mul(dScale, t), v128.load(sums, 176));
-    v128.store(sums, ax);
-    v128.store(sums, bx, 16);
-    v128.store(sums, cx, 32);
-    v128.store(sums, dx, 48);
-    v128.store(sums, ay, 128);
-    v128.store(sums, by, 144);
-    v128.store(sums, cy, 160);
-    v128.store(sums, dy, 176);
-    x += 96;
-    sums += 256;
+    a = mac(a, s, a15); b = mac(b, s, b15); c = mac(c, s, c15); d = mac(d, s, d15);
+    s = lane0(aux);
+    v128.store(sums, madd(f32x4.convert_i32x4_s(a), f32x4.mul(aScale, s), v128.load(sums)));
+    a = madd(f32x4.convert_i32x4_s(b), f32x4.mul(bScale, s), v128.load(sums, 16));
+    v128.store(sums, a, 16);
+    a = madd(f32x4.convert_i32x4_s(c), f32x4.mul(cScale, s), v128.load(sums, 32));
+    v128.store(sums, a, 32);
+    a = madd(f32x4.convert_i32x4_s(d), f32x4.mul(dScale, s), v128.load(sums, 48));
+    v128.store(sums, a, 48);
+    x += 48;
+    sums += 128;
   }
 }

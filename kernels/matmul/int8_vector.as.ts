@@ -104,12 +104,13 @@ function blockTimes1(
   v128.store(sums, madd(f32x4.convert_i32x4_s(a3), d3, v128.load(sums, 48)), 48);
 }
 
-/** Adds one panel times one token to `sums` [16]. */
-export function int8Times1(w: usize, x: usize, blocks: i32, sums: usize, factor: f32): void {
+/** Adds one panel times one token to `sums` [16]. The panel's header is at `w`. */
+export function int8Times1(w: usize, x: usize, blocks: i32, sums: usize): void {
   const mask = i16x8.splat(255);
   const bits = i32x4.splat(F16_BITS);
-  const lift = f32x4.splat(factor);
+  const lift = v128.load32_splat(w, 4);
   const end = x + blocks * 48;
+  w += 16;
   while (x < end) {
     const x0 = v128.load_ext<i8>(x);
     const x1 = v128.load_ext<i8>(x, 8);
@@ -123,7 +124,7 @@ export function int8Times1(w: usize, x: usize, blocks: i32, sums: usize, factor:
 }
 
 /** Adds four panels times one token to `sums` [4][16]: see int4_vector.as.ts. */
-export function int8PanelsTimes1(
+export function int8FourTimes1(
   panel: usize,
   distance: usize,
   x: usize,

@@ -8,9 +8,9 @@
 
 import { nextTask, scratch, shareStart } from "../common.as";
 import { INT4_BLOCK, int4Block, INT4M_BLOCK, int4mBlock } from "./int4.as";
-import { int4mPanelsTimes1, int4mTimes1, int4PanelsTimes1, int4Times1 } from "./int4_vector.as";
+import { int4FourTimes1, int4mFourTimes1, int4mTimes1, int4Times1 } from "./int4_vector.as";
 import { INT8_BLOCK, int8Block } from "./int8.as";
-import { int8PanelsTimes1, int8Times1 } from "./int8_vector.as";
+import { int8FourTimes1, int8Times1 } from "./int8_vector.as";
 import { finishSums, startSums } from "./sums.as";
 
 const INT4: i32 = 0;
@@ -81,8 +81,8 @@ function matmulInteger(
     const start = shareStart(panels, worker, workers);
     const end = shareStart(panels, worker + 1, workers);
     const quarter = (end - start) >> 2;
-    for (let i = 0; i < quarter; i++) panelsTimesToken(start + i, quarter);
-    for (let p = start + (quarter << 2); p < end; p++) panelTimesToken(p);
+    for (let i = 0; i < quarter; i++) panelsTimesToken(start + i, quarter, 4);
+    for (let p = start + (quarter << 2); p < end; p++) panelsTimesToken(p, 1, 1);
     return;
   }
   const pairs = (panels + 1) >> 1;
@@ -109,45 +109,37 @@ function panelAt(p: i32): usize {
   return weight + <usize> p * (PANEL_HEADER + <usize> blocks * blockBytes);
 }
 
-/** Four panels, from p on at the given distance, times the only token. */
-function panelsTimesToken(p: i32, distance: i32): void {
+/** `count` panels, 1 or 4, from p on at the given distance, times the only token. */
+function panelsTimesToken(p: i32, distance: i32, count: i32): void {
   const panel = panelAt(p);
   const bytes = panelAt(p + distance) - panel;
   let special = 0;
-  for (let i = 0; i < 4; i++) special |= load<i32>(panel + <usize> i * bytes);
-  if (special) {
-    for (let i = 0; i < 4; i++) panelTimesToken(p + i * distance);
+  for (let i = 0; i < count; i++) special |= load<i32>(panel + <usize> i * bytes);
+  if (special) { // Inf or NaN among the scales
+    for (let i = 0; i < count; i++) {
+      const q = p + i * distance;
+      if (load<i32>(panelAt(q))) panelsTimesTokens(q, q, 0, 1);
+      else panelsTimesToken(q, 1, 1);
+    }
     return;
   }
-  for (let i = 0; i < 4; i++) {
+  for (let i = 0; i < count; i++) {
     const first = (p + i * distance) << 4;
     startSums(sums + (i << 6), 0, 16, bias ? bias + (first << 2) : 0, min(rows - first, 16));
   }
-  if (layout == INT4) int4PanelsTimes1(panel, bytes, x, blocks, sums);
-  else if (layout == INT4M) int4mPanelsTimes1(panel, bytes, x, blocks, sums);
-  else int8PanelsTimes1(panel, bytes, x, blocks, sums);
-  for (let i = 0; i < 4; i++) {
+  if (count == 1) {
+    if (layout == INT4) int4Times1(panel, x, blocks, sums);
+    else if (layout == INT4M) int4mTimes1(panel, x, blocks, sums);
+    else int8Times1(panel, x, blocks, sums);
+  } else {
+    if (layout == INT4) int4FourTimes1(panel, bytes, x, blocks, sums);
+    else if (layout == INT4M) int4mFourTimes1(panel, bytes, x, blocks, sums);
+    else int8FourTimes1(panel, bytes, x, blocks, sums);
+  }
+  for (let i = 0; i < count; i++) {
     const first = (p + i * distance) << 4;
     finishSums(sums + (i << 6), 1, 16, out + (first << 2), 0, min(rows - first, 16));
   }
-}
-
-/** One panel times the only token. */
-function panelTimesToken(p: i32): void {
-  const panel = panelAt(p);
-  if (load<i32>(panel)) { // Inf or NaN among the scales
-    panelsTimesTokens(p, p, 0, 1);
-    return;
-  }
-  const valid = min(rows - (p << 4), 16);
-  const column = <usize> p << 6;
-  startSums(sums, 1, 16, bias ? bias + column : 0, valid);
-  const w = panel + PANEL_HEADER;
-  const factor = load<f32>(panel, 4);
-  if (layout == INT4) int4Times1(w, x, blocks, sums, factor);
-  else if (layout == INT4M) int4mTimes1(w, x, blocks, sums, factor);
-  else int8Times1(w, x, blocks, sums, factor);
-  finishSums(sums, 1, 16, out + column, 0, valid);
 }
 
 /** Panels 2i and 2i + 1, if there is one, times tokens `first` … `last − 1`. */
