@@ -54,14 +54,29 @@ export interface Backend {
 export interface TokenChoice {
   /** 0 takes the most likely token. */
   readonly temperature: number;
-  /** Candidates; 1 to 256 where the temperature is not 0. */
+  /** Candidates; 0 for all. */
   readonly topK: number;
   /** Probability that the candidates must reach. */
   readonly topP: number;
   /** Least probability of a candidate, as a fraction of the best one's. */
   readonly minP: number;
+  /** How much less likely tokens are that came before; 1 for no difference. */
+  readonly repeatPenalty: number;
+  /** How many of the last tokens it covers. */
+  readonly repeatWindow: number;
   /** Stream of random numbers. */
   readonly seed: number;
+}
+
+/** A choice within a sequence of tokens. */
+export interface AheadChoice extends TokenChoice {
+  /** Number of the first random draw. */
+  readonly draw: number;
+  /**
+   * The tokens up to the one that runs first; absent where the run goes on from the last one, whose
+   * tokens are known.
+   */
+  readonly history?: readonly number[];
 }
 
 /** The part of a graph that leads from one token to the next. */
@@ -92,8 +107,7 @@ export interface Executable {
   /**
    * Where the backend can: runs `count` times for one token, each time on what the last run chose,
    * and gives the chosen ids, -1 where no logit was a number. What runs is submitted before the call
-   * returns, so that a second call can follow before the first one's ids are there. `draw` is the
-   * number of the first random draw.
+   * returns, so that a second call can follow before the first one's ids are there.
    */
-  runAhead?(count: number, loop: TokenLoop, choice: TokenChoice, draw: number): Promise<Int32Array>;
+  runAhead?(count: number, loop: TokenLoop, choice: AheadChoice): Promise<Int32Array>;
 }

@@ -128,14 +128,14 @@ export class Engine {
   }
 
   /**
-   * Runs `count` tokens and chooses each next one where it is computed. The first is `id` at
-   * `position`; without a start, a runner that is ahead goes on from where it is. Calls belong
-   * inside `exclusive`, which need not wait for the ids.
+   * Runs `count` tokens and chooses each next one where it is computed. The first is the last one of
+   * `history`; without a start, a runner that is ahead goes on from where it is. Calls belong inside
+   * `exclusive`, which need not wait for the ids.
    */
   runAhead(
     runner: object,
     start:
-      | { readonly sequence: number; readonly position: number; readonly id: number }
+      | { readonly sequence: number; readonly history: readonly number[] }
       | undefined,
     count: number,
     choice: TokenChoice,
@@ -143,8 +143,8 @@ export class Engine {
   ): Promise<Int32Array> {
     const executable = this.#executable(1, "last");
     if (start) {
-      const { sequence, position, id } = start;
-      this.#write(executable, [{ sequence, position, ids: [id] }]);
+      const { sequence, history } = start, position = history.length - 1;
+      this.#write(executable, [{ sequence, position, ids: history.slice(position) }]);
       executable.write("outputRows", Int32Array.of(0));
       this.#runner = runner;
     }
@@ -155,7 +155,8 @@ export class Engine {
       spans: "spans",
       window: this.#window,
     };
-    return executable.runAhead!(count, loop, choice, draw);
+    const history = start && { history: start.history };
+    return executable.runAhead!(count, loop, { ...choice, ...history, draw });
   }
 
   /** Ends the backend; runs that wait in the queue fail. */

@@ -108,7 +108,7 @@ export async function* generate(
     };
     let ahead: Ahead | undefined;
     const after = async (id: number, kept: readonly number[]): Promise<number> => {
-      if (choice) ahead ??= session.ahead(choice, ids.length);
+      ahead ??= session.ahead(choice, ids.length);
       if (!ahead) return sample(await logitsOf([...kept, id]), history);
       if (kept.length > 0) await logitsOf(kept);
       const length = history.length + 1;

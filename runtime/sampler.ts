@@ -5,6 +5,14 @@
  */
 
 import { InputError } from "../errors.ts";
+import {
+  distance,
+  distanceOfShare,
+  octavesPerLogit,
+  PROBABILITY_UNITS,
+  share,
+  weight,
+} from "../kernels/sample/weight.ts";
 import type { TokenChoice } from "./backend.ts";
 import { uniform } from "./random.ts";
 
@@ -40,16 +48,11 @@ const LIMITS = {
   seed: [0, Number.MAX_SAFE_INTEGER, true],
 } as const;
 
-/** Most candidates that backends which choose tokens by themselves can take. */
-const MOST_CANDIDATES = 256;
-
-/** A choice as backends make it, or undefined where it is one that they cannot make. */
-export function backendChoice(options: SamplerOptions & { seed: number }): TokenChoice | undefined {
+/** A choice as backends make it. */
+export function backendChoice(options: SamplerOptions & { seed: number }): TokenChoice {
   const { temperature = 0.8, topK = 40, topP = 0.95, minP = 0, seed } = options;
   const { repeatPenalty = 1, repeatWindow = 64 } = options;
-  if (repeatPenalty !== 1 && repeatWindow > 0) return undefined;
-  if (temperature > 0 && (topK === 0 || topK > MOST_CANDIDATES)) return undefined;
-  return { temperature, topK, topP, minP, seed };
+  return { temperature, topK, topP, minP, repeatPenalty, repeatWindow, seed };
 }
 
 /**
@@ -79,29 +82,31 @@ export function sampler(options: SamplerOptions = {}): Sampler {
   const { temperature = 0.8, topK = 40, topP = 0.95, minP = 0 } = options;
   const { repeatPenalty = 1, repeatWindow = 64 } = options;
   const seed = options.seed ?? randomSeed();
+  const scale = octavesPerLogit(temperature), farthest = distanceOfShare(minP);
+  const probability = Math.round(topP * PROBABILITY_UNITS);
   let draws = 0;
   return (logits, history = []) => {
     const scores = repeatPenalty === 1 || repeatWindow === 0
       ? logits
       : penalize(logits, history.slice(-repeatWindow), repeatPenalty);
     if (temperature === 0) return argmax(scores);
+    // In whole numbers, as a GPU does it.
     const candidates = mostLikely(scores, topK); // by falling logit
     const best = scores[candidates[0]!]!;
     const weights = new Float64Array(candidates.length);
-    let total = 0;
+    let total = 0, within = 0; // the first candidates that are likely enough for min-p
     candidates.forEach((id, i) => {
-      total += weights[i] = Math.exp((scores[id]! - best) / temperature);
+      const far = distance(scores[id]!, best, scale);
+      if (far <= farthest) within++;
+      total += weights[i] = weight(far);
     });
+    const enough = share(total, probability);
     let kept = 0, mass = 0;
-    while (kept < candidates.length && (kept === 0 || mass < topP * total)) {
-      if (weights[kept]! < minP * weights[0]!) break;
-      mass += weights[kept++]!;
-    }
-    let draw = uniform(seed, draws++) * mass;
-    for (let i = 0; i < kept; i++) {
-      if ((draw -= weights[i]!) < 0) return candidates[i]!;
-    }
-    return candidates[kept - 1]!;
+    while (kept < within && (kept === 0 || mass < enough)) mass += weights[kept++]!;
+    const drawn = share(mass, uniform(seed, draws++) * PROBABILITY_UNITS);
+    let i = 0, passed = weights[0]!;
+    while (passed <= drawn) passed += weights[++i]!;
+    return candidates[i]!;
   };
 }
 
@@ -126,9 +131,9 @@ export function argmax(values: Float32Array): number {
 
 function penalize(logits: Float32Array, recent: readonly number[], penalty: number): Float32Array {
   const scores = logits.slice();
-  for (const id of new Set(recent)) {
-    scores[id] = scores[id]! > 0 ? scores[id]! / penalty : scores[id]! * penalty;
-  }
+  // Products, because they are rounded everywhere in the same way.
+  const [less, more] = [Math.fround(1 / penalty), Math.fround(penalty)];
+  for (const id of new Set(recent)) scores[id] = scores[id]! * (scores[id]! > 0 ? less : more);
   return scores;
 }
 

@@ -165,7 +165,7 @@ export class Session {
             output: "last",
             tokens: () => this.#tokens(),
             finish: (_, sequence) => {
-              const start = { sequence, position: this.#history.length, id };
+              const start = { sequence, history: [...this.#history, id] };
               return { ids: engine.runAhead(runner, start, count, choice, draw) };
             },
           }),

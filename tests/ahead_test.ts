@@ -3,9 +3,10 @@
  * ahead of its reader without anybody noticing.
  */
 
-import { assert, assertEquals, assertRejects } from "@std/assert";
+import { assertEquals, assertRejects } from "@std/assert";
 import { InputError } from "../errors.ts";
-import { type GenerateOptions, loadModel, type Model, sampler } from "../mod.ts";
+import { type GenerateOptions, loadModel, type Model, sampler, type Session } from "../mod.ts";
+import type { Backend, Executable, TokenLoop } from "../runtime/backend.ts";
 import { Graph } from "../runtime/graph.ts";
 import { makePlan } from "../runtime/plan.ts";
 import { backendChoice, type SamplerOptions } from "../runtime/sampler.ts";
@@ -16,34 +17,64 @@ import { hasWebgpu } from "./webgpu_adapter.ts";
 
 const ignore = !hasWebgpu;
 
-/** Tokens that the GPU draws from the same logits, one after another. */
-async function drawOnGpu(
-  logits: Float32Array,
-  count: number,
-  options: SamplerOptions & { seed: number },
-): Promise<number[]> {
-  const g = new Graph();
-  const x = g.input("x", [1, logits.length]);
-  g.output("logits", g.op("add", [x, g.input("zeros", [1, logits.length])]));
-  const backend = await createWebgpuBackend();
-  const executable = backend.compile(makePlan(g, (type) => backend.bytesOf(type)));
-  executable.write("x", logits);
-  const loop = {
-    logits: "logits",
-    ids: "ids",
-    counters: ["positions", "slots"],
-    spans: "spans",
-    window: 1,
-  } as const;
-  const ids = await executable.runAhead!(count, loop, backendChoice(options)!, 0);
-  await backend.dispose();
-  return Array.from(ids);
+/** Chooses tokens on the GPU, one after another from the same logits. */
+class Drawer {
+  readonly #backend: Backend;
+  readonly #executable: Executable;
+
+  private constructor(backend: Backend, executable: Executable) {
+    this.#backend = backend;
+    this.#executable = executable;
+  }
+
+  static async create(logits: Float32Array): Promise<Drawer> {
+    const g = new Graph();
+    const x = g.input("x", [1, logits.length]);
+    g.output("logits", g.op("add", [x, g.input("zeros", [1, logits.length])]));
+    const backend = await createWebgpuBackend();
+    const executable = backend.compile(makePlan(g, (type) => backend.bytesOf(type)));
+    executable.write("x", logits);
+    return new Drawer(backend, executable);
+  }
+
+  /** In submissions of these sizes. */
+  async draw(
+    counts: readonly number[],
+    options: SamplerOptions & { seed: number },
+    history: readonly number[] = [0],
+  ): Promise<number[]> {
+    const loop: TokenLoop = {
+      logits: "logits",
+      ids: "ids",
+      counters: ["positions", "slots"],
+      spans: "spans",
+      window: 1,
+    };
+    const choice = backendChoice(options), ids: Int32Array[] = [];
+    let draw = 0;
+    for (const count of counts) {
+      const start = draw === 0 ? { history } : {};
+      ids.push(await this.#executable.runAhead!(count, loop, { ...choice, ...start, draw }));
+      draw += count;
+    }
+    return ids.flatMap((it) => Array.from(it));
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.#backend.dispose();
+  }
 }
 
 /** The same with the sampler. */
-function drawOnCpu(logits: Float32Array, count: number, options: SamplerOptions): number[] {
-  const sample = sampler(options);
-  return Array.from({ length: count }, () => sample(logits));
+function drawOnCpu(
+  logits: Float32Array,
+  count: number,
+  options: SamplerOptions,
+  before: readonly number[] = [0],
+): number[] {
+  const sample = sampler(options), history = [...before];
+  for (let i = 0; i < count; i++) history.push(sample(logits, history));
+  return history.slice(before.length);
 }
 
 const SETTINGS: readonly SamplerOptions[] = [
@@ -55,12 +86,20 @@ const SETTINGS: readonly SamplerOptions[] = [
   { temperature: 1.5, topK: 100, topP: 1, minP: 0.2 },
   { topP: 0 },
   { temperature: 0.01, seed: 2 ** 40 + 5 },
+  { temperature: 1, topK: 0, topP: 1 },
+  { temperature: 1.5, topK: 0, topP: 0.9 },
+  { temperature: 50, topK: 0, topP: 0.001 },
+  { temperature: 3, topK: 1500, topP: 0.5, minP: 0.01 },
+  { temperature: 3, topK: 2 ** 31, topP: 1, minP: 0.3 },
+  { temperature: 0, repeatPenalty: 1.3 },
+  { temperature: 1, repeatPenalty: 1.1, repeatWindow: 5 },
+  { temperature: 2, topK: 0, repeatPenalty: 0.7, repeatWindow: 2 ** 31 },
 ];
 
 const random = randomNumbers(5);
 const LOGITS: Readonly<Record<string, Float32Array>> = {
   normal: normalNumbers(1000, random).map((it) => 4 * it),
-  "many words": normalNumbers(70_001, random),
+  "many words": normalNumbers(20_001, random),
   few: Float32Array.of(0.5, -1, 2),
   one: Float32Array.of(-3),
   "all the same": new Float32Array(5000).fill(1.5),
@@ -76,27 +115,46 @@ const LOGITS: Readonly<Record<string, Float32Array>> = {
 
 for (const [name, logits] of Object.entries(LOGITS)) {
   Deno.test({ name: `the GPU draws as sampler() does: ${name}`, ignore }, async () => {
+    await using gpu = await Drawer.create(logits);
     for (const settings of SETTINGS) {
-      const options = { seed: 11, ...settings };
+      const options = { seed: 11, ...settings }, history = [2, 0, 0];
       const message = JSON.stringify(options);
-      assertEquals(await drawOnGpu(logits, 30, options), drawOnCpu(logits, 30, options), message);
+      assertEquals(
+        await gpu.draw([17, 1, 12], options, history),
+        drawOnCpu(logits, 30, options, history),
+        message,
+      );
     }
   });
 }
 
-Deno.test({ name: "the GPU reports logits of which none is a number", ignore }, async () => {
-  const logits = new Float32Array(50).fill(NaN).fill(-Infinity, 20);
-  assertEquals(await drawOnGpu(logits, 2, { seed: 1 }), [-1, -1]);
-  assertEquals(await drawOnGpu(logits, 2, { seed: 1, temperature: 0 }), [-1, -1]);
+Deno.test({ name: "the GPU draws as sampler() does, whatever the options", ignore }, async () => {
+  const random = randomNumbers(7),
+    pick = <T>(list: readonly T[]): T => list[Math.floor(random() * list.length)]!;
+  for (let round = 0; round < 6; round++) {
+    const logits = normalNumbers(200 + 700 * round, random).map((it) => pick([1, 5]) * it);
+    await using gpu = await Drawer.create(logits);
+    for (let i = 0; i < 25; i++) {
+      const options = {
+        temperature: pick([0.3, 0.8, 1, 1.7]),
+        topK: pick([0, 3, 40, 300, 700]),
+        topP: pick([1, 0.95, random()]),
+        minP: pick([0, 0, 0.05, random()]),
+        repeatPenalty: pick([1, 1, 1.1, 5]),
+        repeatWindow: pick([1, 10, 64]),
+        seed: Math.floor(random() * 2 ** 50),
+      };
+      const message = JSON.stringify(options);
+      assertEquals(await gpu.draw([25], options), drawOnCpu(logits, 25, options), message);
+    }
+  }
 });
 
-Deno.test("backendChoice() leaves to sampler() what backends cannot do", () => {
-  assert(backendChoice({ seed: 1 }));
-  assert(backendChoice({ seed: 1, repeatPenalty: 2, repeatWindow: 0 }));
-  assert(backendChoice({ seed: 1, temperature: 0, topK: 0 }));
-  assertEquals(backendChoice({ seed: 1, repeatPenalty: 1.1 }), undefined);
-  assertEquals(backendChoice({ seed: 1, topK: 0 }), undefined);
-  assertEquals(backendChoice({ seed: 1, topK: 257 }), undefined);
+Deno.test({ name: "the GPU reports logits of which none is a number", ignore }, async () => {
+  await using gpu = await Drawer.create(new Float32Array(50).fill(NaN).fill(-Infinity, 20));
+  assertEquals(await gpu.draw([2], { seed: 1 }), [-1, -1]);
+  assertEquals(await gpu.draw([2], { seed: 1, topK: 0 }), [-1, -1]);
+  assertEquals(await gpu.draw([2], { seed: 1, temperature: 0, repeatPenalty: 2 }), [-1, -1]);
 });
 
 async function tiny(options: { sequences?: number; contextLength?: number } = {}): Promise<Model> {
@@ -111,8 +169,15 @@ async function ids(
   return ids;
 }
 
-/** A penalty that changes nothing, with which the sampler chooses. */
-const ON_CPU: GenerateOptions = { repeatPenalty: 1 + 1e-12 };
+/** Generation in which every token is chosen by `sampler()` and run by itself. */
+async function apart(
+  session: Session,
+  prompt: readonly number[],
+  options: GenerateOptions,
+): Promise<number[]> {
+  session.ahead = () => undefined;
+  return await ids(session.generate(prompt, options));
+}
 
 Deno.test({ name: "generation ahead equals generation step by step", ignore }, async () => {
   await using model = await tiny();
@@ -125,20 +190,23 @@ Deno.test({ name: "generation ahead equals generation step by step", ignore }, a
     { temperature: 1, seed: 6 }, // until the context is full
     { temperature: 1, seed: 7, maxTokens: 300, overflow: "slide" },
     { temperature: 1, seed: 8, stopIds: [7, 12, 20] },
+    { temperature: 0, repeatPenalty: 1.5 },
+    { temperature: 1, seed: 9, topK: 0, topP: 1, repeatPenalty: 1.2, repeatWindow: 9 },
+    { temperature: 1, seed: 10, maxTokens: 200, repeatPenalty: 1.2, overflow: "slide" },
   ];
   for (const row of rows) {
     const options = { stopIds: [], ...row }, prompt = [1, 5, 9];
-    const [ahead, apart] = [model.session(), model.session()];
+    const [ahead, other] = [model.session(), model.session()];
     assertEquals(
       await ids(ahead.generate(prompt, options)),
-      await ids(apart.generate(prompt, { ...options, ...ON_CPU })),
+      await apart(other, prompt, options),
       JSON.stringify(row),
     );
-    assertEquals(ahead.history, apart.history);
+    assertEquals(ahead.history, other.history);
     // What ran ahead left nothing behind.
-    if (ahead.position < 128) assertEquals(await ahead.step(8), await apart.step(8));
+    if (ahead.position < 128) assertEquals(await ahead.step(8), await other.step(8));
     ahead.dispose();
-    apart.dispose();
+    other.dispose();
   }
 });
 
@@ -150,7 +218,7 @@ Deno.test({ name: "sessions that run ahead take turns", ignore }, async () => {
     const alone: number[][] = [];
     for (const prompt of prompts) {
       using session = model.session();
-      alone.push(await ids(session.generate(prompt, { ...options, ...ON_CPU })));
+      alone.push(await apart(session, prompt, options));
     }
     using first = model.session();
     using second = model.session();

@@ -4,14 +4,14 @@
  * @module
  */
 
-import { SAMPLE_SHADER } from "../kernels/sample/webgpu.ts";
+import { SAMPLE_SHADERS } from "../kernels/sample/webgpu.ts";
 import { WEBGPU } from "../kernels/webgpu.ts";
 import type { Shader } from "../kernels/webgpu_kernel.ts";
 import { GpuMemory } from "../runtime/webgpu/memory.ts";
 import { Pipelines } from "../runtime/webgpu/pipelines.ts";
 
 /** Overrides that are sizes; the others are choices. */
-const SIZES: Readonly<Record<string, number>> = { WG: 64, QUADS: 16, SPLITS: 2 };
+const SIZES: Readonly<Record<string, number>> = { WG: 64, LANES: 64, QUADS: 16, SPLITS: 2 };
 
 /** Values for the overrides of a shader: all flags off, then all on, then the last of three types. */
 function constantSets({ code }: Shader): Record<string, number>[] {
@@ -23,8 +23,11 @@ function constantSets({ code }: Shader): Record<string, number>[] {
   return names.some((name) => !(name in SIZES)) ? sets.slice(0, 2) : sets.slice(0, 1);
 }
 
-/** Shaders of every op, and the one that chooses tokens. */
-const ALL = new Set([...Object.values(WEBGPU).flatMap((row) => row.shaders), SAMPLE_SHADER]);
+/** Shaders of every op, and those that choose tokens. */
+const ALL = new Set([
+  ...Object.values(WEBGPU).flatMap((row) => row.shaders),
+  ...Object.values(SAMPLE_SHADERS),
+]);
 
 /** Makes the pipelines of shaders, with subgroups where their first lines are given, and tells how many and what was said against them. */
 export async function compileShaders(

@@ -6,14 +6,22 @@
  */
 
 import { floatBits, type Shader } from "../webgpu_kernel.ts";
-import code from "./webgpu.wgsl" with { type: "text" };
+import common from "./common.wgsl" with { type: "text" };
+import draw from "./draw.wgsl" with { type: "text" };
+import drawAll from "./draw_all.wgsl" with { type: "text" };
+import greedy from "./greedy.wgsl" with { type: "text" };
+import { distanceOfShare, octavesPerLogit, PROBABILITY_UNITS } from "./weight.ts";
+import weight from "./weight.wgsl" with { type: "text" };
 
-/** Chooses from the logits in binding 1 and advances the inputs in bindings 2 to 5. */
-export const SAMPLE_SHADER: Shader = {
-  name: "sample",
-  code,
-  access: ["read", "write", "write", "write", "write", "write"],
-};
+/** Logits, then what is written: ids, counters, spans, choices and when tokens came last. */
+const ACCESS = ["read", "write", "write", "write", "write", "write", "write"] as const;
+
+/** Each chooses from the logits in binding 1 and advances the inputs in bindings 2 to 5. */
+export const SAMPLE_SHADERS = {
+  greedy: { name: "sample, greedy", code: common + greedy, access: ACCESS },
+  draw: { name: "sample, draw", code: common + weight + draw, access: ACCESS },
+  drawAll: { name: "sample, draw from all", code: common + weight + drawAll, access: ACCESS },
+} as const satisfies Record<string, Shader>;
 
 /** What decides a choice; the names are those of `SamplerOptions`. */
 export interface SampleParams {
@@ -23,30 +31,62 @@ export interface SampleParams {
   readonly window: number;
   /** 0 takes the largest logit. */
   readonly temperature: number;
-  /** From 1 to 256, where the temperature is not 0. */
+  /** 0 keeps all. */
   readonly topK: number;
   /** Probability that the candidates must reach. */
   readonly topP: number;
   /** Least probability of a candidate, as a fraction of the best one's. */
   readonly minP: number;
+  /** How much less likely repeated tokens are. */
+  readonly repeatPenalty: number;
+  /** How many of the last tokens that covers. */
+  readonly repeatWindow: number;
   /** Stream of random numbers. */
   readonly seed: number;
   /** Number of the first draw. */
   readonly draw: number;
+  /** Tokens before the first choice. */
+  readonly tokens: number;
 }
 
-/** The shader's parameters. */
+/** Logits from which on a workgroup is as large as every device allows. */
+const MANY_LOGITS = 4096;
+/** Candidates for whom there is room in a list, however many are as likely as the last of them. */
+const MOST_LISTED = 256;
+/** Steps of a loop over the vocabulary for each candidate; software adapters stop at 65535 in all. */
+const MOST_STEPS = 50_000;
+
+/** The shader of a choice and its constants. */
+export function sampleShader(
+  { vocab, temperature, topK, repeatPenalty, repeatWindow }: SampleParams,
+): { shader: Shader; constants: Record<string, number> } {
+  const { greedy, draw, drawAll } = SAMPLE_SHADERS;
+  const lanes = vocab < MANY_LOGITS ? 64 : 256;
+  const candidates = Math.min(topK || vocab, vocab);
+  const isFew = candidates <= MOST_LISTED && candidates * (vocab / lanes + 32) <= MOST_STEPS;
+  return {
+    shader: temperature === 0 ? greedy : isFew ? draw : drawAll,
+    constants: { LANES: lanes, PENALTY: repeatPenalty !== 1 && repeatWindow > 0 ? 1 : 0 },
+  };
+}
+
+/** Its parameters. */
 export function sampleParams(params: SampleParams): number[] {
   const { vocab, window, temperature, topK, topP, minP, seed, draw } = params;
+  const { repeatPenalty, repeatWindow, tokens } = params;
   return [
     vocab,
     window,
-    topK,
-    floatBits(temperature),
-    floatBits(topP),
-    floatBits(minP),
+    topK === 0 ? vocab : Math.min(topK, vocab),
+    floatBits(octavesPerLogit(temperature)),
+    Math.round(topP * PROBABILITY_UNITS),
+    distanceOfShare(minP),
     seed >>> 0,
     Math.floor(seed / 2 ** 32) >>> 0,
     draw,
+    floatBits(repeatPenalty),
+    floatBits(1 / repeatPenalty),
+    Math.min(repeatWindow, 2 ** 31),
+    tokens,
   ];
 }

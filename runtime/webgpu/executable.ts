@@ -121,7 +121,7 @@ export function createExecutable(
       });
       return new Float32Array(await memory.download(copy, bytes));
     },
-    async runAhead(count, loop, choice, draw): Promise<Int32Array> {
+    async runAhead(count, loop, choice): Promise<Int32Array> {
       memory.check();
       sampling ??= createSampling(memory, pipelines, {
         logits: find(loop.logits, graph.outputs)!,
@@ -132,7 +132,7 @@ export function createExecutable(
         (message) => new BackendError(`Cannot run: ${message}`),
         () => {
           setTokens(1);
-          return sampling!.submit(count, record, { ...choice, window: loop.window, draw });
+          return sampling!.submit(count, record, { ...choice, window: loop.window });
         },
       );
       const ids = new Int32Array(await memory.download(copy, bytes));

@@ -7,8 +7,9 @@
  */
 
 import { BackendError } from "../../errors.ts";
-import { SAMPLE_SHADER, type SampleParams, sampleParams } from "../../kernels/sample/webgpu.ts";
+import { sampleParams, sampleShader } from "../../kernels/sample/webgpu.ts";
 import type { Dispatch } from "../../kernels/webgpu_kernel.ts";
+import type { AheadChoice } from "../backend.ts";
 import type { GpuMemory } from "./memory.ts";
 import { PARAMS_BYTES, type Pipelines } from "./pipelines.ts";
 
@@ -31,7 +32,7 @@ export interface Sampling {
   submit(
     count: number,
     record: (pass: GPUComputePassEncoder) => void,
-    choice: Omit<SampleParams, "vocab">,
+    choice: AheadChoice & { readonly window: number },
   ): { copy: GPUBuffer; bytes: number };
   /** Takes a buffer back that has been read. */
   giveBack(copy: GPUBuffer): void;
@@ -49,23 +50,47 @@ export function createSampling(
   const chosen = memory.create(4 + listBytes, STORAGE | COPY_SRC | COPY_DST, "chosen ids");
   const params = memory.create(PARAMS_BYTES, UNIFORM | COPY_DST, "sampling");
   const buffers = inputs.map((buffer) => buffer ?? memory.create(16, STORAGE, "unread input"));
-  const dispatch = (greedy: boolean): Dispatch => ({
-    shader: SAMPLE_SHADER,
-    constants: { GREEDY: greedy ? 1 : 0 },
-    buffers: [logits, ...buffers, chosen],
-    params: () => [],
-    groups: () => [1, 1],
-  });
-  const bindGroup = pipelines.bindGroup(dispatch(true), params);
+  /** For every id the number of tokens up to its last one: of `vocab` words when first needed. */
+  let last = memory.create(16, STORAGE | COPY_DST, "last tokens"), isTracked = false;
+  let bindGroup: GPUBindGroup | undefined;
+  /** Tokens before the next choice. */
+  let tokens = 0;
   const free: GPUBuffer[] = [];
+
+  function track(history: readonly number[], window: number): void {
+    if (!isTracked) {
+      memory.destroy(last);
+      last = memory.create(4 * vocab, STORAGE | COPY_DST, "last tokens");
+      isTracked = true;
+      bindGroup = undefined;
+    }
+    const words = new Uint32Array(vocab);
+    for (let i = Math.max(0, history.length - window); i < history.length; i++) {
+      if (history[i]! < vocab) words[history[i]!] = i + 1;
+    }
+    device.queue.writeBuffer(last, 0, words);
+  }
+
   return {
-    submit(count, record, choice) {
+    submit(count, record, { history, ...choice }) {
       if (count > MOST_AHEAD) {
         throw new BackendError(`Cannot run ${count} tokens ahead, expected at most ${MOST_AHEAD}`);
       }
-      const words = Uint32Array.from(sampleParams({ ...choice, vocab }));
-      device.queue.writeBuffer(params, 0, words);
-      const pipeline = pipelines.pipeline(dispatch(choice.temperature === 0));
+      tokens = history?.length ?? tokens;
+      const sample = { ...choice, vocab, tokens };
+      const { shader, constants } = sampleShader(sample);
+      if (history && constants.PENALTY) track(history, choice.repeatWindow);
+      tokens += count;
+      const dispatch: Dispatch = {
+        shader,
+        constants,
+        buffers: [logits, ...buffers, chosen, last],
+        params: () => [],
+        groups: () => [1, 1],
+      };
+      device.queue.writeBuffer(params, 0, Uint32Array.from(sampleParams(sample)));
+      const pipeline = pipelines.pipeline(dispatch);
+      bindGroup ??= pipelines.bindGroup(dispatch, params);
       const encoder = device.createCommandEncoder();
       encoder.clearBuffer(chosen, 0, 4);
       const pass = encoder.beginComputePass();
