@@ -142,6 +142,7 @@ function panelsTimes1(
 ): void {
   const low = i32x4.splat(LOW_BITS);
   const high = i32x4.splat(layout == BF16 ? 0xffff0000 : HIGH_BITS);
+  if (count == 1) distance = 0; // nothing is read beyond the only panel
   let w0 = panel;
   let w1 = w0 + distance;
   let w2 = w1 + distance;
