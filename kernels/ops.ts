@@ -15,9 +15,12 @@ import { expertMatmul, type ExpertMatmulAttributes } from "./expert_matmul/op.ts
 import { expertSum } from "./expert_sum/op.ts";
 import { expertWeights, type ExpertWeightsAttributes } from "./expert_weights/op.ts";
 import { layerNorm, type LayerNormAttributes } from "./layer_norm/op.ts";
-import { matmul } from "./matmul/op.ts";
+import { matmul, type MatmulAttributes } from "./matmul/op.ts";
 import { mul } from "./mul/op.ts";
-import { quantizeActivations } from "./quantize_activations/op.ts";
+import {
+  quantizeActivations,
+  type QuantizeActivationsAttributes,
+} from "./quantize_activations/op.ts";
 import { rmsNorm, type RmsNormAttributes } from "./rms_norm/op.ts";
 import { rope, type RopeAttributes } from "./rope/op.ts";
 import { selectRows } from "./select_rows/op.ts";
@@ -31,6 +34,8 @@ export type { AttentionAttributes } from "./attention/op.ts";
 export type { ExpertMatmulAttributes } from "./expert_matmul/op.ts";
 export type { ExpertWeightsAttributes } from "./expert_weights/op.ts";
 export type { LayerNormAttributes } from "./layer_norm/op.ts";
+export type { MatmulAttributes } from "./matmul/op.ts";
+export type { QuantizeActivationsAttributes } from "./quantize_activations/op.ts";
 export type { RmsNormAttributes } from "./rms_norm/op.ts";
 export type { RopeAttributes } from "./rope/op.ts";
 export type { TopExpertsAttributes } from "./top_experts/op.ts";
@@ -56,11 +61,11 @@ export interface OpAttributes {
   /** Normalization by mean and variance. */
   readonly layerNorm: LayerNormAttributes;
   /** Activations times a weight matrix. */
-  readonly matmul: NoAttributes;
+  readonly matmul: MatmulAttributes;
   /** Elementwise product, or gain. */
   readonly mul: NoAttributes;
   /** Activations to int8. */
-  readonly quantizeActivations: NoAttributes;
+  readonly quantizeActivations: QuantizeActivationsAttributes;
   /** Normalization by root mean square. */
   readonly rmsNorm: RmsNormAttributes;
   /** Rotary position embedding. */

@@ -5,6 +5,7 @@
  * @module
  */
 
+import { BackendError } from "../errors.ts";
 import type { OpAttributes, OpName } from "./ops.ts";
 import type { TensorType } from "./op.ts";
 
@@ -57,4 +58,14 @@ export function floatBits(value: number): number {
 /** Extent of the last dimension. */
 export function columnsOf(operand: TensorType): number {
   return operand.shape.at(-1) ?? 1;
+}
+
+/** Throws when attributes ask for steps that only another backend does as one. */
+export function refuseFused(op: OpName, attrs: object): void {
+  const fused = Object.entries(attrs).filter(([, value]) => value !== undefined);
+  if (fused.length === 0) return;
+  throw new BackendError(
+    `Cannot compile ${op}: it has ${fused.map(([name]) => name).join(", ")}, expected none; ` +
+      `backend "wasm" has separate ops for it`,
+  );
 }

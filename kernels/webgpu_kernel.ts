@@ -21,6 +21,8 @@ export interface Shader {
   readonly code: string;
   /** The same with subgroup operations, for devices that have them. */
   readonly subgroups?: string;
+  /** Whether it computes in f16, and is used only where the device can. */
+  readonly f16?: boolean;
   /** How the bindings from 1 on are used. */
   readonly access: readonly Access[];
 }
@@ -36,6 +38,8 @@ export interface Slice {
   readonly rows: number;
   /** One buffer, or for a weight matrix one for each of its planes (pack/planes.ts). */
   readonly planes: readonly GPUBuffer[];
+  /** Row of the planes that is its first, where matrices share them; 0 where absent. */
+  readonly base?: number;
 }
 
 /** A tensor as a kernel finds it on the GPU. */
@@ -61,20 +65,59 @@ export interface Dispatch {
 /** Workgroups in x and y. */
 export type Groups = readonly [x: number, y: number];
 
+/** What a kernel may choose by. */
+export interface GpuTraits {
+  /** Numbers that products of matrices are computed in; sums of many are f32 all the same. */
+  readonly arithmetic: "f32" | "f16";
+  /** Bytes of memory that a workgroup can have. */
+  readonly workgroupBytes: number;
+  /** Invocations that keep the device busy. */
+  readonly invocations: number;
+}
+
+/** What every device can do. */
+export const LEAST_TRAITS: GpuTraits = {
+  arithmetic: "f32",
+  workgroupBytes: 16384,
+  invocations: 2 ** 17,
+};
+
+/** Buffers for what lies between the dispatches of one call; different ones have different places. */
+export type Scratch = (bytes: number, place?: number) => GPUBuffer;
+
+/** One call of an op. */
+export interface GpuCall<N extends OpName = OpName> {
+  /** Operands, in the op's order. */
+  readonly inputs: readonly GpuOperand[];
+  /** Result. */
+  readonly output: GpuOperand;
+  /** Attributes. */
+  readonly attrs: OpAttributes[N];
+}
+
 /** The WebGPU side of an op. */
 export interface WebgpuKernel<N extends OpName = OpName> {
   /** Every shader that `encode` may name. */
   readonly shaders: readonly Shader[];
   /**
-   * The dispatches of one call, in order. `scratch` gives a buffer that is theirs from the first to
+   * The dispatches of one call, in order. `scratch` gives buffers that are theirs from the first to
    * the last of them.
    */
   encode(
     inputs: readonly GpuOperand[],
     output: GpuOperand,
     attrs: OpAttributes[N],
-    scratch: (bytes: number) => GPUBuffer,
+    scratch: Scratch,
+    traits: GpuTraits,
   ): readonly Dispatch[];
+  /** How many calls `encodeTogether` takes; the plan has them one after another. */
+  readonly together?: number;
+  /** The dispatches of calls that do not need each other, where they can be fewer. */
+  encodeTogether?(
+    calls: readonly GpuCall<N>[],
+    scratch: Scratch,
+    traits: GpuTraits,
+  ): readonly Dispatch[] | undefined;
 }
 
 const scratch = new DataView(new ArrayBuffer(4));

@@ -14,7 +14,7 @@ const gpu = create(["backend=null"]);
 const adapter = await gpu.requestAdapter();
 // What the add-on made must not be collected while it is used.
 Object.assign(globalThis, globals, { gpu, adapter });
-const requiredFeatures = ["subgroups" as GPUFeatureName];
+const requiredFeatures = ["shader-f16", "subgroups"] as GPUFeatureName[];
 const device = await adapter!.requestDevice({ requiredFeatures }) as GPUDevice;
 const broken = { name: "broken", code: "fn main( {}", access: [] };
 console.log(JSON.stringify({

@@ -11,7 +11,10 @@ import { GpuMemory } from "../runtime/webgpu/memory.ts";
 import { Pipelines } from "../runtime/webgpu/pipelines.ts";
 
 /** Overrides that are sizes; the others are choices. */
-const SIZES: Readonly<Record<string, number>> = { WG: 64, LANES: 64, QUADS: 16, SPLITS: 2 };
+const SIZES: Readonly<Record<string, number>> = {
+  ...{ WG: 64, LANES: 64, QUADS: 16, SPLITS: 2 },
+  ...{ ROW_LANES: 8, ROW_QUADS: 16, TOKEN_LANES: 8, TOKEN_QUADS: 16 },
+};
 
 /** Values for the overrides of a shader: all flags off, then all on, then the last of three types. */
 function constantSets({ code }: Shader): Record<string, number>[] {
@@ -38,6 +41,9 @@ export async function compileShaders(
   const errors: string[] = [];
   let compiled = 0;
   for (const shader of shaders) {
+    if (shader.f16 && !device.features.has("shader-f16")) continue;
+    // The others are the same with and without.
+    if (subgroupLines !== undefined && !shader.subgroups) continue;
     const memory = new GpuMemory(device), pipelines = new Pipelines(memory, subgroupLines);
     for (const constants of constantSets(shader)) {
       pipelines.pipeline({

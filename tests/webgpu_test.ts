@@ -123,7 +123,7 @@ Deno.test({ name: "attention of one token divides its span", ignore }, async () 
 
 Deno.test({ name: "kernels do without subgroups", ignore }, async () => {
   const [plain, other] = [
-    await createWebgpuBackend({ subgroups: false }),
+    await createWebgpuBackend({ reduction: "shared" }),
     await createWebgpuBackend(),
   ];
   for (const op of ["attention", "layerNorm", "matmul", "rmsNorm", "softmax"] as const) {

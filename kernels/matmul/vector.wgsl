@@ -1,30 +1,59 @@
-// matmul for few tokens: out[t, n] = Σk x[t, k]·weight[n, k] (+ bias[n]), weight in one slice of rows.
-// A workgroup takes four rows and one token; its invocations divide the columns between them.
+// matmul for few tokens: out[t, n] = Σk x[t, k]·weight[n, k], weight in one slice of rows; run_*.wgsl
+// multiply, finish*.wgsl say where sums go. NORMED: x is normalized first; the root mean square is a
+// factor of the whole sum, so that one reading of x yields both. GATED: silu of it times the product
+// with a second matrix.
+//
+// A workgroup takes four rows and one token; its invocations divide the runs of eight columns. Bound
+// by memory: successive invocations read successive words of every row, and each has two runs of all
+// its rows under way, which is 32 (int4) to 256 (f32) bytes. 132 multiprocessors of 1024 such
+// invocations keep 4 MiB in flight, where 3 TB/s at 600 ns need 2.
 
-struct Params {
-  tokens: u32,
-  columns: u32,
-  blocks: u32, // of a row, 32 columns each
-  rows: u32, // of the slice
-  firstRow: u32, // of the slice
-  width: u32, // of out
-  hasBias: u32,
+override NORMED: bool;
+override GATED: bool;
+
+const SMALL = 0x1p-80;
+
+struct Sums {
+  first: vec4<f32>, // four rows
+  second: vec4<f32>, // of the second matrix
+  squares: f32,
 }
 
-@group(0) @binding(0) var<uniform> p: Params;
-@group(0) @binding(4) var<storage, read> bias: array<f32>;
-@group(0) @binding(5) var<storage, read_write> out: array<f32>;
+// Run i of four rows of the planes, from `base` on, times a run of activations.
+fn fourRows(base: u32, row: u32, i: u32, x: Run) -> vec4<f32> {
+  let last = p.rows - 1u;
+  let b = i / 4u;
+  let j = i % 4u;
+  return x.factor * vec4(
+    product((base + row) * p.blocks + b, j, x),
+    product((base + min(row + 1u, last)) * p.blocks + b, j, x),
+    product((base + min(row + 2u, last)) * p.blocks + b, j, x),
+    product((base + min(row + 3u, last)) * p.blocks + b, j, x),
+  );
+}
 
-// Eight columns of one row times the activations; `sum` is the activations' own.
-fn product(row: u32, b: u32, j: u32, x: Eight, sum: f32) -> f32 {
-  let block = min(row, p.rows - 1u) * p.blocks + b;
-  let w = weights(block, j);
-  let a = affine(block);
-  let value = a.x * (dot(w.low, x.low) + dot(w.high, x.high));
-  if (HAS_OFFSET) {
-    return value + a.y * sum;
+fn sumsOf(row: u32, token: u32, lane: u32, shrink: f32) -> Sums {
+  var sums: Sums;
+  let runs = p.blocks * 4u;
+  for (var i = lane; i < runs; i += 2u * WG) {
+    // Both are read before either is needed; the second may be none.
+    let isTwo = i + WG < runs;
+    let k = select(i, i + WG, isTwo);
+    let x = runOf(token, i, shrink);
+    let y = runOf(token, k, shrink);
+    let first = fourRows(p.base, row, i, x);
+    let second = fourRows(p.base, row, k, y);
+    sums.first += first + select(vec4(0.0), second, isTwo);
+    if (GATED) {
+      let first = fourRows(p.up, row, i, x);
+      let second = fourRows(p.up, row, k, y);
+      sums.second += first + select(vec4(0.0), second, isTwo);
+    }
+    if (NORMED) {
+      sums.squares += x.squares + select(0.0, y.squares, isTwo);
+    }
   }
-  return value;
+  return sums;
 }
 
 @compute @workgroup_size(WG)
@@ -34,26 +63,25 @@ fn main(
 ) {
   let row = group.x * 4u;
   let token = group.y;
-  var sums = vec4(0.0);
-  for (var i = lane; i < p.blocks * 4u; i += WG) {
-    let b = i / 4u;
-    let j = i % 4u;
-    let x = activations(token, b, j);
-    let sum = dot(x.low + x.high, vec4(1.0));
-    sums += vec4(
-      product(row, b, j, x, sum),
-      product(row + 1u, b, j, x, sum),
-      product(row + 2u, b, j, x, sum),
-      product(row + 3u, b, j, x, sum),
-    );
-  }
-  sums = sumOf4(sums, lane);
-  if (lane < 4u && row + lane < p.rows) {
-    let n = p.firstRow + row + lane;
-    var value = sums[lane];
-    if (p.hasBias != 0u) {
-      value += bias[n];
+  var sums = sumsOf(row, token, lane, 1.0);
+  var scale = 1.0;
+  if (NORMED) {
+    var shrink = 1.0;
+    var squares = sumOf(sums.squares, lane);
+    if (!(squares < 1e37)) {
+      shrink = SMALL; // squares of large numbers are not f32
+      sums = sumsOf(row, token, lane, shrink);
+      squares = sumOf(sums.squares, lane);
     }
-    out[token * p.width + n] = value;
+    scale = 1.0 / sqrt(squares / f32(p.columns) + p.eps * shrink * shrink);
+  }
+  let first = scale * sumOf4(sums.first, lane);
+  if (GATED) {
+    let second = scale * sumOf4(sums.second, lane);
+    if (lane < 4u) {
+      finish(token, row + lane, silu(first[lane]) * second[lane]);
+    }
+  } else if (lane < 4u) {
+    finish(token, row + lane, first[lane]);
   }
 }

@@ -6,7 +6,7 @@
 
 import { BackendError } from "../../errors.ts";
 import type { LayoutName } from "../../quant/formats.ts";
-import { columnsOf, type WasmKernel } from "../wasm_kernel.ts";
+import { columnsOf, refuseFused, type WasmKernel } from "../wasm_kernel.ts";
 
 const KERNELS: Readonly<Record<LayoutName, string>> = {
   f32: "matmulF32",
@@ -23,7 +23,8 @@ const KERNELS: Readonly<Record<LayoutName, string>> = {
  */
 export const matmulWasm: WasmKernel<"matmul"> = {
   kernels: Object.values(KERNELS),
-  encode([x, weight, bias], output) {
+  encode([x, weight, bias], output, attrs) {
+    refuseFused("matmul", attrs);
     const layout = weight!.dtype as LayoutName;
     const expected = isInteger(layout) ? "a8" : "f32";
     if (x!.dtype !== expected) {

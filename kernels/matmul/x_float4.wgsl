@@ -12,5 +12,5 @@ fn fourOf(token: u32, column: u32) -> vec4<f32> {
 // Run j of block b of a token.
 fn activations(token: u32, b: u32, j: u32) -> Eight {
   let column = 32u * b + 4u * j;
-  return Eight(fourOf(token, column), fourOf(token, column + 16u));
+  return Eight(vec4<real>(fourOf(token, column)), vec4<real>(fourOf(token, column + 16u)));
 }

@@ -1,6 +1,8 @@
 // bf16 weights: eight pairs of words, four upper halves of floats each, to a block.
 
 const HAS_OFFSET = false;
+const CENTER = 0u;
+const HAS_REST = false;
 
 @group(0) @binding(1) var<storage, read> values: array<vec2<u32>>;
 

@@ -1,6 +1,6 @@
 // Two runs of four elements of a weight or an activation: in block b of 32, run j of 0 … 3 is
 // elements 4j … and 16 + 4j …, because that is what a word of int4 nibbles holds.
 struct Eight {
-  low: vec4<f32>,
-  high: vec4<f32>,
+  low: vec4<real>,
+  high: vec4<real>,
 }

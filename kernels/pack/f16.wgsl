@@ -1,11 +1,13 @@
 // f16 weights: eight pairs of words, four halves each, to a block.
 
 const HAS_OFFSET = false;
+const CENTER = 0u;
+const HAS_REST = false;
 
 @group(0) @binding(1) var<storage, read> values: array<vec2<u32>>;
 
-fn four(words: vec2<u32>) -> vec4<f32> {
-  return vec4(unpack2x16float(words.x), unpack2x16float(words.y));
+fn four(words: vec2<u32>) -> vec4<real> {
+  return vec4<real>(vec4(unpack2x16float(words.x), unpack2x16float(words.y)));
 }
 
 fn weights(block: u32, j: u32) -> Eight {

@@ -1,6 +1,8 @@
 // f32 weights: eight vectors of four to a block.
 
 const HAS_OFFSET = false;
+const CENTER = 0u;
+const HAS_REST = false;
 
 @group(0) @binding(1) var<storage, read> values: array<vec4<f32>>;
 

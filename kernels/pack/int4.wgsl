@@ -1,6 +1,8 @@
 // int4 weights: four words of eight nibbles to a block, and a half d. Value d·(q − 8).
 
 const HAS_OFFSET = true;
+const CENTER = 8u; // between the values of q
+const HAS_REST = false; // an offset from q − CENTER
 
 @group(0) @binding(1) var<storage, read> quants: array<u32>;
 @group(0) @binding(2) var<storage, read> scales: array<u32>; // two blocks to a word
@@ -8,8 +10,8 @@ const HAS_OFFSET = true;
 fn weights(block: u32, j: u32) -> Eight {
   let word = quants[block * 4u + j];
   return Eight(
-    vec4<f32>(unpack4xU8(word & 0x0f0f0f0fu)),
-    vec4<f32>(unpack4xU8((word >> 4u) & 0x0f0f0f0fu)),
+    vec4<real>(unpack4xU8(word & 0x0f0f0f0fu)),
+    vec4<real>(unpack4xU8((word >> 4u) & 0x0f0f0f0fu)),
   );
 }
 

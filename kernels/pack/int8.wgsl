@@ -1,13 +1,15 @@
 // int8 weights: eight words of four signed bytes to a block, and a half d. Value d·q.
 
 const HAS_OFFSET = false;
+const CENTER = 0u;
+const HAS_REST = false;
 
 @group(0) @binding(1) var<storage, read> quants: array<u32>;
 @group(0) @binding(2) var<storage, read> scales: array<u32>; // two blocks to a word
 
 fn weights(block: u32, j: u32) -> Eight {
   let at = block * 8u + j;
-  return Eight(vec4<f32>(unpack4xI8(quants[at])), vec4<f32>(unpack4xI8(quants[at + 4u])));
+  return Eight(vec4<real>(unpack4xI8(quants[at])), vec4<real>(unpack4xI8(quants[at + 4u])));
 }
 
 // The same, as two words of four bytes.

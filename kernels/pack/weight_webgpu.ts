@@ -10,17 +10,22 @@ import type { Shader, Slice } from "../webgpu_kernel.ts";
 import eight from "./eight.wgsl" with { type: "text" };
 import { PLANE_READERS } from "./planes.ts";
 
-/** `code` after the fragments that read a layout's planes; its own bindings begin at 3. */
+/**
+ * `code` after the fragments that read a layout's planes; its own bindings begin at 3. Weights are
+ * numbers of type `real`, which is the arithmetic's.
+ */
 export function weightShader(
   name: string,
   layout: LayoutName,
   code: string,
   access: Shader["access"],
+  arithmetic: "f32" | "f16" = "f32",
 ): Shader {
   return {
     name: `${name} ${layout}`,
-    code: eight + PLANE_READERS[layout] + code,
+    code: `alias real = ${arithmetic};\n` + eight + PLANE_READERS[layout] + code,
     access: ["read", "read", ...access],
+    ...(arithmetic === "f16" && { f16: true }),
   };
 }
 

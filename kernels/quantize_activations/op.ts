@@ -1,27 +1,50 @@
 /**
- * `quantizeActivations`: rows of activations as int8 with one scale per 32, for integer matmuls.
+ * `quantizeActivations`: rows of activations as int8 with one scale per 32, for integer matmuls, with
+ * the norm that a backend may do in the same step.
  *
  * @module
  */
 
-import { elements, type NoAttributes, type Op } from "../op.ts";
-import { checkCount, checkInput, tensorBytes } from "../shape.ts";
+import { elements, type Op, type View } from "../op.ts";
+import { rmsNorm } from "../rms_norm/op.ts";
+import { check, checkCount, checkInput, describe, tensorBytes } from "../shape.ts";
 
 /** Activations that share one scale. */
 export const ACTIVATION_GROUP = 32;
+
+/** Attributes of `quantizeActivations`. Models record none: backends fuse steps. */
+export interface QuantizeActivationsAttributes {
+  /** Takes a second input, a gain as long as the rows: x is normalized first, as by `rmsNorm`. */
+  readonly eps?: number;
+}
 
 /**
  * `out = d * round(x / d)` with `d = max|x| / 127` over each group of 32 along a row (the last may
  * be shorter); halves round to even. A group with an infinity or NaN is NaN throughout.
  */
-export const quantizeActivations: Op<NoAttributes> = {
-  shape(inputs) {
-    checkCount("quantizeActivations", inputs, 1);
-    checkInput("quantizeActivations", "x", inputs[0]!, {});
-    return { ...inputs[0]!, dtype: "a8" };
+export const quantizeActivations: Op<QuantizeActivationsAttributes> = {
+  shape(inputs, { eps }) {
+    checkCount("quantizeActivations", inputs, eps === undefined ? 1 : 2);
+    const [x, gain] = inputs;
+    checkInput("quantizeActivations", "x", x!, {});
+    if (gain) {
+      checkInput("quantizeActivations", "gain", gain, { rank: 1 });
+      check(
+        "quantizeActivations",
+        gain.shape[0] === x!.shape.at(-1) && !gain.perToken && eps! >= 0,
+        `gain is ${describe(gain)} and eps ${eps}, expected the width of x, ${describe(x!)}, and ` +
+          `at least 0`,
+      );
+    }
+    return { ...x!, dtype: "a8" };
   },
-  reference(out, [x]) {
-    const width = x!.shape.at(-1)!;
+  reference(out, [input, gain], { eps }) {
+    const width = input!.shape.at(-1)!;
+    let x: View | undefined = input;
+    if (gain) {
+      x = { ...input!, data: new Float64Array(input!.data.length) };
+      rmsNorm.reference(x, [input!, gain], { eps: eps! });
+    }
     for (let row = 0; row < x!.data.length; row += width) {
       for (let start = row; start < row + width; start += ACTIVATION_GROUP) {
         const end = Math.min(start + ACTIVATION_GROUP, row + width);

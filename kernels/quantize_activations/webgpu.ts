@@ -5,17 +5,15 @@
  */
 
 import { blocksOf } from "../pack/planes.ts";
-import {
-  bufferOf,
-  columnsOf,
-  groupsFor,
-  rowsIn,
-  type Shader,
-  type WebgpuKernel,
-} from "../webgpu_kernel.ts";
+import { rowShader } from "../row_webgpu.ts";
+import { bufferOf, columnsOf, floatBits, groupsFor, rowsIn } from "../webgpu_kernel.ts";
+import type { WebgpuKernel } from "../webgpu_kernel.ts";
 import code from "./webgpu.wgsl" with { type: "text" };
 
-const SHADER: Shader = { name: "quantizeActivations", code, access: ["read", "write"] };
+const SHADER = rowShader("quantizeActivations", code, ["read", "read", "write"]);
+
+/** Invocations of a workgroup. */
+const LANES = 64;
 
 /** Bytes of quantized activations: 32 int8 and one f32 for every block. */
 export function gpuActivationBytes(rows: number, columns: number): number {
@@ -25,13 +23,17 @@ export function gpuActivationBytes(rows: number, columns: number): number {
 /** One invocation for each block of 32. */
 export const quantizeActivationsWebgpu: WebgpuKernel<"quantizeActivations"> = {
   shaders: [SHADER],
-  encode: ([x], output) => {
-    const columns = columnsOf(output), blocks = blocksOf(columns);
+  encode: ([x, gain], output, { eps = 0 }) => {
+    const columns = columnsOf(output),
+      blocks = blocksOf(columns),
+      groups = Math.ceil(blocks / LANES);
+    const rows = (tokens: number): number => rowsIn(output, tokens);
     return [{
       shader: SHADER,
-      buffers: [bufferOf(x!), bufferOf(output)],
-      params: (tokens) => [rowsIn(output, tokens), columns, blocks],
-      groups: (tokens) => groupsFor(rowsIn(output, tokens) * blocks, 64),
+      constants: { WG: LANES, NORMED: gain ? 1 : 0 },
+      buffers: [bufferOf(x!), bufferOf(gain ?? x!), bufferOf(output)],
+      params: (tokens) => [rows(tokens), columns, blocks, groups, floatBits(eps)],
+      groups: (tokens) => groupsFor(rows(tokens) * groups, 1),
     }];
   },
 };

@@ -8,30 +8,35 @@
 import { BackendError, MemoryError } from "../../errors.ts";
 import { cacheRowWords } from "../../kernels/cache_store/webgpu.ts";
 import { elements, type TensorType } from "../../kernels/op.ts";
-import { planeRowBytes, splitPlanes } from "../../kernels/pack/planes.ts";
+import { planeRowBytes } from "../../kernels/pack/planes.ts";
 import { gpuActivationBytes } from "../../kernels/quantize_activations/webgpu.ts";
 import { WEBGPU } from "../../kernels/webgpu.ts";
-import type { Slice, WebgpuKernel } from "../../kernels/webgpu_kernel.ts";
-import { type LayoutName, LAYOUTS, rowBytes } from "../../quant/formats.ts";
+import type {
+  Dispatch,
+  GpuCall,
+  GpuTraits,
+  Slice,
+  WebgpuKernel,
+} from "../../kernels/webgpu_kernel.ts";
+import type { LayoutName } from "../../quant/formats.ts";
 import type { Backend, Executable } from "../backend.ts";
-import type { Graph, Tensor } from "../graph.ts";
+import type { Graph, GraphNode, Tensor } from "../graph.ts";
 import { withIntegerMatmuls } from "../integer_matmuls.ts";
 import type { Plan } from "../plan.ts";
 import { type Gpu, type OpenDevice, openDevice } from "./device.ts";
 import { createExecutable } from "./executable.ts";
+import { withFusedSteps } from "./fusions.ts";
+import { GpuMatrices } from "./matrices.ts";
 import { GpuMemory } from "./memory.ts";
 import { Pipelines } from "./pipelines.ts";
+import { chooseVariants, type VariantOptions, type Variants } from "./variants.ts";
 
 /** Options of the WebGPU backend. */
-export interface WebgpuBackendOptions {
+export interface WebgpuBackendOptions extends VariantOptions {
   /** Where adapters come from; `navigator.gpu` where absent. */
   readonly gpu?: Gpu;
   /** Most bytes of a matrix that are bound at once; as much as the device allows where absent. */
   readonly maxBindingBytes?: number;
-  /** Whether subgroup operations are used where there are any. Default true. */
-  readonly subgroups?: boolean;
-  /** Whether activations are quantized to int8 before matmuls with integer weights. Default false. */
-  readonly integer?: boolean;
 }
 
 /** A backend that tells what it holds. */
@@ -40,12 +45,9 @@ export interface WebgpuBackend extends Backend {
   readonly bytes: number;
   /** Name of the adapter. */
   readonly adapter: string;
+  /** Which kernels it uses. */
+  readonly variants: Variants;
 }
-
-/** Most rows in a slice, so that a dispatch over them stays within the limits of every device. */
-const MOST_SLICE_ROWS = 2 ** 17;
-/** Rows of a slice are a multiple of what `writeRows` gets. */
-const ROW_UNIT = 16;
 
 /**
  * Creates the WebGPU backend on the system's adapter.
@@ -55,7 +57,13 @@ const ROW_UNIT = 16;
 export async function createWebgpuBackend(
   options: WebgpuBackendOptions = {},
 ): Promise<WebgpuBackend> {
-  return new GpuBackend(await openDevice(options.gpu), options);
+  const open = await openDevice(options.gpu);
+  try {
+    return new GpuBackend(open, options, await chooseVariants(open, options));
+  } catch (error) {
+    open.device.destroy();
+    throw error;
+  }
 }
 
 class GpuBackend implements WebgpuBackend {
@@ -65,19 +73,29 @@ class GpuBackend implements WebgpuBackend {
   readonly adapter: string;
   readonly #memory: GpuMemory;
   readonly #pipelines: Pipelines;
-  readonly #maxBindingBytes: number;
-  readonly #integer: boolean;
+  readonly variants: Variants;
+  readonly #traits: GpuTraits;
+  readonly #matrices: GpuMatrices;
   readonly #pinned = new Map<string, { type: TensorType; slices: readonly Slice[] }>();
 
   constructor(
-    { device, facts, subgroupLines }: OpenDevice,
-    { maxBindingBytes, subgroups = true, integer = false }: WebgpuBackendOptions,
+    { device, facts, limits, subgroupLines }: OpenDevice,
+    { maxBindingBytes }: WebgpuBackendOptions,
+    variants: Variants,
   ) {
-    this.#integer = integer;
+    this.variants = variants;
+    this.#traits = { ...limits, arithmetic: variants.arithmetic };
     this.adapter = facts.name;
     this.#memory = new GpuMemory(device);
-    this.#pipelines = new Pipelines(this.#memory, subgroups ? subgroupLines : undefined);
-    this.#maxBindingBytes = Math.min(facts.maxBindingBytes, maxBindingBytes ?? Infinity);
+    this.#pipelines = new Pipelines(
+      this.#memory,
+      variants.reduction === "subgroup" ? subgroupLines : undefined,
+    );
+    this.#matrices = new GpuMatrices(
+      this.#memory,
+      this.#allocate.bind(this),
+      Math.min(facts.maxBindingBytes, maxBindingBytes ?? Infinity),
+    );
   }
 
   get bytes(): number {
@@ -97,13 +115,17 @@ class GpuBackend implements WebgpuBackend {
   }
 
   lower(graph: Graph): Graph {
-    return this.#integer ? withIntegerMatmuls(graph) : graph;
+    const { graph: fused, neighbours } = withFusedSteps(
+      this.variants.integer ? withIntegerMatmuls(graph) : graph,
+    );
+    for (const group of neighbours) this.#matrices.keepTogether(group);
+    return fused;
   }
 
   place(tensor: Tensor): void {
     if (this.#pinned.has(tensor.name)) return;
     const slices = tensor.role === "matrix"
-      ? this.#placeMatrix(tensor)
+      ? this.#matrices.place(tensor)
       : [this.#placeWhole(tensor, this.bytesOf(tensor), tensor.name)];
     this.#pinned.set(tensor.name, { type: tensor, slices });
   }
@@ -114,20 +136,7 @@ class GpuBackend implements WebgpuBackend {
     if (type.role !== "matrix") {
       return await this.#memory.upload(slices[0]!.planes[0]!, 4 * firstRow * columns, rows);
     }
-    const layout = type.dtype as LayoutName;
-    const stride = rowBytes(LAYOUTS[layout], columns);
-    const planeBytes = planeRowBytes(layout, columns);
-    const end = firstRow + rows.length / stride;
-    for (const slice of slices) {
-      const from = Math.max(firstRow, slice.firstRow);
-      const to = Math.min(end, slice.firstRow + slice.rows);
-      if (from >= to) continue;
-      const part = rows.subarray((from - firstRow) * stride, (to - firstRow) * stride);
-      for (const [i, plane] of splitPlanes(layout, part, columns).entries()) {
-        const offset = (from - slice.firstRow) * planeBytes[i]!;
-        await this.#memory.upload(slice.planes[i]!, offset, plane);
-      }
-    }
+    await this.#matrices.write(type, slices, firstRow, rows);
   }
 
   compile(plan: Plan): Executable {
@@ -150,20 +159,31 @@ class GpuBackend implements WebgpuBackend {
     }
     for (const tensor of stage!.pinned) places.set(tensor.id, this.#find(tensor.name).slices);
     const operand = (tensor: Tensor) => ({ ...tensor, slices: places.get(tensor.id)! });
-    // One op after another uses it.
-    let shared: GPUBuffer | undefined;
-    const scratch = (bytes: number): GPUBuffer => {
-      if (!shared || shared.size < bytes) shared = this.#allocate(bytes, "scratch");
-      return shared;
+    // One op after another uses them.
+    const shared: GPUBuffer[] = [];
+    const scratch = (bytes: number, place = 0): GPUBuffer => {
+      if ((shared[place]?.size ?? 0) < bytes) shared[place] = this.#allocate(bytes, "scratch");
+      return shared[place]!;
     };
-    const dispatches = stage!.steps.flatMap(({ node }) =>
-      (WEBGPU[node.op] as WebgpuKernel).encode(
-        node.inputs.map(operand),
-        operand(node.output),
-        node.attrs,
-        scratch,
-      )
-    );
+    const calls = stage!.steps.map(({ node }) => ({
+      node,
+      inputs: node.inputs.map(operand),
+      output: operand(node.output),
+      attrs: node.attrs,
+    }));
+    const dispatches: Dispatch[] = [];
+    for (let i = 0; i < calls.length;) {
+      const { node, inputs, output, attrs } = calls[i]!;
+      const kernel = WEBGPU[node.op] as WebgpuKernel;
+      const count = kernel.together ?? 1, next = calls.slice(i, i + count);
+      const together = next.length === count && independent(next)
+        ? kernel.encodeTogether?.(next, scratch, this.#traits)
+        : undefined;
+      dispatches.push(
+        ...together ?? kernel.encode(inputs, output, attrs, scratch, this.#traits),
+      );
+      i += together ? count : 1;
+    }
     return createExecutable(
       this.#memory,
       this.#pipelines,
@@ -200,25 +220,12 @@ class GpuBackend implements WebgpuBackend {
     }
     return { firstRow: 0, rows: shape[0]!, planes: [this.#allocate(bytes, name)] };
   }
+}
 
-  /** Rows are divided where a plane is larger than a binding. */
-  #placeMatrix({ name, dtype, shape }: Tensor): Slice[] {
-    const [rows, columns] = shape as readonly [number, number];
-    const planeBytes = planeRowBytes(dtype as LayoutName, columns);
-    const fitting = Math.floor(this.#maxBindingBytes / Math.max(...planeBytes) / ROW_UNIT);
-    const most = Math.min(ROW_UNIT * fitting, MOST_SLICE_ROWS);
-    if (most === 0) {
-      throw new MemoryError(
-        `Cannot place "${name}" on the GPU: ${ROW_UNIT} rows of ${columns} columns are more than ` +
-          `the ${this.#maxBindingBytes} bytes that a shader sees at once`,
-      );
-    }
-    const slices: Slice[] = [];
-    for (let firstRow = 0; firstRow < rows; firstRow += most) {
-      const count = Math.min(most, rows - firstRow);
-      const planes = planeBytes.map((bytes) => this.#allocate(count * bytes, name));
-      slices.push({ firstRow, rows: count, planes });
-    }
-    return slices;
-  }
+/** Whether calls are of one op and none reads what another writes. */
+function independent(calls: readonly (GpuCall & { readonly node: GraphNode })[]): boolean {
+  const outputs = new Set(calls.map(({ node }) => node.output));
+  return calls.every(({ node: { op, inputs } }) =>
+    op === calls[0]!.node.op && !inputs.some((tensor) => outputs.has(tensor))
+  );
 }

@@ -5,6 +5,7 @@
  */
 
 import { BackendError } from "../../errors.ts";
+import { type GpuTraits, LEAST_TRAITS } from "../../kernels/webgpu_kernel.ts";
 import probe from "./probe.wgsl" with { type: "text" };
 
 /** What an adapter is and offers. */
@@ -17,6 +18,8 @@ export interface AdapterFacts {
   readonly subgroups: boolean;
   /** Most bytes of one buffer that a shader can see at once. */
   readonly maxBindingBytes: number;
+  /** Whether it is a program on the processor, which says nothing about GPUs. */
+  readonly software: boolean;
 }
 
 /** A device and the adapter's facts. */
@@ -27,6 +30,10 @@ export interface OpenDevice {
   readonly device: GPUDevice;
   /** What it runs on. */
   readonly facts: AdapterFacts;
+  /** What kernels may choose by. */
+  readonly limits: GpuTraits;
+  /** What tells this adapter and its driver from others. */
+  readonly identity: string;
 }
 
 /** The part of `navigator.gpu` that is used; tests pass their own. */
@@ -37,6 +44,17 @@ export interface Gpu {
 
 /** Sizes to ask for as large as the adapter has them; the defaults are small. */
 const SIZES = ["maxBufferSize", "maxStorageBufferBindingSize"] as const;
+/** The same for the memory of workgroups. */
+const ROOM = "maxComputeWorkgroupStorageSize" as const;
+
+/** Features to ask for where there are: halves, and clocks for measurements. */
+const OPTIONAL_FEATURES = ["shader-f16", "timestamp-query"] as const;
+
+/** Invocations that keep processors busy which only play a GPU. */
+const SOFTWARE_INVOCATIONS = 2 ** 10;
+
+/** Names of programs that do without a GPU, where the adapter does not say it itself. */
+const SOFTWARE = /llvmpipe|swiftshader|basic render/i;
 
 /**
  * Opens the adapter.
@@ -45,10 +63,14 @@ const SIZES = ["maxBufferSize", "maxStorageBufferBindingSize"] as const;
  */
 export async function openDevice(gpu: Gpu | undefined = systemGpu()): Promise<OpenDevice> {
   const adapter = await findAdapter(gpu);
-  const { f16, subgroups } = featuresOf(adapter);
+  const { f16, subgroups } = featuresOf(adapter), { info } = adapter;
+  const software = isSoftware(adapter);
   const base = {
-    requiredLimits: Object.fromEntries(SIZES.map((name) => [name, Number(adapter.limits[name])])),
-    requiredFeatures: f16 ? ["shader-f16" as const] : [],
+    requiredLimits: Object.fromEntries(
+      ([...SIZES, ROOM] as const).map((name) => [name, Number(adapter.limits[name])] as const)
+        .filter(([, limit]) => limit > 0),
+    ),
+    requiredFeatures: OPTIONAL_FEATURES.filter((name) => adapter.features.has(name)),
   };
   // Deno grants subgroups without listing them, so asking is the only way to know.
   const wanted = [...base.requiredFeatures, "subgroups" as GPUFeatureName];
@@ -74,8 +96,20 @@ export async function openDevice(gpu: Gpu | undefined = systemGpu()): Promise<Op
       f16,
       subgroups: subgroupLines !== undefined,
       maxBindingBytes: Math.min(...SIZES.map((name) => Number(device.limits[name]))),
+      software,
     },
+    limits: {
+      ...LEAST_TRAITS,
+      workgroupBytes: device.limits[ROOM],
+      ...(software && { invocations: SOFTWARE_INVOCATIONS }),
+    },
+    identity: [info.vendor, info.architecture, info.device, info.description].join(" "),
   };
+}
+
+/** Whether there is an adapter that is a GPU, as far as it says; whether it works is another matter. */
+export async function hasHardware(gpu: Gpu | undefined = systemGpu()): Promise<boolean> {
+  return await findAdapter(gpu).then((adapter) => !isSoftware(adapter), () => false);
 }
 
 /** What the adapter offers, or undefined where there is none. */
@@ -153,7 +187,35 @@ async function findAdapter(gpu: Gpu | undefined): Promise<GPUAdapter> {
       { cause },
     );
   }
+  if (isOpenGl(adapter)) {
+    throw new BackendError(
+      `Cannot use backend "webgpu": adapter "${
+        nameOf(adapter)
+      }" is reached through OpenGL, which ` +
+        `takes minutes for what Vulkan does in a second; install the GPU's Vulkan driver, or use ` +
+        `backend "wasm"`,
+    );
+  }
   return adapter;
+}
+
+/** Whether it is a program on the processor. */
+function isSoftware(adapter: GPUAdapter): boolean {
+  const { isFallbackAdapter = false } = adapter.info as { isFallbackAdapter?: boolean };
+  return isFallbackAdapter || SOFTWARE.test(nameOf(adapter));
+}
+
+/**
+ * Whether Deno reaches it through OpenGL, which it does not say: only there, bindings have no limit,
+ * sizes of subgroups are unknown, and halves are missing.
+ */
+function isOpenGl({ limits, info, features }: GPUAdapter): boolean {
+  const { subgroupMinSize, subgroupMaxSize } = info as {
+    subgroupMinSize?: number;
+    subgroupMaxSize?: number;
+  };
+  return limits.maxBindingsPerBindGroup === 2 ** 32 - 1 && subgroupMinSize === 4 &&
+    subgroupMaxSize === 128 && !features.has("shader-f16");
 }
 
 function nameOf({ info }: GPUAdapter): string {

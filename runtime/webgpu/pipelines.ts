@@ -36,9 +36,10 @@ export class Pipelines {
       () => {
         let module = this.#modules.get(shader);
         if (!module) {
-          const code = this.#subgroupLines === undefined || shader.subgroups === undefined
-            ? shader.code
-            : this.#subgroupLines + shader.subgroups;
+          const code = (shader.f16 ? "enable f16;\n" : "") +
+            (this.#subgroupLines === undefined || shader.subgroups === undefined
+              ? shader.code
+              : this.#subgroupLines + shader.subgroups);
           module = device.createShaderModule({ code, label: shader.name });
           this.#modules.set(shader, module);
         }
