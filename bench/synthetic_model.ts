@@ -27,6 +27,8 @@ export interface ModelSize {
   readonly kvHeads: number;
   /** Words. */
   readonly vocab: number;
+  /** Feed-forward blocks of a layer, and how many of them a token gets; one block where absent. */
+  readonly experts?: readonly [count: number, perToken: number];
 }
 
 /** Sizes by name. */
@@ -34,6 +36,11 @@ export const SIZES: Readonly<Record<string, ModelSize>> = {
   "1m": { layers: 2, hidden: 64, inner: 192, heads: 4, kvHeads: 2, vocab: 512 },
   "160m": { layers: 12, hidden: 768, inner: 3072, heads: 12, kvHeads: 12, vocab: 32000 },
   "340m": { layers: 20, hidden: 1024, inner: 4096, heads: 16, kvHeads: 4, vocab: 32000 },
+  // As many weights for a token as "340m".
+  "1b-a340m": {
+    ...{ layers: 20, hidden: 1024, inner: 1024, heads: 16, kvHeads: 4, vocab: 32000 },
+    experts: [16, 4],
+  },
   "1b": { layers: 16, hidden: 2048, inner: 8192, heads: 32, kvHeads: 8, vocab: 128256 },
   "6b": { layers: 28, hidden: 4096, inner: 11008, heads: 32, kvHeads: 32, vocab: 130528 },
   "7b": { layers: 32, hidden: 4096, inner: 11008, heads: 32, kvHeads: 32, vocab: 32000 },
@@ -65,7 +72,7 @@ export async function writeSyntheticModel(
   type: string,
   options: { readonly context?: number; readonly seed?: number } = {},
 ): Promise<void> {
-  const { layers, hidden, inner, heads, kvHeads, vocab } = size;
+  const { layers, hidden, inner, heads, kvHeads, vocab, experts } = size;
   const { context = 8192, seed = 1 } = options;
   const kv = hidden / heads * kvHeads;
   const matrices: [string, number, number][] = [
@@ -73,14 +80,17 @@ export async function writeSyntheticModel(
     ["attn_k", kv, hidden],
     ["attn_v", kv, hidden],
     ["attn_output", hidden, hidden],
+  ];
+  const blocks: [string, number, number][] = [
     ["ffn_gate", inner, hidden],
     ["ffn_up", inner, hidden],
     ["ffn_down", hidden, inner],
   ];
   const tensors: GgufTensor[] = [];
-  const matrix = (name: string, rows: number, columns: number, type: string): void => {
-    const data = randomBlocks(type, rows * columns, columns, seed + tensors.length);
-    tensors.push({ name: `${name}.weight`, shape: [rows, columns], type, data });
+  const matrix = (name: string, rows: number, columns: number, type: string, count = 0): void => {
+    const data = randomBlocks(type, (count || 1) * rows * columns, columns, seed + tensors.length);
+    const shape = count ? [count, rows, columns] : [rows, columns];
+    tensors.push({ name: `${name}.weight`, shape, type, data });
   };
   const norm = (name: string): void => {
     const data = new Uint8Array(new Float32Array(hidden).fill(1).buffer);
@@ -91,6 +101,11 @@ export async function writeSyntheticModel(
     norm(`blk.${layer}.attn_norm`);
     for (const [name, rows, columns] of matrices) {
       matrix(`blk.${layer}.${name}`, rows, columns, typeOf(type, name, layer));
+    }
+    if (experts) matrix(`blk.${layer}.ffn_gate_inp`, experts[0], hidden, "F32");
+    for (const [name, rows, columns] of blocks) {
+      const path = `blk.${layer}.${name}${experts ? "_exps" : ""}`;
+      matrix(path, rows, columns, typeOf(type, name, layer), experts?.[0]);
     }
     norm(`blk.${layer}.ffn_norm`);
   }
@@ -120,6 +135,12 @@ function fields(size: ModelSize, context: number): [string, MetadataValue][] {
     ["llama.attention.head_count", u32(size.heads)],
     ["llama.attention.head_count_kv", u32(size.kvHeads)],
     ["llama.rope.dimension_count", u32(size.hidden / size.heads)],
+    ...(size.experts
+      ? [
+        ["llama.expert_count", u32(size.experts[0])],
+        ["llama.expert_used_count", u32(size.experts[1])],
+      ]
+      : []),
     ["llama.attention.layer_norm_rms_epsilon", { type: "f32", value: 1e-5 }],
     ["tokenizer.ggml.model", { type: "string", value: "llama" }],
     ["tokenizer.ggml.tokens", { type: "array", items: "string", value: tokens }],

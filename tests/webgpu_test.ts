@@ -126,7 +126,8 @@ Deno.test({ name: "kernels do without subgroups", ignore }, async () => {
     await createWebgpuBackend({ reduction: "shared" }),
     await createWebgpuBackend(),
   ];
-  for (const op of ["attention", "layerNorm", "matmul", "rmsNorm", "softmax"] as const) {
+  const ops = ["attention", "layerNorm", "matmul", "rmsNorm", "softmax"] as const;
+  for (const op of [...ops, "expertWeights"] as const) {
     // Sums in another order; what is special about numbers is tested elsewhere.
     const rows = (CASES[op] as readonly OpCase<OpName>[]).filter((row, i) =>
       !row.bench && i % 7 === 0
@@ -167,6 +168,19 @@ Deno.test({ name: "matrices larger than a binding lie in slices", ignore }, asyn
             r.constant([rows]),
           ], {}),
       } satisfies OpCase<"matmul">,
+      // 25 rows each, so that experts are cut too; for few and for many tokens.
+      expertMatmul: {
+        title: `expertMatmul ${layout}`,
+        tokens: 20,
+        runs: [20, 3],
+        bound: 0,
+        record: (r, op) =>
+          op([
+            r.input(["tokens", columns]),
+            r.matrix([rows, columns], layout),
+            r.indices(["tokens", 2], below(4)),
+          ], { experts: 4 }),
+      } satisfies OpCase<"expertMatmul">,
     };
     // Slices of 48, 48 and 4 rows.
     const maxBindingBytes = 50 * Math.max(...planeRowBytes(layout, columns));

@@ -5,9 +5,8 @@ struct Params {
   pairs: u32,
   tile: u32,
   places: u32, // of the list
+  experts: u32,
 }
-
-override EXPERTS: u32;
 
 const NONE = 0xffffffffu;
 
@@ -15,14 +14,15 @@ const NONE = 0xffffffffu;
 @group(0) @binding(1) var<storage, read> chosen: array<u32>;
 @group(0) @binding(2) var<storage, read_write> list: array<u32>;
 
-var<workgroup> places: array<atomic<u32>, EXPERTS>; // members of each group, then its next free place
+// Members of each group, then its next free place; as many as every device has memory for.
+var<workgroup> places: array<atomic<u32>, 4096>;
 
 @compute @workgroup_size(256)
 fn main(@builtin(local_invocation_index) lane: u32) {
   for (var i = lane; i < p.places; i += 256u) {
     list[i] = NONE;
   }
-  for (var i = lane; i < EXPERTS; i += 256u) {
+  for (var i = lane; i < p.experts; i += 256u) {
     atomicStore(&places[i], 0u);
   }
   workgroupBarrier();
@@ -32,7 +32,7 @@ fn main(@builtin(local_invocation_index) lane: u32) {
   workgroupBarrier();
   if (lane == 0u) {
     var next = 0u;
-    for (var i = 0u; i < EXPERTS; i++) {
+    for (var i = 0u; i < p.experts; i++) {
       let members = atomicLoad(&places[i]);
       atomicStore(&places[i], next);
       next += (members + p.tile - 1u) / p.tile * p.tile;

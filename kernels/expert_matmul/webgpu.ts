@@ -29,6 +29,9 @@ import vector from "./vector.wgsl" with { type: "text" };
 /** WGSL that reads activations, by their form. */
 const FORMS = { float4: xFloat4, float: xFloat, a8: xA8 } as const;
 
+/** Experts that group.wgsl has room for. */
+const MOST_EXPERTS = 4096;
+
 /** Pairs for each expert, on average, from which on they are grouped. */
 const MANY_PAIRS = 4;
 
@@ -73,21 +76,22 @@ export const expertMatmulWebgpu: WebgpuKernel<"expertMatmul"> = {
     const each = x!.shape.length === 3 ? 1 : columnsOf(chosen!);
     const shader = `${formOf(x!)} ${weight!.dtype as LayoutName}`;
     const pairs = (tokens: number): number => rowsIn(output, tokens);
-    const isMany = (tokens: number): boolean => pairs(tokens) >= MANY_PAIRS * experts;
+    const isMany = (tokens: number): boolean =>
+      experts <= MOST_EXPERTS && pairs(tokens) >= MANY_PAIRS * experts;
     const most = pairs(output.shape[0]!);
     const quads = most / experts <= 16 ? 4 : 8, tilePairs = 4 * quads;
     /** The last tile of every group may be filled in part. */
     const tiles = (tokens: number): number =>
       Math.floor(pairs(tokens) / tilePairs) + Math.min(experts, pairs(tokens));
     const dispatches: Dispatch[] = [];
-    const grouped = isMany(output.shape[0]!);
-    const list = grouped ? scratch(4 * tilePairs * tiles(output.shape[0]!)) : undefined;
+    const list = isMany(output.shape[0]!)
+      ? scratch(4 * tilePairs * tiles(output.shape[0]!))
+      : undefined;
     if (list) {
       dispatches.push({
         shader: GROUP,
-        constants: { EXPERTS: experts },
         buffers: [bufferOf(chosen!), list],
-        params: (tokens) => [pairs(tokens), tilePairs, tilePairs * tiles(tokens)],
+        params: (tokens) => [pairs(tokens), tilePairs, tilePairs * tiles(tokens), experts],
         groups: (tokens) => isMany(tokens) ? [1, 1] : [0, 0],
       });
     }
