@@ -4,7 +4,9 @@
  * @module
  */
 
+import { BackendError } from "../errors.ts";
 import { openDevice } from "../runtime/webgpu/device.ts";
+import { perRepeat } from "./stats.ts";
 
 /** Limits of an adapter. */
 export interface GpuLimits {
@@ -31,20 +33,22 @@ function shader(type: "f32" | "f16"): string {
     @group(0) @binding(0) var<storage, read_write> out: array<f32>;
     @compute @workgroup_size(256)
     fn main(@builtin(global_invocation_id) id: vec3u) {
-      let m = vec4<${type}>(${type}(0.999)), q = vec4<${type}>(${type}(id.x & 7) * ${type}(0.01));
+      let m = vec4<${type}>(${type}(0.999));
+      let q = vec4<${type}>(${type}(id.x & 7) * ${type}(0.01));
       ${chains.map((it, i) => `var ${it} = q + ${type}(${i});`).join("\n")}
       for (var i = 0; i < ${ROUNDS}; i++) {
         ${chains.map((it) => `${it} = fma(${it}, m, q);`).join("\n")}
       }
       let sum = ${chains.join(" + ")};
       // Never so, but the compiler cannot know.
-      if (sum.x == ${type}(-1)) { out[id.x & 63] = f32(sum.y); }
+      if (sum.x == ${type}(out[id.x & 63])) { out[id.x & 63] = f32(sum.y); }
     }`;
 }
 
 /** Opens the adapter; `small` is for adapters that are programs. */
 export async function openGpuLimits(small = false): Promise<GpuLimits> {
   const { device, facts } = await openDevice();
+  device.pushErrorScope("validation");
   const usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST;
   const bytes = Math.min(small ? 2 ** 24 : COPY_BYTES, facts.maxBindingBytes);
   const [from, to] = [0, 1].map(() => device.createBuffer({ size: bytes, usage }));
@@ -71,7 +75,7 @@ export async function openGpuLimits(small = false): Promise<GpuLimits> {
       amounts.set(name, many);
     }
     const few = many / 8, least = await time(few);
-    return Math.max(await time(many) - least, 1e-6) / (many - few);
+    return perRepeat(many, await time(many), few, least);
   };
 
   const arithmetic = (type: "f32" | "f16"): () => Promise<number> => {
@@ -92,6 +96,9 @@ export async function openGpuLimits(small = false): Promise<GpuLimits> {
       return OPERATIONS * groups * 256 / INVOCATIONS / time / 1e9;
     };
   };
+  const [f32, f16] = [arithmetic("f32"), facts.f16 ? arithmetic("f16") : undefined];
+  const error = await device.popErrorScope();
+  if (error) throw new BackendError(`Cannot measure the limits of the GPU: ${error.message}`);
   return {
     facts,
     async copy() {
@@ -100,8 +107,8 @@ export async function openGpuLimits(small = false): Promise<GpuLimits> {
       });
       return 2 * bytes / time / 1e9;
     },
-    f32: arithmetic("f32"),
-    f16: facts.f16 ? arithmetic("f16") : undefined,
+    f32,
+    f16,
     dispose: () => device.destroy(),
   };
 }

@@ -1,6 +1,6 @@
 /**
  * Whether WebGPU computes here what it should: the tests of ops and golden models that run on it,
- * and the default model, token by token, against the WebAssembly backend.
+ * and the default model, token by token, against the reference backend.
  *
  * @module
  */
@@ -32,7 +32,7 @@ export async function checkParity(tokens = 200): Promise<GpuParity> {
     const files = ["tests/ops_test.ts", "tests/golden_test.ts"];
     const { stderr } = await new Deno.Command(Deno.execPath(), {
       args: [
-        ...["test", "-A", "--no-check", "--cached-only", "--filter=webgpu"],
+        ...["test", "-A", "--no-check", "--no-lock", "--filter=webgpu"],
         ...[`--junit-path=${report}`, ...files],
       ],
       cwd: ROOT,
@@ -62,16 +62,16 @@ export function readReport(xml: string): Pick<GpuParity, "passed" | "failed"> {
   return { passed, failed };
 }
 
-/** Both backends get the tokens that the WebAssembly backend finds likeliest. */
+/** Both backends get the tokens that the reference backend finds likeliest. */
 async function compareModel(
   tokens: number,
 ): Promise<Pick<GpuParity, "sameTop" | "tokens" | "largestDifference">> {
-  await using wasm = await loadModel(undefined, { backend: "wasm" });
+  await using reference = await loadModel(undefined, { backend: "reference" });
   await using webgpu = await loadModel(undefined, { backend: "webgpu" });
-  const count = Math.min(tokens, wasm.contextLength - 16);
+  const count = Math.min(tokens, reference.contextLength - 16);
   using ours = webgpu.session();
-  using theirs = wasm.session();
-  const prompt = wasm.tokenizer.encode("春眠不觉晓，");
+  using theirs = reference.session();
+  const prompt = reference.tokenizer.encode("春眠不觉晓，");
   let expected = await theirs.prefill(prompt), actual = await ours.prefill(prompt);
   let sameTop = 0, largest = 0;
   for (let i = 0; i < count; i++) {

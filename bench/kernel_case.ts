@@ -14,7 +14,8 @@ import { makePlan, type Plan } from "../runtime/plan.ts";
 import { drawNumbers, Recorder } from "../tests/case_recorder.ts";
 import { randomNumbers } from "../tests/fixtures.ts";
 import type { KernelRow } from "./kernel_rows.ts";
-import type { LimitName } from "./limits/calibrate.ts";
+import type { LimitName } from "./limits/limits.ts";
+import { perRepeat } from "./stats.ts";
 
 /** A row that can be timed. */
 export interface KernelCase {
@@ -74,7 +75,7 @@ export async function prepareGpuKernel(backend: Backend, row: KernelRow): Promis
     limit,
     async time() {
       const least = await submit(few);
-      return Math.max(1e-3, await submit(many) - least) * 1000 / (GPU_REPEATS * (many - few));
+      return perRepeat(many, await submit(many), few, least) * 1000 / GPU_REPEATS;
     },
   };
 }

@@ -10,7 +10,7 @@ import type { OpAttributes, OpName } from "../kernels/ops.ts";
 import { type LayoutName, LAYOUTS } from "../quant/formats.ts";
 import { normal, type OpCase, type Recorder } from "../tests/case_recorder.ts";
 import { CASES } from "../tests/kernel_cases.ts";
-import { lastLevelCacheBytes, type LimitName } from "./limits/calibrate.ts";
+import { lastLevelCacheBytes, type LimitName } from "./limits/limits.ts";
 
 /** One thing to time. */
 export interface KernelRow {

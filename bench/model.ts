@@ -120,7 +120,7 @@ counted. "deno task synthetic" writes models of any size and type to measure.
   --context N         tokens in the context before generation (default 0)
   --threads N         worker threads (default: all cores)
   --weights W         as-is, int4, int8, f32 (default as-is)
-  --cache-type T      f32, f16 (default f32)
+  --cache-type T      f32, f16, int8 (default f32)
   --runs N            measurements of each case (default 5)
   --json              print { machine, results: [{ promptTokens, genTokens, context, threads,
                       promptTokensPerSecond: { min, median, max }, tokensPerSecond: { min, median, max },

@@ -72,3 +72,12 @@ export function describeMachine(): Machine {
 export function threadsText(threads: number): string {
   return threads === 1 ? "1 thread" : `${threads} threads`;
 }
+
+/**
+ * Time of one repetition, from the times of many and of few: what both wait for does not count.
+ * Where something else slowed the few down, it is what the many took at most.
+ */
+export function perRepeat(many: number, manyTime: number, few: number, fewTime: number): number {
+  const difference = (manyTime - fewTime) / (many - few), most = manyTime / many;
+  return difference > most / 4 ? Math.min(difference, most) : most;
+}

@@ -7,18 +7,7 @@
 
 import asc from "assemblyscript/asc";
 import { hasRelaxedSimd } from "../../runtime/wasm/module.ts";
-
-/** What can be measured; the first four in WebAssembly, the last by native code. */
-export const LIMITS = {
-  dram: "reading memory from WebAssembly, 16 bytes at a time, GB/s",
-  cache: "reading 128 KiB again and again from WebAssembly, GB/s",
-  madd: "multiply-adds of four f32, the widest that WebAssembly has, GFLOP/s",
-  dot: "products of 16 bytes, added in pairs to i16, then added up, GOP/s",
-  dramNative: "reading memory by the C library's memchr, as wide as the processor can, GB/s",
-} as const;
-
-/** Name of a limit. */
-export type LimitName = keyof typeof LIMITS;
+import { lastLevelCacheBytes, type LimitName } from "./limits.ts";
 
 /** What one unit of a task's amount is, in bytes or operations, on one thread. */
 const OPERATIONS = { madd: 96, dot: hasRelaxedSimd() ? 384 : 192, cache: 2 ** 17 };
@@ -34,22 +23,6 @@ export interface Calibrator {
   measure(limit: LimitName, threads: number): Promise<number>;
   /** Ends the workers. */
   dispose(): void;
-}
-
-/** Bytes of the last level of cache, as the system says; 32 MiB where it does not. */
-export function lastLevelCacheBytes(): number {
-  const root = "/sys/devices/system/cpu/cpu0/cache";
-  let most = 0;
-  try {
-    for (const { name } of Deno.readDirSync(root)) {
-      if (!name.startsWith("index")) continue;
-      const [, size, unit] = /^(\d+)([KM])/.exec(Deno.readTextFileSync(`${root}/${name}/size`))!;
-      most = Math.max(most, Number(size) * (unit === "K" ? 2 ** 10 : 2 ** 20));
-    }
-  } catch {
-    // Not this system.
-  }
-  return most || 2 ** 25;
 }
 
 /** Starts as many workers as the largest number of threads that will be asked for. */

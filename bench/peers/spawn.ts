@@ -25,7 +25,7 @@ export function openPeer(name: string): PeerProcess {
   const packages = name.startsWith("sparrow") ? [] : ["--node-modules-dir=manual"];
   const script = new URL("process.ts", import.meta.url).href;
   const child = new Deno.Command(Deno.execPath(), {
-    args: ["run", "-A", "--no-check", "--quiet", ...packages, script, name],
+    args: ["run", "-A", "--no-check", "--no-lock", "--quiet", ...packages, script, name],
     stdin: "piped",
     stdout: "piped",
     stderr: "null",
