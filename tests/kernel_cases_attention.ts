@@ -208,6 +208,27 @@ export const ATTENTION_CASES: readonly OpCase<"attention">[] = [
       )
     )
   ),
+  // As many tokens as a GPU takes together.
+  ...Object.entries(SPANS).flatMap(([name, spans]) =>
+    [[70, 1, 64], [301, 3, 20], [90, 5, 128]].map(([rows, group, headDim]) =>
+      attentionCase(
+        `many tokens, ${name} spans in ${rows} rows, group of ${group}, heads of ${headDim}`,
+        { rows: rows!, kvHeads: 2, group: group!, headDim: headDim! },
+        spans,
+        { tokens: 45, runs: [45, 16, 33] },
+      )
+    )
+  ),
+  ...([[4], [8, "f16"], [36, "int8"], [64, "f16"], [80], [100], [160], [256], [264]] as const).map((
+    [headDim, dtype = "f32"],
+  ) =>
+    attentionCase(
+      `many tokens, ${dtype} heads of ${headDim}`,
+      { rows: 67, kvHeads: 2, group: 2, headDim, keys: dtype, values: dtype },
+      prefix,
+      { tokens: 30, runs: [30, 17] },
+    )
+  ),
   ...CACHE_TYPES.map(continued),
   ...CACHE_TYPES.flatMap((dtype) =>
     (["keyCache", "valueCache"] as const).flatMap((role) =>
