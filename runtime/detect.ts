@@ -4,10 +4,18 @@
  * @module
  */
 
+import { InputError } from "../errors.ts";
 import { hasRelaxedSimd } from "./wasm/module.ts";
-import { type AdapterFacts, probeAdapter } from "./webgpu/device.ts";
+import { type AdapterFacts, openDevice } from "./webgpu/device.ts";
+import { chooseVariants, type ChosenVariants, type VariantOptions } from "./webgpu/variants.ts";
 
 export type { AdapterFacts };
+
+/** A GPU, and how it is used. */
+export interface GpuSupport extends AdapterFacts {
+  /** Which kernels it gets, and the times that decided it. */
+  readonly variants: ChosenVariants;
+}
 
 /** Which backends can be used here, and how. */
 export interface BackendSupport {
@@ -21,7 +29,9 @@ export interface BackendSupport {
     readonly threads: number;
   };
   /** WebGPU, where there is an adapter. */
-  readonly webgpu: false | AdapterFacts;
+  readonly webgpu: false | GpuSupport;
+  /** What `auto` takes: WebGPU where the adapter is a GPU. */
+  readonly auto: "wasm" | "webgpu";
 }
 
 /** `(func (result v128) (i8x16.splat 1))` as a module. */
@@ -34,7 +44,8 @@ const SIMD_PROBE = new Uint8Array([
 ]);
 
 /**
- * Finds out what can be used here; needs no permission.
+ * Finds out what can be used here; needs no permission. On a GPU that this process has not seen yet
+ * it times a few kernels, unless `options.webgpu` says which to use.
  *
  * @example
  * ```ts
@@ -43,7 +54,10 @@ const SIMD_PROBE = new Uint8Array([
  * console.log(await detectBackends());
  * ```
  */
-export async function detectBackends(): Promise<BackendSupport> {
+export async function detectBackends(
+  options: { readonly webgpu?: VariantOptions } = {},
+): Promise<BackendSupport> {
+  const webgpu = await findGpu(options.webgpu);
   const usable = typeof SharedArrayBuffer === "function" && WebAssembly.validate(SIMD_PROBE);
   return {
     reference: true,
@@ -51,6 +65,21 @@ export async function detectBackends(): Promise<BackendSupport> {
       relaxedSimd: hasRelaxedSimd(),
       threads: navigator.hardwareConcurrency ?? 1,
     },
-    webgpu: await probeAdapter() ?? false,
+    webgpu,
+    auto: webgpu && !webgpu.software ? "webgpu" : "wasm",
   };
+}
+
+async function findGpu(options: VariantOptions | undefined): Promise<false | GpuSupport> {
+  try {
+    const open = await openDevice();
+    try {
+      return { ...open.facts, variants: await chooseVariants(open, options) };
+    } finally {
+      open.device.destroy();
+    }
+  } catch (error) {
+    if (error instanceof InputError) throw error;
+    return false;
+  }
 }

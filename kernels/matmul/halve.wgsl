@@ -32,11 +32,9 @@ fn sumOfSquares(start: u32, factor: f32, lane: u32) -> f32 {
 
 // Bits of a half, which may be no number.
 fn halfOf(value: f32) -> u32 {
-  if (value != value) {
-    return 0x7e00u;
-  }
-  if (abs(value) > LARGEST) {
-    return select(0x7c00u, 0xfc00u, value < 0.0);
+  let bits = bitcast<u32>(value);
+  if ((bits & 0x7fffffffu) >= 0x7f800000u) {
+    return select(0x7c00u, 0x7e00u, (bits & 0x7fffffu) != 0u) | ((bits >> 16u) & 0x8000u);
   }
   return pack2x16float(vec2(clamp(value, -65504.0, 65504.0), 0.0));
 }

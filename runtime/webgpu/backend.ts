@@ -29,7 +29,7 @@ import { withFusedSteps } from "./fusions.ts";
 import { GpuMatrices } from "./matrices.ts";
 import { GpuMemory } from "./memory.ts";
 import { Pipelines } from "./pipelines.ts";
-import { chooseVariants, type VariantOptions, type Variants } from "./variants.ts";
+import { chooseVariants, type ChosenVariants, type VariantOptions } from "./variants.ts";
 
 /** Options of the WebGPU backend. */
 export interface WebgpuBackendOptions extends VariantOptions {
@@ -37,6 +37,8 @@ export interface WebgpuBackendOptions extends VariantOptions {
   readonly gpu?: Gpu;
   /** Most bytes of a matrix that are bound at once; as much as the device allows where absent. */
   readonly maxBindingBytes?: number;
+  /** What kernels choose by, where it is not to be what the device says. */
+  readonly traits?: Partial<Omit<GpuTraits, "arithmetic">>;
 }
 
 /** A backend that tells what it holds. */
@@ -46,7 +48,7 @@ export interface WebgpuBackend extends Backend {
   /** Name of the adapter. */
   readonly adapter: string;
   /** Which kernels it uses. */
-  readonly variants: Variants;
+  readonly variants: ChosenVariants;
 }
 
 /**
@@ -73,18 +75,18 @@ class GpuBackend implements WebgpuBackend {
   readonly adapter: string;
   readonly #memory: GpuMemory;
   readonly #pipelines: Pipelines;
-  readonly variants: Variants;
+  readonly variants: ChosenVariants;
   readonly #traits: GpuTraits;
   readonly #matrices: GpuMatrices;
   readonly #pinned = new Map<string, { type: TensorType; slices: readonly Slice[] }>();
 
   constructor(
     { device, facts, limits, subgroupLines }: OpenDevice,
-    { maxBindingBytes }: WebgpuBackendOptions,
-    variants: Variants,
+    { maxBindingBytes, traits }: WebgpuBackendOptions,
+    variants: ChosenVariants,
   ) {
     this.variants = variants;
-    this.#traits = { ...limits, arithmetic: variants.arithmetic };
+    this.#traits = { ...limits, ...traits, arithmetic: variants.arithmetic };
     this.adapter = facts.name;
     this.#memory = new GpuMemory(device);
     this.#pipelines = new Pipelines(

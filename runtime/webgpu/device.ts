@@ -98,10 +98,12 @@ export async function openDevice(gpu: Gpu | undefined = systemGpu()): Promise<Op
       maxBindingBytes: Math.min(...SIZES.map((name) => Number(device.limits[name]))),
       software,
     },
+    // What makes a GPU fast makes its imitations slow.
     limits: {
       ...LEAST_TRAITS,
-      workgroupBytes: device.limits[ROOM],
-      ...(software && { invocations: SOFTWARE_INVOCATIONS }),
+      ...(software
+        ? { invocations: SOFTWARE_INVOCATIONS }
+        : { workgroupBytes: device.limits[ROOM] }),
     },
     identity: [info.vendor, info.architecture, info.device, info.description].join(" "),
   };

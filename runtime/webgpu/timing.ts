@@ -29,8 +29,8 @@ export const TIMED = {
   tileBytes: "tile bytes",
 } as const;
 
-/** Rows and columns of the matrix; tokens of the product of many, and its matrix. */
-const WIDTH = 4096, TOKENS = 128, TILE_WIDTH = 2048;
+/** Rows and columns of the matrices of the products of one token and of many, and how many. */
+const SIZES = { vector: 4096, tile: 2048, tokens: 128 };
 
 /** How often each is done in a round, and rounds, of which the fastest counts. */
 const VECTOR_COUNT = 4, TILE_COUNT = 1, ROUNDS = 3;
@@ -46,8 +46,12 @@ interface Candidate {
   }[];
 }
 
-/** Microseconds of every variant that the device can run. */
-export async function timeKernels(open: OpenDevice): Promise<KernelTimes> {
+/** Microseconds of every variant that the device can run, by the GPU's clock if it has one. */
+export async function timeKernels(
+  open: OpenDevice,
+  sizes: typeof SIZES = SIZES,
+  hasClock: boolean = open.device.features.has("timestamp-query"),
+): Promise<KernelTimes> {
   const { device } = open, memory = new GpuMemory(device), buffers: GPUBuffer[] = [];
   const create = (bytes: number, usage: number): GPUBuffer => {
     const buffer = memory.create(bytes, usage, "timing");
@@ -55,8 +59,8 @@ export async function timeKernels(open: OpenDevice): Promise<KernelTimes> {
     return buffer;
   };
   try {
-    const candidates = await prepare(open, create);
-    return device.features.has("timestamp-query")
+    const candidates = await prepare(open, create, sizes);
+    return hasClock
       ? await timeByClock(device, candidates, create)
       : await timeByDifference(device, candidates);
   } finally {
@@ -72,7 +76,11 @@ export function timedShaders(): readonly Shader[] {
 
 type Create = (bytes: number, usage: number) => GPUBuffer;
 
-async function prepare(open: OpenDevice, create: Create): Promise<Candidate[]> {
+async function prepare(
+  open: OpenDevice,
+  create: Create,
+  sizes: typeof SIZES,
+): Promise<Candidate[]> {
   const { device, limits, facts, subgroupLines } = open;
   const storage = (bytes: number): GPUBuffer => create(bytes, GPUBufferUsage.STORAGE);
   const place = (type: Omit<TensorType, "perToken">, planes: GPUBuffer[]): GpuOperand => ({
@@ -131,9 +139,9 @@ async function prepare(open: OpenDevice, create: Create): Promise<Candidate[]> {
     return { name, count, steps };
   }
 
-  const weight = matrix(WIDTH), vector = [dense([1, WIDTH]), dense([1, WIDTH])];
-  const tileWeight = matrix(TILE_WIDTH);
-  const tile = [dense([TOKENS, TILE_WIDTH]), dense([TOKENS, TILE_WIDTH])];
+  const weight = matrix(sizes.vector), tileWeight = matrix(sizes.tile);
+  const vector = [dense([1, sizes.vector]), dense([1, sizes.vector])];
+  const tile = [dense([sizes.tokens, sizes.tile]), dense([sizes.tokens, sizes.tile])];
   const found = [
     await candidate(TIMED.shared, weight, vector, VECTOR_COUNT, { subgroups: false }),
     facts.subgroups && await candidate(TIMED.subgroup, weight, vector, VECTOR_COUNT),

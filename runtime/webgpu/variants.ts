@@ -22,6 +22,12 @@ export interface Variants {
   readonly integer: boolean;
 }
 
+/** Variants, and why. */
+export interface ChosenVariants extends Variants {
+  /** Microseconds of what was timed, by name; none where nothing was. */
+  readonly times: KernelTimes;
+}
+
 /** Keeps times between processes. */
 export interface TimesCache {
   /** What was written for a key, if anything. */
@@ -57,7 +63,7 @@ export async function chooseVariants(
   open: OpenDevice,
   options: VariantOptions = {},
   time: (open: OpenDevice) => Promise<KernelTimes> = timeKernels,
-): Promise<Variants & { readonly times: KernelTimes }> {
+): Promise<ChosenVariants> {
   checkOptions(open, options);
   const { arithmetic, reduction, integer, measure = !open.facts.software } = options;
   const isOpen = [arithmetic, reduction, integer].includes(undefined);
@@ -113,9 +119,12 @@ function timesOf(
       return fresh;
     })();
     known.set(key, times);
-    times.catch(() => known.delete(key));
   }
-  return times;
+  return times.catch(() => {
+    // A device that fails here fails again where it is used, and says so.
+    known.delete(key);
+    return {};
+  });
 }
 
 /** Forgets the times of this process. */
@@ -127,9 +136,11 @@ function parseTimes(text: string | undefined): KernelTimes | undefined {
   try {
     const times: unknown = JSON.parse(text ?? "null");
     const isRecord = typeof times === "object" && times !== null && !Array.isArray(times);
-    return isRecord && Object.values(times).every((time) => typeof time === "number" && time > 0)
-      ? times as KernelTimes
-      : undefined;
+    const isRight = isRecord && Object.values(TIMED).every((name) => {
+      const time = (times as KernelTimes)[name];
+      return time === undefined || typeof time === "number" && time > 0;
+    });
+    return isRight && TIMED.tile in times ? times as KernelTimes : undefined;
   } catch {
     return undefined;
   }
