@@ -111,3 +111,27 @@ export async function runCase<N extends OpName>(
   }
   return results;
 }
+
+/** Smallest normal f32: below it, numbers have an absolute precision only. */
+const LEAST_SCALE = 2 ** -126;
+
+/**
+ * The greatest difference of two elements, relative to the expected one's magnitude or to the root
+ * mean square of all that are finite, whichever is larger. Infinite where an element should be NaN
+ * or an infinity and is not, or the other way round.
+ */
+export function deviation(actual: Float32Array, expected: Float32Array): number {
+  let squares = 0, finite = 0;
+  for (const value of expected) {
+    if (Number.isFinite(value)) squares += value * value, finite++;
+  }
+  const scale = Math.max(LEAST_SCALE, Math.sqrt(squares / Math.max(1, finite)));
+  let worst = 0;
+  for (const [i, value] of expected.entries()) {
+    const found = actual[i]!;
+    if (Object.is(found, value)) continue;
+    if (!Number.isFinite(value) || !Number.isFinite(found)) return Infinity;
+    worst = Math.max(worst, Math.abs(found - value) / Math.max(Math.abs(value), scale));
+  }
+  return worst;
+}

@@ -11,7 +11,7 @@ import type { Backend } from "../runtime/backend.ts";
 import { createReferenceBackend } from "../runtime/reference/backend.ts";
 import { createWasmBackend } from "../runtime/wasm/backend.ts";
 import { createWebgpuBackend } from "../runtime/webgpu/backend.ts";
-import { runCase } from "./case_runner.ts";
+import { deviation, runCase } from "./case_runner.ts";
 import type { OpCase } from "./case_recorder.ts";
 import { CASES } from "./kernel_cases.ts";
 import { hasWebgpu } from "./webgpu_adapter.ts";
@@ -25,30 +25,6 @@ const BACKENDS: readonly { name: string; ignore?: boolean; create(): Promise<Bac
   ),
   { name: "webgpu", ignore: !hasWebgpu, create: () => createWebgpuBackend() },
 ];
-
-/** Smallest normal f32: below it, numbers have an absolute precision only. */
-const LEAST_SCALE = 2 ** -126;
-
-/**
- * The greatest difference of two elements, relative to the expected one's magnitude or to the root
- * mean square of all that are finite, whichever is larger. Infinite where an element should be NaN
- * or an infinity and is not, or the other way round.
- */
-function deviation(actual: Float32Array, expected: Float32Array): number {
-  let squares = 0, finite = 0;
-  for (const value of expected) {
-    if (Number.isFinite(value)) squares += value * value, finite++;
-  }
-  const scale = Math.max(LEAST_SCALE, Math.sqrt(squares / Math.max(1, finite)));
-  let worst = 0;
-  for (const [i, value] of expected.entries()) {
-    const found = actual[i]!;
-    if (Object.is(found, value)) continue;
-    if (!Number.isFinite(value) || !Number.isFinite(found)) return Infinity;
-    worst = Math.max(worst, Math.abs(found - value) / Math.max(Math.abs(value), scale));
-  }
-  return worst;
-}
 
 /** Results of the reference backend, which all backends are compared with. */
 const expectations = new Map<string, Promise<Float32Array[]>>();

@@ -19,7 +19,9 @@ import { type Gpu, type OpenDevice, openDevice } from "../runtime/webgpu/device.
 import { withFusedSteps } from "../runtime/webgpu/fusions.ts";
 import { TIMED, timeKernels } from "../runtime/webgpu/timing.ts";
 import { chooseVariants, type KernelTimes, type TimesCache } from "../runtime/webgpu/variants.ts";
+import { deviation, runCase } from "./case_runner.ts";
 import { normalNumbers, randomNumbers } from "./fixtures.ts";
+import { CASES } from "./kernel_cases.ts";
 import { hasWebgpu } from "./webgpu_adapter.ts";
 
 const ignore = !hasWebgpu;
@@ -153,6 +155,25 @@ async function has({ arithmetic, reduction }: WebgpuBackendOptions): Promise<boo
   device.destroy();
   return (facts.f16 || arithmetic !== "f16") && (facts.subgroups || reduction !== "subgroup");
 }
+
+Deno.test(
+  { name: "the matmul cases in f16 are the reference's, within its bound", ignore },
+  async () => {
+    if (!(await has({ arithmetic: "f16" }))) return console.log("skipped: no f16 here");
+    const backend = await createWebgpuBackend({ arithmetic: "f16" });
+    const reference = createReferenceBackend();
+    // Those of other layouts have int8 activations, which are products of bytes in any arithmetic.
+    for (const row of CASES.matmul.filter(({ title }) => title.startsWith("f16"))) {
+      const expected = await runCase(reference, "matmul", row, row.title);
+      for (const [i, found] of (await runCase(backend, "matmul", row, row.title)).entries()) {
+        const off = deviation(found, expected[i]!);
+        const bound = row.bound && KINDS.f16!.bound;
+        assert(off <= bound, `${row.title}, run ${i}: deviation ${off}, expected at most ${bound}`);
+      }
+    }
+    await backend.dispose();
+  },
+);
 
 Deno.test({ name: "large tiles are the reference's", ignore }, async () => {
   // As if the adapter had the memory for them, and needed little work to be busy.
