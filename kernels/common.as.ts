@@ -16,6 +16,8 @@
 @inline export const SCRATCH_BASE: usize = 1412;
 /** Bytes between the scratch memories of two workers. */
 @inline export const SCRATCH_STRIDE: usize = 1416;
+/** 64 bytes that nobody writes. */
+@inline export const ZEROS: usize = 1984;
 
 /** This worker's scratch memory; its contents do not outlive the step. */
 export function scratch(worker: i32): usize {

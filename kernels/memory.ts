@@ -22,6 +22,9 @@ export const SCRATCH_STRIDE = 1416;
 /** Int32 cell that holds the token count of the current run. */
 export const TOKENS = 1536;
 
+/** 64 bytes that stay zero. */
+export const ZEROS = 1984;
+
 /** First byte that a backend may give away. */
 export const HEAP_START = 2048;
 

@@ -30,6 +30,16 @@ export function madd(a: v128, b: v128, c: v128): v128 {
   }
 }
 
+/** Two f64 without their fractions, as i32 in lanes 0 and 1; for numbers that an i32 can hold. */
+@inline
+export function truncPair(v: v128): v128 {
+  if (ASC_FEATURE_RELAXED_SIMD) {
+    return i32x4.relaxed_trunc_f64x2_s_zero(v);
+  } else {
+    return i32x4.trunc_sat_f64x2_s_zero(v);
+  }
+}
+
 /** Lane 0 of `v` in all four 32-bit lanes. */
 @inline
 export function lane0(v: v128): v128 {

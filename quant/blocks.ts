@@ -106,7 +106,7 @@ export function encodeInt4m(out: Uint8Array, values: Float32Array): void {
       if (value > greatest) greatest = value;
       taint += value * 0;
     }
-    const minBits = halfBits(least);
+    const minBits = halfBits(least + 0); // -0 becomes 0
     const m = HALF_VALUES[minBits];
     const bits = scaleBits(Math.max(greatest - m, 0) / 15);
     const d = HALF_VALUES[bits];

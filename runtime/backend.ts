@@ -6,6 +6,8 @@
  */
 
 import type { TensorType } from "../kernels/op.ts";
+import type { Transcoder } from "../quant/transcode.ts";
+import type { ByteSource } from "./files/source.ts";
 import type { Graph, Tensor } from "./graph.ts";
 import type { Plan } from "./plan.ts";
 
@@ -14,6 +16,32 @@ export type BackendName = "reference" | "wasm" | "webgpu";
 
 /** Numbers that go into and come out of a run. */
 export type TensorData = Float32Array | Int32Array;
+
+/** Rows of a placed weight and the part of a file that they come from. */
+export interface FilePart {
+  /** Name of the weight. */
+  readonly name: string;
+  /** First row, a multiple of 16 for a matrix. */
+  readonly firstRow: number;
+  /** How many; what is no matrix is one row. */
+  readonly rows: number;
+  /** What to read. */
+  readonly source: ByteSource;
+  /** First byte. */
+  readonly offset: number;
+  /** Length in bytes. */
+  readonly bytes: number;
+  /** From the file's type to the weight's layout: what the backend does in its own way. */
+  readonly convert: Transcoder;
+}
+
+/** What `Backend.loadParts` tells, and what ends it. */
+export interface LoadPartsOptions {
+  /** Called with the number of bytes of the file that have been stored since the last call. */
+  readonly onStored: (bytes: number) => void;
+  /** Ends it with its reason, when nothing is being written any more. */
+  readonly signal?: AbortSignal | undefined;
+}
 
 /** Stores tensors and compiles plans. Calls are made one at a time. */
 export interface Backend {
@@ -42,6 +70,15 @@ export interface Backend {
    * layout's exchange form (see quant/formats.ts); `firstRow` is a multiple of 16 for a matrix.
    */
   writeRows(name: string, firstRow: number, rows: Uint8Array): Promise<void>;
+
+  /**
+   * Where the backend can: reads weights, converts and stores them, without burdening the thread
+   * that calls. `compile` may be called meanwhile.
+   *
+   * @throws SourceError when something cannot be read
+   * @throws ModelError when a value cannot be held by its layout
+   */
+  loadParts?(parts: readonly FilePart[], options: LoadPartsOptions): Promise<void>;
 
   /** Prepares a plan for running. All its weights and caches must have been placed. */
   compile(plan: Plan): Executable;

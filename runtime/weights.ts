@@ -1,6 +1,6 @@
 /**
  * Weights between the file and the backend: each is checked against the shape that the model
- * expects, given a layout, and streamed row by row into its final place.
+ * expects, given a layout, and brought into its final place.
  *
  * @module
  */
@@ -9,9 +9,10 @@ import { ModelError } from "../errors.ts";
 import { type LayoutName, LAYOUTS, rowBytes } from "../quant/formats.ts";
 import { ggmlType } from "../quant/ggml_types.ts";
 import { transcoder } from "../quant/transcode.ts";
-import type { Backend } from "./backend.ts";
+import type { Backend, FilePart, LoadPartsOptions } from "./backend.ts";
 import type { Graph, Tensor } from "./graph.ts";
 import type { ModelFile, TensorEntry } from "./files/model_file.ts";
+import type { ByteSource } from "./files/source.ts";
 import type { ComputedWeight, FileWeight } from "./models/definition.ts";
 
 /** How weights are stored: as near to the file as possible, or all matrices in one layout. */
@@ -129,95 +130,114 @@ export function weightScope(g: Graph, weights: ResolvedWeights): WeightScope {
 /** Bytes of file that are read, converted and handed on at a time. */
 const CHUNK_BYTES = 2 ** 20;
 
+/** How `loadWeights` reports, and what ends it. */
+export interface LoadWeightsOptions {
+  /** Called with bytes of the file. */
+  readonly onProgress?: ((loaded: number, total: number) => void) | undefined;
+  /** Ends it with its reason. */
+  readonly signal?: AbortSignal | undefined;
+}
+
 /**
- * Streams every weight into the backend, in the order of the file. At any time one chunk is held
- * outside the backend.
+ * Brings every weight into the backend: by the backend's own means where it has them, else in chunks
+ * of about a megabyte, of which one is held at any time.
+ *
+ * @throws SourceError when something cannot be read
+ * @throws ModelError when a value cannot be held by its layout
  */
 export async function loadWeights(
   weights: ResolvedWeights,
   backend: Backend,
-  options: { onProgress?: (loaded: number, total: number) => void; signal?: AbortSignal } = {},
+  { onProgress, signal }: LoadWeightsOptions = {},
 ): Promise<void> {
-  const pieces: Piece[] = [];
+  const parts: FilePart[] = [];
   for (const weight of weights.values()) {
-    if (typeof weight.source === "function") {
-      const { buffer, byteOffset, byteLength } = weight.source();
-      await backend.writeRows(weight.name, 0, new Uint8Array(buffer, byteOffset, byteLength));
-    } else pieces.push(...piecesOf(weight, weight.source));
+    if (typeof weight.source !== "function") parts.push(...partsOf(weight, weight.source));
   }
-  pieces.sort(({ entries: [a] }, { entries: [b] }) =>
-    a!.source.name === b!.source.name
-      ? a!.offset - b!.offset
-      : a!.source.name < b!.source.name
-      ? -1
-      : 1
-  );
-  const total = pieces.reduce((sum, { rows, stride }) => sum + rows * stride, 0);
+  const order = (a: string, b: string): number => a < b ? -1 : a > b ? 1 : 0;
+  parts.sort((a, b) => order(a.source.name, b.source.name) || a.offset - b.offset);
+  const total = parts.reduce((sum, { bytes }) => sum + bytes, 0);
   let loaded = 0;
-  const chunk = new Uint8Array(Math.max(CHUNK_BYTES, ...pieces.map(({ stride }) => 16 * stride)));
-  for (const piece of pieces) {
-    const { weight, firstRow, rows, stride, entries: [first] } = piece;
-    const columns = weight.shape.at(-1)!;
-    const convert = transcoder(first!.type, weight.layout, `tensor "${first!.name}"`);
-    const rowsAtOnce = Math.max(16, Math.floor(CHUNK_BYTES / stride / 16) * 16);
-    for (let row = 0; row < rows; row += rowsAtOnce) {
-      options.signal?.throwIfAborted();
-      const count = Math.min(rowsAtOnce, rows - row);
-      const bytes = await readRows(piece, row, chunk.subarray(0, count * stride));
-      await backend.writeRows(weight.name, firstRow + row, convert.rows(bytes, columns));
-      options.onProgress?.(loaded += count * stride, total);
+  const options = {
+    signal,
+    onStored: (bytes: number): void => onProgress?.(loaded += bytes, total),
+  };
+  const stored = backend.loadParts?.(parts, options);
+  stored?.catch(() => {}); // it is awaited below
+  try {
+    // What is computed is computed while files are being read.
+    for (const { name, source } of weights.values()) {
+      if (typeof source !== "function") continue;
+      const { buffer, byteOffset, byteLength } = source();
+      await backend.writeRows(name, 0, new Uint8Array(buffer, byteOffset, byteLength));
+    }
+  } finally {
+    await stored;
+  }
+  if (!stored) await streamParts(parts, weights, backend, options);
+}
+
+/** One part for each tensor, so that all are read in the order of the file, where that is possible. */
+function partsOf(
+  { name, shape, layout }: ResolvedWeight,
+  entries: readonly TensorEntry[],
+): FilePart[] {
+  const rows = shape.length === 2 ? shape[0]! : 1, each = rows / entries.length;
+  const part = (firstRow: number, rows: number, entry: TensorEntry): FilePart => {
+    const { source, offset, bytes, type } = entry;
+    const convert = transcoder(type, layout, `tensor "${entry.name}" of "${source.name}"`);
+    return { name, firstRow, rows, source, offset, bytes, convert };
+  };
+  if (entries.length === 1) return [part(0, rows, entries[0]!)];
+  // Backends want rows in multiples of 16.
+  if (each % 16 !== 0) return [part(0, rows, stacked(entries))];
+  return entries.map((entry, i) => part(i * each, each, entry));
+}
+
+/** Tensors of equal size on top of each other, as one to read. */
+function stacked(entries: readonly TensorEntry[]): TensorEntry {
+  const [first] = entries, each = first!.bytes, bytes = each * entries.length;
+  const source: ByteSource = {
+    name: first!.source.name,
+    size: bytes,
+    async read(start, length, into = new Uint8Array(length)) {
+      for (let at = 0; at < length;) {
+        const i = Math.floor((start + at) / each), within = start + at - i * each;
+        const count = Math.min(each - within, length - at);
+        const { source, offset } = entries[i]!;
+        await source.read(offset + within, count, into.subarray(at, at + count));
+        at += count;
+      }
+      return into.subarray(0, length);
+    },
+    close(): void {},
+  };
+  return { ...first!, source, offset: 0, bytes };
+}
+
+/** Reads, converts and writes parts one after the other. */
+async function streamParts(
+  parts: readonly FilePart[],
+  weights: ResolvedWeights,
+  backend: Backend,
+  { onStored, signal }: LoadPartsOptions,
+): Promise<void> {
+  const rowsAtOnce = ({ bytes, rows }: FilePart): number =>
+    Math.min(rows, Math.max(16, Math.floor(CHUNK_BYTES * rows / bytes / 16) * 16));
+  const most = parts.map((part) => rowsAtOnce(part) * part.bytes / part.rows);
+  const chunk = new Uint8Array(Math.max(0, ...most));
+  for (const part of parts) {
+    const { name, firstRow, rows, source, offset, bytes, convert } = part;
+    const columns = weights.get(name)!.shape.at(-1)!;
+    const stride = bytes / rows, step = rowsAtOnce(part);
+    for (let row = 0; row < rows; row += step) {
+      signal?.throwIfAborted();
+      const length = Math.min(step, rows - row) * stride;
+      const read = await source.read(offset + row * stride, length, chunk);
+      await backend.writeRows(name, firstRow + row, convert.rows(read, columns));
+      onStored(length);
     }
   }
-}
-
-/** Rows of a weight that are read one after the other. */
-interface Piece {
-  readonly weight: ResolvedWeight;
-  /** First row in the weight: a multiple of 16, as backends want it. */
-  readonly firstRow: number;
-  readonly rows: number;
-  /** Bytes of a row in the file. */
-  readonly stride: number;
-  /** Tensors of equal height that hold the rows. */
-  readonly entries: readonly TensorEntry[];
-}
-
-/** One piece for each tensor, so that all are read in the order of the file, where that is possible. */
-function piecesOf(weight: ResolvedWeight, entries: readonly TensorEntry[]): Piece[] {
-  const rows = weight.shape.length === 2 ? weight.shape[0]! : 1, each = rows / entries.length;
-  const stride = entries[0]!.bytes / each;
-  if (each % 16 !== 0) return [{ weight, firstRow: 0, rows, stride, entries }];
-  return entries.map((entry, i) => ({
-    weight,
-    firstRow: i * each,
-    rows: each,
-    stride,
-    entries: [entry],
-  }));
-}
-
-/** Rows of a piece, from `row` on, as many as fill `out`. */
-async function readRows(
-  { rows, stride, entries }: Piece,
-  row: number,
-  out: Uint8Array<ArrayBuffer>,
-): Promise<Uint8Array> {
-  const each = rows / entries.length * stride;
-  const start = row * stride, first = Math.floor(start / each);
-  if (start + out.length <= (first + 1) * each) {
-    const { source, offset } = entries[first]!;
-    return await source.read(offset + start - first * each, out.length, out);
-  }
-  for (let at = 0; at < out.length;) {
-    const i = Math.floor((start + at) / each), within = start + at - i * each;
-    const length = Math.min(each - within, out.length - at);
-    const { source, offset } = entries[i]!;
-    const part = out.subarray(at, at + length);
-    const bytes = await source.read(offset + within, length, part);
-    if (bytes !== part) part.set(bytes);
-    at += length;
-  }
-  return out;
 }
 
 /** Values of a small tensor that the model needs at load, such as frequency factors. */

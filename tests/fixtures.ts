@@ -4,6 +4,8 @@
  * @module
  */
 
+import { encodeRows, LAYOUTS } from "../quant/formats.ts";
+import { ggmlType } from "../quant/ggml_types.ts";
 import { type GgufContents, writeGguf } from "../runtime/files/gguf_write.ts";
 
 /** Folder of fixtures that is beside the repository on some machines only. */
@@ -84,6 +86,31 @@ export function concat(pieces: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
   for (const piece of pieces) {
     bytes.set(piece, at);
     at += piece.length;
+  }
+  return bytes;
+}
+
+/** Blocks of `type` with random codes, and scales of ordinary size. */
+export function randomBlocks(type: string, blocks: number, random: () => number): Uint8Array {
+  const { blockSize, blockBytes, layout } = ggmlType(type)!;
+  const bytes = Uint8Array.from({ length: blocks * blockBytes }, () => random() * 256);
+  const halvesAt: Record<string, number[]> = {
+    Q2_K: [80, 82],
+    Q3_K: [108],
+    Q4_K: [0, 2],
+    Q5_K: [0, 2],
+    Q6_K: [208],
+    Q4_1: [0, 2],
+    Q5_1: [0, 2],
+    TQ1_0: [52],
+    TQ2_0: [64],
+  };
+  if (layout === "f32" || blockSize === 1) {
+    return encodeRows(LAYOUTS[layout], normalNumbers(blocks, random), blocks);
+  }
+  for (let at = 0; at < bytes.length; at += blockBytes) {
+    if (type === "MXFP4") bytes[at] = 118 + random() * 8;
+    else for (const half of halvesAt[type] ?? [0]) bytes[at + half + 1] = 0x20 + random() * 8;
   }
   return bytes;
 }

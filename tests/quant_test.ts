@@ -10,7 +10,7 @@ import {
 } from "../quant/formats.ts";
 import { GGML_TYPES, ggmlType, LAYOUT_TYPES, tensorBlocks } from "../quant/ggml_types.ts";
 import { transcoder } from "../quant/transcode.ts";
-import { hasShared, normalNumbers, randomNumbers, SHARED } from "./fixtures.ts";
+import { hasShared, normalNumbers, randomBlocks, randomNumbers, SHARED } from "./fixtures.ts";
 
 const GOLDEN = "golden/gguf-types/gguf-types.json";
 const BLOCK_LAYOUTS = ["int8", "int4", "int4m"] as const;
@@ -227,31 +227,6 @@ Deno.test("decode() accepts bytes at any alignment", () => {
     assertEquals(decodeRows(layout, shifted, 64), decodeRows(layout, packed, 64));
   }
 });
-
-/** Blocks of `type` with random codes, and scales of ordinary size. */
-function randomBlocks(type: string, blocks: number, random: () => number): Uint8Array {
-  const { blockSize, blockBytes, layout } = ggmlType(type)!;
-  const bytes = Uint8Array.from({ length: blocks * blockBytes }, () => random() * 256);
-  const halvesAt: Record<string, number[]> = {
-    Q2_K: [80, 82],
-    Q3_K: [108],
-    Q4_K: [0, 2],
-    Q5_K: [0, 2],
-    Q6_K: [208],
-    Q4_1: [0, 2],
-    Q5_1: [0, 2],
-    TQ1_0: [52],
-    TQ2_0: [64],
-  };
-  if (layout === "f32" || blockSize === 1) {
-    return encodeRows(LAYOUTS[layout], normalNumbers(blocks, random), blocks);
-  }
-  for (let at = 0; at < bytes.length; at += blockBytes) {
-    if (type === "MXFP4") bytes[at] = 118 + random() * 8;
-    else for (const half of halvesAt[type] ?? [0]) bytes[at + half + 1] = 0x20 + random() * 8;
-  }
-  return bytes;
-}
 
 Deno.test("transcoder() is exact where it says so, close elsewhere", () => {
   const random = randomNumbers(4);

@@ -4,7 +4,7 @@
 // Four rows at a time: 16 bytes of each are a 4 × 4 square of 32-bit words, whose transpose is 64
 // bytes of the packed block.
 
-import { scratch, shareStart } from "../common.as";
+import { shareStart, ZEROS } from "../common.as";
 import { writeHeader } from "./halves.as";
 
 const HEADER: usize = 16;
@@ -14,18 +14,17 @@ const STRIP: i32 = 16;
 /**
  * args: rows in exchange form, packed matrix, first row, end row, columns. Rows are those of the
  * matrix from `first row` (a multiple of 16) up to `end row` (one too, or the matrix's last).
- * Scratch: 64 bytes.
  */
 export function packInt4(args: usize, worker: i32, workers: i32): void {
   packPanels(args, worker, workers, 18, 288);
 }
 
-/** args and scratch as `packInt4`. */
+/** args as `packInt4`. */
 export function packInt4m(args: usize, worker: i32, workers: i32): void {
   packPanels(args, worker, workers, 20, 320);
 }
 
-/** args and scratch as `packInt4`. */
+/** args as `packInt4`. */
 export function packInt8(args: usize, worker: i32, workers: i32): void {
   packPanels(args, worker, workers, 34, 544);
 }
@@ -38,8 +37,6 @@ function packPanels(args: usize, worker: i32, workers: i32, from: usize, to: usi
   const blocks = (load<i32>(args, 16) + 31) >> 5;
   const stride = <usize> blocks * from;
   const panelBytes = HEADER + <usize> blocks * to;
-  const zeros = scratch(worker);
-  memory.fill(zeros, 0, 64);
   const panels = (rows + 15) >> 4;
   const end = shareStart(panels, worker + 1, workers);
   for (let p = shareStart(panels, worker, workers); p < end; p++) {
@@ -50,9 +47,9 @@ function packPanels(args: usize, worker: i32, workers: i32, from: usize, to: usi
       for (let g = 0; g < 16; g += 4) {
         const row = (p << 4) + g;
         const src = source + <usize> row * stride + <usize> block * from;
-        if (to == 288) packRows(src, stride, rows - row, zeros, count, strip, g, 18, 288);
-        else if (to == 320) packRows(src, stride, rows - row, zeros, count, strip, g, 20, 320);
-        else packRows(src, stride, rows - row, zeros, count, strip, g, 34, 544);
+        if (to == 288) packRows(src, stride, rows - row, count, strip, g, 18, 288);
+        else if (to == 320) packRows(src, stride, rows - row, count, strip, g, 20, 320);
+        else packRows(src, stride, rows - row, count, strip, g, 34, 544);
       }
     }
     writeHeader(panel, blocks, to, to == 320 ? 4 : 2);
@@ -65,17 +62,16 @@ function packRows(
   p0: usize,
   stride: usize,
   valid: i32,
-  zeros: usize,
   count: i32,
   to: usize,
   g: i32,
   from: usize,
   blockBytes: usize,
 ): void {
-  let p1 = valid > 1 ? p0 + stride : zeros;
-  let p2 = valid > 2 ? p1 + stride : zeros;
-  let p3 = valid > 3 ? p2 + stride : zeros;
-  if (valid < 1) p0 = zeros;
+  let p1 = valid > 1 ? p0 + stride : ZEROS;
+  let p2 = valid > 2 ? p1 + stride : ZEROS;
+  let p3 = valid > 3 ? p2 + stride : ZEROS;
+  if (valid < 1) p0 = ZEROS;
   const step0 = valid > 0 ? from : 0;
   const step1 = valid > 1 ? from : 0;
   const step2 = valid > 2 ? from : 0;

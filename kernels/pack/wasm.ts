@@ -1,5 +1,6 @@
 /**
- * The kernels that pack weights (kernels/pack/*.as.ts): not ops, but run by the same workers.
+ * The kernels that bring weights into their final form (kernels/pack/*.as.ts): not ops, but run by
+ * the same workers. A file's rows become rows in exchange form, and these packed panels.
  *
  * @module
  */
@@ -16,8 +17,23 @@ const KERNELS: Readonly<Record<LayoutName, string>> = {
   int4m: "packInt4m",
 };
 
-/** Names of the packing kernels. */
-export const PACK_KERNELS: readonly string[] = Object.values(KERNELS);
+/** Numbers of the layouts, as the kernel `transcode` knows them. */
+export const LAYOUT_NUMBERS: Readonly<Record<LayoutName, number>> = {
+  f32: 0,
+  f16: 1,
+  bf16: 2,
+  int8: 3,
+  int4: 4,
+  int4m: 5,
+};
+
+/** Names of these kernels. */
+export const PACK_KERNELS: readonly string[] = [...Object.values(KERNELS), "transcode"];
+
+/** The kernel that packs a layout. */
+export function packKernel(layout: LayoutName): string {
+  return KERNELS[layout];
+}
 
 /** Some rows of a matrix in exchange form, and the packed matrix that they belong to. */
 export interface PackRequest {
@@ -38,9 +54,5 @@ export interface PackRequest {
 /** The step that packs rows; workers share the panels evenly. */
 export function encodePack(request: PackRequest): EncodedStep {
   const { layout, source, target, firstRow, endRow, cols } = request;
-  return {
-    kernel: KERNELS[layout],
-    args: [source, target, firstRow, endRow, cols],
-    scratchBytes: 64,
-  };
+  return { kernel: packKernel(layout), args: [source, target, firstRow, endRow, cols] };
 }

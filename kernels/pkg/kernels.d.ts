@@ -100,6 +100,8 @@ export function packInt8(args: number, worker: number, workers: number): void;
 export function packInt4(args: number, worker: number, workers: number): void;
 /** Kernel `packInt4m` on the arguments at `args`. */
 export function packInt4m(args: number, worker: number, workers: number): void;
+/** Kernel `transcode` on the arguments at `args`. */
+export function transcode(args: number, worker: number, workers: number): void;
 /** Executes `steps` steps of the tape, together with the other workers. */
 export function run(tape: number, steps: number, worker: number, workers: number): void;
 /** Returns when all workers have called it. */
@@ -166,6 +168,7 @@ export interface InitOutput {
   readonly packInt8: (a: number, b: number, c: number) => void;
   readonly packInt4: (a: number, b: number, c: number) => void;
   readonly packInt4m: (a: number, b: number, c: number) => void;
+  readonly transcode: (a: number, b: number, c: number) => void;
   readonly run: (a: number, b: number, c: number, d: number) => void;
   readonly barrier: (a: number) => void;
 }

@@ -252,6 +252,11 @@ export function packInt4m(args, worker, workers) {
   wasm.packInt4m(args, worker, workers);
 }
 
+/** Kernel `transcode` on the arguments at `args`. */
+export function transcode(args, worker, workers) {
+  wasm.transcode(args, worker, workers);
+}
+
 /** Executes `steps` steps of the tape, together with the other workers. */
 export function run(tape, steps, worker, workers) {
   wasm.run(tape, steps, worker, workers);

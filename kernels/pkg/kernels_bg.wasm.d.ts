@@ -50,5 +50,6 @@ export const packBf16: (a: number, b: number, c: number) => void;
 export const packInt8: (a: number, b: number, c: number) => void;
 export const packInt4: (a: number, b: number, c: number) => void;
 export const packInt4m: (a: number, b: number, c: number) => void;
+export const transcode: (a: number, b: number, c: number) => void;
 export const run: (a: number, b: number, c: number, d: number) => void;
 export const barrier: (a: number) => void;

@@ -29,6 +29,8 @@ export interface ByteSource {
   readonly name: string;
   /** Length in bytes. */
   readonly size: number;
+  /** Of a local file: the path or `file:` URL by which another thread can open it too. */
+  readonly path?: string;
   /**
    * Reads exactly `length` bytes from `offset`, into the start of `into` where given. The result
    * belongs to the caller.
@@ -119,6 +121,7 @@ export function serialSource(raw: RawSource, signal?: AbortSignal): ByteSource {
   return {
     name,
     size,
+    ...(raw.path === undefined ? {} : { path: raw.path }),
     async read(offset: number, length: number, into?: Uint8Array): Promise<Uint8Array> {
       check(offset, length, into);
       const target = into?.subarray(0, length) ?? new Uint8Array(length);

@@ -43,6 +43,7 @@ export async function openFile(path: string | URL): Promise<RawSource> {
   return {
     name,
     size,
+    path: path.toString(),
     fill: (offset, target) => local(name, () => fill(offset, target)),
     close: () => file.close(),
   };

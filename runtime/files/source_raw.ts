@@ -12,6 +12,8 @@ export interface RawSource {
   readonly name: string;
   /** Length in bytes. */
   readonly size: number;
+  /** Path or `file:` URL by which another thread can open the same bytes. */
+  readonly path?: string;
   /** Fills all of `target` from `offset`. */
   fill(offset: number, target: Uint8Array): Promise<void>;
   /** Releases what is held. Called once. */

@@ -6,7 +6,7 @@
  * @module
  */
 
-import { BackendError, MemoryError } from "../../errors.ts";
+import { BackendError, MemoryError, SourceError } from "../../errors.ts";
 import { cacheBytes } from "../../kernels/cache_store/layout.ts";
 import { SPIN_LIMIT } from "../../kernels/memory.ts";
 import { elements, type TensorType } from "../../kernels/op.ts";
@@ -22,10 +22,11 @@ import {
   type WasmKernel,
 } from "../../kernels/wasm_kernel.ts";
 import { type LayoutName, LAYOUTS, rowBytes } from "../../quant/formats.ts";
-import type { Backend, Executable, TensorData } from "../backend.ts";
+import type { Backend, Executable, FilePart, LoadPartsOptions, TensorData } from "../backend.ts";
 import type { Graph, Tensor } from "../graph.ts";
 import { withIntegerMatmuls } from "../integer_matmuls.ts";
 import type { Plan, StagePlan } from "../plan.ts";
+import { Loader, PieceFailure, type PlacedPart } from "./loader.ts";
 import { loadKernels } from "./module.ts";
 import { type Pool, type Spawn, type StageJob, startPool } from "./pool.ts";
 import { align, StageMemory } from "./stage_memory.ts";
@@ -108,9 +109,7 @@ class WasmBackend implements Backend {
   }
 
   async writeRows(name: string, firstRow: number, rows: Uint8Array): Promise<void> {
-    const pinned = this.#pinned.get(name);
-    if (!pinned) throw new BackendError(`Cannot write "${name}": it has not been placed`);
-    const { type, places } = pinned;
+    const { type, places } = this.#placed(name);
     const columns = type.shape.at(-1)!;
     for (const [stage, address] of places) {
       const memory = this.#memory(stage);
@@ -137,6 +136,36 @@ class WasmBackend implements Backend {
         this.#writeStep(memory, tape, step, false);
         await this.#runJob([{ stage, tape, steps: 1, copies: [] }]);
       }
+    }
+  }
+
+  async loadParts(
+    parts: readonly FilePart[],
+    { onStored, signal }: LoadPartsOptions,
+  ): Promise<void> {
+    signal?.throwIfAborted();
+    const placed = parts.flatMap((part): PlacedPart[] => {
+      const { type, places } = this.#placed(part.name);
+      const matrix = type.role === "matrix";
+      const cols = matrix ? type.shape[1]! : elements(type.shape);
+      return Array.from(places, ([stage, address]) => ({ part, cols, matrix, stage, address }));
+    });
+    const loader = new Loader(placed, this.#memories, this.#threads, onStored);
+    const abort = (): void => loader.fail(signal!.reason);
+    signal?.addEventListener("abort", abort);
+    try {
+      await this.#load(loader);
+    } catch (error) {
+      if (!(error instanceof PieceFailure)) throw error;
+      const { placed: { part, cols }, row, rows, reason } = error;
+      // What is wrong with the file is found again, and said, by those whose words it is.
+      const stride = part.bytes / part.rows, offset = part.offset + (row - part.firstRow) * stride;
+      part.convert.rows(await part.source.read(offset, rows * stride), cols);
+      throw new SourceError(
+        `Cannot load weight "${part.name}" from "${part.source.name}": a worker found ${reason}`,
+      );
+    } finally {
+      signal?.removeEventListener("abort", abort);
     }
   }
 
@@ -202,6 +231,12 @@ class WasmBackend implements Backend {
     this.#memories.length = 0;
   }
 
+  #placed(name: string): { type: TensorType; places: Map<number, number> } {
+    const pinned = this.#pinned.get(name);
+    if (!pinned) throw new BackendError(`Cannot write "${name}": it has not been placed`);
+    return pinned;
+  }
+
   #memory(stage: number): StageMemory {
     while (this.#memories.length <= stage) {
       const memory = new StageMemory(this.#options.guards ?? false);
@@ -209,8 +244,7 @@ class WasmBackend implements Backend {
       memory.int32(SPIN_LIMIT, 1)[0] = crowded ? 0 : SPINS;
       this.#memories.push(memory);
       // Workers know the memories that there were when they started.
-      this.#pool?.then((pool) => pool.dispose(), () => {});
-      this.#pool = undefined;
+      this.#retire();
     }
     return this.#memories[stage]!;
   }
@@ -289,6 +323,21 @@ class WasmBackend implements Backend {
   }
 
   async #runJob(jobs: readonly StageJob[]): Promise<void> {
+    for (const { stage } of jobs) this.#memory(stage).commit();
+    await this.#withPool((pool) => pool.run(jobs));
+  }
+
+  /** Starts new workers, which begin with the load. */
+  async #load(loader: Loader): Promise<void> {
+    this.#retire();
+    await this.#withPool(async () => {
+      loader.feed().catch((error) => loader.fail(error));
+      await loader.finished;
+    }, loader);
+  }
+
+  /** Has the workers do something; starts them where there are none. */
+  async #withPool(task: (pool: Pool) => Promise<void>, loader?: Loader): Promise<void> {
     if (this.#disposed) throw new BackendError("Cannot run: the backend has been disposed");
     clearTimeout(this.#idle);
     this.#pool ??= startPool(
@@ -296,20 +345,27 @@ class WasmBackend implements Backend {
       this.#memories.map((it) => it.memory),
       this.#threads,
       this.#options.spawn,
+      loader,
     );
-    const run = this.#runOn(this.#pool, jobs);
+    const run = this.#runOn(this.#pool, task);
     this.#running = run.catch(() => {});
     await run;
   }
 
-  async #runOn(starting: Promise<Pool>, jobs: readonly StageJob[]): Promise<void> {
+  async #runOn(starting: Promise<Pool>, task: (pool: Pool) => Promise<void>): Promise<void> {
     const pool = await starting;
     this.#threads = pool.workers;
-    await pool.run(jobs);
-    this.#idle = setTimeout(() => {
-      pool.dispose();
-      this.#pool = undefined;
-    }, IDLE_MS);
+    try {
+      await task(pool);
+    } finally {
+      this.#idle = setTimeout(() => this.#retire(), IDLE_MS);
+    }
+  }
+
+  /** Ends the workers; the next run starts others. */
+  #retire(): void {
+    this.#pool?.then((pool) => pool.dispose(), () => {});
+    this.#pool = undefined;
   }
 
   #checkGuards(): void {

@@ -7,6 +7,7 @@
 
 import { BackendError } from "../../errors.ts";
 import { ABORTED, GENERATION } from "../../kernels/memory.ts";
+import type { Loader } from "./loader.ts";
 import workerSource from "./worker.js" with { type: "text" };
 
 /** Words of the job that every worker shares; worker.js repeats them. */
@@ -53,7 +54,8 @@ export function spawnWorker(): Worker {
 
 /**
  * Starts up to `threads` workers on the given memories. Workers that fail to start are done
- * without, with one warning.
+ * without, with one warning. They begin with what `loader` has for them, each as soon as it is there;
+ * runs come after it.
  *
  * @throws BackendError when none starts
  */
@@ -62,11 +64,28 @@ export async function startPool(
   memories: readonly WebAssembly.Memory[],
   threads: number,
   spawn: Spawn = spawnWorker,
+  loader?: Loader,
 ): Promise<Pool> {
   const job = new Int32Array(new SharedArrayBuffer(4 * JOB_WORDS));
   const setup = { module, memories, job };
+  /** What a worker that failed says of it; comes after the flag. */
+  const account = Promise.withResolvers<string>();
+  const receive = (data: unknown): void => {
+    if (typeof data === "string") account.resolve(data);
+    else loader?.receive(data as Parameters<Loader["receive"]>[0]);
+  };
+  const died = (reason: string): void => {
+    account.resolve(reason);
+    loader?.lost(reason);
+    Atomics.store(job, FAILED, 1);
+    Atomics.store(job, FINISHED, Atomics.load(job, EPOCH));
+    Atomics.notify(job, FINISHED);
+  };
   const starts = await Promise.allSettled(
-    Array.from({ length: threads }, () => startWorker(spawn, setup)),
+    Array.from({ length: threads }, (_, i) => {
+      const messages = loader ? [setup, { load: loader.job(i) }] : [setup];
+      return startWorker(spawn, messages, receive, died);
+    }),
   );
   const workers = starts.flatMap((it) => it.status === "fulfilled" ? [it.value] : []);
   if (workers.length < threads) {
@@ -78,22 +97,9 @@ export async function startPool(
     }
     console.warn(`Sparrow runs on ${workers.length} of ${threads} threads: ${reason}`);
   }
-  /** What a worker that failed says of it; comes after the flag. */
-  const account = Promise.withResolvers<string>();
   let broken: BackendError | undefined;
-  workers.forEach((worker, i) => {
-    worker.onmessage = ({ data }: MessageEvent): void => {
-      account.resolve(String(data));
-    };
-    worker.onerror = (event): void => {
-      event.preventDefault();
-      account.resolve(event.message);
-      Atomics.store(job, FAILED, 1);
-      Atomics.store(job, FINISHED, Atomics.load(job, EPOCH));
-      Atomics.notify(job, FINISHED);
-    };
-    worker.postMessage({ worker: i, workers: workers.length });
-  });
+  workers.forEach((worker, i) => worker.postMessage({ worker: i, workers: workers.length }));
+  loader?.expect(workers.length);
 
   /** Wakes the workers for the job that stands in the shared words. */
   function wake(): number {
@@ -111,11 +117,13 @@ export async function startPool(
     workers: workers.length,
     async run(stages): Promise<void> {
       if (broken) throw broken;
-      writeJob(job, stages);
-      const epoch = wake();
-      for (let seen; (seen = Atomics.load(job, FINISHED)) !== epoch;) {
-        const wait = Atomics.waitAsync(job, FINISHED, seen);
-        if (wait.async) await wait.value;
+      if (!Atomics.load(job, FAILED)) {
+        writeJob(job, stages);
+        const epoch = wake();
+        for (let seen; (seen = Atomics.load(job, FINISHED)) !== epoch;) {
+          const wait = Atomics.waitAsync(job, FINISHED, seen);
+          if (wait.async) await wait.value;
+        }
       }
       if (Atomics.load(job, FAILED)) {
         for (const memory of memories) {
@@ -137,7 +145,12 @@ export async function startPool(
   };
 }
 
-function startWorker(spawn: Spawn, setup: unknown): Promise<Worker> {
+function startWorker(
+  spawn: Spawn,
+  messages: readonly unknown[],
+  receive: (data: unknown) => void,
+  died: (reason: string) => void,
+): Promise<Worker> {
   return new Promise((resolve, reject) => {
     const worker = spawn();
     const fail = (reason: string): void => {
@@ -146,15 +159,20 @@ function startWorker(spawn: Spawn, setup: unknown): Promise<Worker> {
       reject(new BackendError(reason));
     };
     const timer = setTimeout(() => fail("a worker did not start in time"), START_TIMEOUT_MS);
-    worker.onmessage = (): void => {
+    worker.onmessage = ({ data }: MessageEvent): void => {
+      if (data !== "ready") return receive(data);
       clearTimeout(timer);
+      worker.onerror = (event): void => {
+        event.preventDefault();
+        died(event.message);
+      };
       resolve(worker);
     };
     worker.onerror = (event): void => {
       event.preventDefault();
       fail(event.message || "a worker failed to start");
     };
-    worker.postMessage(setup);
+    for (const message of messages) worker.postMessage(message);
   });
 }
 

@@ -16,6 +16,8 @@ import {
 } from "../../kernels/memory.ts";
 
 const INITIAL_PAGES = 160, MAXIMUM_PAGES = 65536;
+/** Growing costs the same whatever the amount, and a page that nobody writes costs nothing. */
+const SPARE_PAGES = 64;
 const GUARD_BYTES = 64, GUARD = 0xa5;
 
 /** Rounds up to the alignment of buffers. */
@@ -50,33 +52,53 @@ export class StageMemory {
     }
   }
 
-  /** Address of `bytes` zeroed bytes for `owner`. */
+  /**
+   * Address of `bytes` zeroed bytes for `owner`. The memory grows when they are first looked at, so
+   * that placing a whole model grows it once.
+   *
+   * @throws MemoryError when no memory could hold them
+   */
   allocate(bytes: number, owner: string): number {
     const guard = this.#guards ? GUARD_BYTES : 0;
-    const address = this.#top + guard;
+    const start = this.#top, address = start + guard;
     const top = address + align(bytes) + guard;
-    const missing = Math.ceil((top - this.memory.buffer.byteLength) / PAGE_BYTES);
-    if (missing > 0) {
-      try {
-        this.memory.grow(missing);
-      } catch (cause) {
-        throw new MemoryError(
-          `Cannot place ${owner}: it takes ${bytes} bytes where ${this.#top} are in use, and the ` +
-            `memory could not grow by ${missing} pages; use a smaller weight layout or a ` +
-            `shorter context`,
-          { cause },
-        );
-      }
-    }
-    if (this.#guards) {
-      // The end guard starts right after the last byte, so that padding is guarded too.
-      for (const start of [this.#top, address + bytes]) {
-        this.bytes(start, GUARD_BYTES).fill(GUARD);
-        this.#guards.push({ address: start, owner });
-      }
+    if (top > MAXIMUM_PAGES * PAGE_BYTES) {
+      throw new MemoryError(
+        `Cannot place ${owner}: it takes ${bytes} bytes where ${start} are in use, of at most ` +
+          `4 GiB; use a smaller weight layout or a shorter context`,
+      );
     }
     this.#top = top;
+    if (this.#guards) {
+      // The end guard starts right after the last byte, so that padding is guarded too.
+      for (const at of [start, address + bytes]) {
+        this.bytes(at, GUARD_BYTES).fill(GUARD);
+        this.#guards.push({ address: at, owner });
+      }
+    }
     return address;
+  }
+
+  /**
+   * Makes the memory as large as what was given away. Comes before anybody but `bytes`, `int32` and
+   * `float32` looks at it.
+   *
+   * @throws MemoryError when the system refuses
+   */
+  commit(): void {
+    const { byteLength } = this.memory.buffer;
+    const missing = Math.ceil((this.#top - byteLength) / PAGE_BYTES);
+    if (missing <= 0) return;
+    const pages = Math.min(missing + SPARE_PAGES, MAXIMUM_PAGES - byteLength / PAGE_BYTES);
+    try {
+      this.memory.grow(pages);
+    } catch (cause) {
+      throw new MemoryError(
+        `Cannot have ${this.#top} bytes of memory: it could not grow by ${pages} pages; use a ` +
+          `smaller weight layout or a shorter context`,
+        { cause },
+      );
+    }
   }
 
   /** Bytes given away so far. */
@@ -139,6 +161,7 @@ export class StageMemory {
   }
 
   get #buffer(): SharedArrayBuffer {
+    this.commit();
     return this.memory.buffer as unknown as SharedArrayBuffer;
   }
 }

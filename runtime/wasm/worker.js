@@ -1,19 +1,28 @@
 // @ts-nocheck: `deno test` would type-check this file in every worker, with the user's own options.
 /**
- * A worker of the WebAssembly backend: instantiates the kernels once per stage, then sleeps until
- * the main thread posts a job, runs every stage's tape with its fellows, and sleeps again.
- * It is loaded as text into a Blob, so it imports nothing and is plain JavaScript.
- * Words of `job`: see pool.ts.
+ * A worker of the WebAssembly backend: instantiates the kernels once per stage, loads weights where
+ * it is told to, then sleeps until the main thread posts a job, runs every stage's tape with its
+ * fellows, and sleeps again. It is loaded as text into a Blob, so it imports nothing and is plain
+ * JavaScript. Words of `job`: see pool.ts; words of `control`: see loader.ts.
  */
 
 const EPOCH = 0, FINISHED = 1, ARRIVED = 2, FAILED = 3, QUIT = 4, STAGES = 5, BODY = 6;
+const NEXT = 0, STOP = 1, SLOTS = 2;
+/** Rows that are converted and packed at a time, and where a kernel rejects a value. */
+const PANEL_ROWS = 16, REJECTED = 64;
 
 /** `{ module: WebAssembly.Module, memories: WebAssembly.Memory[], job: Int32Array }` */
 let setup;
 /** Exports of the kernels, one instance per stage. */
 let stages;
+/** What came earlier; messages are worked off one after the other. */
+let last = Promise.resolve();
 
-self.onmessage = async ({ data }) => {
+self.onmessage = ({ data }) => {
+  last = last.then(() => handle(data));
+};
+
+async function handle(data) {
   if ("module" in data) {
     setup = data;
     const instances = setup.memories.map((memory) =>
@@ -21,11 +30,113 @@ self.onmessage = async ({ data }) => {
     );
     stages = (await Promise.all(instances)).map((it) => it.exports);
     self.postMessage("ready");
+  } else if ("load" in data) {
+    load(data.load);
+    self.postMessage({ done: true });
   } else {
     serve(data.worker, data.workers);
     self.close();
   }
-};
+}
+
+/** Takes pieces of weights until there are none, or something failed. */
+function load(job) {
+  const { control, tasks, files, reportBytes } = job;
+  const open = files.map(() => undefined);
+  let stored = 0;
+  let task = 0, firstPiece = 0; // pieces only grow, so that this search goes on where it was
+  try {
+    for (;;) {
+      const piece = Atomics.add(control, NEXT, 1);
+      if (Atomics.load(control, STOP)) return;
+      for (; task < tasks.length && piece - firstPiece >= piecesOf(tasks[task]); task++) {
+        firstPiece += piecesOf(tasks[task]);
+      }
+      if (task === tasks.length) return;
+      const { firstRow, endRow, step, stride } = tasks[task];
+      const row = firstRow + (piece - firstPiece) * step, rows = Math.min(step, endRow - row);
+      try {
+        if (!loadPiece(job, open, tasks[task], piece, row, rows)) return;
+      } catch (error) {
+        self.postMessage({ failed: { task, row, rows, reason: String(error) } });
+        return;
+      }
+      stored += rows * stride;
+      if (stored < reportBytes) continue;
+      self.postMessage({ stored });
+      stored = 0;
+    }
+  } finally {
+    if (stored > 0) self.postMessage({ stored });
+    for (const file of open) file?.close();
+  }
+}
+
+/** Reads rows, or waits until they are there, and stores them; false when all is over. */
+function loadPiece(job, open, it, piece, row, rows) {
+  const { control, files, area, areas, fed, slotBytes } = job;
+  const base = areas[it.stage];
+  if (it.file >= 0) {
+    const source = base + area.slot;
+    const target = new Uint8Array(setup.memories[it.stage].buffer, source, rows * it.stride);
+    open[it.file] ??= openFile(files[it.file]);
+    readFile(open[it.file], it.offset + (row - it.firstRow) * it.stride, target);
+    store(it, base, area, source, row, rows);
+    return true;
+  }
+  const slot = piece % (control.length - SLOTS);
+  for (let held; (held = Atomics.load(control, SLOTS + slot)) !== piece + 1;) {
+    if (Atomics.load(control, STOP)) return false;
+    Atomics.wait(control, SLOTS + slot, held);
+  }
+  store(it, base, area, fed[it.stage] + slot * slotBytes, row, rows);
+  Atomics.store(control, SLOTS + slot, 0);
+  Atomics.notify(control, SLOTS + slot);
+  return true;
+}
+
+function piecesOf({ firstRow, endRow, step }) {
+  return Math.ceil((endRow - firstRow) / step);
+}
+
+function openFile(path) {
+  return Deno.openSync(/^file:/i.test(path) ? new URL(path) : path);
+}
+
+function readFile(file, offset, target) {
+  file.seekSync(offset, Deno.SeekMode.Start);
+  for (let got = 0; got < target.length;) {
+    const count = file.readSync(target.subarray(got));
+    if (count === null) throw new Error(`the file ends at byte ${offset + got}`);
+    got += count;
+  }
+}
+
+/** Converts and packs rows that lie at `source`. */
+function store(it, base, area, source, row, rows) {
+  const kernels = stages[it.stage], { buffer } = setup.memories[it.stage];
+  const call = (kernel, args) => {
+    new Int32Array(buffer, base, args.length).set(args);
+    kernels[kernel](base, 0, 1);
+  };
+  const convert = (from, to, count) => {
+    const { type, layout, bytes } = it.transcode;
+    const rejected = new Int32Array(buffer, base + REJECTED, 1);
+    rejected[0] = 0;
+    const scratch = base + area.values;
+    call("transcode", [
+      ...[from, to, count, it.cols, type, layout, it.stride, bytes, scratch, base + REJECTED],
+    ]);
+    if (rejected[0]) throw new Error("a value that its layout cannot hold");
+  };
+  if (!it.pack) return convert(source, it.address + row * it.transcode.bytes, rows);
+  if (!it.transcode) return call(it.pack, [source, it.address, row, row + rows, it.cols]);
+  for (let done = 0; done < rows; done += PANEL_ROWS) {
+    const count = Math.min(PANEL_ROWS, rows - done), exchange = base + area.exchange;
+    convert(source + done * it.stride, exchange, count);
+    call(it.pack, [exchange, it.address, row + done, row + done + count, it.cols]);
+  }
+}
 
 /** Runs jobs until told to quit. */
 function serve(worker, workers) {

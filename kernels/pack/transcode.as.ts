@@ -1,0 +1,119 @@
+// transcode: rows of a file's tensor type to rows of a layout's exchange form, with the very bytes
+// that quant/transcode.ts gives. Done once, when a model loads; the rows may lie at any byte address.
+
+import {
+  fifthBits,
+  groupMin,
+  groupScale,
+  half,
+  halfBits,
+  highNibbles,
+  linearCodes,
+  lowNibbles,
+  nonlinearCodes,
+} from "./codes.as";
+import { decode } from "./decode.as";
+import { encodeBf16, encodeF16, encodeInt4, encodeInt4m, encodeInt8 } from "./encode.as";
+
+// Layouts, as kernels/pack/wasm.ts numbers them.
+@inline const F32: i32 = 0;
+@inline const F16: i32 = 1;
+@inline const BF16: i32 = 2;
+@inline const INT8: i32 = 3;
+@inline const INT4: i32 = 4;
+@inline const INT4M: i32 = 5;
+
+/**
+ * args: rows of the file, rows in exchange form, rows, columns, number of the type in the
+ * specification, number of the layout, bytes of a row in the file and in exchange form, memory for
+ * one row as f32 (padded to whole blocks of 32), int32 cell that is set where a value cannot be held.
+ * One worker does all.
+ */
+export function transcode(args: usize, worker: i32, workers: i32): void {
+  const from = load<usize>(args);
+  const to = load<usize>(args, 4);
+  const rows = load<i32>(args, 8);
+  const cols = load<i32>(args, 12);
+  const type = load<i32>(args, 16);
+  const layout = load<i32>(args, 20);
+  const end = from + <usize> rows * load<usize>(args, 24);
+  let held = true;
+  if (layout == F32) decode(type, from, rows * cols, to);
+  else if (layout == INT4M && type == 12) held = repackQ4K(from, end, to);
+  else if (layout == INT8 && type == 2) held = repackNibbles(from, end, to, linearCodes());
+  else if (layout == INT8 && type == 20) held = repackNibbles(from, end, to, nonlinearCodes());
+  else if (layout == INT8 && type == 6) held = repackQ5(from, end, to);
+  else held = throughFloats(args, from, end, to, cols, type, layout);
+  if (!held) store<i32>(load<usize>(args, 36), 1);
+}
+
+function throughFloats(
+  args: usize,
+  from: usize,
+  end: usize,
+  to: usize,
+  cols: i32,
+  type: i32,
+  layout: i32,
+): bool {
+  const values = load<usize>(args, 32);
+  const valuesEnd = values + (<usize> cols << 2);
+  const paddedEnd = values + (<usize> (cols + 31 & ~31) << 2);
+  for (; from < end; from += load<usize>(args, 24), to += load<usize>(args, 28)) {
+    decode(type, from, cols, values);
+    memory.fill(valuesEnd, 0, paddedEnd - valuesEnd);
+    let held = false;
+    if (layout == F16) held = encodeF16(values, valuesEnd, to);
+    else if (layout == BF16) held = encodeBf16(values, valuesEnd, to);
+    else if (layout == INT8) held = encodeInt8(values, paddedEnd, to);
+    else if (layout == INT4) held = encodeInt4(values, paddedEnd, to);
+    else held = encodeInt4m(values, paddedEnd, to);
+    if (!held) return false;
+  }
+  return true;
+}
+
+/** Nibble codes become the bytes that `codes` gives for them; the scale is kept. */
+function repackNibbles(from: usize, end: usize, to: usize, codes: v128): bool {
+  for (; from < end; from += 18, to += 34) {
+    store<u16>(to, load<u16>(from));
+    const v = v128.load(from + 2);
+    v128.store(to + 2, i8x16.swizzle(codes, lowNibbles(v)));
+    v128.store(to + 18, i8x16.swizzle(codes, highNibbles(v)));
+  }
+  return true;
+}
+
+/** Q5_0: nibbles and fifth bits become bytes; the scale is kept. */
+function repackQ5(from: usize, end: usize, to: usize): bool {
+  const zero = i8x16.splat(16);
+  for (; from < end; from += 22, to += 34) {
+    store<u16>(to, load<u16>(from));
+    const v = v128.load(from + 6);
+    v128.store(to + 2, i8x16.sub(v128.or(lowNibbles(v), fifthBits(from + 2)), zero));
+    v128.store(to + 18, i8x16.sub(v128.or(highNibbles(v), fifthBits(from + 4)), zero));
+  }
+  return true;
+}
+
+/** Codes are kept; each group's scale and minimum, products of 17 bits, are rounded to halves. */
+function repackQ4K(from: usize, end: usize, to: usize): bool {
+  for (; from < end; from += 144) {
+    const d = half(from);
+    const dmin = half(from + 2);
+    for (let group = 0; group < 8; group++, to += 20) {
+      const scale = d * groupScale(from + 4, group);
+      const min = -dmin * groupMin(from + 4, group);
+      if (!(max(abs(scale), abs(min)) <= 65504)) return false;
+      store<u16>(to, halfBits(scale));
+      store<u16>(to + 2, halfBits(min));
+      // Groups 2j and 2j+1 are the low and the high nibbles of 32 bytes.
+      const codes = from + 16 + <usize> (group >> 1 << 5);
+      const shift = (group & 1) << 2;
+      const low = lowNibbles(i8x16.shr_u(v128.load(codes), shift));
+      const high = lowNibbles(i8x16.shr_u(v128.load(codes, 16), shift));
+      v128.store(to + 4, v128.or(low, i8x16.shl(high, 4)));
+    }
+  }
+  return true;
+}
