@@ -219,16 +219,15 @@ export const ATTENTION_CASES: readonly OpCase<"attention">[] = [
       )
     )
   ),
-  ...([[4], [8, "f16"], [36, "int8"], [64, "f16"], [80], [100], [160], [256], [264]] as const).map((
-    [headDim, dtype = "f32"],
-  ) =>
-    attentionCase(
+  ...[4, 8, 36, 64, 80, 100, 160, 256, 264].map((headDim, i) => {
+    const dtype = i < 4 ? CACHE_TYPES[i % 3]! : "f32";
+    return attentionCase(
       `many tokens, ${dtype} heads of ${headDim}`,
       { rows: 67, kvHeads: 2, group: 2, headDim, keys: dtype, values: dtype },
       prefix,
       { tokens: 30, runs: [30, 17] },
-    )
-  ),
+    );
+  }),
   ...CACHE_TYPES.map(continued),
   ...CACHE_TYPES.flatMap((dtype) =>
     (["keyCache", "valueCache"] as const).flatMap((role) =>
