@@ -15,11 +15,12 @@ const PKG = new URL("pkg/", ROOT);
 
 /**
  * `-O0`: the optimizer serializes accumulators and re-materializes constants, which makes SIMD
- * loops up to three times slower. A large declared initial memory lets V8 drop bounds checks for
+ * loops up to three times slower. The two passes only share locals, a third of the size. A large declared initial memory lets V8 drop bounds checks for
  * constant offsets.
  */
 const FLAGS = [
   "-O0",
+  "--runPasses=coalesce-locals,vacuum",
   "--runtime=stub",
   "--use=abort=",
   "--noAssert",
@@ -75,7 +76,11 @@ function generateSources(kernels: ReadonlyMap<string, string>): Record<string, s
   const exports = Array.from(kernels, ([name, path]) => `export { ${name} } from "./${path}";`);
   return {
     "dispatch.as.ts": dispatch.join("\n"),
-    "kernels.as.ts": [...exports, `export { run, barrier } from "./tape.as";`].join("\n"),
+    "kernels.as.ts": [
+      ...exports,
+      `export { run, barrier } from "./tape.as";`,
+      `export { probeDots } from "./dots.as";`,
+    ].join("\n"),
   };
 }
 

@@ -28,6 +28,11 @@ export function barrier(workers) {
   wasm.barrier(workers);
 }
 
+/** Does \`turns\` blocks of int8 products, summed as quads or as pairs, to be timed. */
+export function probeDots(quads, turns) {
+  return wasm.probeDots(quads, turns);
+}
+
 function getImports(memory) {
   return {
     env: {
@@ -92,6 +97,8 @@ ${
 export function run(tape: number, steps: number, worker: number, workers: number): void;
 /** Returns when all workers have called it. */
 export function barrier(workers: number): void;
+/** Does \`turns\` blocks of int8 products, summed as quads or as pairs, to be timed. */
+export function probeDots(quads: number, turns: number): number;
 
 /** What \`init\` can load the module from. */
 export type InitInput =
@@ -107,6 +114,7 @@ export interface InitOutput {
 ${names.map((name) => `  readonly ${name}: (a: number, b: number, c: number) => void;`).join("\n")}
   readonly run: (a: number, b: number, c: number, d: number) => void;
   readonly barrier: (a: number) => void;
+  readonly probeDots: (a: number, b: number) => number;
 }
 
 /** Module bytes or a compiled module. */
@@ -133,6 +141,7 @@ ${
   }
 export const run: (a: number, b: number, c: number, d: number) => void;
 export const barrier: (a: number) => void;
+export const probeDots: (a: number, b: number) => number;
 `;
   // Source-phase imports give the compiled module without any permission; TypeScript does not
   // parse them yet, hence JavaScript with its types beside it.

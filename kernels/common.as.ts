@@ -16,6 +16,8 @@
 @inline export const SCRATCH_BASE: usize = 1412;
 /** Bytes between the scratch memories of two workers. */
 @inline export const SCRATCH_STRIDE: usize = 1416;
+/** Whether int8 products are summed four at a time: see dots.as.ts. */
+@inline export const QUADS: usize = 1420;
 /** 64 bytes that nobody writes. */
 @inline export const ZEROS: usize = 1984;
 

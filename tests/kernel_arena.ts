@@ -6,7 +6,7 @@
  */
 
 import { assert } from "@std/assert";
-import { HEAP_START, PAGE_BYTES, SCRATCH_BASE, SCRATCH_STRIDE } from "../kernels/memory.ts";
+import { HEAP_START, PAGE_BYTES, QUADS, SCRATCH_BASE, SCRATCH_STRIDE } from "../kernels/memory.ts";
 import type { DType } from "../kernels/op.ts";
 import { ACTIVATION_BLOCK_BYTES, PACK_ROWS, packedBytes } from "../kernels/pack/layouts.ts";
 import { encodePack } from "../kernels/pack/wasm.ts";
@@ -20,8 +20,8 @@ import {
 } from "../kernels/wasm_kernel.ts";
 import { decodeRows, encodeRows, type LayoutName, LAYOUTS, rowBytes } from "../quant/formats.ts";
 
-/** The two builds of the kernels. */
-export const BUILDS = ["relaxed", "plain"] as const;
+/** The two builds of the kernels, the first in both ways of summing int8 products. */
+export const BUILDS = ["relaxed", "quads", "plain"] as const;
 
 /** Name of a build. */
 export type Build = typeof BUILDS[number];
@@ -37,8 +37,9 @@ export class Arena {
   #guards: [start: number, end: number][] = [];
 
   constructor(build: Build) {
-    const module = build === "relaxed" ? relaxed : plain;
+    const module = build === "plain" ? plain : relaxed;
     this.#exports = new WebAssembly.Instance(module, { env: { memory: this.#memory } }).exports;
+    new Int32Array(this.#memory.buffer)[QUADS / 4] = build === "quads" ? 1 : 0;
   }
 
   /** Forgets all buffers. */

@@ -16,11 +16,18 @@ import type { OpCase } from "./case_recorder.ts";
 import { CASES } from "./kernel_cases.ts";
 import { hasWebgpu } from "./webgpu_adapter.ts";
 
+/** Every variant of the WebAssembly kernels. */
+const KERNELS: readonly { name: string; relaxed: boolean; dots?: "pairs" | "quads" }[] = [
+  { name: "relaxed build, pairs", relaxed: true, dots: "pairs" },
+  { name: "relaxed build, quads", relaxed: true, dots: "quads" },
+  { name: "plain build", relaxed: false },
+];
+
 const BACKENDS: readonly { name: string; ignore?: boolean; create(): Promise<Backend> }[] = [
-  ...[true, false].flatMap((relaxed) =>
+  ...KERNELS.flatMap(({ name, ...options }) =>
     [1, 2, 3].map((threads) => ({
-      name: `wasm, ${relaxed ? "relaxed" : "plain"} build, ${threads} threads`,
-      create: () => createWasmBackend({ relaxed, threads, guards: true }),
+      name: `wasm, ${name}, ${threads} threads`,
+      create: () => createWasmBackend({ ...options, threads, guards: true }),
     }))
   ),
   { name: "webgpu", ignore: !hasWebgpu, create: () => createWebgpuBackend() },

@@ -13,8 +13,8 @@
 // The −8 of int4 costs nothing: accumulators start at −4·sum in each of the two i16 that make up
 // one row's i32. Sums of 16 products stay within ±30480, so that i16 does not overflow.
 
+import { mac, startOf, sumOf, sumsQuads } from "../dots.as";
 import {
-  dotPairs,
   f16Any,
   f16High,
   f16Low,
@@ -30,22 +30,16 @@ export const INT4_BLOCK: usize = 288;
 /** Bytes of a packed block with minimums. */
 export const INT4M_BLOCK: usize = 320;
 
-/** acc + x·w over four k of four rows. */
-@inline
-function mac(acc: v128, x: v128, w: v128): v128 {
-  return i16x8.add(acc, dotPairs(x, w));
-}
-
 /** The high nibbles of sixteen bytes. */
 @inline
 export function high(w: v128, mask: v128): v128 {
   return v128.and(i16x8.shr_u(w, 4), mask);
 }
 
-/** acc + scale·(integer dot products), from the i16 halves of four rows. */
+/** acc + scale·(integer dot products of four rows). */
 @inline
-export function scaleSum(acc: v128, halves: v128, ones: v128, scale: v128): v128 {
-  return madd(f32x4.convert_i32x4_s(i32x4.dot_i16x8_s(halves, ones)), scale, acc);
+export function scaleSum(acc: v128, dots: v128, ones: v128, scale: v128, quads: bool): v128 {
+  return madd(sumOf(dots, ones, quads), scale, acc);
 }
 
 /**
@@ -66,6 +60,7 @@ function blockTimes(
   wFactor: f32,
   uFactor: f32,
   hasMin: bool,
+  quads: bool,
 ): void {
   const mask = i8x16.splat(15);
   const ones = i16x8.splat(1);
@@ -132,44 +127,44 @@ function blockTimes(
   const end = x + count * 48;
   while (x < end) {
     const aux = v128.load(x, 32);
-    const start = hasMin ? i16x8.splat(0) : lane1(aux);
+    const start = hasMin ? i16x8.splat(0) : startOf(lane1(aux), ones, quads);
     let xs = v128.load(x);
     let s = lane0(xs);
-    let a = mac(start, s, a0); let b = mac(start, s, b0);
-    let c = mac(start, s, c0); let d = mac(start, s, d0);
-    let e = mac(start, s, e0); let f = mac(start, s, f0);
-    let g = mac(start, s, g0); let h = mac(start, s, h0);
+    let a = mac(start, s, a0, quads); let b = mac(start, s, b0, quads);
+    let c = mac(start, s, c0, quads); let d = mac(start, s, d0, quads);
+    let e = mac(start, s, e0, quads); let f = mac(start, s, f0, quads);
+    let g = mac(start, s, g0, quads); let h = mac(start, s, h0, quads);
     s = lane1(xs);
-    a = mac(a, s, a1); b = mac(b, s, b1); c = mac(c, s, c1); d = mac(d, s, d1);
-    e = mac(e, s, e1); f = mac(f, s, f1); g = mac(g, s, g1); h = mac(h, s, h1);
+    a = mac(a, s, a1, quads); b = mac(b, s, b1, quads); c = mac(c, s, c1, quads); d = mac(d, s, d1, quads);
+    e = mac(e, s, e1, quads); f = mac(f, s, f1, quads); g = mac(g, s, g1, quads); h = mac(h, s, h1, quads);
     s = lane2(xs);
-    a = mac(a, s, a2); b = mac(b, s, b2); c = mac(c, s, c2); d = mac(d, s, d2);
-    e = mac(e, s, e2); f = mac(f, s, f2); g = mac(g, s, g2); h = mac(h, s, h2);
+    a = mac(a, s, a2, quads); b = mac(b, s, b2, quads); c = mac(c, s, c2, quads); d = mac(d, s, d2, quads);
+    e = mac(e, s, e2, quads); f = mac(f, s, f2, quads); g = mac(g, s, g2, quads); h = mac(h, s, h2, quads);
     s = lane3(xs);
-    a = mac(a, s, a3); b = mac(b, s, b3); c = mac(c, s, c3); d = mac(d, s, d3);
-    e = mac(e, s, e3); f = mac(f, s, f3); g = mac(g, s, g3); h = mac(h, s, h3);
+    a = mac(a, s, a3, quads); b = mac(b, s, b3, quads); c = mac(c, s, c3, quads); d = mac(d, s, d3, quads);
+    e = mac(e, s, e3, quads); f = mac(f, s, f3, quads); g = mac(g, s, g3, quads); h = mac(h, s, h3, quads);
     xs = v128.load(x, 16);
     s = lane0(xs);
-    a = mac(a, s, a4); b = mac(b, s, b4); c = mac(c, s, c4); d = mac(d, s, d4);
-    e = mac(e, s, e4); f = mac(f, s, f4); g = mac(g, s, g4); h = mac(h, s, h4);
+    a = mac(a, s, a4, quads); b = mac(b, s, b4, quads); c = mac(c, s, c4, quads); d = mac(d, s, d4, quads);
+    e = mac(e, s, e4, quads); f = mac(f, s, f4, quads); g = mac(g, s, g4, quads); h = mac(h, s, h4, quads);
     s = lane1(xs);
-    a = mac(a, s, a5); b = mac(b, s, b5); c = mac(c, s, c5); d = mac(d, s, d5);
-    e = mac(e, s, e5); f = mac(f, s, f5); g = mac(g, s, g5); h = mac(h, s, h5);
+    a = mac(a, s, a5, quads); b = mac(b, s, b5, quads); c = mac(c, s, c5, quads); d = mac(d, s, d5, quads);
+    e = mac(e, s, e5, quads); f = mac(f, s, f5, quads); g = mac(g, s, g5, quads); h = mac(h, s, h5, quads);
     s = lane2(xs);
-    a = mac(a, s, a6); b = mac(b, s, b6); c = mac(c, s, c6); d = mac(d, s, d6);
-    e = mac(e, s, e6); f = mac(f, s, f6); g = mac(g, s, g6); h = mac(h, s, h6);
+    a = mac(a, s, a6, quads); b = mac(b, s, b6, quads); c = mac(c, s, c6, quads); d = mac(d, s, d6, quads);
+    e = mac(e, s, e6, quads); f = mac(f, s, f6, quads); g = mac(g, s, g6, quads); h = mac(h, s, h6, quads);
     s = lane3(xs);
-    a = mac(a, s, a7); b = mac(b, s, b7); c = mac(c, s, c7); d = mac(d, s, d7);
-    e = mac(e, s, e7); f = mac(f, s, f7); g = mac(g, s, g7); h = mac(h, s, h7);
+    a = mac(a, s, a7, quads); b = mac(b, s, b7, quads); c = mac(c, s, c7, quads); d = mac(d, s, d7, quads);
+    e = mac(e, s, e7, quads); f = mac(f, s, f7, quads); g = mac(g, s, g7, quads); h = mac(h, s, h7, quads);
     s = lane0(aux);
-    a = scaleSum(v128.load(sums), a, ones, f32x4.mul(aScale, s));
-    b = scaleSum(v128.load(sums, 16), b, ones, f32x4.mul(bScale, s));
-    c = scaleSum(v128.load(sums, 32), c, ones, f32x4.mul(cScale, s));
-    d = scaleSum(v128.load(sums, 48), d, ones, f32x4.mul(dScale, s));
-    e = scaleSum(v128.load(sums, 64), e, ones, f32x4.mul(eScale, s));
-    f = scaleSum(v128.load(sums, 80), f, ones, f32x4.mul(fScale, s));
-    g = scaleSum(v128.load(sums, 96), g, ones, f32x4.mul(gScale, s));
-    h = scaleSum(v128.load(sums, 112), h, ones, f32x4.mul(hScale, s));
+    a = scaleSum(v128.load(sums), a, ones, f32x4.mul(aScale, s), quads);
+    b = scaleSum(v128.load(sums, 16), b, ones, f32x4.mul(bScale, s), quads);
+    c = scaleSum(v128.load(sums, 32), c, ones, f32x4.mul(cScale, s), quads);
+    d = scaleSum(v128.load(sums, 48), d, ones, f32x4.mul(dScale, s), quads);
+    e = scaleSum(v128.load(sums, 64), e, ones, f32x4.mul(eScale, s), quads);
+    f = scaleSum(v128.load(sums, 80), f, ones, f32x4.mul(fScale, s), quads);
+    g = scaleSum(v128.load(sums, 96), g, ones, f32x4.mul(gScale, s), quads);
+    h = scaleSum(v128.load(sums, 112), h, ones, f32x4.mul(hScale, s), quads);
     if (hasMin) {
       s = lane2(aux);
       a = madd(aMin, s, a); b = madd(bMin, s, b); c = madd(cMin, s, c); d = madd(dMin, s, d);
@@ -188,6 +183,30 @@ function blockTimes(
   }
 }
 
+function int4BlockPairs(
+  w: usize,
+  u: usize,
+  x: usize,
+  count: i32,
+  sums: usize,
+  wFactor: f32,
+  uFactor: f32,
+): void {
+  blockTimes(w, u, x, count, sums, wFactor, uFactor, false, false);
+}
+
+function int4BlockQuads(
+  w: usize,
+  u: usize,
+  x: usize,
+  count: i32,
+  sums: usize,
+  wFactor: f32,
+  uFactor: f32,
+): void {
+  blockTimes(w, u, x, count, sums, wFactor, uFactor, false, true);
+}
+
 /** See `blockTimes`. */
 export function int4Block(
   w: usize,
@@ -198,7 +217,32 @@ export function int4Block(
   wFactor: f32,
   uFactor: f32,
 ): void {
-  blockTimes(w, u, x, count, sums, wFactor, uFactor, false);
+  if (ASC_FEATURE_RELAXED_SIMD && sumsQuads()) int4BlockQuads(w, u, x, count, sums, wFactor, uFactor);
+  else int4BlockPairs(w, u, x, count, sums, wFactor, uFactor);
+}
+
+function int4mBlockPairs(
+  w: usize,
+  u: usize,
+  x: usize,
+  count: i32,
+  sums: usize,
+  wFactor: f32,
+  uFactor: f32,
+): void {
+  blockTimes(w, u, x, count, sums, wFactor, uFactor, true, false);
+}
+
+function int4mBlockQuads(
+  w: usize,
+  u: usize,
+  x: usize,
+  count: i32,
+  sums: usize,
+  wFactor: f32,
+  uFactor: f32,
+): void {
+  blockTimes(w, u, x, count, sums, wFactor, uFactor, true, true);
 }
 
 /** See `blockTimes`. */
@@ -211,5 +255,6 @@ export function int4mBlock(
   wFactor: f32,
   uFactor: f32,
 ): void {
-  blockTimes(w, u, x, count, sums, wFactor, uFactor, true);
+  if (ASC_FEATURE_RELAXED_SIMD && sumsQuads()) int4mBlockQuads(w, u, x, count, sums, wFactor, uFactor);
+  else int4mBlockPairs(w, u, x, count, sums, wFactor, uFactor);
 }

@@ -1,8 +1,8 @@
 // INT4 weights, one token: the inner loops of matmulInt4 and matmulInt4m. The packed layout stands in
 // int4.as.ts; integer.as.ts walks over panels.
 
+import { mac, startOf, sumsQuads } from "../dots.as";
 import {
-  dotPairs,
   F16_BITS,
   f16Finite,
   f16High,
@@ -17,9 +17,8 @@ import { high, scaleSum } from "./int4.as";
 
 /** acc + x·w over eight k of four rows: x0 meets the low ones, x1 the high ones. */
 @inline
-function macNibbles(acc: v128, x0: v128, x1: v128, w: v128, mask: v128): v128 {
-  acc = i16x8.add(acc, dotPairs(x0, v128.and(w, mask)));
-  return i16x8.add(acc, dotPairs(x1, high(w, mask)));
+function macNibbles(acc: v128, x0: v128, x1: v128, w: v128, mask: v128, quads: bool): v128 {
+  return mac(mac(acc, x0, v128.and(w, mask), quads), x1, high(w, mask), quads);
 }
 
 /**
@@ -41,43 +40,44 @@ function blockTimes1(
   ones: v128,
   bits: v128,
   hasMin: bool,
+  quads: bool,
 ): void {
   const p0 = hasMin ? w + 64 : w + 32;
   const p1 = hasMin ? w + 128 : w + 96;
   const p2 = hasMin ? w + 192 : w + 160;
   const p3 = hasMin ? w + 256 : w + 224;
-  const start = hasMin ? i16x8.splat(0) : lane1(aux);
+  const start = hasMin ? i16x8.splat(0) : startOf(lane1(aux), ones, quads);
   let x0 = lane0(xa);
   let x1 = lane0(xb);
-  let a0 = macNibbles(start, x0, x1, v128.load(p0), mask);
-  let a1 = macNibbles(start, x0, x1, v128.load(p1), mask);
-  let a2 = macNibbles(start, x0, x1, v128.load(p2), mask);
-  let a3 = macNibbles(start, x0, x1, v128.load(p3), mask);
+  let a0 = macNibbles(start, x0, x1, v128.load(p0), mask, quads);
+  let a1 = macNibbles(start, x0, x1, v128.load(p1), mask, quads);
+  let a2 = macNibbles(start, x0, x1, v128.load(p2), mask, quads);
+  let a3 = macNibbles(start, x0, x1, v128.load(p3), mask, quads);
   x0 = lane1(xa);
   x1 = lane1(xb);
-  a0 = macNibbles(a0, x0, x1, v128.load(p0, 16), mask);
-  a1 = macNibbles(a1, x0, x1, v128.load(p1, 16), mask);
-  a2 = macNibbles(a2, x0, x1, v128.load(p2, 16), mask);
-  a3 = macNibbles(a3, x0, x1, v128.load(p3, 16), mask);
+  a0 = macNibbles(a0, x0, x1, v128.load(p0, 16), mask, quads);
+  a1 = macNibbles(a1, x0, x1, v128.load(p1, 16), mask, quads);
+  a2 = macNibbles(a2, x0, x1, v128.load(p2, 16), mask, quads);
+  a3 = macNibbles(a3, x0, x1, v128.load(p3, 16), mask, quads);
   x0 = lane2(xa);
   x1 = lane2(xb);
-  a0 = macNibbles(a0, x0, x1, v128.load(p0, 32), mask);
-  a1 = macNibbles(a1, x0, x1, v128.load(p1, 32), mask);
-  a2 = macNibbles(a2, x0, x1, v128.load(p2, 32), mask);
-  a3 = macNibbles(a3, x0, x1, v128.load(p3, 32), mask);
+  a0 = macNibbles(a0, x0, x1, v128.load(p0, 32), mask, quads);
+  a1 = macNibbles(a1, x0, x1, v128.load(p1, 32), mask, quads);
+  a2 = macNibbles(a2, x0, x1, v128.load(p2, 32), mask, quads);
+  a3 = macNibbles(a3, x0, x1, v128.load(p3, 32), mask, quads);
   x0 = lane3(xa);
   x1 = lane3(xb);
-  a0 = macNibbles(a0, x0, x1, v128.load(p0, 48), mask);
-  a1 = macNibbles(a1, x0, x1, v128.load(p1, 48), mask);
-  a2 = macNibbles(a2, x0, x1, v128.load(p2, 48), mask);
-  a3 = macNibbles(a3, x0, x1, v128.load(p3, 48), mask);
+  a0 = macNibbles(a0, x0, x1, v128.load(p0, 48), mask, quads);
+  a1 = macNibbles(a1, x0, x1, v128.load(p1, 48), mask, quads);
+  a2 = macNibbles(a2, x0, x1, v128.load(p2, 48), mask, quads);
+  a3 = macNibbles(a3, x0, x1, v128.load(p3, 48), mask, quads);
   const d = lane0(aux);
   const s0 = v128.load(w);
   const s1 = v128.load(w, 16);
-  let f0 = scaleSum(v128.load(sums), a0, ones, f32x4.mul(f16Finite(f16Low(s0), bits, lift), d));
-  let f1 = scaleSum(v128.load(sums, 16), a1, ones, f32x4.mul(f16Finite(f16High(s0), bits, lift), d));
-  let f2 = scaleSum(v128.load(sums, 32), a2, ones, f32x4.mul(f16Finite(f16Low(s1), bits, lift), d));
-  let f3 = scaleSum(v128.load(sums, 48), a3, ones, f32x4.mul(f16Finite(f16High(s1), bits, lift), d));
+  let f0 = scaleSum(v128.load(sums), a0, ones, f32x4.mul(f16Finite(f16Low(s0), bits, lift), d), quads);
+  let f1 = scaleSum(v128.load(sums, 16), a1, ones, f32x4.mul(f16Finite(f16High(s0), bits, lift), d), quads);
+  let f2 = scaleSum(v128.load(sums, 32), a2, ones, f32x4.mul(f16Finite(f16Low(s1), bits, lift), d), quads);
+  let f3 = scaleSum(v128.load(sums, 48), a3, ones, f32x4.mul(f16Finite(f16High(s1), bits, lift), d), quads);
   if (hasMin) {
     const ds = lane2(aux);
     const m0 = v128.load(w, 32);
@@ -95,7 +95,14 @@ function blockTimes1(
 
 /** Adds one panel times one token to `sums` [16]. The panel's header is at `w`. */
 @inline
-function panelTimes1(w: usize, x: usize, blocks: i32, sums: usize, hasMin: bool): void {
+function panelTimes1(
+  w: usize,
+  x: usize,
+  blocks: i32,
+  sums: usize,
+  hasMin: bool,
+  quads: bool,
+): void {
   const mask = i8x16.splat(15);
   const ones = i16x8.splat(1);
   const bits = i32x4.splat(F16_BITS);
@@ -106,7 +113,7 @@ function panelTimes1(w: usize, x: usize, blocks: i32, sums: usize, hasMin: bool)
     const xa = v128.load(x);
     const xb = v128.load(x, 16);
     const aux = v128.load(x, 32);
-    blockTimes1(w, xa, xb, aux, lift, sums, mask, ones, bits, hasMin);
+    blockTimes1(w, xa, xb, aux, lift, sums, mask, ones, bits, hasMin, quads);
     w += hasMin ? 320 : 288;
     x += 48;
   }
@@ -126,6 +133,7 @@ function fourTimes1(
   blocks: i32,
   sums: usize,
   hasMin: bool,
+  quads: bool,
 ): void {
   const mask = i8x16.splat(15);
   const ones = i16x8.splat(1);
@@ -150,10 +158,10 @@ function fourTimes1(
     const xa = v128.load(x);
     const xb = v128.load(x, 16);
     const aux = v128.load(x, 32);
-    blockTimes1(w0, xa, xb, aux, lift0, sums, mask, ones, bits, hasMin);
-    blockTimes1(w1, xa, xb, aux, lift1, sums1, mask, ones, bits, hasMin);
-    blockTimes1(w2, xa, xb, aux, lift2, sums2, mask, ones, bits, hasMin);
-    blockTimes1(w3, xa, xb, aux, lift3, sums3, mask, ones, bits, hasMin);
+    blockTimes1(w0, xa, xb, aux, lift0, sums, mask, ones, bits, hasMin, quads);
+    blockTimes1(w1, xa, xb, aux, lift1, sums1, mask, ones, bits, hasMin, quads);
+    blockTimes1(w2, xa, xb, aux, lift2, sums2, mask, ones, bits, hasMin, quads);
+    blockTimes1(w3, xa, xb, aux, lift3, sums3, mask, ones, bits, hasMin, quads);
     w0 += hasMin ? 320 : 288;
     w1 += hasMin ? 320 : 288;
     w2 += hasMin ? 320 : 288;
@@ -162,28 +170,58 @@ function fourTimes1(
   }
 }
 
+function int4Times1Pairs(w: usize, x: usize, blocks: i32, sums: usize): void {
+  panelTimes1(w, x, blocks, sums, false, false);
+}
+
+function int4Times1Quads(w: usize, x: usize, blocks: i32, sums: usize): void {
+  panelTimes1(w, x, blocks, sums, false, true);
+}
+
 /** See `panelTimes1`. */
 export function int4Times1(w: usize, x: usize, blocks: i32, sums: usize): void {
-  panelTimes1(w, x, blocks, sums, false);
+  if (ASC_FEATURE_RELAXED_SIMD && sumsQuads()) int4Times1Quads(w, x, blocks, sums);
+  else int4Times1Pairs(w, x, blocks, sums);
+}
+
+function int4mTimes1Pairs(w: usize, x: usize, blocks: i32, sums: usize): void {
+  panelTimes1(w, x, blocks, sums, true, false);
+}
+
+function int4mTimes1Quads(w: usize, x: usize, blocks: i32, sums: usize): void {
+  panelTimes1(w, x, blocks, sums, true, true);
 }
 
 /** See `panelTimes1`. */
 export function int4mTimes1(w: usize, x: usize, blocks: i32, sums: usize): void {
-  panelTimes1(w, x, blocks, sums, true);
+  if (ASC_FEATURE_RELAXED_SIMD && sumsQuads()) int4mTimes1Quads(w, x, blocks, sums);
+  else int4mTimes1Pairs(w, x, blocks, sums);
+}
+
+function int4FourTimes1Pairs(w: usize, distance: usize, x: usize, blocks: i32, sums: usize): void {
+  fourTimes1(w, distance, x, blocks, sums, false, false);
+}
+
+function int4FourTimes1Quads(w: usize, distance: usize, x: usize, blocks: i32, sums: usize): void {
+  fourTimes1(w, distance, x, blocks, sums, false, true);
 }
 
 /** See `fourTimes1`. */
 export function int4FourTimes1(w: usize, distance: usize, x: usize, blocks: i32, sums: usize): void {
-  fourTimes1(w, distance, x, blocks, sums, false);
+  if (ASC_FEATURE_RELAXED_SIMD && sumsQuads()) int4FourTimes1Quads(w, distance, x, blocks, sums);
+  else int4FourTimes1Pairs(w, distance, x, blocks, sums);
+}
+
+function int4mFourTimes1Pairs(w: usize, distance: usize, x: usize, blocks: i32, sums: usize): void {
+  fourTimes1(w, distance, x, blocks, sums, true, false);
+}
+
+function int4mFourTimes1Quads(w: usize, distance: usize, x: usize, blocks: i32, sums: usize): void {
+  fourTimes1(w, distance, x, blocks, sums, true, true);
 }
 
 /** See `fourTimes1`. */
-export function int4mFourTimes1(
-  w: usize,
-  distance: usize,
-  x: usize,
-  blocks: i32,
-  sums: usize,
-): void {
-  fourTimes1(w, distance, x, blocks, sums, true);
+export function int4mFourTimes1(w: usize, distance: usize, x: usize, blocks: i32, sums: usize): void {
+  if (ASC_FEATURE_RELAXED_SIMD && sumsQuads()) int4mFourTimes1Quads(w, distance, x, blocks, sums);
+  else int4mFourTimes1Pairs(w, distance, x, blocks, sums);
 }

@@ -106,6 +106,8 @@ export function transcode(args: number, worker: number, workers: number): void;
 export function run(tape: number, steps: number, worker: number, workers: number): void;
 /** Returns when all workers have called it. */
 export function barrier(workers: number): void;
+/** Does `turns` blocks of int8 products, summed as quads or as pairs, to be timed. */
+export function probeDots(quads: number, turns: number): number;
 
 /** What `init` can load the module from. */
 export type InitInput =
@@ -171,6 +173,7 @@ export interface InitOutput {
   readonly transcode: (a: number, b: number, c: number) => void;
   readonly run: (a: number, b: number, c: number, d: number) => void;
   readonly barrier: (a: number) => void;
+  readonly probeDots: (a: number, b: number) => number;
 }
 
 /** Module bytes or a compiled module. */

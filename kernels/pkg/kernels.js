@@ -267,6 +267,11 @@ export function barrier(workers) {
   wasm.barrier(workers);
 }
 
+/** Does `turns` blocks of int8 products, summed as quads or as pairs, to be timed. */
+export function probeDots(quads, turns) {
+  return wasm.probeDots(quads, turns);
+}
+
 function getImports(memory) {
   return {
     env: {

@@ -53,3 +53,4 @@ export const packInt4m: (a: number, b: number, c: number) => void;
 export const transcode: (a: number, b: number, c: number) => void;
 export const run: (a: number, b: number, c: number, d: number) => void;
 export const barrier: (a: number) => void;
+export const probeDots: (a: number, b: number) => number;

@@ -8,7 +8,7 @@
 
 import { BackendError, MemoryError, SourceError } from "../../errors.ts";
 import { cacheBytes } from "../../kernels/cache_store/layout.ts";
-import { SPIN_LIMIT } from "../../kernels/memory.ts";
+import { QUADS, SPIN_LIMIT } from "../../kernels/memory.ts";
 import { elements, type TensorType } from "../../kernels/op.ts";
 import { activationBytes, PACK_ROWS, packedBytes } from "../../kernels/pack/layouts.ts";
 import { encodePack } from "../../kernels/pack/wasm.ts";
@@ -27,7 +27,7 @@ import type { Graph, Tensor } from "../graph.ts";
 import { withIntegerMatmuls } from "../integer_matmuls.ts";
 import type { Plan, StagePlan } from "../plan.ts";
 import { Loader, PieceFailure, type PlacedPart } from "./loader.ts";
-import { loadKernels } from "./module.ts";
+import { type Dots, fasterDots, hasRelaxedSimd, loadKernels } from "./module.ts";
 import { type Pool, type Spawn, type StageJob, startPool } from "./pool.ts";
 import { align, StageMemory } from "./stage_memory.ts";
 
@@ -37,6 +37,8 @@ export interface WasmBackendOptions {
   readonly threads?: number;
   /** Whether to use the relaxed SIMD kernels; detected where absent. */
   readonly relaxed?: boolean;
+  /** How the relaxed SIMD kernels sum products of int8; the faster way here where absent. */
+  readonly dots?: Dots;
   /** Most bytes of weights and caches in one stage. */
   readonly stageBytes?: number;
   /** For tests: guard bytes around every buffer, checked after every run. */
@@ -56,7 +58,10 @@ const IDLE_MS = 2_000;
 
 /** Creates the WebAssembly backend; workers start with the first run. */
 export async function createWasmBackend(options: WasmBackendOptions = {}): Promise<Backend> {
-  return new WasmBackend(await loadKernels(options.relaxed), options);
+  const { relaxed = hasRelaxedSimd() } = options;
+  const module = await loadKernels(relaxed);
+  const dots = options.dots ?? (relaxed ? await fasterDots(module) : "pairs");
+  return new WasmBackend(module, { ...options, dots });
 }
 
 class WasmBackend implements Backend {
@@ -242,6 +247,7 @@ class WasmBackend implements Backend {
       const memory = new StageMemory(this.#options.guards ?? false);
       const crowded = this.#threads > (navigator.hardwareConcurrency ?? 1);
       memory.int32(SPIN_LIMIT, 1)[0] = crowded ? 0 : SPINS;
+      memory.int32(QUADS, 1)[0] = this.#options.dots === "quads" ? 1 : 0;
       this.#memories.push(memory);
       // Workers know the memories that there were when they started.
       this.#retire();

@@ -1,6 +1,6 @@
 /**
  * The compiled kernels: the relaxed SIMD build where the engine has those instructions, else the
- * plain one.
+ * plain one. And which of two ways to sum int8 products is the faster one on this CPU.
  *
  * @module
  */
@@ -45,5 +45,54 @@ export async function loadKernels(
         'or the "reference" backend',
       { cause },
     );
+  }
+}
+
+/** How products of int8 are summed: see kernels/dots.as.ts. */
+export type Dots = "pairs" | "quads";
+
+/** Blocks of products that are timed at once: some microseconds. */
+const PROBE_TURNS = 500;
+/** Longest wait for the engine's optimizing compiler, in milliseconds. */
+const PROBE_MS = 40;
+
+let faster: Promise<Dots> | undefined;
+
+/**
+ * Which way to sum int8 products is the faster one here. Found out once per process, in some
+ * milliseconds of which most are spent waiting, without blocking.
+ *
+ * @param relaxed the relaxed SIMD build of the kernels
+ */
+export function fasterDots(relaxed: WebAssembly.Module): Promise<Dots> {
+  return faster ??= timeDots(relaxed);
+}
+
+async function timeDots(relaxed: WebAssembly.Module): Promise<Dots> {
+  const memory = new WebAssembly.Memory({ initial: 160, maximum: 160, shared: true });
+  const instance = await WebAssembly.instantiate(relaxed, { env: { memory } });
+  const probe = instance.exports.probeDots as (quads: number, turns: number) => number;
+  /** Least time of both ways, over some calls. */
+  const measure = (): [pairs: number, quads: number] => {
+    let pairs = Infinity, quads = Infinity;
+    for (let i = 0; i < 10; i++) {
+      const start = performance.now();
+      probe(0, PROBE_TURNS);
+      const middle = performance.now();
+      probe(1, PROBE_TURNS);
+      pairs = Math.min(pairs, middle - start);
+      quads = Math.min(quads, performance.now() - middle);
+    }
+    return [pairs, quads];
+  };
+  // Engines compile twice, the second time well and only what has run for a while. Until both ways
+  // have become clearly faster, their times say nothing.
+  const [pairsAtFirst, quadsAtFirst] = measure();
+  const end = performance.now() + PROBE_MS;
+  for (let [pairs, quads] = measure();; [pairs, quads] = measure()) {
+    const compiled = pairs < pairsAtFirst / 1.5 && quads < quadsAtFirst / 1.5;
+    if (compiled) return quads < pairs ? "quads" : "pairs";
+    if (performance.now() > end) return quads < pairs / 2 ? "quads" : "pairs";
+    await new Promise((resolve) => setTimeout(resolve, 1));
   }
 }
