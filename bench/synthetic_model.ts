@@ -27,6 +27,8 @@ export interface ModelSize {
   readonly kvHeads: number;
   /** Words. */
   readonly vocab: number;
+  /** Whether the head is the embedding table. Default false. */
+  readonly tied?: boolean;
   /** Feed-forward blocks of a layer, and how many of them a token gets; one block where absent. */
   readonly experts?: readonly [count: number, perToken: number];
 }
@@ -42,7 +44,17 @@ export const SIZES: Readonly<Record<string, ModelSize>> = {
     experts: [16, 4],
   },
   "1b": { layers: 16, hidden: 2048, inner: 8192, heads: 32, kvHeads: 8, vocab: 128256 },
-  "6b": { layers: 28, hidden: 4096, inner: 11008, heads: 32, kvHeads: 32, vocab: 130528 },
+  // 6.17 billion weights. Three matrices of 10,912 rows are as large as the two of 16,384 in models
+  // whose feed-forward block has no gate.
+  "6b": {
+    ...{ layers: 28, hidden: 4096, inner: 10912, heads: 32, kvHeads: 32, vocab: 130528 },
+    tied: true,
+  },
+  // 7.17 billion weights: the same with a gated block of 16,384 and two heads of keys.
+  "6b-gated": {
+    ...{ layers: 28, hidden: 4096, inner: 16384, heads: 32, kvHeads: 2, vocab: 130528 },
+    tied: true,
+  },
   "7b": { layers: 32, hidden: 4096, inner: 11008, heads: 32, kvHeads: 32, vocab: 32000 },
   "8b": { layers: 32, hidden: 4096, inner: 14336, heads: 32, kvHeads: 8, vocab: 128256 },
 };
@@ -110,7 +122,7 @@ export async function writeSyntheticModel(
     norm(`blk.${layer}.ffn_norm`);
   }
   norm("output_norm");
-  matrix("output", vocab, hidden, typeOf(type, "output", -1));
+  if (!size.tied) matrix("output", vocab, hidden, typeOf(type, "output", -1));
   await writeGguf({ fields: fields(size, context), tensors }, sink);
 }
 
