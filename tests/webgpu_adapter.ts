@@ -1,5 +1,6 @@
 /**
- * Whether tests can run on WebGPU here. In CI they must: there a missing adapter fails them.
+ * Whether tests can run on WebGPU here, and the devices that they run on. In CI they must: there a
+ * missing adapter fails them.
  *
  * @module
  */
@@ -12,3 +13,27 @@ const adapter = await probeAdapter();
 export const hasWebgpu: boolean = adapter !== undefined || Deno.env.get("CI") === "true";
 
 if (!hasWebgpu) console.log("skipped: tests on WebGPU, because there is no adapter");
+
+/** Runs `task` with devices that `watch` has seen, which can change them first. */
+export async function withDevices(
+  watch: (device: GPUDevice) => void,
+  task: () => Promise<void>,
+): Promise<void> {
+  const { gpu } = navigator;
+  const request = gpu.requestAdapter;
+  gpu.requestAdapter = async (options) => {
+    const adapter = await request.call(gpu, options);
+    const open = adapter!.requestDevice;
+    adapter!.requestDevice = async (descriptor) => {
+      const device = await open.call(adapter!, descriptor);
+      watch(device);
+      return device;
+    };
+    return adapter;
+  };
+  try {
+    await task();
+  } finally {
+    gpu.requestAdapter = request;
+  }
+}

@@ -1,10 +1,10 @@
 /**
  * The WebGPU backend beyond its ops (ops_test.ts) and golden models (golden_test.ts): shaders in two
- * compilers, matrices in slices, a real model's text, memory that is given back, and faults.
+ * compilers, matrices in slices, a real model's text, and faults.
  */
 
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
-import { BackendError, InputError, MemoryError } from "../errors.ts";
+import { BackendError } from "../errors.ts";
 import { detectBackends, loadModel, type LoadOptions } from "../mod.ts";
 import { planeRowBytes } from "../kernels/pack/planes.ts";
 import { CACHE_TYPES } from "../kernels/op.ts";
@@ -24,7 +24,7 @@ import { hasShared, normalNumbers, randomNumbers, SHARED } from "./fixtures.ts";
 import { CASES } from "./kernel_cases.ts";
 import { compileShaders } from "./shader_compile.ts";
 import { tinyBlob } from "./tiny_model.ts";
-import { hasWebgpu } from "./webgpu_adapter.ts";
+import { hasWebgpu, withDevices } from "./webgpu_adapter.ts";
 
 const ignore = !hasWebgpu;
 const STORIES = new URL("models/stories260K/", SHARED);
@@ -257,58 +257,6 @@ Deno.test({
   },
 });
 
-/** Runs `task` with devices that `watch` has seen, which can change them first. */
-async function withDevices(
-  watch: (device: GPUDevice) => void,
-  task: () => Promise<void>,
-): Promise<void> {
-  const { gpu } = navigator;
-  const request = gpu.requestAdapter;
-  gpu.requestAdapter = async (options) => {
-    const adapter = await request.call(gpu, options);
-    const open = adapter!.requestDevice;
-    adapter!.requestDevice = async (descriptor) => {
-      const device = await open.call(adapter!, descriptor);
-      watch(device);
-      return device;
-    };
-    return adapter;
-  };
-  try {
-    await task();
-  } finally {
-    gpu.requestAdapter = request;
-  }
-}
-
-Deno.test({ name: "Model.dispose() destroys every buffer", ignore }, async () => {
-  const alive = new Map<GPUBuffer, number>();
-  let most = 0, lost: Promise<unknown> | undefined;
-  await withDevices((device) => {
-    lost = device.lost;
-    const create = device.createBuffer;
-    device.createBuffer = (descriptor) => {
-      const buffer = create.call(device, descriptor), destroy = buffer.destroy;
-      alive.set(buffer, descriptor.size);
-      most = Math.max(most, alive.values().reduce((sum, size) => sum + size, 0));
-      buffer.destroy = () => {
-        alive.delete(buffer);
-        destroy.call(buffer);
-      };
-      return buffer;
-    };
-  }, async () => {
-    const model = await loadModel(await tinyBlob({ type: "Q4_0" }), { backend: "webgpu" });
-    await model.logits({ ids: [1, 2, 3] });
-    await model.session().prefill([4]);
-    assert(alive.size > 20 && most > 50_000, `${alive.size} buffers, ${most} bytes`);
-    await model.dispose();
-    assertEquals(alive.size, 0);
-    await lost; // the device itself
-    await assertRejects(() => model.session().prefill([4]), InputError, "disposed");
-  });
-});
-
 Deno.test({ name: "a lost device ends generation with an error", ignore }, async () => {
   let device: GPUDevice | undefined;
   await withDevices((it) => device = it, async () => {
@@ -352,58 +300,6 @@ Deno.test("without an adapter, or a device, webgpu says what to do", async () =>
     'adapter "thrifty" gives no device: not today; use backend "wasm"',
   );
 });
-
-Deno.test({ name: "what does not fit is a MemoryError, at once or later", ignore }, async () => {
-  const g = new Graph();
-  const cache = g.cache("huge", "keyCache", [2 ** 20, 2 ** 8, 2 ** 8]);
-  const matrix = g.matrix("wide", [16, 1000]);
-  const backend = await createWebgpuBackend({ maxBindingBytes: 50_000 });
-  const message = 'Cannot place "huge" on the GPU: it takes 274877906944 bytes, a shader sees';
-  assertThrows(() => backend.place(cache, 0), MemoryError, message);
-  assertThrows(
-    () => backend.place(matrix, 0),
-    MemoryError,
-    'Cannot place "wide" on the GPU: 16 rows',
-  );
-  assertEquals(backend.bytes, 0);
-  await backend.dispose();
-
-  let device: GPUDevice | undefined;
-  await withDevices((it) => device = it, async () => {
-    const backend = await createWebgpuBackend();
-    // As if the memory were exhausted: the first scope catches an error.
-    const pop = device!.popErrorScope;
-    device!.popErrorScope = async () => {
-      device!.popErrorScope = pop;
-      await pop.call(device);
-      return new GPUOutOfMemoryError("all is taken");
-    };
-    const { tensor, write } = smallWeight(backend);
-    await assertRejects(
-      write,
-      MemoryError,
-      `Cannot place "${tensor}" on the GPU (32 bytes): all is`,
-    );
-  });
-});
-
-function smallWeight(backend: Awaited<ReturnType<typeof createWebgpuBackend>>) {
-  const tensor = new Graph().constant("small", [8]);
-  backend.place(tensor, 0);
-  return {
-    tensor: tensor.name,
-    write: async (): Promise<void> => {
-      const g = new Graph();
-      const weight = g.adopt(tensor);
-      g.output("y", g.op("add", [weight, weight]));
-      try {
-        await backend.compile(makePlan(g, (type) => backend.bytesOf(type))).run(1);
-      } finally {
-        await backend.dispose();
-      }
-    },
-  };
-}
 
 Deno.test({ name: "inputs and outputs that do not exist are refused", ignore }, async () => {
   const g = new Graph({ tokens: 4 });

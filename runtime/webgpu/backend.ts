@@ -24,6 +24,7 @@ import type { Graph, GraphNode, Tensor } from "../graph.ts";
 import { withIntegerMatmuls } from "../integer_matmuls.ts";
 import type { Plan } from "../plan.ts";
 import { type Gpu, type OpenDevice, openDevice } from "./device.ts";
+import { GpuCaches } from "./caches.ts";
 import { createExecutable } from "./executable.ts";
 import { withFusedSteps } from "./fusions.ts";
 import { GpuMatrices } from "./matrices.ts";
@@ -78,6 +79,7 @@ class GpuBackend implements WebgpuBackend {
   readonly variants: ChosenVariants;
   readonly #traits: GpuTraits;
   readonly #matrices: GpuMatrices;
+  readonly #caches: GpuCaches;
   readonly #pinned = new Map<string, { type: TensorType; slices: readonly Slice[] }>();
 
   constructor(
@@ -93,9 +95,11 @@ class GpuBackend implements WebgpuBackend {
       this.#memory,
       variants.reduction === "subgroup" ? subgroupLines : undefined,
     );
+    const allocate = this.#allocate.bind(this);
+    this.#caches = new GpuCaches(this.#memory, allocate);
     this.#matrices = new GpuMatrices(
       this.#memory,
-      this.#allocate.bind(this),
+      allocate,
       Math.min(facts.maxBindingBytes, maxBindingBytes ?? Infinity),
     );
   }
@@ -128,7 +132,9 @@ class GpuBackend implements WebgpuBackend {
     if (this.#pinned.has(tensor.name)) return;
     const slices = tensor.role === "matrix"
       ? this.#matrices.place(tensor)
-      : [this.#placeWhole(tensor, this.bytesOf(tensor), tensor.name)];
+      : tensor.role === "dense"
+      ? [this.#placeWhole(tensor, this.bytesOf(tensor), tensor.name)]
+      : [this.#caches.place(tensor, this.bytesOf(tensor))];
     this.#pinned.set(tensor.name, { type: tensor, slices });
   }
 
@@ -189,6 +195,7 @@ class GpuBackend implements WebgpuBackend {
     return createExecutable(
       this.#memory,
       this.#pipelines,
+      this.#caches,
       plan.graph,
       dispatches,
       (tensor) => places.get(tensor.id)?.[0]?.planes[0],
@@ -217,7 +224,7 @@ class GpuBackend implements WebgpuBackend {
     if (bytes > most) {
       throw new MemoryError(
         `Cannot place "${name}" on the GPU: it takes ${bytes} bytes, a shader sees at most ` +
-          `${most} at once; use a shorter context or cacheType "int8"`,
+          `${most} at once`,
       );
     }
     return { firstRow: 0, rows: shape[0]!, planes: [this.#allocate(bytes, name)] };

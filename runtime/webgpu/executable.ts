@@ -1,6 +1,6 @@
 /**
  * A plan as a list of dispatches: parameters in one uniform buffer, written again only when the
- * number of tokens changes, and bind groups made once.
+ * number of tokens changes, and bind groups, made again only when a cache has grown.
  *
  * @module
  */
@@ -10,6 +10,7 @@ import { elements } from "../../kernels/op.ts";
 import { type Dispatch, type Groups, MAX_GROUPS } from "../../kernels/webgpu_kernel.ts";
 import type { Executable, TensorData } from "../backend.ts";
 import type { Graph, Tensor } from "../graph.ts";
+import { type GpuCaches, RowsNeeded } from "./caches.ts";
 import type { GpuMemory } from "./memory.ts";
 import { PARAMS_BYTES, type Pipelines } from "./pipelines.ts";
 import { createSampling, type Sampling } from "./sampling.ts";
@@ -18,6 +19,7 @@ import { createSampling, type Sampling } from "./sampling.ts";
 export function createExecutable(
   memory: GpuMemory,
   pipelines: Pipelines,
+  caches: GpuCaches,
   graph: Graph,
   dispatches: readonly Dispatch[],
   bufferOf: (tensor: Tensor) => GPUBuffer | undefined,
@@ -35,17 +37,35 @@ export function createExecutable(
   const steps = dispatches.map((dispatch) => ({
     dispatch,
     pipeline: pipelines.pipeline(dispatch),
-    bindGroup: memory.guard(
-      (message) => new BackendError(`Cannot bind "${dispatch.shader.name}": ${message}`),
-      () => pipelines.bindGroup(dispatch, params),
-    ),
+    bindGroup: bind(dispatch),
     groups: [0, 0] as Groups,
   }));
+  const needed = new RowsNeeded(graph);
+  let growths = caches.growths;
   const inputs = new Map(
     graph.tensors.filter((it) => it.origin === "input").map((it) => [it.name, it]),
   );
   const staging = new Map<string, GPUBuffer>();
   let writtenTokens = 0;
+
+  function bind(dispatch: Dispatch): GPUBindGroup {
+    const buffers = dispatch.buffers.map((buffer) => caches.latest(buffer));
+    return memory.guard(
+      (message) => new BackendError(`Cannot bind "${dispatch.shader.name}": ${message}`),
+      () => pipelines.bindGroup({ ...dispatch, buffers }, params),
+    );
+  }
+
+  /** Makes room in the caches for what the inputs name. */
+  function setRows(): void {
+    caches.require(needed.caches, needed.rows);
+    if (growths === caches.growths) return;
+    growths = caches.growths;
+    for (const step of steps) {
+      const { buffers } = step.dispatch;
+      if (buffers.some((it) => caches.latest(it) !== it)) step.bindGroup = bind(step.dispatch);
+    }
+  }
 
   function setTokens(tokens: number): void {
     if (tokens === writtenTokens) return;
@@ -95,6 +115,7 @@ export function createExecutable(
             `expected at most ${elements(tensor.shape)}`,
         );
       }
+      needed.note(name, data);
       const buffer = bufferOf(tensor);
       if (buffer) device.queue.writeBuffer(buffer, 0, data as Float32Array<ArrayBuffer>);
     },
@@ -102,6 +123,7 @@ export function createExecutable(
       await memory.settled();
       memory.guard((message) => new BackendError(`Cannot run: ${message}`), () => {
         setTokens(tokens);
+        setRows();
         const encoder = device.createCommandEncoder();
         const pass = encoder.beginComputePass();
         record(pass);
@@ -132,6 +154,10 @@ export function createExecutable(
         (message) => new BackendError(`Cannot run: ${message}`),
         () => {
           setTokens(1);
+          // The first choice is noted already.
+          needed.advance(count - 1);
+          setRows();
+          needed.advance(1);
           return sampling!.submit(count, record, { ...choice, window: loop.window });
         },
       );
