@@ -97,6 +97,12 @@ async function benchGpu(flags: Flags): Promise<void> {
       kernels,
       ratios: { ...result.ratios, ...Object.fromEntries(shares) },
     });
+    if (kernels.variants) {
+      const { arithmetic, reduction, integer, times } = kernels.variants;
+      const timed = Object.entries(times).map(([name, us]) => `${name} ${us.toFixed(1)} us`);
+      const why = timed.length > 0 ? ` (${timed.join(", ")})` : "";
+      show(`variants: ${arithmetic}, ${reduction}, ${integer ? "integer" : "float"}${why}`);
+    }
     for (const [name, { min, median, max }] of Object.entries(kernels.limits)) {
       show(`limit ${name}: ${median} ${name === "copy" ? "GB/s" : "GFLOP/s"} (${min} to ${max})`);
     }

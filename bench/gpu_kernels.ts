@@ -5,18 +5,13 @@
  */
 
 import type { Tensor } from "../graph.ts";
+import { CACHE_TYPES, type CacheType } from "../kernels/op.ts";
 import { type LayoutName, LAYOUTS } from "../quant/formats.ts";
 import { createWebgpuBackend } from "../runtime/webgpu/backend.ts";
+import type { ChosenVariants } from "../runtime/webgpu/variants.ts";
 import { type GpuLimits, openGpuLimits } from "./gpu_limits.ts";
 import { prepareGpuKernel } from "./kernel_case.ts";
-import {
-  CACHE_TYPES,
-  type CacheType,
-  caseRows,
-  filledCaches,
-  type KernelRow,
-  smallRows,
-} from "./kernel_rows.ts";
+import { caseRows, filledCaches, type KernelRow, smallRows } from "./kernel_rows.ts";
 import { digits, ratios, type Spread, spread } from "./stats.ts";
 
 /** One row of the result. */
@@ -39,6 +34,8 @@ export interface GpuKernelResult {
 export interface GpuKernels {
   /** The adapter, as it describes itself. */
   readonly facts: GpuLimits["facts"];
+  /** Which kernels it got, and the times that decided it. */
+  readonly variants?: ChosenVariants;
   /** Limits: `copy` in GB/s, `f32` and `f16` in GFLOP/s. */
   readonly limits: Readonly<Record<string, Spread>>;
   /** Rows. */
@@ -119,10 +116,12 @@ export async function measureGpuKernels(options: {
     return rate;
   };
   const results: GpuKernelResult[] = [];
+  let variants: ChosenVariants | undefined;
   try {
     for (const row of rowsOf(options.widths, options.tokens)) {
       if (!row.name.includes(options.filter ?? "")) continue;
       const backend = await createWebgpuBackend();
+      variants = backend.variants;
       try {
         const ready = await prepareGpuKernel(backend, row);
         const { flops, bytes } = ready.cost;
@@ -149,7 +148,12 @@ export async function measureGpuKernels(options: {
     }
     if (limits.f16) await measure("f32");
     const kept = Object.entries(rates).map(([name, values]) => [name, spread(values)]);
-    return { facts: limits.facts, limits: Object.fromEntries(kept), results };
+    return {
+      ...(variants && { variants }),
+      facts: limits.facts,
+      limits: Object.fromEntries(kept),
+      results,
+    };
   } finally {
     limits.dispose();
   }
