@@ -8,16 +8,20 @@
 import { nextTask, scratch, shareStart } from "../common.as";
 import {
   BF16,
-  bf16Times1,
   F16,
   F16_SPECIAL,
   f16SpecialTimes1,
   f16Times1,
   F32,
-  f32Times1,
   unpackBlocks,
 } from "../matmul/float_blocks.as";
-import { floatBlock } from "../matmul/float_tile.as";
+import { bf16Block, f16Block, floatBlock } from "../matmul/float_tile.as";
+import {
+  bf16PanelsTimes1,
+  canFold,
+  f16PanelsTimes1,
+  f32PanelsTimes1,
+} from "../matmul/float_vector.as";
 import { finishSums, startSums } from "../matmul/sums.as";
 import { expertOf, groupPairs, pairAt, sourceAt, startOf } from "./groups.as";
 
@@ -50,6 +54,8 @@ let blocks: i32 = 0;
 let unpacked: usize = 0;
 let sums: usize = 0;
 let packed: usize = 0;
+/** Whether the factors of f16 panels may be applied to the activations. */
+let folds: bool = false;
 
 /** args as `expertMatmulInt4` with x as f32. Scratch: see wasm.ts. */
 export function expertMatmulF32(args: usize, worker: i32, workers: i32): void {
@@ -87,33 +93,47 @@ function expertMatmulFloat(args: usize, worker: i32, workers: i32, layoutOfWeigh
   );
   // The most panels that successive rows can touch.
   const panels = rows & 15 ? ((rows + 14) >> 4) + 1 : rows >> 4;
-  const each = (panels + PANELS_PER_TASK - 1) / PANELS_PER_TASK;
   if (pairs < TASK_PAIRS) {
-    const end = shareStart(groups * each, worker + 1, workers);
-    for (let i = shareStart(groups * each, worker, workers); i < end; i++) work(i / each, i % each);
+    const end = shareStart(groups * panels, worker + 1, workers);
+    for (let at = shareStart(groups * panels, worker, workers); at < end;) {
+      const first = at - at % panels;
+      multiply(at / panels, at - first, min(end - first, panels));
+      at = first + panels;
+    }
     return;
   }
+  const each = (panels + PANELS_PER_TASK - 1) / PANELS_PER_TASK;
   let task = nextTask(args);
   while (task < groups * each) {
-    work(task / each, task % each);
+    const first = task % each * PANELS_PER_TASK;
+    multiply(task / each, first, first + PANELS_PER_TASK);
     task = nextTask(args);
   }
 }
 
-/** A task: some panels of a group's expert times all pairs of the group. */
-function work(group: i32, part: i32): void {
+/** Panels `first` … `last − 1`, counted from its first, of a group's expert times all its pairs. */
+function multiply(group: i32, first: i32, last: i32): void {
   const expert = expertOf(group);
   const firstRow = expert * rows;
-  const end = startOf(expert + 1);
-  let first = startOf(expert);
-  const p = (firstRow >> 4) + part * PANELS_PER_TASK;
-  const last = min(p + PANELS_PER_TASK - 1, (firstRow + rows - 1) >> 4);
-  if (end - first == 1) {
-    for (let q = p; q <= last; q++) panelTimesPair(q, firstRow, first);
+  const place = startOf(expert);
+  const count = startOf(expert + 1) - place;
+  let p = (firstRow >> 4) + first;
+  const end = min((firstRow >> 4) + last, ((firstRow + rows - 1) >> 4) + 1);
+  if (p >= end) return;
+  if (count == 1) {
+    const from = x + ((<usize> sourceAt(place) * columns) << 2);
+    folds = layout == F16 && canFold(from, columns);
+    // Four streams side by side, as in matmul.
+    const quarter = (end - p) >> 2;
+    for (let i = 0; i < quarter; i++) panelsTimesPair(p + i, quarter, 4, from, firstRow, place);
+    for (p += quarter << 2; p < end; p++) panelsTimesPair(p, 1, 1, from, firstRow, place);
     return;
   }
-  for (; first < end; first += PAIRS_AT_ONCE) {
-    panelsTimesPairs(p, last, firstRow, first, min(end - first, PAIRS_AT_ONCE));
+  for (; p < end; p += PANELS_PER_TASK) {
+    const q = min(p + PANELS_PER_TASK, end) - 1;
+    for (let i = 0; i < count; i += PAIRS_AT_ONCE) {
+      panelsTimesPairs(p, q, firstRow, place + i, min(count - i, PAIRS_AT_ONCE));
+    }
   }
 }
 
@@ -132,17 +152,36 @@ function factorOf(panel: usize): f32 {
   return load<f32>(panel - PANEL_HEADER, 4);
 }
 
-/** One panel times the pair at `place`. */
-function panelTimesPair(p: i32, firstRow: i32, place: i32): void {
+/** `count` panels, 1 or 4, from p on at the given distance, times the pair whose row is at `from`. */
+function panelsTimesPair(
+  p: i32,
+  distance: i32,
+  count: i32,
+  from: usize,
+  firstRow: i32,
+  place: i32,
+): void {
+  const panel = panelAt(p) - PANEL_HEADER;
+  const bytes = panelAt(p + distance) - PANEL_HEADER - panel;
+  let special = folds ? 0 : 1;
+  for (let i = 0; i < count; i++) special |= load<i32>(panel + <usize> i * bytes);
+  if (special && layout == F16) {
+    for (let i = 0; i < count; i++) specialTimesPair(p + i * distance, from, firstRow, place);
+    return;
+  }
+  for (let i = 0; i < count; i++) startSums(sums + (i << 6), 0, 16, 0, 0);
+  if (layout == F32) f32PanelsTimes1(panel, bytes, count, from, columns, sums);
+  else if (layout == F16) f16PanelsTimes1(panel, bytes, count, from, columns, sums);
+  else bf16PanelsTimes1(panel, bytes, count, from, columns, sums);
+  for (let i = 0; i < count; i++) finish(p + i * distance, firstRow, place, 1, sums + (i << 6));
+}
+
+/** One panel of f16 where something may not be finite, or is beside such a panel. */
+function specialTimesPair(p: i32, from: usize, firstRow: i32, place: i32): void {
   const w = panelAt(p);
-  const kind = layoutOf(w);
-  const factor = factorOf(w);
-  const from = x + ((<usize> sourceAt(place) * columns) << 2);
   startSums(sums, 1, 16, 0, 0);
-  if (kind == F32) f32Times1(w, from, columns, sums);
-  else if (kind == BF16) bf16Times1(w, from, columns, sums);
-  else if (kind == F16) f16Times1(w, from, columns, sums, factor);
-  else f16SpecialTimes1(w, from, columns, sums, factor);
+  if (layoutOf(w) == F16) f16Times1(w, from, columns, sums, factorOf(w));
+  else f16SpecialTimes1(w, from, columns, sums, factorOf(w));
   finish(p, firstRow, place, 1, sums);
 }
 
@@ -167,14 +206,14 @@ function blocksTimesPairs(p: i32, count: i32, block: i32, n: i32, y: usize): voi
   let xs = packed;
   w += <usize> (block * BLOCK) << (kind == F32 ? 6 : 5);
   for (let i = 0; i < n; i++) {
-    if (kind == F32) {
-      floatBlock(w, xs, count, y);
-      w += BLOCK * 64;
-    } else {
+    if (kind == F32) floatBlock(w, xs, count, y);
+    else if (kind == F16) f16Block(w, xs, count, y, factor);
+    else if (kind == BF16) bf16Block(w, xs, count, y);
+    else {
       unpackBlocks(w, BLOCK, unpacked, factor, kind);
       floatBlock(unpacked, xs, count, y);
-      w += BLOCK * 32;
     }
+    w += kind == F32 ? BLOCK * 64 : BLOCK * 32;
     xs += <usize> count * BLOCK_BYTES;
   }
 }

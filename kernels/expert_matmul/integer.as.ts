@@ -7,9 +7,14 @@
 
 import { nextTask, scratch, shareStart } from "../common.as";
 import { INT4_BLOCK, int4Block, INT4M_BLOCK, int4mBlock } from "../matmul/int4.as";
-import { int4mTimes1, int4Times1 } from "../matmul/int4_vector.as";
+import {
+  int4FourTimes1,
+  int4mFourTimes1,
+  int4mTimes1,
+  int4Times1,
+} from "../matmul/int4_vector.as";
 import { INT8_BLOCK, int8Block } from "../matmul/int8.as";
-import { int8Times1 } from "../matmul/int8_vector.as";
+import { int8FourTimes1, int8Times1 } from "../matmul/int8_vector.as";
 import { finishSums, startSums } from "../matmul/sums.as";
 import { expertOf, groupPairs, pairAt, sourceAt, startOf } from "./groups.as";
 
@@ -43,8 +48,6 @@ let sources: i32 = 0;
 let sums: usize = 0;
 /** Activation blocks that were copied together. */
 let gathered: usize = 0;
-/** The row of x whose blocks are there, or −1. */
-let gatheredRow: i32 = -1;
 
 /**
  * args: weight (packed), x (a8), out (f32), chosen, rows of an expert, columns, experts, pairs that a
@@ -83,7 +86,6 @@ function expertMatmulInteger(
   const pairs = load<i32>(load<usize>(args, 36));
   sums = scratch(worker);
   gathered = sums + 2 * SUMS_BYTES;
-  gatheredRow = -1;
   const lists = gathered + <usize> max(blocks, PAIRS_AT_ONCE) * X_BLOCK;
   const groups = groupPairs(
     load<usize>(args, 12),
@@ -92,38 +94,49 @@ function expertMatmulInteger(
     load<i32>(args, 24),
     lists,
   );
-  const each = (panelsOf(rows) + PANELS_PER_TASK - 1) / PANELS_PER_TASK;
+  // The most panels that successive rows can touch.
+  const panels = rows & 15 ? ((rows + 14) >> 4) + 1 : rows >> 4;
   if (pairs < TASK_PAIRS) {
-    const end = shareStart(groups * each, worker + 1, workers);
-    for (let i = shareStart(groups * each, worker, workers); i < end; i++) work(i / each, i % each);
+    const end = shareStart(groups * panels, worker + 1, workers);
+    for (let at = shareStart(groups * panels, worker, workers); at < end;) {
+      const first = at - at % panels;
+      multiply(at / panels, at - first, min(end - first, panels));
+      at = first + panels;
+    }
     return;
   }
+  const each = (panels + PANELS_PER_TASK - 1) / PANELS_PER_TASK;
   let task = nextTask(args);
   while (task < groups * each) {
-    work(task / each, task % each);
+    const first = task % each * PANELS_PER_TASK;
+    multiply(task / each, first, first + PANELS_PER_TASK);
     task = nextTask(args);
   }
 }
 
-/** The most panels that `count` successive rows can touch. */
-function panelsOf(count: i32): i32 {
-  return count & 15 ? ((count + 14) >> 4) + 1 : count >> 4;
-}
-
-/** A task: some panels of a group's expert times all pairs of the group. */
-function work(group: i32, part: i32): void {
+/** Panels `first` … `last − 1`, counted from its first, of a group's expert times all its pairs. */
+function multiply(group: i32, first: i32, last: i32): void {
   const expert = expertOf(group);
   const firstRow = expert * rows;
-  const end = startOf(expert + 1);
-  let first = startOf(expert);
-  const p = (firstRow >> 4) + part * PANELS_PER_TASK;
-  const last = min(p + PANELS_PER_TASK - 1, (firstRow + rows - 1) >> 4);
-  if (end - first == 1) {
-    for (let q = p; q <= last; q++) panelTimesPair(q, firstRow, first);
+  const place = startOf(expert);
+  const count = startOf(expert + 1) - place;
+  let p = (firstRow >> 4) + first;
+  const end = min((firstRow >> 4) + last, ((firstRow + rows - 1) >> 4) + 1);
+  if (p >= end) return;
+  if (count == 1) {
+    const source = sourceAt(place);
+    for (let b = 0; b < blocks; b++) copyBlock(source, b, gathered + <usize> b * X_BLOCK);
+    // Four streams side by side, as in matmul.
+    const quarter = (end - p) >> 2;
+    for (let i = 0; i < quarter; i++) panelsTimesPair(p + i, quarter, 4, firstRow, place);
+    for (p += quarter << 2; p < end; p++) panelsTimesPair(p, 1, 1, firstRow, place);
     return;
   }
-  for (; first < end; first += PAIRS_AT_ONCE) {
-    panelsTimesPairs(p, last, firstRow, first, min(end - first, PAIRS_AT_ONCE));
+  for (; p < end; p += PANELS_PER_TASK) {
+    const q = min(p + PANELS_PER_TASK, end) - 1;
+    for (let i = 0; i < count; i += PAIRS_AT_ONCE) {
+      panelsTimesPairs(p, q, firstRow, place + i, min(count - i, PAIRS_AT_ONCE));
+    }
   }
 }
 
@@ -131,35 +144,50 @@ function panelAt(p: i32): usize {
   return weight + <usize> p * (PANEL_HEADER + <usize> blocks * blockBytes);
 }
 
-/** One panel times the pair at `place`. */
-function panelTimesPair(p: i32, firstRow: i32, place: i32): void {
+/** `count` panels, 1 or 4, from p on at the given distance, times the pair whose blocks are gathered. */
+function panelsTimesPair(p: i32, distance: i32, count: i32, firstRow: i32, place: i32): void {
   const panel = panelAt(p);
-  if (load<i32>(panel)) { // Inf or NaN among the scales
-    panelsTimesPairs(p, p, firstRow, place, 1);
+  const bytes = panelAt(p + distance) - panel;
+  let special = 0;
+  for (let i = 0; i < count; i++) special |= load<i32>(panel + <usize> i * bytes);
+  if (special) { // Inf or NaN among the scales
+    for (let i = 0; i < count; i++) blocksTimesPair(p + i * distance, firstRow, place);
     return;
   }
-  const source = sourceAt(place);
-  if (source != gatheredRow) {
-    for (let b = 0; b < blocks; b++) copyBlock(source, b, gathered + <usize> b * X_BLOCK);
-    gatheredRow = source;
+  for (let i = 0; i < count; i++) startSums(sums + (i << 6), 0, 16, 0, 0);
+  if (count == 1) {
+    if (layout == INT4) int4Times1(panel, gathered, blocks, sums);
+    else if (layout == INT4M) int4mTimes1(panel, gathered, blocks, sums);
+    else int8Times1(panel, gathered, blocks, sums);
+  } else {
+    if (layout == INT4) int4FourTimes1(panel, bytes, gathered, blocks, sums);
+    else if (layout == INT4M) int4mFourTimes1(panel, bytes, gathered, blocks, sums);
+    else int8FourTimes1(panel, bytes, gathered, blocks, sums);
   }
-  startSums(sums, 1, 16, 0, 0);
-  if (layout == INT4) int4Times1(panel, gathered, blocks, sums);
-  else if (layout == INT4M) int4mTimes1(panel, gathered, blocks, sums);
-  else int8Times1(panel, gathered, blocks, sums);
-  finish(p, p, firstRow, place, 1, 16, sums);
+  for (let i = 0; i < count; i++) {
+    const q = p + i * distance;
+    finish(q, q, firstRow, place, 1, 16, sums + (i << 6));
+  }
+}
+
+/** One panel times that pair, whatever the scales are. */
+function blocksTimesPair(p: i32, firstRow: i32, place: i32): void {
+  startSums(sums, 1, 32, 0, 0);
+  for (let b = 0; b < blocks; b++) {
+    blocksTimesPairs(p, p, b, gathered + <usize> b * X_BLOCK, 1, sums);
+  }
+  finish(p, p, firstRow, place, 1, 32, sums);
 }
 
 /** Panels `p` to `last`, at most four, times the `count` pairs from `place` on. */
 function panelsTimesPairs(p: i32, last: i32, firstRow: i32, place: i32, count: i32): void {
-  gatheredRow = -1;
   for (let q = p, y = sums; q <= last; q += 2, y += SUMS_BYTES) startSums(y, count, 32, 0, 0);
   for (let b = 0; b < blocks; b++) {
     for (let i = 0; i < count; i++) {
       copyBlock(sourceAt(place + i), b, gathered + <usize> i * X_BLOCK);
     }
     for (let q = p, y = sums; q <= last; q += 2, y += SUMS_BYTES) {
-      blocksTimesPairs(q, min(q + 1, last), b, count, y);
+      blocksTimesPairs(q, min(q + 1, last), b, gathered, count, y);
     }
   }
   for (let q = p, y = sums; q <= last; q += 2, y += SUMS_BYTES) {
@@ -167,19 +195,18 @@ function panelsTimesPairs(p: i32, last: i32, firstRow: i32, place: i32, count: i
   }
 }
 
-/** Adds block `b` of panel p, and of q unless it is the same, times the gathered pairs to `y`. */
-function blocksTimesPairs(p: i32, q: i32, b: i32, count: i32, y: usize): void {
+/** Adds block `b` of panel p, and of q unless it is the same, times `count` blocks at `xs` to `y`. */
+function blocksTimesPairs(p: i32, q: i32, b: i32, xs: usize, count: i32, y: usize): void {
   const offset = PANEL_HEADER + <usize> b * blockBytes;
   const w = panelAt(p);
   const u = panelAt(q);
   const wFactor = load<f32>(w, 4);
   const uFactor = load<f32>(u, 4);
-  if (layout == INT4) int4Block(w + offset, u + offset, gathered, count, y, wFactor, uFactor);
-  else if (layout == INT4M) {
-    int4mBlock(w + offset, u + offset, gathered, count, y, wFactor, uFactor);
-  } else {
-    int8Block(w + offset, gathered, count, y, wFactor);
-    if (p != q) int8Block(u + offset, gathered, count, y + 64, uFactor);
+  if (layout == INT4) int4Block(w + offset, u + offset, xs, count, y, wFactor, uFactor);
+  else if (layout == INT4M) int4mBlock(w + offset, u + offset, xs, count, y, wFactor, uFactor);
+  else {
+    int8Block(w + offset, xs, count, y, wFactor);
+    if (p != q) int8Block(u + offset, xs, count, y + 64, uFactor);
   }
 }
 

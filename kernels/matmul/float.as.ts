@@ -17,7 +17,7 @@ import {
   unpackBlocks,
 } from "./float_blocks.as";
 import { bf16Block, f16Block, floatBlock } from "./float_tile.as";
-import { bf16PanelsTimes1, f16PanelsTimes1, f32PanelsTimes1 } from "./float_vector.as";
+import { bf16PanelsTimes1, canFold, f16PanelsTimes1, f32PanelsTimes1 } from "./float_vector.as";
 import { finishSums, startSums } from "./sums.as";
 
 const PANEL_HEADER: usize = 16;
@@ -88,7 +88,7 @@ function matmulFloat(args: usize, worker: i32, workers: i32, layoutOfWeight: i32
     const start = shareStart(panels, worker, workers);
     const end = shareStart(panels, worker + 1, workers);
     if (tokens == 1) {
-      folds = layout == F16 && canFold(columns);
+      folds = layout == F16 && canFold(x, columns);
       const quarter = (end - start) >> 2;
       for (let i = 0; i < quarter; i++) panelsTimesToken(start + i, quarter, 4);
       for (let p = start + (quarter << 2); p < end; p++) panelsTimesToken(p, 1, 1);
@@ -155,21 +155,6 @@ function layoutOf(panel: usize): i32 {
 
 function factorOf(panel: usize): f32 {
   return load<f32>(panel - PANEL_HEADER, 4);
-}
-
-/** Whether the first `count` activations stay finite when multiplied by up to 2^112. */
-function canFold(count: i32): bool {
-  const magnitude = i32x4.splat(0x7fffffff);
-  let largest = i32x4.splat(0);
-  const end = x + (<usize> count << 2);
-  let p = x;
-  for (; p + 16 <= end; p += 16) {
-    largest = i32x4.max_s(largest, v128.and(v128.load(p), magnitude));
-  }
-  for (; p < end; p += 4) {
-    largest = i32x4.max_s(largest, v128.and(v128.load32_zero(p), magnitude));
-  }
-  return !v128.any_true(i32x4.ge_s(largest, i32x4.splat(0x47000000))); // 2^15, or Inf, NaN
 }
 
 /** `count` panels, 1 or 4, from p on at the given distance, times the only token. */

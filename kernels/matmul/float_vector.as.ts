@@ -220,3 +220,17 @@ export function bf16PanelsTimes1(
 ): void {
   panelsTimes1(panel, distance, count, x, columns, sums, BF16);
 }
+
+/** Whether `count` activations stay finite when multiplied by up to 2^112. */
+export function canFold(x: usize, count: i32): bool {
+  const magnitude = i32x4.splat(0x7fffffff);
+  let largest = i32x4.splat(0);
+  const end = x + (<usize> count << 2);
+  for (; x + 16 <= end; x += 16) {
+    largest = i32x4.max_s(largest, v128.and(v128.load(x), magnitude));
+  }
+  for (; x < end; x += 4) {
+    largest = i32x4.max_s(largest, v128.and(v128.load32_zero(x), magnitude));
+  }
+  return !v128.any_true(i32x4.ge_s(largest, i32x4.splat(0x47000000))); // 2^15, or Inf, NaN
+}
