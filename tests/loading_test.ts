@@ -214,7 +214,7 @@ Deno.test("loadParts() tells of a file that workers find no more", async () => {
   await assertRejects(
     () => rowsAfter("int8", 64, 512, (backend) => backend.loadParts!(parts(source), ignore)),
     SourceError,
-    `from "${path}": a worker found NotFound`,
+    `of "${path}": a worker found NotFound`,
   );
   source.close();
 });

@@ -167,7 +167,7 @@ class WasmBackend implements Backend {
       const stride = part.bytes / part.rows, offset = part.offset + (row - part.firstRow) * stride;
       part.convert.rows(await part.source.read(offset, rows * stride), cols);
       throw new SourceError(
-        `Cannot load weight "${part.name}" from "${part.source.name}": a worker found ${reason}`,
+        `Cannot load weight "${part.name}" of "${part.source.name}": a worker found ${reason}`,
       );
     } finally {
       signal?.removeEventListener("abort", abort);
