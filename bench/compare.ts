@@ -4,9 +4,9 @@
  * @module
  */
 
+import { fileURLToPath } from "node:url";
 import { type Flags, UsageError, writeOut } from "../cli/command.ts";
 import { FormatError, SourceError, SparrowError } from "../errors.ts";
-import { measureKernels } from "./kernels.ts";
 import type { BenchPart } from "./part.ts";
 import {
   acceptRatios,
@@ -18,7 +18,7 @@ import {
 } from "./record.ts";
 import { describeMachine } from "./stats.ts";
 
-const RESULTS = new URL("results/", import.meta.url);
+const RESULTS = fileURLToPath(new URL("results", import.meta.url));
 
 const help = `Usage: deno task bench compare [options] [RESULT.json ...]
 
@@ -29,6 +29,7 @@ without one, the kernels are measured now.
   --accept            keep the new ratios as the accepted ones
   --filter TEXT       without RESULT.json: measure the kernels whose name holds TEXT
   --runs N            without RESULT.json: measurements of each (default 7)
+  --results DIR       where accepted ratios are kept (default bench/results)
   --json              print the moves: [{ name, verdict, before, now }]
   --help              print this
 
@@ -41,7 +42,7 @@ class Regression extends SparrowError {}
 /** The command. */
 export const compare: BenchPart = {
   help,
-  flags: { boolean: ["accept", "json"], string: ["filter"], number: ["runs"] },
+  flags: { boolean: ["accept", "json"], string: ["filter", "results"], number: ["runs"] },
   run: benchCompare,
 };
 
@@ -51,13 +52,7 @@ async function benchCompare(flags: Flags): Promise<void> {
       "Cannot compare: --filter chooses what is measured, and a RESULT is given",
     );
   }
-  const measured = flags.rest.length > 0 ? flags.rest.map(readMeasured) : [
-    await measureKernels({
-      filter: flags.text("filter") ?? "",
-      threads: [1, navigator.hardwareConcurrency],
-      runs: flags.number("runs") ?? 7,
-    }),
-  ];
+  const measured = flags.rest.length > 0 ? flags.rest.map(readMeasured) : [await measure(flags)];
   const machine = measured[0]?.machine ?? describeMachine();
   const name = machineName(machine);
   const other = measured.find((it) => machineName(it.machine) !== name);
@@ -68,14 +63,15 @@ async function benchCompare(flags: Flags): Promise<void> {
     );
   }
   const ratios = Object.assign({}, ...measured.map((it) => it.ratios));
-  const file = new URL(`${name}.json`, RESULTS);
+  const folder = flags.text("results") ?? RESULTS;
+  const file = `${folder}/${name}.json`;
   const baseline = readBaseline(file);
   const moves = compareRatios(baseline?.ratios ?? {}, ratios);
   writeOut((flags.on("json") ? JSON.stringify(moves) : describeMoves(moves)) + "\n");
   if (flags.on("accept")) {
     const day = new Date().toISOString().slice(0, 10);
     const accepted = acceptRatios(baseline, { machine, ratios }, day);
-    await Deno.mkdir(RESULTS, { recursive: true });
+    await Deno.mkdir(folder, { recursive: true });
     await Deno.writeTextFile(file, JSON.stringify(accepted, null, 2) + "\n");
     return;
   }
@@ -83,6 +79,15 @@ async function benchCompare(flags: Flags): Promise<void> {
   if (worse > 0) {
     throw new Regression(`${worse} of ${moves.length} ratios got worse; --accept keeps them`);
   }
+}
+
+async function measure(flags: Flags): Promise<Measured> {
+  const { measureKernels } = await import("./kernels.ts");
+  return await measureKernels({
+    filter: flags.text("filter") ?? "",
+    threads: [1, navigator.hardwareConcurrency],
+    runs: flags.number("runs") ?? 7,
+  });
 }
 
 /**
@@ -94,7 +99,7 @@ export function readMeasured(path: string): Measured {
   return readRatios(path, "the output of a benchmark with --json");
 }
 
-function readBaseline(file: URL): Baseline | undefined {
+function readBaseline(file: string): Baseline | undefined {
   try {
     Deno.statSync(file);
   } catch {
@@ -103,7 +108,7 @@ function readBaseline(file: URL): Baseline | undefined {
   return readRatios(file, "accepted ratios") as Baseline;
 }
 
-function readRatios(file: string | URL, expected: string): Measured {
+function readRatios(file: string, expected: string): Measured {
   let text: string;
   try {
     text = Deno.readTextFileSync(file);

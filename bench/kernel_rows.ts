@@ -6,6 +6,7 @@
  */
 
 import type { Tensor } from "../graph.ts";
+import { CACHE_TYPES, type CacheType } from "../kernels/op.ts";
 import type { OpAttributes, OpName } from "../kernels/ops.ts";
 import { type LayoutName, LAYOUTS } from "../quant/formats.ts";
 import { normal, type OpCase, type Recorder } from "../tests/case_recorder.ts";
@@ -35,13 +36,8 @@ export type Repeat = (
   attrs: unknown,
 ) => Tensor;
 
-/** Element type of a cache. */
-export type CacheType = NonNullable<Parameters<Recorder["cache"]>[2]>;
-
 const INTEGERS: readonly LayoutName[] = ["int4", "int4m", "int8"];
 const GEMV_LAYOUTS: readonly LayoutName[] = ["int4", "int4m", "int8", "f16", "f32"];
-/** Element types of caches. */
-export const CACHE_TYPES: readonly CacheType[] = ["f32", "f16"];
 /** Numbers of tokens between one and a chunk of a prompt. */
 const TOKENS = [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512];
 /** A working set this many times the last level of cache comes from memory. */

@@ -1,6 +1,6 @@
 /**
  * The cases of every op. Each is recorded as a small graph and run on every backend
- * (ops_test.ts); those marked `bench` are timed too (bench/ops_bench.ts).
+ * (ops_test.ts); those marked `bench` are timed too (bench/kernel_rows.ts).
  *
  * @module
  */

@@ -5,12 +5,14 @@
  * @module
  */
 
-import asc from "assemblyscript/asc";
 import { hasRelaxedSimd } from "../../runtime/wasm/module.ts";
 import { lastLevelCacheBytes, type LimitName } from "./limits.ts";
 
 /** What one unit of a task's amount is, in bytes or operations, on one thread. */
 const OPERATIONS = { madd: 96, dot: hasRelaxedSimd() ? 384 : 192, cache: 2 ** 17 };
+
+/** What the module declares at least, as the kernels do; see kernels/build.ts. */
+const DECLARED_PAGES = 160;
 
 /** A measurement is at least this long. */
 const LEAST_MS = 12;
@@ -25,12 +27,17 @@ export interface Calibrator {
   dispose(): void;
 }
 
-/** Starts as many workers as the largest number of threads that will be asked for. */
-export async function createCalibrator(mostThreads: number): Promise<Calibrator> {
+/**
+ * Starts as many workers as the largest number of threads that will be asked for. `bytes` are what
+ * all of them read together, far more than the last level of cache where absent.
+ */
+export async function createCalibrator(
+  mostThreads: number,
+  bytes: number = Math.min(2 ** 30, Math.max(3 * 2 ** 26, 6 * lastLevelCacheBytes())),
+): Promise<Calibrator> {
   const module = await WebAssembly.compile(await compileLimits());
-  const wanted = Math.min(2 ** 30, Math.max(3 * 2 ** 26, 6 * lastLevelCacheBytes()));
-  const share = Math.floor(wanted / mostThreads / 2 ** 17) * 2 ** 17;
-  const pages = share * mostThreads / 2 ** 16 + 16;
+  const share = Math.ceil(bytes / mostThreads / 2 ** 17) * 2 ** 17;
+  const pages = Math.max(DECLARED_PAGES, share * mostThreads / 2 ** 16 + 16);
   const memory = new WebAssembly.Memory({ initial: pages, maximum: 65536, shared: true });
   const gate = new Int32Array(new SharedArrayBuffer(4));
   const workers = Array.from(
@@ -85,8 +92,10 @@ async function compileLimits(): Promise<Uint8Array<ArrayBuffer>> {
   const source = await Deno.readTextFile(new URL("limits.as.ts", import.meta.url));
   let output: Uint8Array<ArrayBuffer> | undefined;
   const flags = "-O0 --runtime=stub --use=abort= --noAssert --importMemory --sharedMemory " +
-    "--initialMemory=160 --maximumMemory=65536 --enable=simd,threads";
+    `--initialMemory=${DECLARED_PAGES} --maximumMemory=65536 --enable=simd,threads`;
   const relaxed = hasRelaxedSimd() ? ["--enable=relaxed-simd"] : [];
+  // Large, and of no use to those who only compare results.
+  const { default: asc } = await import("assemblyscript/asc");
   const { error, stderr } = await asc.main(
     ["limits.ts", "--outFile=out.wasm", ...flags.split(" "), ...relaxed],
     {

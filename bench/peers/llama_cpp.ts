@@ -28,11 +28,9 @@ async function openModel(
   gpu: Gpu,
 ): Promise<Job> {
   const { getLlama, LlamaLogLevel } = await loadPackage("node-llama-cpp", "dist/index.js");
-  const llama = await getLlama({
-    gpu,
-    build: "never",
-    skipDownload: true,
-    logLevel: LlamaLogLevel.error,
+  const options = { gpu, build: "never", skipDownload: true, logLevel: LlamaLogLevel.error };
+  const llama = await getLlama(options).catch((cause: Error) => {
+    throw new Absent(`llama.cpp has no ${gpu || "CPU"} build that runs here (${cause.name})`);
   });
   if (llama.gpu !== gpu) throw new Absent(`llama.cpp found no ${gpu} here`);
   const model = await llama.loadModel({ modelPath: work.model });
