@@ -21,6 +21,8 @@ export interface ModelCase {
   readonly context: number;
   /** Worker threads. */
   readonly threads: number;
+  /** Sequences that are generated at the same time. */
+  readonly sequences: number;
   /** Measurements. */
   readonly runs: number;
   /** Layout of the matrices. */
@@ -39,9 +41,11 @@ export interface ModelResult {
   readonly context: number;
   /** Worker threads. */
   readonly threads: number;
+  /** Sequences that were generated at the same time. */
+  readonly sequences: number;
   /** Speed of the prompt; null when it was not measured. */
   readonly promptTokensPerSecond: Spread | null;
-  /** Speed of generation; null when it was not measured. */
+  /** Speed of generation, of all sequences together; null when it was not measured. */
   readonly tokensPerSecond: Spread | null;
   /** From the call of `loadModel` to its result, in milliseconds. */
   readonly loadMs: number;
@@ -51,11 +55,12 @@ export interface ModelResult {
 
 /** Measures one case in this process. */
 export async function measureModel(row: ModelCase): Promise<ModelResult> {
-  const { promptTokens, genTokens, context, threads, runs } = row;
+  const { promptTokens, genTokens, context, threads, sequences, runs } = row;
   const started = performance.now();
   await using model = await loadModel(row.model, {
     threads,
     contextLength: Math.max(promptTokens, context + genTokens, 16),
+    sequences,
     weights: row.weights as LoadOptions["weights"] & string,
     cacheType: row.cacheType as LoadOptions["cacheType"] & string,
   });
@@ -73,18 +78,24 @@ export async function measureModel(row: ModelCase): Promise<ModelResult> {
     prompt.push(promptTokens / (performance.now() - begun) * 1000);
   }
   session.reset();
-  if (genTokens > 0) await session.prefill(tokens(Math.max(1, context)));
+  using sessions = new DisposableStack();
+  const all = [session];
+  while (all.length < sequences) all.push(sessions.use(model.session()));
+  for (const it of genTokens > 0 ? all : []) await it.prefill(tokens(Math.max(1, context)));
   for (let run = 0; run <= runs && genTokens > 0; run++) {
-    session.truncate(context);
+    for (const it of all) it.truncate(context);
     const begun = performance.now();
-    for (const id of tokens(genTokens)) await session.step(id);
-    generation.push(genTokens / (performance.now() - begun) * 1000);
+    await Promise.all(all.map(async (it) => {
+      for (const id of tokens(genTokens)) await it.step(id);
+    }));
+    generation.push(sequences * genTokens / (performance.now() - begun) * 1000);
   }
   return {
     promptTokens,
     genTokens,
     context,
     threads,
+    sequences,
     promptTokensPerSecond: promptTokens > 0 ? spread(prompt.slice(1)) : null,
     tokensPerSecond: genTokens > 0 ? spread(generation.slice(1)) : null,
     loadMs: Math.round(loadMs * 10) / 10,
@@ -119,22 +130,26 @@ counted. "deno task synthetic" writes models of any size and type to measure.
   --gen-tokens N      tokens that are generated and timed, 0 for none (default 64)
   --context N         tokens in the context before generation (default 0)
   --threads N         worker threads (default: all cores)
+  --sequences N       sequences generated at the same time; their speeds are added up (default 1)
   --weights W         as-is, int4, int8, f32 (default as-is)
   --cache-type T      f32, f16, int8 (default f32)
   --runs N            measurements of each case (default 5)
-  --json              print { machine, results: [{ promptTokens, genTokens, context, threads,
+  --json              print { machine, results: [{ promptTokens, genTokens, context, threads, sequences,
                       promptTokensPerSecond: { min, median, max }, tokensPerSecond: { min, median, max },
                       loadMs, peakMemoryBytes }] }
   --help              print this
 
-Numbers of tokens and threads may be lists: --threads 1,2`;
+Numbers of tokens, threads and sequences may be lists: --threads 1,2`;
 
 /** The command. */
 export const model: BenchPart = {
   help,
   flags: {
     boolean: ["json"],
-    string: ["model", "prompt-tokens", "gen-tokens", "context", "threads", "weights", "cache-type"],
+    string: [
+      ...["model", "prompt-tokens", "gen-tokens", "context", "threads", "sequences", "weights"],
+      "cache-type",
+    ],
     number: ["runs"],
   },
   run: benchModel,
@@ -144,21 +159,29 @@ async function benchModel(flags: Flags): Promise<void> {
   const model = flags.text("model");
   if (model === undefined) throw new UsageError("Cannot measure: --model names no model");
   const list = (flag: string, fallback: number): number[] =>
-    numberList(flags, flag, [fallback], flag === "threads" ? 1 : 0);
+    numberList(flags, flag, [fallback], ["threads", "sequences"].includes(flag) ? 1 : 0);
+  const lists = [
+    list("threads", navigator.hardwareConcurrency),
+    list("sequences", 1),
+    list("context", 0),
+    list("prompt-tokens", 256),
+    list("gen-tokens", 64),
+  ];
+  const cases = lists.reduce<number[][]>(
+    (rows, values) => rows.flatMap((row) => values.map((value) => [...row, value])),
+    [[]],
+  ) as [number, number, number, number, number][];
   const results: ModelResult[] = [];
-  for (const threads of list("threads", navigator.hardwareConcurrency)) {
-    for (const context of list("context", 0)) {
-      for (const promptTokens of list("prompt-tokens", 256)) {
-        for (const genTokens of list("gen-tokens", 64)) {
-          const row = { model, promptTokens, genTokens, context, threads };
-          const runs = flags.number("runs") ?? 5;
-          const weights = flags.text("weights") ?? "as-is";
-          const cacheType = flags.text("cache-type") ?? "f32";
-          results.push(await measureModelApart({ ...row, runs, weights, cacheType }));
-          if (!flags.on("json")) writeOut(describe(results.at(-1)!) + "\n");
-        }
-      }
-    }
+  for (const [threads, sequences, context, promptTokens, genTokens] of cases) {
+    results.push(
+      await measureModelApart({
+        ...{ model, promptTokens, genTokens, context, threads, sequences },
+        runs: flags.number("runs") ?? 5,
+        weights: flags.text("weights") ?? "as-is",
+        cacheType: flags.text("cache-type") ?? "f32",
+      }),
+    );
+    if (!flags.on("json")) writeOut(describe(results.at(-1)!) + "\n");
   }
   if (flags.on("json")) writeOut(JSON.stringify({ machine: describeMachine(), results }) + "\n");
 }
@@ -166,7 +189,8 @@ async function benchModel(flags: Flags): Promise<void> {
 function describe(result: ModelResult): string {
   const speed = (it: Spread | null): string =>
     it ? `${it.median}/s (${it.min} to ${it.max})` : "not measured";
-  return `${threadsText(result.threads)}, context ${result.context}: ` +
+  const several = result.sequences > 1 ? `, ${result.sequences} sequences` : "";
+  return `${threadsText(result.threads)}${several}, context ${result.context}: ` +
     `prompt of ${result.promptTokens} ${speed(result.promptTokensPerSecond)}, ` +
     `generation of ${result.genTokens} ${speed(result.tokensPerSecond)}, ` +
     `loaded in ${result.loadMs} ms, peak ${Math.round(result.peakMemoryBytes / 2 ** 20)} MiB`;
