@@ -146,13 +146,15 @@ function assignSlots(
 ): { slots: number[]; slotOf: Map<number, number> } {
   const lifetimes = new Map<Tensor, { first: number; last: number }>();
   for (const tensor of receives) lifetimes.set(tensor, { first: -1, last: -1 });
-  nodes.forEach((node, i) => {
-    for (const input of node.inputs) {
-      const lifetime = lifetimes.get(input);
-      if (lifetime) lifetime.last = i;
+  for (const { first, last } of runsOf(nodes)) {
+    for (const node of nodes.slice(first, last + 1)) {
+      for (const input of node.inputs) {
+        const lifetime = lifetimes.get(input);
+        if (lifetime) lifetime.last = last;
+      }
+      if (node.output.origin === "op") lifetimes.set(node.output, { first, last });
     }
-    if (node.output.origin === "op") lifetimes.set(node.output, { first: i, last: i });
-  });
+  }
   for (const [tensor, lifetime] of lifetimes) if (leaves(tensor)) lifetime.last = nodes.length;
 
   const slots: { bytes: number; taken: { first: number; last: number }[] }[] = [];
@@ -167,6 +169,25 @@ function assignSlots(
     slotOf.set(tensor.id, slot);
   }
   return { slots: slots.map((slot) => slot.bytes), slotOf };
+}
+
+/**
+ * Steps of one op that follow each other and do not need each other: they share no memory, so that
+ * they can run at once.
+ */
+function runsOf(nodes: readonly GraphNode[]): { first: number; last: number }[] {
+  const runs: { first: number; last: number }[] = [];
+  let made = new Set<Tensor>();
+  nodes.forEach(({ op, inputs, output }, i) => {
+    const goesOn = op === nodes[i - 1]?.op && !inputs.some((tensor) => made.has(tensor));
+    if (goesOn) runs.at(-1)!.last = i;
+    else {
+      runs.push({ first: i, last: i });
+      made = new Set();
+    }
+    made.add(output);
+  });
+  return runs;
 }
 
 /** A step waits when it touches memory that an unfinished step writes, or writes what one reads. */

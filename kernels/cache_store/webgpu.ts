@@ -18,11 +18,21 @@ import {
 } from "../webgpu_kernel.ts";
 import { CACHE_GROUP } from "./op.ts";
 import int8 from "./int8.wgsl" with { type: "text" };
+import one from "./one.wgsl" with { type: "text" };
+import two from "./two.wgsl" with { type: "text" };
 import code from "./webgpu.wgsl" with { type: "text" };
 
-const ACCESS = ["write", "read", "read"] as const;
-const FLOATS: Shader = { name: "cacheStore", code, access: ACCESS };
-const INT8: Shader = { name: "cacheStore, int8", code: int8, access: ACCESS };
+const FLOATS: Shader = {
+  name: "cacheStore",
+  code: one + code,
+  access: ["read", "read", "write"],
+};
+const TWO: Shader = {
+  name: "cacheStore, two",
+  code: two + code,
+  access: ["read", "read", "read", "write", "write"],
+};
+const INT8: Shader = { name: "cacheStore, int8", code: int8, access: ["write", "read", "read"] };
 
 /** The number by which access.wgsl knows a cache's element type. */
 export function cacheTypeNumber(cache: TensorType): number {
@@ -41,22 +51,37 @@ export function cacheRowWords(cache: TensorType): number {
   return Math.ceil(cache.shape[1]! * cacheHeadWords(cache));
 }
 
+/** One or two stores to a dispatch. */
 export const cacheStoreWebgpu: WebgpuKernel<"cacheStore"> = {
-  shaders: [FLOATS, INT8],
-  encode: ([cache, x, slots]) => [
-    (cache!.dtype === "int8" ? storeInt8 : storeFloats)(cache!, x!, slots!),
+  shaders: [FLOATS, TWO, INT8],
+  encode: (inputs) => [
+    inputs[0]!.dtype === "int8"
+      ? storeInt8(inputs[0]!, inputs[1]!, inputs[2]!)
+      : storeFloats(FLOATS, [inputs]),
   ],
+  together: 2,
+  encodeTogether(calls) {
+    const all = calls.map(({ inputs }) => inputs);
+    const [[cache, x, slots], [other, y, places]] = all as [GpuOperand[], GpuOperand[]];
+    const fits = cache!.dtype !== "int8" && cache!.dtype === other!.dtype &&
+      bufferOf(cache!) !== bufferOf(other!) && bufferOf(slots!) === bufferOf(places!) &&
+      elements(cache!.shape.slice(1)) === elements(other!.shape.slice(1)) &&
+      x!.perToken === y!.perToken && elements(x!.shape) === elements(y!.shape);
+    return fits ? [storeFloats(TWO, all)] : undefined;
+  },
 };
 
-/** One invocation for each word of each token. */
-function storeFloats(cache: GpuOperand, x: GpuOperand, slots: GpuOperand): Dispatch {
-  const width = elements(cache.shape.slice(1)), words = cacheRowWords(cache);
+/** One invocation for each word of each token; the calls differ in their caches and x alone. */
+function storeFloats(shader: Shader, calls: readonly (readonly GpuOperand[])[]): Dispatch {
+  const [cache, x, slots] = calls[0]!;
+  const width = elements(cache!.shape.slice(1)), words = cacheRowWords(cache!);
+  const operands = [slots!, ...calls.map((inputs) => inputs[1]!), ...calls.map(([it]) => it!)];
   return {
-    shader: FLOATS,
-    constants: { HALF: cache.dtype === "f16" ? 1 : 0 },
-    buffers: [cache, x, slots].map(bufferOf),
-    params: (tokens) => [rowsIn(x, tokens), width, words],
-    groups: (tokens) => groupsFor(rowsIn(x, tokens) * words, 256),
+    shader,
+    constants: { HALF: cache!.dtype === "f16" ? 1 : 0 },
+    buffers: operands.map(bufferOf),
+    params: (tokens) => [rowsIn(x!, tokens), width, words],
+    groups: (tokens) => groupsFor(calls.length * rowsIn(x!, tokens) * words, 256),
   };
 }
 

@@ -1,5 +1,6 @@
 // cacheStore: cache[slots[t]] = x[t]; x [tokens, width], a row of the cache `words` 32-bit words: as
-// many floats, or halves two to a word. One invocation for each word.
+// many floats, or halves two to a word. One invocation for each word; one.wgsl and two.wgsl say what
+// x and the cache are.
 
 struct Params {
   tokens: u32,
@@ -10,9 +11,7 @@ struct Params {
 override HALF: bool;
 
 @group(0) @binding(0) var<uniform> p: Params;
-@group(0) @binding(1) var<storage, read_write> cache: array<u32>;
-@group(0) @binding(2) var<storage, read> x: array<u32>; // bits of floats
-@group(0) @binding(3) var<storage, read> slots: array<u32>;
+@group(0) @binding(1) var<storage, read> slots: array<u32>;
 
 // A float's bits as a half's: to nearest, ties to even; too large becomes infinity. pack2x16float
 // promises neither.
@@ -41,11 +40,11 @@ fn halfBits(float: u32) -> u32 {
   return sign | ((bits + 0xfffu + ((bits >> 13u) & 1u) - 0x38000000u) >> 13u);
 }
 
-fn bitsAt(row: u32, column: u32) -> u32 {
+fn bitsAt(which: u32, row: u32, column: u32) -> u32 {
   if (column >= p.width) {
     return 0u;
   }
-  return x[row * p.width + column];
+  return elementOf(which, row * p.width + column);
 }
 
 @compute @workgroup_size(256)
@@ -55,16 +54,17 @@ fn main(
   @builtin(local_invocation_index) lane: u32,
 ) {
   let i = (group.y * groups.x + group.x) * 256u + lane;
-  let token = i / p.words;
-  if (token >= p.tokens) {
+  let which = i / p.words / p.tokens; // of two
+  if (which >= COUNT) {
     return;
   }
+  let token = i / p.words % p.tokens;
   let word = i % p.words;
   let at = slots[token] * p.words + word;
   if (HALF) {
-    let low = halfBits(bitsAt(token, 2u * word));
-    cache[at] = low | (halfBits(bitsAt(token, 2u * word + 1u)) << 16u);
+    let low = halfBits(bitsAt(which, token, 2u * word));
+    store(which, at, low | (halfBits(bitsAt(which, token, 2u * word + 1u)) << 16u));
   } else {
-    cache[at] = bitsAt(token, word);
+    store(which, at, bitsAt(which, token, word));
   }
 }

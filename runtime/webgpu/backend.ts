@@ -233,8 +233,8 @@ class GpuBackend implements WebgpuBackend {
 
 /** Whether calls are of one op and none reads what another writes. */
 function independent(calls: readonly (GpuCall & { readonly node: GraphNode })[]): boolean {
-  const outputs = new Set(calls.map(({ node }) => node.output));
-  return calls.every(({ node: { op, inputs } }) =>
-    op === calls[0]!.node.op && !inputs.some((tensor) => outputs.has(tensor))
+  return calls.every(({ node: { op, inputs } }, i) =>
+    op === calls[0]!.node.op &&
+    calls.every(({ node: { output } }, k) => i === k || !inputs.includes(output))
   );
 }
