@@ -16,19 +16,25 @@
  */
 
 export * from "./errors.ts";
-export {
-  type EmbedOptions,
-  loadModel,
-  type LoadOptions,
-  type LoadProgress,
-  type LogitsInput,
-  Model,
-} from "./runtime/model.ts";
+export { loadModel, type LoadOptions, type LoadProgress } from "./runtime/load.ts";
+export { type EmbedOptions, type LogitsInput, Model } from "./runtime/model.ts";
 export type { CacheType } from "./kernels/op.ts";
 export type { BackendName } from "./runtime/backend.ts";
 export type { ChatMessage, RenderOptions } from "./runtime/text/chat_template.ts";
 export type { BackendOptions } from "./runtime/create_backend.ts";
-export { type AdapterFacts, type BackendSupport, detectBackends } from "./runtime/detect.ts";
+export {
+  type AdapterFacts,
+  type BackendSupport,
+  detectBackends,
+  type GpuSupport,
+} from "./runtime/detect.ts";
+export type {
+  ChosenVariants,
+  KernelTimes,
+  TimesCache,
+  VariantOptions,
+  Variants,
+} from "./runtime/webgpu/variants.ts";
 export type { GenerateOptions, GenerationResult, StopReason, Token } from "./runtime/generate.ts";
 export type { ModelConfig } from "./runtime/models/definition.ts";
 export { type Sampler, sampler, type SamplerOptions } from "./runtime/sampler.ts";

@@ -6,7 +6,7 @@
 
 import { ModelError } from "../errors.ts";
 import { checkCount } from "../runtime/create_backend.ts";
-import { openModel } from "../runtime/model.ts";
+import { openModel } from "../runtime/load.ts";
 import { defaultContext, type MemoryNeeded, memoryNeeded } from "../runtime/memory_needed.ts";
 import { findDefinition } from "../runtime/models/registry.ts";
 import { resolveWeights, WEIGHTS_OPTIONS, type WeightsOption } from "../runtime/weights.ts";

@@ -7,21 +7,25 @@
 import { InputError, loadModel, type LoadOptions, type Model, sampler } from "../mod.ts";
 import type { GenerateOptions } from "../runtime/generate.ts";
 import { type Flags, type FlagSpec, given } from "./command.ts";
+import { GPU_KERNELS_HELP, gpuOptions } from "./gpu_flags.ts";
 import { hubOptionsFromEnv } from "./hub_env.ts";
 import { type ProgressLine, progressLine } from "./progress.ts";
 
 /** Flags of `openModel`. */
 export const MODEL_FLAGS = {
   boolean: ["offline"],
-  string: ["model", "backend", "weights", "cache-type"],
-  number: ["threads", "context"],
+  string: ["model", "backend", "gpu-kernels", "weights", "cache-type"],
+  number: ["threads", "context", "gpu-layers"],
 } satisfies FlagSpec;
 
 /** Help text of `MODEL_FLAGS`. */
 export const MODEL_HELP = `Model:
   --model M           GGUF file, safetensors directory, URL, or hf:ORG/REPO[@REVISION][:FILE-or-QUANT-TAG]
                       (default: the model that comes with Sparrow)
-  --backend B         auto, wasm, webgpu, reference (default auto)
+  --backend B         auto, wasm, webgpu, reference; auto is webgpu where there is a GPU, and goes
+                      on with wasm when it fails (default auto)
+  --gpu-layers N      run the first N layers on the GPU and the rest with wasm (default: all on one)
+${GPU_KERNELS_HELP}
   --threads N         worker threads (default: all cores)
   --context N         most tokens of prompt and answer (default: the model's own, at most 4096)
   --weights W         as-is, int4, int8, f32: how matrices are stored (default as-is)
@@ -64,15 +68,25 @@ export async function openModel(flags: Flags, signal?: AbortSignal): Promise<Mod
     cacheType: flags.text("cache-type") as LoadOptions["cacheType"],
     threads: flags.number("threads"),
     contextLength: flags.number("context"),
+    gpuLayers: flags.number("gpu-layers"),
+    webgpu: gpuOptions(flags),
     signal,
   });
+  hushDisplay();
   using line = progressLine();
   const source = await locateModel(flags, line);
   return await loadModel(source, {
     ...options as LoadOptions,
+    onWarning: line.note,
     onProgress: ({ loaded, total }) =>
       line.update({ phase: "download", file: String(source ?? "default model"), loaded, total }),
   });
+}
+
+/** Looking for a GPU, libraries complain on stderr where a Linux without a display lacks a folder. */
+function hushDisplay(): void {
+  const folder = "XDG_RUNTIME_DIR";
+  if (Deno.build.os === "linux" && !Deno.env.has(folder)) Deno.env.set(folder, "/tmp");
 }
 
 /** Path or URL of the model that the flags name; hub models and GGUF URLs are downloaded first. */

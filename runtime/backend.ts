@@ -58,6 +58,12 @@ export interface Backend {
   /** The graph as this backend runs it: fusions, quantized activations. May be the graph itself. */
   lower(graph: Graph): Graph;
 
+  /** Where the backend decides itself how a graph is divided: the stage of each segment. */
+  stagesOf?(graph: Graph): number[];
+
+  /** Where it is made of several: the one that runs a stage. */
+  sideOf?(stage: number): Backend;
+
   /**
    * Gives a weight or cache its memory in a stage. Caches start as zeros.
    *

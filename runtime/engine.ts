@@ -8,7 +8,7 @@
 
 import { BackendError, InputError } from "../errors.ts";
 import type { CacheType } from "../kernels/op.ts";
-import type { Backend, Executable, TokenChoice, TokenLoop } from "./backend.ts";
+import type { Backend, BackendName, Executable, TokenChoice, TokenLoop } from "./backend.ts";
 import { Graph } from "./graph.ts";
 import type { LeaseHolder } from "./leases.ts";
 import type { ModelConfig, ModelDefinition, Output } from "./models/definition.ts";
@@ -28,6 +28,14 @@ export interface EngineOptions {
   readonly chunk: number;
 }
 
+/** Another backend for a model, when its own one fails. */
+export interface StandIn {
+  /** Makes the backend; told why. */
+  open(reason: Error): Promise<Backend>;
+  /** Writes the weights, which have their memory by then. */
+  load(backend: Backend, signal: AbortSignal): Promise<void>;
+}
+
 /** All-token outputs are computed in smaller chunks, because their rows are as wide as the vocabulary. */
 const ALL_OUTPUT_CHUNK = 64;
 /** Most sequences of which one token each runs together. */
@@ -36,17 +44,21 @@ const MOST_BATCH = 64;
 /** Runs a model on a backend. */
 export class Engine {
   readonly config: ModelConfig;
-  readonly backend: Backend;
   readonly options: EngineOptions;
   readonly #definition: ModelDefinition;
   readonly #weights: ResolvedWeights;
-  readonly #stageOf: readonly number[];
+  #backend: Backend;
+  #standIn: StandIn | undefined;
+  #stageOf: readonly number[] = [];
+  #placed: Partial<Record<BackendName, number>> = {};
   readonly #executables = new Map<string, Executable>();
   readonly #turns: Turns;
   /** Whose token the inputs of the plan for one token hold, if it ran ahead. */
   #runner: object | undefined;
   #queue: Promise<unknown> = Promise.resolve();
-  #disposed = false;
+  /** Why nothing can run any more. */
+  #ended: Error | undefined;
+  readonly #disposing = new AbortController();
 
   /** Gives every weight and cache its memory; the weights are written afterwards. */
   constructor(
@@ -55,26 +67,33 @@ export class Engine {
     weights: ResolvedWeights,
     backend: Backend,
     options: EngineOptions,
+    standIn?: StandIn,
   ) {
     this.#definition = definition;
     this.config = config;
     this.#weights = weights;
-    this.backend = backend;
+    this.#backend = backend;
     this.options = options;
-    const graph = this.#record(1, "last");
-    const bytesOf = backend.bytesOf.bind(backend);
-    this.#stageOf = assignStages(graph, bytesOf, backend.stageBytes);
-    makePlan(graph, bytesOf, this.#stageOf).stages.forEach((stage, i) => {
-      for (const tensor of stage.pinned) backend.place(tensor, i);
-    });
+    this.#standIn = standIn;
+    this.#place();
     this.#turns = new Turns({
       exclusive: (task) => this.exclusive(task),
       forward: (parts, output, wanted) => this.#forward(parts, output, wanted),
-      recover: () => Promise.resolve(false),
+      recover: (error) => this.#replaceBackend(error),
       width: (output) => this.#width(output),
       chunk: (output) => this.#chunk(output),
       batch: this.#batch,
     }, options.sequences);
+  }
+
+  /** What runs it now. */
+  get backend(): Backend {
+    return this.#backend;
+  }
+
+  /** Bytes of weights and caches, by where they are. */
+  get placedBytes(): Readonly<Partial<Record<BackendName, number>>> {
+    return this.#placed;
   }
 
   /** Number of memories that the model spans. */
@@ -95,7 +114,7 @@ export class Engine {
    */
   exclusive<T>(task: () => Promise<T>): Promise<T> {
     const result = this.#queue.then(() => {
-      if (this.#disposed) throw new InputError("Cannot run a model that has been disposed");
+      if (this.#ended) throw this.#ended;
       return task();
     });
     this.#queue = result.catch(() => {});
@@ -142,6 +161,9 @@ export class Engine {
     draw: number,
   ): Promise<Int32Array> {
     const executable = this.#executable(1, "last");
+    if (!executable.runAhead) {
+      throw new BackendError(`Cannot run ahead on backend ${this.#backend.name}`);
+    }
     if (start) {
       const { sequence, history } = start, position = history.length - 1;
       this.#write(executable, [{ sequence, position, ids: history.slice(position) }]);
@@ -156,15 +178,73 @@ export class Engine {
       window: this.#window,
     };
     const history = start && { history: start.history };
-    return executable.runAhead!(count, loop, { ...choice, ...history, draw });
+    return executable.runAhead(count, loop, { ...choice, ...history, draw });
+  }
+
+  /**
+   * After an error of what ran on a backend, whether another one has its place, where it can run
+   * again: every sequence has to be computed from its tokens.
+   *
+   * @throws BackendError when the other one cannot take over
+   */
+  async recover(error: unknown, failed: Backend): Promise<boolean> {
+    return await this.exclusive(async () =>
+      failed !== this.#backend || await this.#replaceBackend(error)
+    );
   }
 
   /** Ends the backend; runs that wait in the queue fail. */
   async dispose(): Promise<void> {
-    this.#disposed = true;
+    this.#ended = new InputError("Cannot run a model that has been disposed");
+    this.#disposing.abort(this.#ended);
     await this.#queue;
-    await this.backend.dispose();
+    await this.#backend.dispose();
     this.#executables.clear();
+  }
+
+  /** Gives weights and caches their memory in the backend. */
+  #place(): void {
+    const backend = this.#backend, bytesOf = backend.bytesOf.bind(backend);
+    const graph = this.#record(1, "last");
+    this.#stageOf = backend.stagesOf?.(graph) ??
+      assignStages(graph, bytesOf, backend.stageBytes);
+    this.#placed = {};
+    const counted = new Set<string>();
+    makePlan(graph, bytesOf, this.#stageOf).stages.forEach((stage, i) => {
+      const side = backend.sideOf?.(i) ?? backend;
+      for (const tensor of stage.pinned) {
+        backend.place(tensor, i);
+        const key = `${side.name} ${tensor.name}`;
+        if (counted.has(key)) continue;
+        counted.add(key);
+        this.#placed[side.name] = (this.#placed[side.name] ?? 0) + side.bytesOf(tensor);
+      }
+    });
+  }
+
+  /** Lets the stand-in take over, once; whether it did. Runs only while nothing else does. */
+  async #replaceBackend(reason: unknown): Promise<boolean> {
+    const standIn = this.#standIn;
+    // Whoever asked for something impossible does so on every backend.
+    if (!standIn || !(reason instanceof Error) || reason instanceof InputError) return false;
+    this.#standIn = undefined;
+    await this.#backend.dispose();
+    this.#executables.clear();
+    this.#runner = undefined;
+    this.#turns.forget();
+    try {
+      this.#backend = await standIn.open(reason);
+      this.#place();
+      await standIn.load(this.#backend, this.#disposing.signal);
+      this.prepare();
+      return true;
+    } catch (error) {
+      await this.#backend.dispose();
+      throw this.#ended ??= new BackendError(
+        `Cannot go on after "${reason.message}": ${(error as Error).message}`,
+        { cause: error },
+      );
+    }
   }
 
   /** Cache rows that a token sees at most. */
@@ -242,7 +322,7 @@ export class Engine {
       cacheType,
       output,
     });
-    return this.backend.lower(graph);
+    return this.#backend.lower(graph);
   }
 
   #executable(tokens: number, output: Output): Executable {
@@ -250,11 +330,11 @@ export class Engine {
     let executable = this.#executables.get(key);
     if (!executable) {
       const graph = this.#record(tokens, output);
-      const plan = makePlan(graph, (type) => this.backend.bytesOf(type), this.#stageOf);
+      const plan = makePlan(graph, (type) => this.#backend.bytesOf(type), this.#stageOf);
       if (plan.stages.length !== this.stages) {
         throw new BackendError(`Cannot compile: ${plan.stages.length} of ${this.stages} stages`);
       }
-      this.#executables.set(key, executable = this.backend.compile(plan));
+      this.#executables.set(key, executable = this.#backend.compile(plan));
     }
     return executable;
   }

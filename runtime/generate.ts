@@ -8,6 +8,7 @@
 import { InputError, ModelError } from "../errors.ts";
 import { checkIds } from "./engine.ts";
 import type { Ahead } from "./ahead.ts";
+import type { Backend } from "./backend.ts";
 import { backendChoice, randomSeed, sampler, type SamplerOptions } from "./sampler.ts";
 import type { Session, SessionModel } from "./session.ts";
 import { StopScanner } from "./stop_scanner.ts";
@@ -106,19 +107,35 @@ export async function* generate(
       ({ history } = session);
       return logits;
     };
-    let ahead: Ahead | undefined;
+    const sampleAfter = async (ids: readonly number[], draw: number): Promise<number> =>
+      sample(await logitsOf(ids), history, draw);
+    let ahead: Ahead | undefined, aheadOn: Backend | undefined;
     const after = async (id: number, kept: readonly number[]): Promise<number> => {
-      ahead ??= session.ahead(choice, ids.length);
-      if (!ahead) return sample(await logitsOf([...kept, id]), history);
+      const { engine } = model, draw = ids.length;
+      if (!ahead) {
+        ahead = session.ahead(choice, draw);
+        aheadOn = engine.backend;
+      }
+      if (!ahead) return await sampleAfter([...kept, id], draw);
       if (kept.length > 0) await logitsOf(kept);
       const length = history.length + 1;
-      const next = await ahead.next(id, maxTokens - ids.length);
+      let next: number;
+      try {
+        next = await ahead.next(id, maxTokens - ids.length);
+      } catch (error) {
+        if (!await engine.recover(error, aheadOn!)) throw error;
+        // What ran ahead is lost; the tokens are known, and the number of the next draw.
+        ahead = undefined;
+        if (session.position === length) session.truncate(length - 1);
+        ({ history } = session);
+        return await sampleAfter([id], draw);
+      }
       if (session.position !== length) throw disturbed();
       ({ history } = session);
       return next;
     };
     let next: number | undefined;
-    if (maxTokens > 0) next = sample(await logitsOf(promptIds.slice(shared)), history);
+    if (maxTokens > 0) next = await sampleAfter(promptIds.slice(shared), 0);
     else stopReason = "length";
     while (next !== undefined) {
       signal?.throwIfAborted();

@@ -24,19 +24,26 @@ export function defaultContext({ maxPositions }: ModelConfig): number {
   return Math.min(maxPositions, 4096);
 }
 
-/** Adds up weights and caches; one sequence of f32 caches where the options are silent. */
+/**
+ * Adds up weights and caches; one sequence of f32 caches where the options are silent. The first
+ * `elsewhere` layers do not count.
+ */
 export function memoryNeeded(
   weights: ResolvedWeights,
   { layers, kvHeads, headDim }: ModelConfig,
   contextLength: number,
   { sequences = 1, cacheType = "f32" }: { sequences?: number; cacheType?: CacheType } = {},
+  elsewhere = 0,
 ): MemoryNeeded {
-  const packed = Array.from(weights.values(), weightBytes).reduce((a, b) => a + b, 0);
+  const here = Array.from(weights.values()).filter(({ name }) => !(parseInt(name) < elsewhere) // names of a layer's weights begin with its number
+  );
+  const packed = here.map(weightBytes).reduce((a, b) => a + b, 0);
   const headBytes = {
     f32: 4 * headDim,
     f16: 2 * headDim,
     int8: headDim + 4 * Math.ceil(headDim / CACHE_GROUP),
   };
-  const cacheBytes = 2 * layers * sequences * contextLength * kvHeads * headBytes[cacheType];
+  const cacheBytes = 2 * (layers - elsewhere) * sequences * contextLength * kvHeads *
+    headBytes[cacheType];
   return { weightBytes: packed, cacheBytes, totalBytes: packed + cacheBytes };
 }

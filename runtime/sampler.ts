@@ -34,8 +34,15 @@ export interface SamplerOptions {
   readonly seed?: number;
 }
 
-/** Chooses a token from its logits, given the tokens before it. */
-export type Sampler = (logits: Float32Array, history?: readonly number[]) => number;
+/**
+ * Chooses a token from its logits, given the tokens before it, with the random number after the last
+ * one, or with number `draw` of its stream.
+ */
+export type Sampler = (
+  logits: Float32Array,
+  history?: readonly number[],
+  draw?: number,
+) => number;
 
 /** Least and most, and whether only whole numbers are meant. */
 const LIMITS = {
@@ -85,7 +92,8 @@ export function sampler(options: SamplerOptions = {}): Sampler {
   const scale = octavesPerLogit(temperature), farthest = distanceOfShare(minP);
   const probability = Math.round(topP * PROBABILITY_UNITS);
   let draws = 0;
-  return (logits, history = []) => {
+  return (logits, history = [], number = draws) => {
+    draws = number + 1;
     const scores = repeatPenalty === 1 || repeatWindow === 0
       ? logits
       : penalize(logits, history.slice(-repeatWindow), repeatPenalty);
@@ -103,7 +111,7 @@ export function sampler(options: SamplerOptions = {}): Sampler {
     const enough = share(total, probability);
     let kept = 0, mass = 0;
     while (kept < within && (kept === 0 || mass < enough)) mass += weights[kept++]!;
-    const drawn = share(mass, uniform(seed, draws++) * PROBABILITY_UNITS);
+    const drawn = share(mass, uniform(seed, number) * PROBABILITY_UNITS);
     let i = 0, passed = weights[0]!;
     while (passed <= drawn) passed += weights[++i]!;
     return candidates[i]!;

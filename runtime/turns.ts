@@ -49,7 +49,7 @@ export interface TurnRunner {
    * every token where several parts run or the output is of all; nothing where it is not wanted.
    */
   forward(parts: readonly Part[], output: Output, wanted: boolean): Promise<Float32Array>;
-  /** Whether the backend was replaced after a failure, so that runs can be repeated. */
+  /** Whether the backend was replaced after this failure, so that runs can be repeated. */
   recover(error: unknown): Promise<boolean>;
   /** Elements of a row of the output. */
   width(output: Output): number;
@@ -270,8 +270,13 @@ export class Turns {
   /** Ends the requests of a failed run, unless they can run again on another backend. */
   async #fail(entries: readonly Entry[], error: unknown): Promise<void> {
     const failed = entries.filter((it) => this.#pending.includes(it));
-    if (failed.length === 0 || await this.#runner.recover(error)) return;
-    for (const entry of failed) this.#drop(entry).reject(error);
+    let reason = error;
+    try {
+      if (failed.length === 0 || await this.#runner.recover(error)) return;
+    } catch (error) {
+      reason = error;
+    }
+    for (const entry of failed) this.#drop(entry).reject(reason);
   }
 
   #drop(entry: Entry): Entry {

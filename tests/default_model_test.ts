@@ -4,7 +4,7 @@
 
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { loadModel } from "../mod.ts";
-import { DEFAULT_MODEL } from "../runtime/model.ts";
+import { DEFAULT_MODEL } from "../runtime/load.ts";
 
 async function complete(prompt: string, threads: number): Promise<string> {
   await using model = await loadModel(undefined, { threads });

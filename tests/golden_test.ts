@@ -35,6 +35,7 @@ const BACKENDS = [
   { backend: "wasm", threads: 1, bound: 1e-3 },
   { backend: "wasm", threads: 2, bound: 1e-3 },
   { backend: "webgpu", threads: 1, bound: 1e-3 },
+  { backend: "webgpu", threads: 2, gpuLayers: 1, bound: 1e-3 },
 ] as const;
 
 function difference(actual: Float32Array, expected: (number | null)[]): number {
@@ -94,13 +95,15 @@ for (const architecture of [...OWN, ...SHARED_ONES]) {
   const own = OWN.includes(architecture);
   const folder = new URL(`golden/${architecture}/`, own ? import.meta.url : SHARED);
   const here = own || hasShared(`golden/${architecture}`);
-  for (const { backend, threads, bound } of BACKENDS) {
+  for (const { bound, ...options } of BACKENDS) {
+    const { backend, threads } = options;
     Deno.test({
-      name: `golden() ${architecture} on ${backend} with ${threads} threads`,
+      name: `golden() ${architecture} on ${backend} with ${threads} threads` +
+        ("gpuLayers" in options ? ", one layer on the GPU" : ""),
       ignore: !here || backend === "webgpu" && !hasWebgpu,
       async fn(): Promise<void> {
         const { cases } = JSON.parse(await Deno.readTextFile(new URL("expected.json", folder)));
-        await using model = await loadModel(folder, { backend, threads });
+        await using model = await loadModel(folder, options);
         for (const row of cases as GoldenCase[]) {
           const max = await CHECKS[row.kind]!(model, row);
           assert(max <= bound, `${row.name}: logits differ by ${max}, at most ${bound} expected`);

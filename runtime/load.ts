@@ -1,0 +1,297 @@
+/**
+ * `loadModel`: from a path or URL to a model on a backend, and from a backend that fails to another.
+ *
+ * @module
+ */
+
+import { CACHE_TYPES, type CacheType } from "../kernels/op.ts";
+import { BackendError, InputError, MemoryError, SourceError, SparrowError } from "../errors.ts";
+import type { Backend, BackendName } from "./backend.ts";
+import { type BackendOptions, backendsToTry, checkCount, openBackend } from "./create_backend.ts";
+import { Engine, type EngineOptions } from "./engine.ts";
+import { type ModelFile, openModelFile, type OpenOptions } from "./files/model_file.ts";
+import { NotFoundError } from "./files/source.ts";
+import { defaultContext, type MemoryNeeded, memoryNeeded } from "./memory_needed.ts";
+import { Model } from "./model.ts";
+import type { ModelConfig, ModelDefinition } from "./models/definition.ts";
+import { findDefinition } from "./models/registry.ts";
+import { type ModelText, readModelText, stopIdsOf } from "./text/model_text.ts";
+import {
+  loadWeights,
+  type ResolvedWeights,
+  resolveWeights,
+  WEIGHTS_OPTIONS,
+  type WeightsOption,
+} from "./weights.ts";
+
+/** How far loading has come. */
+export interface LoadProgress {
+  /** Bytes of weights read so far. */
+  readonly loaded: number;
+  /** Bytes of weights in all. */
+  readonly total: number;
+}
+
+/** How to load a model. */
+export interface LoadOptions extends BackendOptions {
+  /** Most tokens of one sequence; the model's own limit, but at most 4096, where absent. */
+  readonly contextLength?: number;
+  /** How weight matrices are stored. Default `as-is`: as near to the file as possible. */
+  readonly weights?: WeightsOption;
+  /**
+   * Element type of the key and value caches. Default `f32`; `int8` keeps one scale per 32 elements
+   * and takes little more than a quarter of the memory.
+   */
+  readonly cacheType?: CacheType;
+  /** Sequences whose caches are kept at the same time; further sessions compute again. Default 1. */
+  readonly sequences?: number;
+  /** Called as weights arrive. */
+  readonly onProgress?: (progress: LoadProgress) => void;
+  /**
+   * Told, once, when backend `auto` goes on with another one than it began with. Default
+   * `console.warn`, which writes to stderr.
+   */
+  readonly onWarning?: (message: string) => void;
+  /** Ends loading; the promise rejects with the signal's reason. */
+  readonly signal?: AbortSignal;
+}
+
+/** Most tokens in one run of a prompt. */
+const DEFAULT_CHUNK = 256;
+
+/** The model that comes with Sparrow, used where no source is named. */
+export const DEFAULT_MODEL: URL = new URL("../models/default/model.gguf", import.meta.url);
+
+/**
+ * Loads a model from a GGUF file or a safetensors directory: a path, a `file:` or `http(s):` URL,
+ * a Blob, or nothing for the model that comes with Sparrow.
+ *
+ * @throws SourceError when it cannot be read
+ * @throws FormatError when the file is damaged
+ * @throws ModelError when the model cannot run: architecture, tensors, types
+ * @throws MemoryError when it does not fit in memory
+ *
+ * @example
+ * ```ts ignore
+ * import { loadModel } from "@sparrow/sparrow";
+ *
+ * await using model = await loadModel("stories260K.gguf", { threads: 2 });
+ * const session = model.session();
+ * for await (const { text } of session.generate("Once upon a time", { maxTokens: 50 })) {
+ *   console.log(text);
+ * }
+ * ```
+ */
+export async function loadModel(
+  source?: string | URL | Blob,
+  options: LoadOptions = {},
+): Promise<Model> {
+  const weightsOption = options.weights ?? "as-is";
+  if (!WEIGHTS_OPTIONS.includes(weightsOption)) {
+    throw new InputError(
+      `Cannot load with weights "${weightsOption}": expected ${WEIGHTS_OPTIONS.join(", ")}`,
+    );
+  }
+  const cacheType = options.cacheType ?? "f32";
+  if (!CACHE_TYPES.includes(cacheType)) {
+    throw new InputError(
+      `Cannot load with cacheType "${cacheType}": expected ${CACHE_TYPES.join(", ")}`,
+    );
+  }
+  const sequences = checkCount("sequences", options.sequences ?? 1);
+  options.signal?.throwIfAborted();
+  // While the file is opened, the system looks for a GPU.
+  const trying = backendsToTry(options);
+  const { signal: _, ...lasting } = options;
+  trying.catch(() => {});
+  const opened = await openWeights(source, options, weightsOption);
+  const { file, config, contextLength, weights } = opened;
+  try {
+    const { gpuLayers = 0 } = options;
+    if (gpuLayers > config.layers) {
+      throw new InputError(
+        `Cannot load "${file.name}" with gpuLayers ${gpuLayers}: it has ${config.layers} layers`,
+      );
+    }
+    const sizes = { sequences, cacheType };
+    checkMemory(file.name, memoryNeeded(weights, config, contextLength, sizes, gpuLayers));
+    // While weights are on their way the text is read here; its failure ends both.
+    const failed = new AbortController();
+    let reading: Promise<ModelText | undefined> | undefined;
+    const readText = (): Promise<ModelText | undefined> => {
+      reading ??= readModelText(file);
+      reading.catch((error) => failed.abort(error));
+      return reading;
+    };
+    const engine = await startEngine(opened, await trying, {
+      ...options,
+      engine: {
+        contextLength,
+        sequences,
+        cacheType,
+        chunk: Math.min(DEFAULT_CHUNK, contextLength),
+      },
+      signal: AbortSignal.any([failed.signal, ...(options.signal ? [options.signal] : [])]),
+      meanwhile: readText,
+      // The file is closed by then, and loading long ended.
+      reopen: () => openWeights(source, lasting, weightsOption),
+    });
+    try {
+      const text = await readText();
+      return new Model(engine, text?.tokenizer, {
+        name: file.name,
+        chatTemplate: text?.chatTemplate,
+        stopIds: stopIdsOf(file, text?.tokenizer),
+      });
+    } catch (error) {
+      await engine.dispose();
+      throw error;
+    }
+  } finally {
+    file.close();
+  }
+}
+
+/** A model's files with what loading needs of them. */
+interface OpenedWeights {
+  readonly file: ModelFile;
+  readonly definition: ModelDefinition;
+  readonly config: ModelConfig;
+  readonly contextLength: number;
+  readonly weights: ResolvedWeights;
+}
+
+async function openWeights(
+  source: string | URL | Blob | undefined,
+  options: LoadOptions,
+  storage: WeightsOption,
+): Promise<OpenedWeights> {
+  const file = await openModel(source, options);
+  try {
+    const definition = await findDefinition(file);
+    const config = definition.parseConfig(file);
+    const contextLength = checkCount(
+      "contextLength",
+      options.contextLength ?? defaultContext(config),
+    );
+    const specs = await definition.weights(config, file, contextLength);
+    return {
+      file,
+      definition,
+      config,
+      contextLength,
+      weights: resolveWeights(specs, file, storage),
+    };
+  } catch (error) {
+    file.close();
+    throw error;
+  }
+}
+
+/** How an engine is started. */
+interface StartOptions extends LoadOptions {
+  readonly engine: EngineOptions;
+  readonly signal: AbortSignal;
+  /** What this thread does while weights are on their way; looks after its own failure. */
+  meanwhile(): Promise<unknown>;
+  reopen(): Promise<OpenedWeights>;
+}
+
+/** Loads the weights on the first backend that works; where there is another, it stands by. */
+async function startEngine(
+  opened: OpenedWeights,
+  [name, ...others]: readonly BackendName[],
+  options: StartOptions,
+): Promise<Engine> {
+  const { definition, config, weights } = opened, other = others[0];
+  const { signal, onWarning = console.warn, onProgress } = options;
+  let backend: Backend | undefined;
+  try {
+    backend = await openBackend(name!, options);
+    const engine = new Engine(
+      definition,
+      config,
+      weights,
+      backend,
+      options.engine,
+      other && {
+        open: (reason) => {
+          onWarning(describeChange(other, reason));
+          return openBackend(other, options);
+        },
+        async load(backend, signal) {
+          const { file, weights } = await options.reopen();
+          try {
+            await loadWeights(weights, backend, { signal });
+          } finally {
+            file.close();
+          }
+        },
+      },
+    );
+    const loading = loadWeights(weights, backend, {
+      signal,
+      onProgress: (loaded, total) => onProgress?.({ loaded, total }),
+    });
+    loading.catch(() => {}); // it is awaited below
+    await options.meanwhile().catch(() => {});
+    if (!signal.aborted) engine.prepare();
+    await loading;
+    return engine;
+  } catch (error) {
+    await backend?.dispose();
+    if (!other || !(error instanceof Error) || !isOfBackend(error) || signal.aborted) throw error;
+    onWarning(describeChange(other, error));
+    return await startEngine(opened, others, options);
+  }
+}
+
+/** Whether it is about the backend, not about the model or the options. */
+function isOfBackend(error: Error): boolean {
+  return error instanceof BackendError || error instanceof MemoryError ||
+    !(error instanceof SparrowError);
+}
+
+function describeChange(other: BackendName, { message }: Error): string {
+  return `Sparrow goes on with backend ${other}: ${message}`;
+}
+
+/** Opens a model's files, or those of the model that comes with Sparrow. Errors as `loadModel`. */
+export async function openModel(
+  source: string | URL | Blob | undefined,
+  options: OpenOptions = {},
+): Promise<ModelFile> {
+  if (source !== undefined) return await openModelFile(source, options);
+  try {
+    return await openModelFile(DEFAULT_MODEL, options);
+  } catch (error) {
+    if (!(error instanceof NotFoundError)) throw error;
+    throw new SourceError(
+      `Cannot load the model that comes with Sparrow: "${DEFAULT_MODEL}" is not there; name ` +
+        `another one: a GGUF file, a safetensors folder or a URL, on the command line with --model`,
+    );
+  }
+}
+
+/** Compares with the machine's memory where the program may ask for it. */
+function checkMemory(name: string, { totalBytes: needed }: MemoryNeeded): void {
+  const available = availableMemory();
+  if (needed > available) {
+    const mib = (bytes: number): string => `${Math.ceil(bytes / 2 ** 20)} MiB`;
+    throw new MemoryError(
+      `Cannot load "${name}": weights and caches need ${mib(needed)}, ${mib(available)} are ` +
+        `available; use weights "int4" or a shorter contextLength`,
+    );
+  }
+}
+
+function availableMemory(): number {
+  try {
+    if (Deno.permissions.querySync({ name: "sys", kind: "systemMemoryInfo" }).state === "granted") {
+      return Deno.systemMemoryInfo().available;
+    }
+  } catch {
+    // Not in Deno.
+  }
+  return Infinity;
+}
