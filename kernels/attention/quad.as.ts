@@ -1,8 +1,8 @@
 // A quad: up to four queries of one kvHead, one per lane, that go through the cache together, and
 // what they have seen so far. attention/wasm.as.ts says how it is used.
 
-import { expShifted } from "../math.as";
 import { copyFloats } from "../vector.as";
+import { exp2Shifted } from "./exp2.as";
 import { sumLane, sumQuad } from "./tile.as";
 import {
   areNumbers,
@@ -21,6 +21,7 @@ import {
 @inline export const CHUNK: i32 = 256;
 /** Start of a maximum: below any score but finite, so that its distance to -Inf is not NaN. */
 @inline const LEAST: f32 = -3.4028234663852886e38;
+@inline const LOG2E: f32 = 1.44269504;
 
 // In scratch memory: this record, then queries [headDim][4] times scale with room for their steps
 // [⌈headDim / 32⌉][4], scores [CHUNK][4], sums [⌈headDim / 8⌉][4][8].
@@ -77,7 +78,8 @@ export function openQuad(
 ): void {
   const group = load<i32>(args, 28);
   const headDim = load<i32>(args, 32);
-  const scale = load<f32>(args, 36);
+  // In units of log 2.
+  const scale = load<f32>(args, 36) * LOG2E;
   const heads = load<i32>(args, 24) * group;
   const sums = sumsOf(quad, headDim);
   memory.fill(sums, 0, <usize>((headDim + 7) >> 3) << 7);
@@ -151,13 +153,23 @@ export function hideUnseen(quad: usize, scores: usize, row: i32, n: i32): void {
 export function weigh(quad: usize, scores: usize, n: i32, sums: usize, pieces: i32): void {
   const old = v128.load(quad, MAX);
   let max = old;
-  for (let p = scores, left = n; left > 0; left--) {
+  let left = n;
+  let p = scores;
+  for (let other = old; left >= 4; left -= 4) {
+    max = f32x4.pmax(max, v128.load(p));
+    other = f32x4.pmax(other, v128.load(p, 16));
+    max = f32x4.pmax(max, v128.load(p, 32));
+    other = f32x4.pmax(other, v128.load(p, 48));
+    p += 64;
+    max = f32x4.pmax(max, other);
+  }
+  for (; left > 0; left--) {
     max = f32x4.pmax(max, v128.load(p));
     p += 16;
   }
   if (v128.any_true(f32x4.ne(old, max))) {
     v128.store(quad, old, SPARE);
-    const factor = expShifted(quad + SPARE, quad + SPARE, 1, max);
+    const factor = exp2Shifted(quad + SPARE, quad + SPARE, 1, max);
     v128.store(quad, max, MAX);
     v128.store(quad, f32x4.mul(v128.load(quad, TOTAL), factor), TOTAL);
     for (; pieces > 0; pieces--) {
@@ -169,7 +181,7 @@ export function weigh(quad: usize, scores: usize, n: i32, sums: usize, pieces: i
       }
     }
   }
-  const total = expShifted(scores, scores, n, max);
+  const total = exp2Shifted(scores, scores, n, max);
   v128.store(quad, f32x4.add(v128.load(quad, TOTAL), total), TOTAL);
 }
 
@@ -220,11 +232,11 @@ export function sumBlockInt8(
 ): void {
   const first = max(block, load<i32>(quad, SEEN_FROM)) - block;
   const end = min(block + 64, load<i32>(quad, SEEN_TO)) - block;
-  // Whole pairs of rows.
-  const from = <usize>(first & ~1);
-  const n = ((end + 1) & ~1) - <i32>from;
-  if (first & 1) v128.store(weights + (from << 4), f32x4.splat(0));
-  if (end & 1) v128.store(weights + (<usize>end << 4), f32x4.splat(0));
+  // Whole pairs of rows, and whole vectors of scales.
+  const from = <usize>(first & ~3);
+  const n = ((end + 3) & ~3) - <i32>from;
+  memory.fill(weights + (from << 4), 0, (<usize>first - from) << 4);
+  memory.fill(weights + (<usize>end << 4), 0, (from + <usize>n - <usize>end) << 4);
   if (!areNumbers(values, 64)) spoilSums(quad, values, block, first, end, pieces, sums);
   const steps = codes + 512;
   quantizeWeights(weights + (from << 4), values + (from << 2), n, codes, steps);
@@ -271,8 +283,8 @@ export function mergeQuad(quad: usize, other: usize, headDim: i32): void {
   const max = f32x4.pmax(v128.load(quad, MAX), v128.load(other, MAX));
   const mine = quad + SPARE;
   const others = other + SPARE;
-  expShifted(quad + MAX, mine, 1, max);
-  expShifted(other + MAX, others, 1, max);
+  exp2Shifted(quad + MAX, mine, 1, max);
+  exp2Shifted(other + MAX, others, 1, max);
   v128.store(quad, max, MAX);
   const total = f32x4.mul(v128.load(quad, TOTAL), v128.load(mine));
   const more = f32x4.mul(v128.load(other, TOTAL), v128.load(others));

@@ -327,8 +327,8 @@ export function areNumbers(p: usize, n: i32): bool {
 }
 
 /**
- * Rounds weights[n][4] times scales[n], for an even number `n` of rows, to codes[n/2][4][2] with
- * steps[4]. A row of weight 0 may have any scale, NaN included.
+ * Rounds weights[n][4] times scales[n], `n` a multiple of 4, to codes[n/2][4][2] with steps[4]. A row
+ * of weight 0 may have any scale, NaN included.
  */
 export function quantizeWeights(
   weights: usize,
@@ -343,23 +343,30 @@ export function quantizeWeights(
   let m1 = m0;
   let w = weights;
   let s = scales;
-  for (let i = n; i > 0; i -= 2) {
+  for (let i = n; i > 0; i -= 4) {
     // pmax passes over NaN on its right.
-    m0 = f32x4.pmax(m0, f32x4.mul(v128.load(w), v128.load32_splat(s)));
-    m1 = f32x4.pmax(m1, f32x4.mul(v128.load(w, 16), v128.load32_splat(s, 4)));
-    w += 32;
-    s += 8;
+    const d = v128.load(s);
+    m0 = f32x4.pmax(m0, f32x4.mul(v128.load(w), lane0(d)));
+    m1 = f32x4.pmax(m1, f32x4.mul(v128.load(w, 16), lane1(d)));
+    m0 = f32x4.pmax(m0, f32x4.mul(v128.load(w, 32), lane2(d)));
+    m1 = f32x4.pmax(m1, f32x4.mul(v128.load(w, 48), lane3(d)));
+    w += 64;
+    s += 16;
   }
   m0 = f32x4.pmax(m0, m1);
   v128.store(steps, f32x4.mul(m0, f32x4.splat(1 / LARGEST_CODE)));
   const inverse = f32x4.div(f32x4.splat(LARGEST_CODE), m0);
-  for (; n > 0; n -= 2) {
+  for (; n > 0; n -= 4) {
     // The low bits of NaN are 0.
-    const x = madd(f32x4.mul(v128.load(weights), v128.load32_splat(scales)), inverse, magic);
-    const y = madd(f32x4.mul(v128.load(weights, 16), v128.load32_splat(scales, 4)), inverse, magic);
+    const d = v128.load(scales);
+    const x = madd(f32x4.mul(v128.load(weights), lane0(d)), inverse, magic);
+    const y = madd(f32x4.mul(v128.load(weights, 16), lane1(d)), inverse, magic);
     v128.store(codes, v128.or(v128.and(x, low), i32x4.shl(y, 16)));
-    weights += 32;
-    scales += 8;
-    codes += 16;
+    const x1 = madd(f32x4.mul(v128.load(weights, 32), lane2(d)), inverse, magic);
+    const y1 = madd(f32x4.mul(v128.load(weights, 48), lane3(d)), inverse, magic);
+    v128.store(codes, v128.or(v128.and(x1, low), i32x4.shl(y1, 16)), 16);
+    weights += 64;
+    scales += 16;
+    codes += 32;
   }
 }
