@@ -5,7 +5,7 @@
  * @module
  */
 
-import type { Tensor } from "../graph.ts";
+import type { Graph, Tensor } from "../graph.ts";
 import type { Cost } from "../kernels/op.ts";
 import { type OpName, OPS } from "../kernels/ops.ts";
 import { encodeRows, type LayoutName, LAYOUTS } from "../quant/formats.ts";
@@ -107,8 +107,11 @@ async function record(
     drawNumbers(tensor, valuesOf.get(tensor.name)!, run);
   // On a GPU what is measured goes with the fusions and the rounding that the backend chooses.
   const lowered = backend.name === "webgpu" ? backend.lower(graph) : graph;
-  const plan = makePlan(lowered, (type) => backend.bytesOf(type));
-  for (const tensor of plan.stages.flatMap(({ pinned }) => pinned)) {
+  const planOf = (recorded: Graph): Plan => makePlan(recorded, (type) => backend.bytesOf(type));
+  const plan = planOf(lowered), fills = isFirst && setup.nodes.length > 0 ? [planOf(setup)] : [];
+  // What fills the caches fills all of them, also those that one repetition does not read.
+  const stages = [plan, ...fills].flatMap((it) => it.stages);
+  for (const tensor of stages.flatMap(({ pinned }) => pinned)) {
     if (placed.has(tensor.name)) continue;
     backend.place(tensor, 0);
     placed.add(tensor.name);
@@ -129,9 +132,7 @@ async function record(
     }
     return executable;
   };
-  if (isFirst && setup.nodes.length > 0) {
-    await compile(makePlan(setup, (type) => backend.bytesOf(type))).run(1);
-  }
+  for (const fill of fills) await compile(fill).run(1);
   const executable = compile(plan);
   const cost = OPS[row.op].cost(timed!, attributes as never);
   return {

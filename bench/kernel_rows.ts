@@ -111,7 +111,7 @@ function decodeRow(dtype: CacheType, span: number, cacheBytes: number): KernelRo
   };
 }
 
-/** Attention of a chunk of a prompt to itself. */
+/** Attention of a chunk of a prompt, each token to all: what a cost counts. */
 function prefillRow(dtype: CacheType, tokens: number): KernelRow {
   const heads = 16, kvHeads = 4, headDim = 64;
   return {
@@ -121,7 +121,7 @@ function prefillRow(dtype: CacheType, tokens: number): KernelRow {
     limit: "madd",
     record(r, repeat) {
       const [pair] = filledCaches(r, 1, [tokens, kvHeads, headDim], dtype);
-      const spans = r.indices(["tokens", 2], (_, i) => i % 2 * ((i >> 1) + 1));
+      const spans = r.indices(["tokens", 2], (_, i) => i % 2 * tokens);
       const q = r.input(["tokens", heads * headDim]);
       const attrs = { heads, scale: headDim ** -0.5 };
       return repeat(() => [q, ...pair!, spans], attrs);

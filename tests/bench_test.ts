@@ -177,6 +177,18 @@ Deno.test("a row is timed as often as it takes to see it", async () => {
   }
 });
 
+Deno.test("caches of a row are all filled, however few a repetition reads", async () => {
+  const row = kernelRows(2 ** 12).find(({ name }) => name.startsWith("attention decode, f16"))!;
+  const backend = await createWasmBackend({ threads: 1 });
+  try {
+    const { cost, time } = await prepareKernel(backend, row);
+    assertEquals(cost.flops, 4 * 128 * 16 * 64);
+    assert(await time() > 0);
+  } finally {
+    await backend.dispose();
+  }
+});
+
 Deno.test("limits can be measured on one and on two threads", async () => {
   const calibrator = await createCalibrator(2, 2 ** 20);
   try {
