@@ -25,16 +25,14 @@ export type { BackendOptions } from "./runtime/create_backend.ts";
 export {
   type AdapterFacts,
   type BackendSupport,
+  type ChosenVariants,
   detectBackends,
   type GpuSupport,
+  type KernelTimes,
+  type TimesCache,
+  type VariantOptions,
+  type Variants,
 } from "./runtime/detect.ts";
-export type {
-  ChosenVariants,
-  KernelTimes,
-  TimesCache,
-  VariantOptions,
-  Variants,
-} from "./runtime/webgpu/variants.ts";
 export type { GenerateOptions, GenerationResult, StopReason, Token } from "./runtime/generate.ts";
 export type { ModelConfig } from "./runtime/models/definition.ts";
 export { type Sampler, sampler, type SamplerOptions } from "./runtime/sampler.ts";

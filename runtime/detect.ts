@@ -7,9 +7,16 @@
 import { InputError } from "../errors.ts";
 import { hasRelaxedSimd } from "./wasm/module.ts";
 import { type AdapterFacts, openDevice } from "./webgpu/device.ts";
-import { chooseVariants, type ChosenVariants, type VariantOptions } from "./webgpu/variants.ts";
+import {
+  chooseVariants,
+  type ChosenVariants,
+  type KernelTimes,
+  type TimesCache,
+  type VariantOptions,
+  type Variants,
+} from "./webgpu/variants.ts";
 
-export type { AdapterFacts };
+export type { AdapterFacts, ChosenVariants, KernelTimes, TimesCache, VariantOptions, Variants };
 
 /** A GPU, and how it is used. */
 export interface GpuSupport extends AdapterFacts {
