@@ -18,7 +18,7 @@ import {
 } from "./float_blocks.as";
 import { bf16Block, f16Block, floatBlock } from "./float_tile.as";
 import { bf16PanelsTimes1, canFold, f16PanelsTimes1, f32PanelsTimes1 } from "./float_vector.as";
-import { finishSums, startSums } from "./sums.as";
+import { addRows, finishSums, startSums } from "./sums.as";
 
 const PANEL_HEADER: usize = 16;
 /** k of a block. */
@@ -43,6 +43,7 @@ let weight: usize = 0;
 let x: usize = 0;
 let out: usize = 0;
 let bias: usize = 0;
+let residual: usize = 0;
 let rows: i32 = 0;
 let columns: i32 = 0;
 let blocks: i32 = 0;
@@ -53,7 +54,7 @@ let folds: bool = false;
 
 /**
  * args: weight (packed), x (f32), out (f32), bias (f32, or 0), rows of the weight, its columns,
- * address of the token count. Scratch: see above; activations take
+ * address of the token count, residual (f32, or 0). Scratch: see above; activations take
  * max(11 · columns rounded up to 32, 64 · 512) · 4 bytes.
  */
 export function matmulF32(args: usize, worker: i32, workers: i32): void {
@@ -80,6 +81,7 @@ function matmulFloat(args: usize, worker: i32, workers: i32, layoutOfWeight: i32
   columns = load<i32>(args, 20);
   blocks = (columns + BLOCK - 1) / BLOCK;
   const tokens = load<i32>(load<usize>(args, 24));
+  residual = load<usize>(args, 28);
   unpacked = scratch(worker);
   sums = unpacked + UNPACKED_BYTES;
   packed = sums + SUMS_BYTES;
@@ -138,8 +140,10 @@ function startPanel(p: i32, count: i32, y: usize): void {
 
 function finishPanel(p: i32, first: i32, count: i32, y: usize): void {
   const stride = <usize> rows << 2;
-  const to = out + <usize> first * stride + (<usize> p << 6);
-  finishSums(y, count, 16, to, stride, min(rows - (p << 4), 16));
+  const offset = <usize> first * stride + (<usize> p << 6);
+  const valid = min(rows - (p << 4), 16);
+  if (residual) addRows(y, count, 16, residual + offset, stride, valid);
+  finishSums(y, count, 16, out + offset, stride, valid);
 }
 
 /** First block of a panel; the header is before it. */

@@ -11,7 +11,7 @@ import { INT4_BLOCK, int4Block, INT4M_BLOCK, int4mBlock } from "./int4.as";
 import { int4FourTimes1, int4mFourTimes1, int4mTimes1, int4Times1 } from "./int4_vector.as";
 import { INT8_BLOCK, int8Block } from "./int8.as";
 import { int8FourTimes1, int8Times1 } from "./int8_vector.as";
-import { finishSums, startSums } from "./sums.as";
+import { addRows, finishSums, startSums } from "./sums.as";
 
 const INT4: i32 = 0;
 const INT4M: i32 = 1;
@@ -34,6 +34,7 @@ let weight: usize = 0;
 let x: usize = 0;
 let out: usize = 0;
 let bias: usize = 0;
+let residual: usize = 0;
 let rows: i32 = 0;
 let panels: i32 = 0;
 let blocks: i32 = 0;
@@ -43,7 +44,7 @@ let sums: usize = 0;
 
 /**
  * args: weight (packed), x (a8), out (f32), bias (f32, or 0), rows of the weight, its columns,
- * address of the token count. Scratch: sums [129][32].
+ * address of the token count, residual (f32, or 0). Scratch: sums [129][32].
  */
 export function matmulInt4(args: usize, worker: i32, workers: i32): void {
   matmulInteger(args, worker, workers, INT4, INT4_BLOCK);
@@ -76,6 +77,7 @@ function matmulInteger(
   panels = (rows + 15) >> 4;
   blocks = (load<i32>(args, 20) + 31) >> 5;
   tokens = load<i32>(load<usize>(args, 24));
+  residual = load<usize>(args, 28);
   sums = scratch(worker);
   if (tokens == 1) {
     const start = shareStart(panels, worker, workers);
@@ -138,7 +140,10 @@ function panelsTimesToken(p: i32, distance: i32, count: i32): void {
   }
   for (let i = 0; i < count; i++) {
     const first = (p + i * distance) << 4;
-    finishSums(sums + (i << 6), 1, 16, out + (first << 2), 0, min(rows - first, 16));
+    const y = sums + (i << 6);
+    const valid = min(rows - first, 16);
+    if (residual) addRows(y, 1, 16, residual + (first << 2), 0, valid);
+    finishSums(y, 1, 16, out + (first << 2), 0, valid);
   }
 }
 
@@ -172,5 +177,7 @@ function panelsTimesTokens(p: i32, q: i32, first: i32, last: i32): void {
     xs += <usize> tokens * X_BLOCK;
   }
   const stride = <usize> rows << 2;
-  finishSums(sums, count, 32, out + <usize> first * stride + column, stride, valid);
+  const offset = <usize> first * stride + column;
+  if (residual) addRows(sums, count, 32, residual + offset, stride, valid);
+  finishSums(sums, count, 32, out + offset, stride, valid);
 }

@@ -1,4 +1,5 @@
-// The sums of a few rows of a product: their start (zero or bias) and their way to the output.
+// The sums of a few rows of a product: their start (zero or bias), what is added (a residual), and
+// their way to the output.
 // They lie in scratch memory as [tokens][width]; width is 16 or 32, of which the first `valid` are
 // rows of the matrix.
 
@@ -26,6 +27,29 @@ export function finishSums(
     for (let i = whole; i < valid; i++) store<f32>(out + (i << 2), load<f32>(sums + (i << 2)));
     sums += <usize> width << 2;
     out += stride;
+  }
+}
+
+/** Adds rows at `from`, `stride` bytes apart, to the sums. */
+export function addRows(
+  sums: usize,
+  count: i32,
+  width: i32,
+  from: usize,
+  stride: usize,
+  valid: i32,
+): void {
+  const whole = <usize> (valid & ~3) << 2;
+  const end = <usize> valid << 2;
+  for (let t = 0; t < count; t++) {
+    for (let i: usize = 0; i < whole; i += 16) {
+      v128.store(sums + i, f32x4.add(v128.load(sums + i), v128.load(from + i)));
+    }
+    for (let i = whole; i < end; i += 4) {
+      store<f32>(sums + i, load<f32>(sums + i) + load<f32>(from + i));
+    }
+    sums += <usize> width << 2;
+    from += stride;
   }
 }
 

@@ -6,6 +6,7 @@
 
 import { BackendError } from "../../errors.ts";
 import type { LayoutName } from "../../quant/formats.ts";
+import { matmulOperands } from "./op.ts";
 import { columnsOf, refuseFused, type WasmKernel } from "../wasm_kernel.ts";
 
 const KERNELS: Readonly<Record<LayoutName, string>> = {
@@ -18,33 +19,33 @@ const KERNELS: Readonly<Record<LayoutName, string>> = {
 };
 
 /**
- * Arguments: weight, x, out, bias or 0, rows and columns of the weight, address of the token count.
- * Integer weights take quantized activations (a8), float weights f32.
+ * Arguments: weight, x, out, bias or 0, rows and columns of the weight, address of the token count,
+ * residual or 0. Integer weights take quantized activations (a8), float weights f32.
  */
 export const matmulWasm: WasmKernel<"matmul"> = {
   kernels: Object.values(KERNELS),
-  encode([x, weight, bias], output, attrs) {
+  encode(inputs, output, { residual: added, ...attrs }) {
     refuseFused("matmul", attrs);
-    const layout = weight!.dtype as LayoutName;
+    const { x, weight, residual, bias } = matmulOperands(inputs, { residual: added === true });
+    const layout = weight.dtype as LayoutName;
     const expected = isInteger(layout) ? "a8" : "f32";
-    if (x!.dtype !== expected) {
+    if (x.dtype !== expected) {
       throw new BackendError(
-        `Cannot compile matmul: x is ${
-          x!.dtype
-        } and the weight ${layout}, expected x as ${expected}`,
+        `Cannot compile matmul: x is ${x.dtype} and the weight ${layout}, expected x as ${expected}`,
       );
     }
-    const cols = columnsOf(weight!);
+    const cols = columnsOf(weight);
     return {
       kernel: KERNELS[layout],
       args: [
-        weight!.address,
-        x!.address,
+        weight.address,
+        x.address,
         output.address,
         bias?.address ?? 0,
-        weight!.shape[0]!,
+        weight.shape[0]!,
         cols,
-        x!.rows,
+        x.rows,
+        residual?.address ?? 0,
       ],
       scratchBytes: matmulScratchBytes(layout, cols),
     };

@@ -74,6 +74,10 @@ export function matmulInt4m(args: number, worker: number, workers: number): void
 export function mul(args: number, worker: number, workers: number): void;
 /** Kernel `quantizeActivations` on the arguments at `args`. */
 export function quantizeActivations(args: number, worker: number, workers: number): void;
+/** Kernel `quantizeNormed` on the arguments at `args`. */
+export function quantizeNormed(args: number, worker: number, workers: number): void;
+/** Kernel `quantizeGated` on the arguments at `args`. */
+export function quantizeGated(args: number, worker: number, workers: number): void;
 /** Kernel `rmsNorm` on the arguments at `args`. */
 export function rmsNorm(args: number, worker: number, workers: number): void;
 /** Kernel `ropeHalf` on the arguments at `args`. */
@@ -157,6 +161,8 @@ export interface InitOutput {
   readonly matmulInt4m: (a: number, b: number, c: number) => void;
   readonly mul: (a: number, b: number, c: number) => void;
   readonly quantizeActivations: (a: number, b: number, c: number) => void;
+  readonly quantizeNormed: (a: number, b: number, c: number) => void;
+  readonly quantizeGated: (a: number, b: number, c: number) => void;
   readonly rmsNorm: (a: number, b: number, c: number) => void;
   readonly ropeHalf: (a: number, b: number, c: number) => void;
   readonly ropeInterleaved: (a: number, b: number, c: number) => void;

@@ -187,6 +187,16 @@ export function quantizeActivations(args, worker, workers) {
   wasm.quantizeActivations(args, worker, workers);
 }
 
+/** Kernel `quantizeNormed` on the arguments at `args`. */
+export function quantizeNormed(args, worker, workers) {
+  wasm.quantizeNormed(args, worker, workers);
+}
+
+/** Kernel `quantizeGated` on the arguments at `args`. */
+export function quantizeGated(args, worker, workers) {
+  wasm.quantizeGated(args, worker, workers);
+}
+
 /** Kernel `rmsNorm` on the arguments at `args`. */
 export function rmsNorm(args, worker, workers) {
   wasm.rmsNorm(args, worker, workers);

@@ -1,6 +1,6 @@
 /**
  * `quantizeActivations`: rows of activations as int8 with one scale per 32, for integer matmuls, with
- * the norm that a backend may do in the same step.
+ * the norm or the gate that a backend may do in the same step.
  *
  * @module
  */
@@ -8,6 +8,7 @@
 import { elements, type Op, type View } from "../op.ts";
 import { rmsNorm } from "../rms_norm/op.ts";
 import { check, checkCount, checkInput, describe, tensorBytes } from "../shape.ts";
+import { swiglu } from "../swiglu/op.ts";
 
 /** Activations that share one scale. */
 export const ACTIVATION_GROUP = 32;
@@ -16,6 +17,8 @@ export const ACTIVATION_GROUP = 32;
 export interface QuantizeActivationsAttributes {
   /** Takes a second input, a gain as long as the rows: x is normalized first, as by `rmsNorm`. */
   readonly eps?: number;
+  /** Takes a second input `up` of the shape of x, and quantizes `swiglu` of both. Not with `eps`. */
+  readonly gated?: boolean;
 }
 
 /**
@@ -23,10 +26,16 @@ export interface QuantizeActivationsAttributes {
  * be shorter); halves round to even. A group with an infinity or NaN is NaN throughout.
  */
 export const quantizeActivations: Op<QuantizeActivationsAttributes> = {
-  shape(inputs, { eps }) {
-    checkCount("quantizeActivations", inputs, eps === undefined ? 1 : 2);
+  shape(inputs, { eps, gated }) {
+    check(
+      "quantizeActivations",
+      !gated || eps === undefined,
+      `it is gated and has eps ${eps}, expected one of them`,
+    );
+    checkCount("quantizeActivations", inputs, eps === undefined && !gated ? 1 : 2);
     const [x, gain] = inputs;
     checkInput("quantizeActivations", "x", x!, {});
+    if (gated) return { ...swiglu.shape(inputs, {}), dtype: "a8" };
     if (gain) {
       checkInput("quantizeActivations", "gain", gain, { rank: 1 });
       check(
@@ -38,12 +47,13 @@ export const quantizeActivations: Op<QuantizeActivationsAttributes> = {
     }
     return { ...x!, dtype: "a8" };
   },
-  reference(out, [input, gain], { eps }) {
+  reference(out, [input, gain], { eps, gated }) {
     const width = input!.shape.at(-1)!;
     let x: View | undefined = input;
     if (gain) {
       x = { ...input!, data: new Float64Array(input!.data.length) };
-      rmsNorm.reference(x, [input!, gain], { eps: eps! });
+      if (gated) swiglu.reference(x, [input!, gain], {});
+      else rmsNorm.reference(x, [input!, gain], { eps: eps! });
     }
     for (let row = 0; row < x!.data.length; row += width) {
       for (let start = row; start < row + width; start += ACTIVATION_GROUP) {

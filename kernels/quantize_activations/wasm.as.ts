@@ -1,4 +1,5 @@
-// quantizeActivations: rows of f32 to the activation blocks (a8) that integer matmuls read.
+// quantizeActivations: rows of f32 to the activation blocks (a8) that integer matmuls read; the same
+// with the norm or the gate before it.
 //
 // Block, 1 row × 32 k (48 bytes):
 //   32 int8  q (zeros past the row's end)
@@ -11,35 +12,97 @@
 // one block reads the activations of all tokens as one stream.
 
 import { scratch, shareStart } from "../common.as";
+import { curve, SWIGLU } from "../math.as";
+import { sumOfSquares } from "../vector.as";
 
 const BLOCK_BYTES: usize = 48;
+/** Rows whose blocks are written together: those of one row alone lie far apart. */
+const ROWS_AT_ONCE: i32 = 8;
 
-/** args: x (f32), out (a8), columns of a row, address of the row count. Scratch: 128 bytes. */
+/** What is quantized: x, its norm, or x as a gate of a second operand. */
+@inline const PLAIN: i32 = 0;
+@inline const NORMED: i32 = 1;
+@inline const GATED: i32 = 2;
+
+/** args: x (f32), out (a8), columns of a row, address of the row count. Scratch: 448 bytes. */
 export function quantizeActivations(args: usize, worker: i32, workers: i32): void {
+  quantize(PLAIN, args, worker, workers);
+}
+
+/** args: as `quantizeActivations`, gain (f32), eps. Scratch as there. */
+export function quantizeNormed(args: usize, worker: i32, workers: i32): void {
+  quantize(NORMED, args, worker, workers);
+}
+
+/** args: as `quantizeActivations`, up (f32). Scratch as there. */
+export function quantizeGated(args: usize, worker: i32, workers: i32): void {
+  quantize(GATED, args, worker, workers);
+}
+
+/**
+ * Work is divided by blocks of up to eight rows. Scratch: the 32 numbers to quantize; the ends of
+ * rows of x and of the second operand, padded with zeros; the rows' scales.
+ */
+@inline
+function quantize(kind: i32, args: usize, worker: i32, workers: i32): void {
   const x = load<usize>(args);
   const out = load<usize>(args, 4);
   const columns = load<i32>(args, 8);
   const rows = load<i32>(load<usize>(args, 12));
+  const second = kind == PLAIN ? 0 : load<usize>(args, 16);
+  const eps = kind == NORMED ? <f64> load<f32>(args, 20) : 0;
   const blocks = (columns + 31) >> 5;
-  const tail = columns & 31;
-  const padded = scratch(worker);
-  const end = shareStart(rows * blocks, worker + 1, workers);
-  let unit = shareStart(rows * blocks, worker, workers);
-  let row = unit / blocks;
-  let block = unit % blocks;
-  for (; unit < end; unit++) {
-    let from = x + (<usize> row * columns + (<usize> block << 5)) * 4;
-    if (tail && block == blocks - 1) {
-      memory.fill(padded, 0, 128);
-      memory.copy(padded, from, tail << 2);
-      from = padded;
+  const values = scratch(worker);
+  const scales = values + 384;
+  const groups = (rows + ROWS_AT_ONCE - 1) / ROWS_AT_ONCE;
+  const end = shareStart(groups * blocks, worker + 1, workers);
+  let scaled = -1;
+  for (let unit = shareStart(groups * blocks, worker, workers); unit < end; unit++) {
+    const group = unit / blocks;
+    const block = unit % blocks;
+    const firstRow = group * ROWS_AT_ONCE;
+    const count = min(rows - firstRow, ROWS_AT_ONCE);
+    const skip = <usize> block << 7;
+    const n = min(columns - (block << 5), 32);
+    if (kind == NORMED && scaled != group) {
+      scaled = group;
+      for (let i = 0; i < count; i++) {
+        const row = x + (<usize> (firstRow + i) * columns << 2);
+        const mean = sumOfSquares(row, columns) / <f64> columns;
+        store<f32>(scales + (<usize> i << 2), <f32> (1 / sqrt<f64>(mean + eps)));
+      }
     }
-    quantizeBlock(from, out + (<usize> block * rows + row) * BLOCK_BYTES);
-    if (++block == blocks) {
-      block = 0;
-      row++;
+    let from2 = kind == NORMED ? padded(second + skip, values + 256, n) : 0;
+    for (let i = 0; i < count; i++) {
+      const start = (<usize> (firstRow + i) * columns << 2) + skip;
+      const from = padded(x + start, values + 128, n);
+      const to = out + (<usize> block * rows + firstRow + i) * BLOCK_BYTES;
+      if (kind == PLAIN) {
+        quantizeBlock(from, to);
+        continue;
+      }
+      if (kind == NORMED) {
+        const scale = v128.load32_splat(scales + (<usize> i << 2));
+        for (let at: usize = 0; at < 128; at += 16) {
+          const v = f32x4.mul(v128.load(from + at), scale);
+          v128.store(values + at, f32x4.mul(v, v128.load(from2 + at)));
+        }
+      } else {
+        from2 = padded(second + start, values + 256, n);
+        curve(SWIGLU, from, from2, values, 32);
+      }
+      quantizeBlock(values, to);
     }
   }
+}
+
+/** The `n` floats at `p` if they are 32, else a copy of them in `to`, with zeros behind. */
+@inline
+function padded(p: usize, to: usize, n: i32): usize {
+  if (n == 32) return p;
+  memory.fill(to, 0, 128);
+  memory.copy(to, p, n << 2);
+  return to;
 }
 
 function quantizeBlock(x: usize, to: usize): void {

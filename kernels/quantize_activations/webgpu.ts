@@ -4,6 +4,7 @@
  * @module
  */
 
+import { BackendError } from "../../errors.ts";
 import { blocksOf } from "../pack/planes.ts";
 import { rowShader } from "../row_webgpu.ts";
 import { bufferOf, columnsOf, floatBits, groupsFor, rowsIn } from "../webgpu_kernel.ts";
@@ -23,7 +24,10 @@ export function gpuActivationBytes(rows: number, columns: number): number {
 /** One invocation for each block of 32. */
 export const quantizeActivationsWebgpu: WebgpuKernel<"quantizeActivations"> = {
   shaders: [SHADER],
-  encode: ([x, gain], output, { eps = 0 }) => {
+  encode: ([x, gain], output, { eps = 0, gated }) => {
+    if (gated) {
+      throw new BackendError("Cannot compile quantizeActivations: webgpu has no gated one");
+    }
     const columns = columnsOf(output),
       blocks = blocksOf(columns),
       groups = Math.ceil(blocks / LANES);

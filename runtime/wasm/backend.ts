@@ -26,6 +26,7 @@ import type { Backend, Executable, FilePart, LoadPartsOptions, TensorData } from
 import type { Graph, Tensor } from "../graph.ts";
 import { withIntegerMatmuls } from "../integer_matmuls.ts";
 import type { Plan, StagePlan } from "../plan.ts";
+import { withFusedSteps } from "./fusions.ts";
 import { Loader, PieceFailure, type PlacedPart } from "./loader.ts";
 import { type Dots, fasterDots, hasRelaxedSimd, loadKernels } from "./module.ts";
 import { type Pool, type Spawn, type StageJob, startPool } from "./pool.ts";
@@ -102,7 +103,7 @@ class WasmBackend implements Backend {
   }
 
   lower(graph: Graph): Graph {
-    return withIntegerMatmuls(graph);
+    return withFusedSteps(withIntegerMatmuls(graph));
   }
 
   place(tensor: Tensor, stage: number): void {
