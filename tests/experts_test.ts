@@ -236,6 +236,24 @@ for (const [name, forms] of Object.entries(FORMS)) {
   }
 }
 
+for (const weights of ["int8", "int4"] as const) {
+  Deno.test(`experts: ${weights} weights meet activations of int8`, async () => {
+    for (const name of Object.keys(FORMS)) {
+      const folder = new URL(`golden/${name}/`, import.meta.url);
+      const rows: Float32Array[] = [];
+      for (const backend of ["reference", "wasm"] as const) {
+        await using model = await loadModel(folder, { backend, threads: 2, weights });
+        rows.push(await model.logits({ ids: [5, 9, 33, 21, 60, 2, 17, 45, 50, 11, 30, 64] }));
+      }
+      const [exact, found] = rows;
+      const size = exact!.reduce((sum, it) => sum + it ** 2, 0);
+      const off = exact!.reduce((sum, it, i) => sum + (it - found![i]!) ** 2, 0);
+      // Other experts would be as far off as the logits are large.
+      assert(Math.sqrt(off / size) < 0.1, `${name}: off by ${Math.sqrt(off / size)}`);
+    }
+  });
+}
+
 Deno.test("experts: the router keeps its precision whatever layout matrices shall have", async () => {
   const folder = new URL("golden/qwen2-moe-step/", import.meta.url);
   const file = await openModelFile(folder);
