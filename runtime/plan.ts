@@ -95,20 +95,20 @@ export function makePlan(
   stageOf: readonly number[] = [],
 ): Plan {
   const count = (stageOf.at(-1) ?? 0) + 1;
-  const madeIn = new Map<Tensor, number>();
-  for (const node of graph.nodes) {
-    if (node.output.origin === "op") madeIn.set(node.output, stageOf[node.segment] ?? 0);
+  const madeIn = new Map<Tensor, number>(), lastUsedIn = new Map<Tensor, number>();
+  for (const { inputs, output, segment } of graph.nodes) {
+    const stage = stageOf[segment] ?? 0;
+    for (const input of inputs) lastUsedIn.set(input, Math.max(stage, lastUsedIn.get(input) ?? 0));
+    if (output.origin === "op") madeIn.set(output, stage);
   }
+  const outputs = new Set(graph.outputs.values());
   const stages: StagePlan[] = [];
   for (let stage = 0; stage < count; stage++) {
     const nodes = graph.nodes.filter((node) => (stageOf[node.segment] ?? 0) === stage);
     const used = new Set(nodes.flatMap((node) => node.inputs));
     // A later stage may need an earlier result; the stages between pass it on.
     const leaves = (tensor: Tensor): boolean =>
-      Array.from(graph.outputs.values()).includes(tensor) ||
-      graph.nodes.some((node) =>
-        (stageOf[node.segment] ?? 0) > stage && node.inputs.includes(tensor)
-      );
+      outputs.has(tensor) || (lastUsedIn.get(tensor) ?? 0) > stage;
     const receives = Array.from(madeIn.keys()).filter((tensor) =>
       madeIn.get(tensor)! < stage && (used.has(tensor) || leaves(tensor))
     );
@@ -159,12 +159,15 @@ function assignSlots(
 
   const slots: { bytes: number; taken: { first: number; last: number }[] }[] = [];
   const slotOf = new Map<number, number>();
-  const largestFirst = Array.from(lifetimes).sort(([a], [b]) => bytesOf(b) - bytesOf(a));
-  for (const [tensor, { first, last }] of largestFirst) {
+  const largestFirst = Array.from(
+    lifetimes,
+    ([tensor, lifetime]) => ({ tensor, bytes: bytesOf(tensor), ...lifetime }),
+  ).sort((a, b) => b.bytes - a.bytes);
+  for (const { tensor, bytes, first, last } of largestFirst) {
     let slot = slots.findIndex(({ taken }) =>
       taken.every((other) => last < other.first || other.last < first)
     );
-    if (slot < 0) slot = slots.push({ bytes: bytesOf(tensor), taken: [] }) - 1;
+    if (slot < 0) slot = slots.push({ bytes, taken: [] }) - 1;
     slots[slot]!.taken.push({ first, last });
     slotOf.set(tensor.id, slot);
   }

@@ -82,13 +82,15 @@ function numbers(
   if (!isList || !(list.length >= count)) {
     throw wrongField(KEY + name, value, `a list of ${count} numbers`);
   }
-  return Float64Array.from({ length: count }, (_, i) => {
+  const numbers = new Float64Array(count);
+  for (let i = 0; i < count; i++) {
     const number = list[i];
     if (typeof number !== "number" || !Number.isFinite(number)) {
       throw wrongField(`${KEY}${name}[${i}]`, number, "a finite number");
     }
-    return number;
-  });
+    numbers[i] = number;
+  }
+  return numbers;
 }
 
 /** The id that a key names, or the kind's usual one; ids outside the vocabulary mean none. */

@@ -93,8 +93,22 @@ export function scoredRules(
   scores: ArrayLike<number>,
   mergeable: (id: number) => boolean,
 ): MergeRules {
-  const order = [...new Set(Array.from(scores, (score) => score + 0))].sort((a, b) => b - a);
-  const rank = new Map(order.map((score, index) => [score, index]));
+  const sorted = Float64Array.from(scores).sort();
+  /** How many scores are greater. */
+  const rank = (score: number): number => {
+    let low = 0, high = sorted.length;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (sorted[middle]! > score) high = middle;
+      else low = middle + 1;
+    }
+    return sorted.length - low;
+  };
+  const priority = new Int32Array(scores.length), result = new Int32Array(scores.length);
+  for (let id = 0; id < scores.length; id++) {
+    priority[id] = rank(scores[id]!);
+    result[id] = id;
+  }
   const table = new PairTable(1024);
   return {
     find(left, right) {
@@ -107,8 +121,8 @@ export function scoredRules(
       }
       return rule === ABSENT ? -1 : rule;
     },
-    priority: Int32Array.from(scores, (score) => rank.get(score + 0)!),
-    result: Int32Array.from(scores, (_, id) => id),
+    priority,
+    result,
   };
 }
 
