@@ -6,6 +6,7 @@
  */
 
 import { type Flags, runCommand, UsageError, writeOut } from "../cli/command.ts";
+import { BackendError } from "../errors.ts";
 import { type GpuKernelResult, type GpuKernels, measureGpuKernels } from "./gpu_kernels.ts";
 import { type GpuModelOptions, measureGpuModel, measureSynthetic } from "./gpu_models.ts";
 import { checkParity, type GpuParity } from "./gpu_parity.ts";
@@ -36,7 +37,9 @@ carry everything to a machine without one.
   --runs N            measurements of each (default 5)
   --out FILE          also write the JSON to FILE, as far as it is known, after each part
   --json              print { machine, adapter, parity, kernels, models, ratios }
-  --help              print this`;
+  --help              print this
+
+Exit code 1 when a test of parity failed.`;
 
 /** What the command prints with `--json`. */
 export interface GpuResult extends Measured {
@@ -129,6 +132,12 @@ async function benchGpu(flags: Flags): Promise<void> {
     keep({ models, ratios: { ...result.ratios, ...peerRatios(models) } });
   }
   if (flags.on("json")) writeOut(JSON.stringify(result) + "\n");
+  const failures = result.parity?.failed.length ?? 0;
+  if (failures > 0) {
+    throw new BackendError(
+      `Cannot rely on this GPU: ${failures} tests of parity failed, see above`,
+    );
+  }
 }
 
 function pick(dir: string | undefined): { dir?: string } {
