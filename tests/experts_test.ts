@@ -6,7 +6,8 @@
  */
 
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { ModelError } from "../errors.ts";
+import { InputError, ModelError } from "../errors.ts";
+import { compile, Graph } from "../graph.ts";
 import { expertMatmulWasm } from "../kernels/expert_matmul/wasm.ts";
 import { activationBytes, packedBytes } from "../kernels/pack/layouts.ts";
 import { quantizeActivationsWasm } from "../kernels/quantize_activations/wasm.ts";
@@ -253,6 +254,24 @@ for (const weights of ["int8", "int4"] as const) {
     }
   });
 }
+
+Deno.test("experts: numbers of experts that there are not are refused", async () => {
+  const g = new Graph();
+  const chosen = g.input("chosen", [2, 1], "i32");
+  const x = g.input("x", [2, 4]);
+  g.output("y", g.op("expertMatmul", [x, g.matrix("w", [6, 4]), chosen], { experts: 3 }));
+  await using program = await compile(g, {
+    backend: "reference",
+    weights: { w: Float32Array.from({ length: 24 }, (_, i) => i >> 3) },
+  });
+  const { y } = await program.run({ x: new Float32Array(8).fill(1), chosen: Int32Array.of(2, 0) });
+  assertEquals(y, Float32Array.of(8, 8, 0, 0));
+  await assertRejects(
+    () => program.run({ chosen: Int32Array.of(0, 3) }),
+    InputError,
+    'input "chosen" has index 3, expected a whole number from 0 to 2',
+  );
+});
 
 Deno.test("experts: the router keeps its precision whatever layout matrices shall have", async () => {
   const folder = new URL("golden/qwen2-moe-step/", import.meta.url);
