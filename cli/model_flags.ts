@@ -85,8 +85,10 @@ export async function openModel(flags: Flags, signal?: AbortSignal): Promise<Mod
 
 /** Looking for a GPU, libraries complain on stderr where a Linux without a display lacks a folder. */
 function hushDisplay(): void {
-  const folder = "XDG_RUNTIME_DIR";
-  if (Deno.build.os === "linux" && !Deno.env.has(folder)) Deno.env.set(folder, "/tmp");
+  const variable = "XDG_RUNTIME_DIR";
+  const { state } = Deno.permissions.querySync({ name: "env", variable });
+  if (Deno.build.os !== "linux" || state !== "granted") return;
+  if (!Deno.env.has(variable)) Deno.env.set(variable, "/tmp");
 }
 
 /** Path or URL of the model that the flags name; hub models and GGUF URLs are downloaded first. */
