@@ -109,7 +109,7 @@ Deno.test({ name: "attention of one token divides its span", ignore }, async () 
         return op([q, fill("keyCache"), fill("valueCache"), span], { heads: 4, scale: 1 });
       },
     };
-    const gpu = await createWebgpuBackend();
+    const gpu = await createWebgpuBackend({ traits: { invocations: 2 ** 17 } });
     const actual = await runCase(gpu, "attention", row, row.title);
     const expected = await runCase(createReferenceBackend(), "attention", row, row.title);
     expected.forEach((values, run) =>

@@ -38,6 +38,9 @@ fn main(
   for (var s = 0u; s < p.splits; s++) {
     let part = start + s * stride;
     let facts = parts[part + p.columns];
+    if (facts.z == 0.0) {
+      continue; // a part without rows
+    }
     let factor = exp(facts.x - most);
     sum += factor * facts.y;
     values += factor * parts[part + column];

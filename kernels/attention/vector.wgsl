@@ -23,7 +23,8 @@ const LOWEST = -3.4028234e38;
 @group(0) @binding(2) var<storage, read> keys: array<vec2<u32>>; // read by cache_store/access.wgsl
 @group(0) @binding(3) var<storage, read> values: array<vec2<u32>>;
 @group(0) @binding(4) var<storage, read> spans: array<u32>; // [tokens, 2]
-// As q, or [tokens, heads, SPLITS, headDim / 4 + 1]: sums of values, then the maximum and the sum.
+// As q, or [tokens, heads, SPLITS, headDim / 4 + 1]: sums of values, then the maximum,
+// the sum, and 1, or 0 where there are no rows.
 @group(0) @binding(5) var<storage, read_write> out: array<vec4<f32>>;
 
 var<workgroup> query: array<vec4<f32>, 128>; // [headDim / 4]
@@ -48,6 +49,13 @@ fn main(
     end = min(end, first + each);
   }
   let columns = p.headDim / 4u;
+  if (SPLITS > 1u && first == end) {
+    if (lane == 0u) {
+      let to = ((token * p.heads + head) * SPLITS + split) * (columns + 1u);
+      out[to + columns] = vec4(LOWEST, 0.0, 0.0, 0.0);
+    }
+    return;
+  }
   let at = (token * p.heads + head) * columns;
   let kvHead = head / p.group;
   for (var i = lane; i < columns; i += WG) {
@@ -77,8 +85,9 @@ fn main(
     let probability = select(0.0, exp(score - most), row < end);
     weight[lane] = probability;
     let keep = exp(before - most);
-    sum = sum * keep + sumOf(probability, lane);
+    sum = sum * keep + probability; // of this invocation's rows
     mine *= keep;
+    workgroupBarrier(); // the weights are there
     if (share < sharers) {
       let count = min(WG, end - tile);
       for (var s = share; s < count; s += sharers) {
@@ -90,7 +99,7 @@ fn main(
   }
 
   shares[lane] = mine;
-  workgroupBarrier();
+  sum = sumOf(sum, lane); // which waits
   if (lane < columns) {
     for (var i = 1u; i < sharers; i++) {
       mine += shares[i * columns + lane];
@@ -101,7 +110,7 @@ fn main(
       let to = ((token * p.heads + head) * SPLITS + split) * (columns + 1u);
       out[to + lane] = mine;
       if (lane == 0u) {
-        out[to + columns] = vec4(most, sum, 0.0, 0.0);
+        out[to + columns] = vec4(most, sum, 1.0, 0.0);
       }
     }
   }

@@ -12,6 +12,7 @@ import {
   bufferOf,
   type Dispatch,
   floatBits,
+  type GpuTraits,
   groupsFor,
   rowsIn,
   type Shader,
@@ -51,8 +52,9 @@ const MOST_ELEMENT = 1024, MOST_VECTOR = 512;
 const SPLIT_ROWS = 256, MOST_SPLITS = 16;
 
 /** Parts of a span: several only where a plan has so few tokens that a GPU would be idle. */
-function splitsOf(tokens: number, rows: number): number {
-  return tokens > 1 ? 1 : Math.min(MOST_SPLITS, Math.max(1, Math.floor(rows / SPLIT_ROWS)));
+function splitsOf(tokens: number, rows: number, invocations: number, traits: GpuTraits): number {
+  if (tokens > 1 || 4 * invocations >= traits.invocations) return 1;
+  return Math.min(MOST_SPLITS, Math.max(1, Math.floor(rows / SPLIT_ROWS)));
 }
 
 /**
@@ -61,7 +63,7 @@ function splitsOf(tokens: number, rows: number): number {
  */
 export const attentionWebgpu: WebgpuKernel<"attention"> = {
   shaders: [ELEMENT, VECTOR, COMBINE, ...TILES.map(({ shader }) => shader)],
-  encode: ([q, keys, values, spans], output, { heads, scale }, scratch) => {
+  encode: ([q, keys, values, spans], output, { heads, scale }, scratch, traits) => {
     const [rows, kvHeads, headDim] = keys!.shape as readonly [number, number, number];
     if (headDim > MOST_ELEMENT) {
       throw new BackendError(
@@ -70,7 +72,8 @@ export const attentionWebgpu: WebgpuKernel<"attention"> = {
       );
     }
     const vectors = headDim % 4 === 0 && headDim <= MOST_VECTOR, columns = headDim / 4;
-    const splits = vectors ? splitsOf(q!.shape[0]!, rows) : 1;
+    const lanes = headDim <= 64 ? 64 : 128;
+    const splits = vectors ? splitsOf(q!.shape[0]!, rows, heads * lanes, traits) : 1;
     const parts = splits > 1 && scratch(16 * q!.shape[0]! * heads * splits * (columns + 1));
     const group = heads / kvHeads;
     const types = { KEY_TYPE: cacheTypeNumber(keys!), VALUE_TYPE: cacheTypeNumber(values!) };
@@ -83,7 +86,7 @@ export const attentionWebgpu: WebgpuKernel<"attention"> = {
     const attend: Dispatch = {
       shader: vectors ? VECTOR : ELEMENT,
       constants: {
-        WG: headDim <= 64 ? 64 : 128,
+        WG: lanes,
         ...types,
         ...(vectors && { SPLITS: splits }),
       },

@@ -23,6 +23,6 @@ export const selectRowsWebgpu: WebgpuKernel<"selectRows"> = {
     shader: SHADER,
     buffers: [bufferOf(x!), bufferOf(rows!), bufferOf(output)],
     params: (tokens) => [elementsOf(output, tokens), columnsOf(output)],
-    groups: (tokens) => groupsFor(elementsOf(output, tokens), 256),
+    groups: (tokens) => groupsFor(elementsOf(output, tokens), 64),
   }],
 };
