@@ -53,7 +53,7 @@ function layer(
       ...(biased ? [g.constant(`${name}.bias ${rows}`, [rows])] : []),
     ]);
   const norm = (x: Tensor, name: string): Tensor =>
-    biased ? x : g.op("rmsNorm", [x, g.constant(`${name} ${K}`, [K])], { eps: EPS });
+    g.op("rmsNorm", [x, g.constant(`${name} ${K}`, [K])], { eps: EPS });
   const a = norm(x, "norm1");
   g.output("q", linear(a, "wq", N));
   g.output("k", linear(a, "wk", M));
@@ -112,7 +112,7 @@ function compare(what: string, actual: Outputs[], expected: Outputs[], bound: nu
   });
 }
 
-/** Rows of vectors of four, with norms, and of any length, with biases. */
+/** Rows of vectors of four, and of any length, with biases. */
 const SHAPES = [[300, 48, 16], [70, 35, 9]] as const;
 
 /** Tokens of runs: of few, then of tiles. */
@@ -252,6 +252,32 @@ Deno.test("fused steps are, by their definition, the steps", async () => {
       tensors.map(({ name }) => name.split(" ")[0])
     );
     assertEquals(together, [["wq", "wk", "wv"], ["gate", "up"]]);
+  }
+});
+
+Deno.test({ name: "what lies together is one dispatch for one token", ignore }, async () => {
+  const backend = await createWebgpuBackend(), reference = createReferenceBackend();
+  const x = (count: number) => normalNumbers(count, randomNumbers(count));
+  const { prototype } = GPUComputePassEncoder, dispatch = prototype.dispatchWorkgroups;
+  let count = 0;
+  prototype.dispatchWorkgroups = function (...sizes) {
+    count++;
+    return dispatch.apply(this, sizes);
+  };
+  try {
+    // Without biases: queries, keys and values; gate and up; down; two more.
+    for (const [biased, most] of [[false, 5], [true, 7]] as const) {
+      for (const [shape, more] of [[[64, 48, 16], 0], [[60, 36, 20], biased ? 2 : 3]] as const) {
+        const graph = layer("int4", shape, 1, biased);
+        count = 0;
+        const found = await run(backend, backend.lower(graph), [1], x);
+        assertEquals(count, most + more, `${shape}${biased ? ", biased" : ""}`);
+        compare(`${shape}`, found, await run(reference, graph, [1], x), KINDS.f32!.bound);
+      }
+    }
+  } finally {
+    prototype.dispatchWorkgroups = dispatch;
+    await backend.dispose();
   }
 });
 

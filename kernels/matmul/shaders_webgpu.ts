@@ -47,9 +47,9 @@ const GAINS: Readonly<Record<Form, string>> = {
 const HALF_LAYOUTS: readonly LayoutName[] = ["f16", "int8", "int4", "int4m"];
 const BYTE_LAYOUTS: readonly LayoutName[] = ["int8", "int4", "int4m"];
 
-/** After the planes: x, gain, bias, side, out; or x, gain, three outs. */
+/** After the planes: x, gain, bias, side, out; or x, gain, bias, three outs. */
 const ONE: readonly Access[] = ["read", "read", "read", "read", "write"];
-const THREE: readonly Access[] = ["read", "read", "write", "write", "write"];
+const THREE: readonly Access[] = ["read", "read", "read", "write", "write", "write"];
 
 /** What is multiplied where activations are in `form`; `arithmetic` is that of floats. */
 export function productOf(form: Form, layout: LayoutName, arithmetic: "f32" | "f16"): Product {

@@ -5,7 +5,6 @@
  * @module
  */
 
-import type { LayoutName } from "../../quant/formats.ts";
 import { blocksOf } from "../pack/planes.ts";
 import { planesOf } from "../pack/weight_webgpu.ts";
 import { rmsNormWebgpu } from "../rms_norm/webgpu.ts";
@@ -15,93 +14,22 @@ import {
   columnsOf,
   type Dispatch,
   floatBits,
-  type GpuCall,
   type GpuOperand,
-  type GpuTraits,
   rowsIn,
   type Scratch,
-  type Slice,
   type WebgpuKernel,
 } from "../webgpu_kernel.ts";
-import { type MatmulOperands, matmulOperands } from "./op.ts";
-import {
-  type Form,
-  HALVE,
-  key,
-  type Product,
-  productOf,
-  TILE,
-  VECTOR,
-  VECTOR_THREE,
-} from "./shaders_webgpu.ts";
+import { lanesFor, params, prepare, type Prepared, SIDE, tileShape } from "./call_webgpu.ts";
+import { HALVE, key, TILE, VECTOR, VECTOR_THREE } from "./shaders_webgpu.ts";
 
 /** Tokens from which on a workgroup unpacks weights for all of them. */
 const MANY_TOKENS = 8;
-
-/** What becomes of the tensor `side`; see finish.wgsl. */
-const SIDE = { none: 0, added: 1, gate: 2 } as const;
 
 /** Places of scratch buffers: what x was made into, and the product with the gate's weight. */
 const MADE = 0, GATES = 1;
 
 /** Bytes of a block of scaled halves; see halve.wgsl. */
 const HALVED_BYTES = 72;
-
-/** A tile: rows and tokens of a workgroup, and how its invocations divide them. */
-interface TileShape {
-  readonly rows: number;
-  readonly tokens: number;
-  readonly constants: Readonly<Record<string, number>>;
-}
-
-/** A call, with what follows from it. */
-interface Prepared extends MatmulOperands<GpuOperand> {
-  readonly output: GpuOperand;
-  readonly eps: number;
-  readonly form: Form;
-  readonly layout: LayoutName;
-  readonly product: Product;
-  readonly traits: GpuTraits;
-}
-
-function prepare({ inputs, output, attrs }: GpuCall<"matmul">, traits: GpuTraits): Prepared {
-  const operands = matmulOperands(inputs, attrs), { x, weight } = operands;
-  const layout = weight.dtype as LayoutName;
-  const form = x.dtype === "a8" ? "a8" : columnsOf(x) % 4 === 0 ? "float4" : "float";
-  const product = productOf(form, layout, traits.arithmetic);
-  return { ...operands, output, eps: attrs.eps ?? 0, form, layout, product, traits };
-}
-
-/** Words of `params.wgsl`. */
-function params(
-  call: Prepared,
-  slice: Slice,
-  tokens: number,
-  side: number,
-  ends: readonly number[] = [0, 0],
-): number[] {
-  const columns = columnsOf(call.weight);
-  return [
-    rowsIn(call.output, tokens),
-    columns,
-    blocksOf(columns),
-    slice.rows,
-    slice.base ?? 0,
-    slice.firstRow,
-    columnsOf(call.output),
-    call.bias ? 1 : 0,
-    side,
-    floatBits(call.eps),
-    call.up?.slices[0]?.base ?? 0,
-    ...ends,
-  ];
-}
-
-/** Invocations that divide a row's runs of eight between them, when so many workgroups do. */
-function lanesFor(runs: number, workgroups: number, { invocations }: GpuTraits): number {
-  const wanted = Math.min(256, Math.max(64, invocations / workgroups));
-  return [8, 16, 32, 64, 128].find((lanes) => lanes >= runs / 2 || lanes >= wanted) ?? 256;
-}
 
 /** What one product of a call is multiplied with, and where it goes. */
 interface Part {
@@ -162,29 +90,6 @@ function few(call: Prepared, most: number, scratch: Scratch): Dispatch[] {
   );
 }
 
-/**
- * Small tiles for few tokens, large ones where there are enough of them to keep a GPU busy and its
- * workgroups have the memory.
- */
-function tileShape({ output, product, traits }: Prepared, most: number): TileShape {
-  const shape = (rowLanes: number, rowQuads: number, tokenLanes: number, tokenQuads: number) => ({
-    rows: 4 * rowQuads,
-    tokens: 4 * tokenQuads,
-    constants: {
-      ROW_LANES: rowLanes,
-      ROW_QUADS: rowQuads,
-      TOKEN_LANES: tokenLanes,
-      ...(product !== "bytes" && { TOKEN_QUADS: tokenQuads }),
-    },
-  });
-  if (most <= 32) return shape(16, 16, 8, 8);
-  const medium = shape(8, 16, 16, 16);
-  const large = product === "bytes" ? shape(16, 32, 16, 16) : shape(16, 32, 16, 32);
-  const bytes = { f32: 32768, f16: 18944, bytes: 7424 }[product];
-  const workgroups = (columnsOf(output) / large.rows) * (most / large.tokens);
-  return bytes <= traits.workgroupBytes && workgroups >= traits.invocations / 1024 ? large : medium;
-}
-
 /** x as tiles take it: normalized, and in halves for products of them. */
 function made(call: Prepared, most: number, scratch: Scratch): [GPUBuffer, Dispatch[]] {
   const { x, gain, product, eps } = call, columns = columnsOf(x), blocks = blocksOf(columns);
@@ -236,16 +141,23 @@ function many(call: Prepared, most: number, scratch: Scratch): Dispatch[] {
 /** One dispatch for few tokens and three weights that lie one after another, if these do. */
 function three(calls: readonly Prepared[]): Dispatch | undefined {
   const [a, b, c] = calls as [Prepared, Prepared, Prepared];
-  const { x, gain, form, traits } = a, last = calls.length - 1;
+  const { x, gain, form, traits } = a;
   const slices = calls.map(({ weight }) => weight.slices[0]!);
+  // Biases have second copies, which lie together as the weights do.
+  const copies = calls.flatMap(({ bias }) => bias ? bias.slices : []);
+  const bias = copies[0]?.planes[1];
+  let rows = 0;
   const fits = form !== "float" &&
-    calls.every(({ weight, up, residual, bias, ...call }, i) => {
-      const { base = 0, rows, planes } = slices[i]!;
-      return weight.slices.length === 1 && !up && !residual && !bias &&
-        bufferOf(call.x) === bufferOf(x) && call.layout === a.layout && call.eps === a.eps &&
-        (gain ? call.gain && bufferOf(call.gain) === bufferOf(gain) : !call.gain) &&
+    (copies.length === 0 || bias && copies.length === calls.length) &&
+    calls.every((call, i) => {
+      const { base = 0, planes } = slices[i]!, before = rows;
+      rows += slices[i]!.rows;
+      return call.weight.slices.length === 1 && !call.up && !call.residual &&
+        call.layout === a.layout && call.eps === a.eps && bufferOf(call.x) === bufferOf(x) &&
+        (call.gain && bufferOf(call.gain)) === (gain && bufferOf(gain)) &&
         planes.every((plane, k) => plane === slices[0]!.planes[k]) &&
-        (i === last || (slices[i + 1]!.base ?? 0) === base + rows && rows % 4 === 0);
+        base === (slices[0]!.base ?? 0) + before && before % 4 === 0 &&
+        (!bias || copies[i]!.planes[1] === bias && copies[i]!.base === before);
     });
   if (!fits) return undefined;
   const ends = [slices[0]!.rows, slices[0]!.rows + slices[1]!.rows];
@@ -260,7 +172,9 @@ function three(calls: readonly Prepared[]): Dispatch | undefined {
     },
     buffers: [
       ...planesOf(whole),
-      ...[x, gain ?? x, a.output, b.output, c.output].map(bufferOf),
+      ...[x, gain ?? x].map(bufferOf),
+      bias ?? bufferOf(x),
+      ...[a.output, b.output, c.output].map(bufferOf),
     ],
     params: (tokens) => params(a, whole, tokens, SIDE.none, ends),
     groups(tokens) {

@@ -27,6 +27,7 @@ import { type Gpu, type OpenDevice, openDevice } from "./device.ts";
 import { GpuCaches } from "./caches.ts";
 import { createExecutable } from "./executable.ts";
 import { withFusedSteps } from "./fusions.ts";
+import { JoinedVectors } from "./joined_vectors.ts";
 import { GpuMatrices } from "./matrices.ts";
 import { GpuMemory } from "./memory.ts";
 import { Pipelines } from "./pipelines.ts";
@@ -79,6 +80,7 @@ class GpuBackend implements WebgpuBackend {
   readonly variants: ChosenVariants;
   readonly #traits: GpuTraits;
   readonly #matrices: GpuMatrices;
+  readonly #vectors: JoinedVectors;
   readonly #caches: GpuCaches;
   readonly #pinned = new Map<string, { type: TensorType; slices: readonly Slice[] }>();
 
@@ -102,6 +104,7 @@ class GpuBackend implements WebgpuBackend {
       allocate,
       Math.min(facts.maxBindingBytes, maxBindingBytes ?? Infinity),
     );
+    this.#vectors = new JoinedVectors(this.#memory, this.#allocate.bind(this));
   }
 
   get bytes(): number {
@@ -121,10 +124,11 @@ class GpuBackend implements WebgpuBackend {
   }
 
   lower(graph: Graph): Graph {
-    const { graph: fused, neighbours } = withFusedSteps(
+    const { graph: fused, neighbours, biases } = withFusedSteps(
       this.variants.integer ? withIntegerMatmuls(graph) : graph,
     );
     for (const group of neighbours) this.#matrices.keepTogether(group);
+    for (const group of biases) this.#vectors.keepTogether(group);
     return fused;
   }
 
@@ -133,7 +137,7 @@ class GpuBackend implements WebgpuBackend {
     const slices = tensor.role === "matrix"
       ? this.#matrices.place(tensor)
       : tensor.role === "dense"
-      ? [this.#placeWhole(tensor, this.bytesOf(tensor), tensor.name)]
+      ? [this.#vectors.join(tensor, this.#placeWhole(tensor, this.bytesOf(tensor), tensor.name))]
       : [this.#caches.place(tensor, this.bytesOf(tensor))];
     this.#pinned.set(tensor.name, { type: tensor, slices });
   }
@@ -142,7 +146,7 @@ class GpuBackend implements WebgpuBackend {
     const { type, slices } = this.#find(name);
     const columns = type.shape.at(-1)!;
     if (type.role !== "matrix") {
-      return await this.#memory.upload(slices[0]!.planes[0]!, 4 * firstRow * columns, rows);
+      return await this.#vectors.write(slices[0]!, 4 * firstRow * columns, rows);
     }
     await this.#matrices.write(type, slices, firstRow, rows);
   }

@@ -16,6 +16,8 @@ export interface FusedGraph {
   readonly graph: Graph;
   /** Matrices that one dispatch can read where they lie one after another. */
   readonly neighbours: readonly (readonly Tensor[])[];
+  /** Biases of such matrices, in the same order. */
+  readonly biases: readonly (readonly Tensor[])[];
 }
 
 /** What is known of a graph before it is recorded again. */
@@ -34,7 +36,7 @@ interface Findings {
 export function withFusedSteps(graph: Graph): FusedGraph {
   const { norms, absorbed, products, triples } = find(graph);
   const fused = new Graph({ tokens: graph.tokens });
-  const copies = new Map<Tensor, Tensor>(), neighbours: Tensor[][] = [];
+  const copies = new Map<Tensor, Tensor>(), neighbours: Tensor[][] = [], biases: Tensor[][] = [];
   const copyOf = (tensor: Tensor): Tensor => {
     let copy = copies.get(tensor);
     if (!copy) copies.set(tensor, copy = fused.adopt(tensor));
@@ -79,6 +81,8 @@ export function withFusedSteps(graph: Graph): FusedGraph {
       multiply(first, output, { residual });
     } else if (triple) {
       neighbours.push(triple.map(({ inputs }) => copyOf(inputs[1]!)));
+      const vectors = triple.flatMap(({ inputs }) => inputs.slice(2)).map(copyOf);
+      if (vectors.length === triple.length) biases.push(vectors);
       for (const product of triple) multiply(product, product.output);
     } else if (op === "matmul" && isPlain(node)) multiply(node, output);
     else if (op === "quantizeActivations" && norms.has(inputs[0]!)) {
@@ -88,7 +92,7 @@ export function withFusedSteps(graph: Graph): FusedGraph {
     } else copies.set(output, fused.op(op, inputs.map(copyOf), attrs as never));
   }
   for (const [name, tensor] of graph.outputs) fused.output(name, copyOf(tensor));
-  return { graph: fused, neighbours };
+  return { graph: fused, neighbours, biases };
 }
 
 function epsOf({ attrs }: GraphNode): number {
