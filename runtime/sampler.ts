@@ -147,21 +147,26 @@ function penalize(logits: Float32Array, recent: readonly number[], penalty: numb
 
 /** Indices of the `count` largest logits (all for 0), largest first; ties by index. */
 function mostLikely(logits: Float32Array, count: number): Uint32Array {
-  const order = (a: number, b: number): number => logits[b]! - logits[a]! || a - b;
-  const usable = (id: number): boolean => logits[id]! > -Infinity;
-  let ids = Uint32Array.from(logits, (_, id) => id).filter(usable);
-  if (ids.length === 0) {
+  const all = count === 0 || count >= logits.length;
+  const least = all ? -Infinity : leastOfLargest(logits, count);
+  // Plain loops: callbacks for 150,000 words would take longer than a small model's token.
+  let found = 0;
+  const ids = new Uint32Array(logits.length);
+  for (let id = 0; id < logits.length; id++) {
+    if (logits[id]! >= least && logits[id]! > -Infinity) ids[found++] = id;
+  }
+  if (found === 0) {
     throw new InputError("Cannot choose a token: no logit is a finite number");
   }
-  if (count > 0 && count < ids.length) ids = ids.filter(atLeast(logits, count));
-  ids.sort(order);
-  return count > 0 ? ids.subarray(0, count) : ids;
+  const order = (a: number, b: number): number => logits[b]! - logits[a]! || a - b;
+  return ids.slice(0, found).sort(order).subarray(0, all ? found : count);
 }
 
-/** Tests whether a logit is among the `count` largest, through a heap of that many. */
-function atLeast(logits: Float32Array, count: number): (id: number) => boolean {
+/** The smallest of the `count` largest logits, through a heap of that many. */
+function leastOfLargest(logits: Float32Array, count: number): number {
   const heap = new Float32Array(count).fill(-Infinity); // smallest of the largest first
-  for (const value of logits) {
+  for (let i = 0; i < logits.length; i++) {
+    const value = logits[i]!;
     if (!(value > heap[0]!)) continue;
     let at = 0;
     for (;;) {
@@ -174,6 +179,5 @@ function atLeast(logits: Float32Array, count: number): (id: number) => boolean {
     }
     heap[at] = value;
   }
-  const threshold = heap[0]!;
-  return (id) => logits[id]! >= threshold;
+  return heap[0]!;
 }
