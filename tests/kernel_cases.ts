@@ -214,6 +214,18 @@ export const CASES: OpCases = {
           ], { heads: 3, pairing, offset: offset! }),
       })),
       {
+        // Two dimensions, as in ChatGLM: each half of a head by positions of its own.
+        title: `${pairing}, halves by two positions`,
+        runs: [6, 1, 3],
+        bound: 2 * ROUNDING,
+        record(r, op) {
+          const table = r.constant([9, 8]), x = r.input(["tokens", 3 * 16]);
+          const attrs = { heads: 3, pairing };
+          const first = r.graph.op("rope", [x, r.indices(["tokens"], below(9)), table], attrs);
+          return op([first, r.indices(["tokens"], below(5)), table], { ...attrs, offset: 8 });
+        },
+      } satisfies OpCase<"rope">,
+      {
         title: `${pairing}, hard numbers`,
         bound: ROUNDING,
         record: (r, op) =>
