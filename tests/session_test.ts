@@ -150,7 +150,7 @@ Deno.test("truncate() and reset() forget tokens and nothing else", async () => {
   assertEquals(session.history, ids.slice(0, 7));
   const logits = await session.prefill([3, 4]);
   using fresh = model.session();
-  assertEquals(logits, await fresh.prefill([...ids.slice(0, 7), 3, 4]));
+  assertClose(logits, await fresh.prefill([...ids.slice(0, 7), 3, 4]));
   session.reset();
   assertEquals(session.position, 0);
   fresh.reset();
