@@ -1,3 +1,5 @@
+// What every product of matmul has: its parameters, and the function of gates.
+
 struct Params {
   tokens: u32,
   columns: u32,
