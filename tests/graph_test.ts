@@ -51,6 +51,24 @@ const CASES: { [N in OpName]: OpCase<N> } = {
     attrs: {},
     free: 1,
   },
+  expertMatmul: {
+    inputs: (g) => [
+      g.input("x", [3, 8]),
+      g.matrix("w", [20, 8], "int8"),
+      g.input("chosen", [3, 2], "i32"),
+    ],
+    attrs: { experts: 4 },
+    wrong: [{ experts: 3 }, { experts: 0 }, { experts: 2.5 }],
+  },
+  expertSum: {
+    inputs: (g) => [g.input("x", [3, 2, 8]), g.input("weights", [3, 2])],
+    attrs: {},
+  },
+  expertWeights: {
+    inputs: (g) => [g.input("scores", [3, 4]), g.input("chosen", [3, 2], "i32")],
+    attrs: { over: "all" },
+    wrong: [{ over: "none" as "all" }],
+  },
   layerNorm: {
     inputs: (g) => [g.input("x", [3, 8]), g.constant("w", [8]), g.constant("b", [8])],
     attrs: { eps: 1e-5 },
@@ -87,6 +105,12 @@ const CASES: { [N in OpName]: OpCase<N> } = {
   },
   softmax: { inputs: (g) => [g.input("x", [3, 8])], attrs: {}, free: 0 },
   swiglu: { inputs: (g) => [g.input("gate", [3, 8]), g.input("up", [3, 8])], attrs: {} },
+  topExperts: {
+    inputs: (g) => [g.input("scores", [3, 4])],
+    attrs: { count: 2 },
+    wrong: [{ count: 0 }, { count: 5 }, { count: 1.5 }],
+    free: 0,
+  },
 };
 
 /** What each operand is replaced by; undefined where that would change nothing or be valid. */
@@ -119,6 +143,10 @@ const REPLACEMENTS: Record<
 /** Replacements that are valid operands after all. */
 const VALID = new Set([
   "embed ids last extent", // another number of tokens
+  "expertMatmul chosen last extent", // another number of experts for each token
+  "expertSum x last extent",
+  "expertWeights scores last extent",
+  "expertWeights chosen last extent",
   "selectRows rows last extent",
   "selectRows x last extent",
   "matmul x rank", // rows may be grouped
