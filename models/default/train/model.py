@@ -117,9 +117,10 @@ class Model(nn.Module):
             return matrices
         return {n: rounded(p, q8_0 if n == "token_embd" else q4_0) for n, p in matrices.items()}
 
-    def forward(self, tokens, weights, targets=None, mask=None, dtype=torch.float32, last=None):
+    def forward(self, tokens, weights, targets=None, mask=None, dtype=torch.float32, last=None, scripts=None):
         """Logits [batch, tokens, vocab]; of one position a row, [batch, vocab], with `last` [batch]; or with targets
-        the mean loss (targets of -1 do not count)."""
+        the mean loss (targets of -1 do not count). With `scripts` [vocab, 2], which tokens belong to which of two
+        scripts, also the mean of -log(1 - probability of the script that the target is not of)."""
         w = {n: p.to(dtype) for n, p in weights.items()}
         t = tokens.shape[1]
         cos, sin = self.cos[:t].to(dtype), self.sin[:t].to(dtype)
@@ -133,7 +134,13 @@ class Model(nn.Module):
         logits = F.linear(x, w["token_embd"])
         if targets is None:
             return logits
-        return F.cross_entropy(logits.float().view(-1, logits.shape[-1]), targets.reshape(-1), ignore_index=-1)
+        logits, targets = logits.float().view(-1, logits.shape[-1]), targets.reshape(-1)
+        loss = F.cross_entropy(logits, targets, ignore_index=-1)
+        if scripts is None:
+            return loss
+        shares = logits.softmax(-1) @ scripts  # [tokens, 2]
+        wrong = (shares * scripts[targets].flip(1)).sum(1)
+        return loss, -torch.log1p(-wrong.clamp(max=0.9999)).mean()
 
 
 def document_mask(tokens, end):

@@ -154,6 +154,18 @@ class Muon(torch.optim.Optimizer):
                 p.add_(update, alpha=-group["lr"] * max(1, rows / cols) ** 0.5)
 
 
+def scripts(data):
+    """[vocab, 2]: 1 for tokens with Latin letters, 1 for those with bytes beyond ASCII (Chinese, in these texts)."""
+    vocab = json.loads((data / "tokenizer.json").read_text())["model"]["vocab"]
+    out = torch.zeros(len(vocab), 2)
+    for token, i in vocab.items():
+        if i != END:
+            out[i, 0] = any(c.isascii() and c.isalpha() for c in token)
+            # Byte-level BPE writes bytes 0 to 32 and 127 as the letters from U+0100 to U+0121.
+            out[i, 1] = any(not c.isascii() and not "\u0100" <= c <= "\u0121" for c in token)
+    return out
+
+
 def rate(progress, step, args):
     """The factor of the learning rate at this share of all tokens."""
     return min(1, (step + 1) / args.warmup, max(0.0, (1 - progress) / args.decay))
@@ -193,6 +205,9 @@ def parse():
     p.add_argument("--warmup", type=int, default=40, help="steps")
     p.add_argument("--decay", type=float, default=0.3)
     p.add_argument("--qat", type=float, default=0.2)
+    p.add_argument("--script-loss", type=float, default=4,
+                   help="weight of the loss for leaving the script of the text: thousands of Latin tokens, each "
+                   "hardly likely after Chinese, are likely together, and sampling falls for them")
     p.add_argument("--long", type=float, default=0.1, help="share of tokens, at the end, in rows of the whole context")
     p.add_argument("--passes", type=float, default=8, help="show no group of texts more often than this")
     p.add_argument("--seed", type=int, default=1)
@@ -255,6 +270,7 @@ def main():
 
     note(event="start", device=device, parameters=sum(p.numel() for p in model.parameters()), step=step,
          seen=seen, settings={k: str(v) for k, v in vars(args).items()})
+    sides = scripts(data).to(device)
     length, batches, quantized = 0, None, bool(saved and saved["quantized"])
     last_save = last_note = started = time.monotonic()
     losses, noted = [], seen
@@ -278,8 +294,9 @@ def main():
 
         def gradients(part):
             x, y = part[:, :-1], part[:, 1:]
-            loss = forward(x, leaves, y, document_mask(x, END), dtype) / parts
-            return loss.detach(), torch.autograd.grad(loss, list(targets.values()))
+            loss, strayed = forward(x, leaves, y, document_mask(x, END), dtype, None, sides)
+            whole = (loss + args.script_loss * strayed) / parts
+            return loss.detach() / parts, torch.autograd.grad(whole, list(targets.values()))
 
         pieces = rows.split(micro)
         if length not in warm:  # compile in this thread before others call
