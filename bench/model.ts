@@ -25,6 +25,8 @@ export interface ModelCase {
   readonly sequences: number;
   /** Measurements. */
   readonly runs: number;
+  /** Where it runs. */
+  readonly backend: string;
   /** Layout of the matrices. */
   readonly weights: string;
   /** Element type of the caches. */
@@ -58,6 +60,7 @@ export async function measureModel(row: ModelCase): Promise<ModelResult> {
   const { promptTokens, genTokens, context, threads, sequences, runs } = row;
   const started = performance.now();
   await using model = await loadModel(row.model, {
+    backend: row.backend as LoadOptions["backend"] & string,
     threads,
     contextLength: Math.max(promptTokens, context + genTokens, 16),
     sequences,
@@ -131,6 +134,7 @@ counted. "deno task synthetic" writes models of any size and type to measure.
   --context N         tokens in the context before generation (default 0)
   --threads N         worker threads (default: all cores)
   --sequences N       sequences generated at the same time; their speeds are added up (default 1)
+  --backend B         wasm, webgpu, reference, auto (default wasm)
   --weights W         as-is, int4, int8, f32 (default as-is)
   --cache-type T      f32, f16, int8 (default f32)
   --runs N            measurements of each case (default 5)
@@ -148,6 +152,7 @@ export const model: BenchPart = {
     boolean: ["json"],
     string: [
       ...["model", "prompt-tokens", "gen-tokens", "context", "threads", "sequences", "weights"],
+      "backend",
       "cache-type",
     ],
     number: ["runs"],
@@ -177,6 +182,7 @@ async function benchModel(flags: Flags): Promise<void> {
       await measureModelApart({
         ...{ model, promptTokens, genTokens, context, threads, sequences },
         runs: flags.number("runs") ?? 5,
+        backend: flags.text("backend") ?? "wasm",
         weights: flags.text("weights") ?? "as-is",
         cacheType: flags.text("cache-type") ?? "f32",
       }),
