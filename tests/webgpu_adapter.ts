@@ -2,6 +2,10 @@
  * Whether tests can run on WebGPU here, and the devices that they run on. In CI they must: there a
  * missing adapter fails them.
  *
+ * The files of WebGPU tests alone are named gpu_…, so that others run after them: where a process
+ * ends in the same moment as a device of Mesa's software adapter, the driver was seen to corrupt the
+ * heap, after all tests had passed.
+ *
  * @module
  */
 
