@@ -38,10 +38,10 @@ const PANELS_PER_TASK: i32 = 8;
 const PAIRS_AT_ONCE: i32 = 64;
 /** Blocks of k that are worked off for all panels of a task before the next. */
 const BLOCKS_AT_ONCE: i32 = 8;
-/** Scratch memory: one unpacked block; the sums [65][16] of every panel; activations; groups. */
-const UNPACKED_BYTES: usize = 32 * 64;
+/** Scratch memory: the sums [65][16] of every panel; activations; one unpacked block; groups. */
 const SUMS_BYTES: usize = 65 * 64;
 const PACKED_BYTES: usize = 64 * 8 * 128;
+const UNPACKED_BYTES: usize = 32 * 64;
 
 // The step being worked on (every worker has an instance of its own).
 let layout: i32 = 0;
@@ -81,15 +81,16 @@ function expertMatmulFloat(args: usize, worker: i32, workers: i32, layoutOfWeigh
   columns = load<i32>(args, 20);
   blocks = (columns + BLOCK - 1) / BLOCK;
   const pairs = load<i32>(load<usize>(args, 36));
-  unpacked = scratch(worker);
-  sums = unpacked + UNPACKED_BYTES;
+  sums = scratch(worker);
   packed = sums + <usize> PANELS_PER_TASK * SUMS_BYTES;
+  // Behind the activations, after which inner loops read on.
+  unpacked = packed + PACKED_BYTES;
   const groups = groupPairs(
     load<usize>(args, 12),
     pairs,
     load<i32>(args, 28),
     load<i32>(args, 24),
-    packed + PACKED_BYTES,
+    unpacked + UNPACKED_BYTES,
   );
   // The most panels that successive rows can touch.
   const panels = rows & 15 ? ((rows + 14) >> 4) + 1 : rows >> 4;

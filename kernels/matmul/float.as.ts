@@ -33,9 +33,9 @@ const TOKENS_PER_TASK: i32 = 64;
 const PANELS_PER_TASK: i32 = 16;
 /** Blocks of k that a task works off for all its panels before the next. */
 const BLOCKS_AT_ONCE: i32 = 16;
-/** Scratch memory: one unpacked block; sums [panels][tokens + 1][16]; packed activations. */
-const UNPACKED_BYTES: usize = 32 * 64;
+/** Scratch memory: sums [panels][tokens + 1][16]; packed activations; one unpacked block. */
 const SUMS_BYTES: usize = 16 * 65 * 64;
+const PACKED_BYTES: usize = 64 * 512 * 4;
 
 // The step being worked on (every worker has an instance of its own).
 let layout: i32 = 0;
@@ -82,9 +82,10 @@ function matmulFloat(args: usize, worker: i32, workers: i32, layoutOfWeight: i32
   blocks = (columns + BLOCK - 1) / BLOCK;
   const tokens = load<i32>(load<usize>(args, 24));
   residual = load<usize>(args, 28);
-  unpacked = scratch(worker);
-  sums = unpacked + UNPACKED_BYTES;
+  sums = scratch(worker);
   packed = sums + SUMS_BYTES;
+  // Behind the activations, after which inner loops read on.
+  unpacked = packed + max(PACKED_BYTES, <usize> blocks * 11 * BLOCK_BYTES);
   const panels = (rows + 15) >> 4;
   if (tokens < TASK_TOKENS) {
     const start = shareStart(panels, worker, workers);

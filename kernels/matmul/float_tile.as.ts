@@ -10,6 +10,13 @@ import { first, second } from "./float_vector.as";
  * Adds 16 rows times `count` tokens, over 32 k, to `sums` [count][16]; `x` is the tokens' packed
  * activations, one behind the other. Weights are converted once for all tokens and kept on the
  * stack, as in int4.as.ts. Tokens are taken in pairs: one alone cannot keep the multipliers busy.
+ * Up to 256 bytes after `x` and 128 after `sums` are read in vain.
+ *
+ * The bounds checks of a round stand together, before the condition of the loop. Some processors
+ * (Intel's from Skylake to Cascade Lake) do not keep code in their cache of decoded instructions
+ * where a branch touches the end of 32 bytes, and then decode, slowly, up to the next jump. The
+ * engine places what stands before the condition at the end of the loop, behind the multiplications,
+ * so that these have no branch in or before them; that makes the loop a sixth faster.
  */
 @inline
 function tile(w: usize, x: usize, count: i32, sums: usize, factor: f32, layout: i32): void {
@@ -148,7 +155,9 @@ function tile(w: usize, x: usize, count: i32, sums: usize, factor: f32, layout: 
   const c31 = first(v, low, lift, layout); const d31 = second(p, v, high, lift, layout);
   const end = x + (<usize> count << 7);
   const pairs = x + (<usize> (count & ~1) << 7);
-  while (x < pairs) {
+  while (true) {
+    // A byte with the same end as a vector has the same check, and the engine drops the second; the
+    // byte itself, which nobody uses, is not read.
     let ax = v128.load(sums);
     let bx = v128.load(sums, 16);
     let cx = v128.load(sums, 32);
@@ -157,7 +166,17 @@ function tile(w: usize, x: usize, count: i32, sums: usize, factor: f32, layout: 
     let by = v128.load(sums, 80);
     let cy = v128.load(sums, 96);
     let dy = v128.load(sums, 112);
-    let xs = v128.load(x); let ys = v128.load(x, 128);
+    const y = x + 128;
+    load<u8>(x, 15); load<u8>(y, 15);
+    load<u8>(x, 31); load<u8>(y, 31);
+    load<u8>(x, 47); load<u8>(y, 47);
+    load<u8>(x, 63); load<u8>(y, 63);
+    load<u8>(x, 79); load<u8>(y, 79);
+    load<u8>(x, 95); load<u8>(y, 95);
+    load<u8>(x, 111); load<u8>(y, 111);
+    load<u8>(x, 127); load<u8>(y, 127);
+    if (x >= pairs) break;
+    let xs = v128.load(x); let ys = v128.load(y);
     let s = lane0(xs); let t = lane0(ys);
     ax = madd(s, a0, ax); ay = madd(t, a0, ay); bx = madd(s, b0, bx); by = madd(t, b0, by);
     cx = madd(s, c0, cx); cy = madd(t, c0, cy); dx = madd(s, d0, dx); dy = madd(t, d0, dy);
@@ -170,7 +189,7 @@ function tile(w: usize, x: usize, count: i32, sums: usize, factor: f32, layout: 
     s = lane3(xs); t = lane3(ys);
     ax = madd(s, a3, ax); ay = madd(t, a3, ay); bx = madd(s, b3, bx); by = madd(t, b3, by);
     cx = madd(s, c3, cx); cy = madd(t, c3, cy); dx = madd(s, d3, dx); dy = madd(t, d3, dy);
-    xs = v128.load(x, 16); ys = v128.load(x, 144);
+    xs = v128.load(x, 16); ys = v128.load(y, 16);
     s = lane0(xs); t = lane0(ys);
     ax = madd(s, a4, ax); ay = madd(t, a4, ay); bx = madd(s, b4, bx); by = madd(t, b4, by);
     cx = madd(s, c4, cx); cy = madd(t, c4, cy); dx = madd(s, d4, dx); dy = madd(t, d4, dy);
@@ -183,7 +202,7 @@ function tile(w: usize, x: usize, count: i32, sums: usize, factor: f32, layout: 
     s = lane3(xs); t = lane3(ys);
     ax = madd(s, a7, ax); ay = madd(t, a7, ay); bx = madd(s, b7, bx); by = madd(t, b7, by);
     cx = madd(s, c7, cx); cy = madd(t, c7, cy); dx = madd(s, d7, dx); dy = madd(t, d7, dy);
-    xs = v128.load(x, 32); ys = v128.load(x, 160);
+    xs = v128.load(x, 32); ys = v128.load(y, 32);
     s = lane0(xs); t = lane0(ys);
     ax = madd(s, a8, ax); ay = madd(t, a8, ay); bx = madd(s, b8, bx); by = madd(t, b8, by);
     cx = madd(s, c8, cx); cy = madd(t, c8, cy); dx = madd(s, d8, dx); dy = madd(t, d8, dy);
@@ -196,7 +215,7 @@ function tile(w: usize, x: usize, count: i32, sums: usize, factor: f32, layout: 
     s = lane3(xs); t = lane3(ys);
     ax = madd(s, a11, ax); ay = madd(t, a11, ay); bx = madd(s, b11, bx); by = madd(t, b11, by);
     cx = madd(s, c11, cx); cy = madd(t, c11, cy); dx = madd(s, d11, dx); dy = madd(t, d11, dy);
-    xs = v128.load(x, 48); ys = v128.load(x, 176);
+    xs = v128.load(x, 48); ys = v128.load(y, 48);
     s = lane0(xs); t = lane0(ys);
     ax = madd(s, a12, ax); ay = madd(t, a12, ay); bx = madd(s, b12, bx); by = madd(t, b12, by);
     cx = madd(s, c12, cx); cy = madd(t, c12, cy); dx = madd(s, d12, dx); dy = madd(t, d12, dy);
@@ -209,7 +228,7 @@ function tile(w: usize, x: usize, count: i32, sums: usize, factor: f32, layout: 
     s = lane3(xs); t = lane3(ys);
     ax = madd(s, a15, ax); ay = madd(t, a15, ay); bx = madd(s, b15, bx); by = madd(t, b15, by);
     cx = madd(s, c15, cx); cy = madd(t, c15, cy); dx = madd(s, d15, dx); dy = madd(t, d15, dy);
-    xs = v128.load(x, 64); ys = v128.load(x, 192);
+    xs = v128.load(x, 64); ys = v128.load(y, 64);
     s = lane0(xs); t = lane0(ys);
     ax = madd(s, a16, ax); ay = madd(t, a16, ay); bx = madd(s, b16, bx); by = madd(t, b16, by);
     cx = madd(s, c16, cx); cy = madd(t, c16, cy); dx = madd(s, d16, dx); dy = madd(t, d16, dy);
@@ -222,7 +241,7 @@ function tile(w: usize, x: usize, count: i32, sums: usize, factor: f32, layout: 
     s = lane3(xs); t = lane3(ys);
     ax = madd(s, a19, ax); ay = madd(t, a19, ay); bx = madd(s, b19, bx); by = madd(t, b19, by);
     cx = madd(s, c19, cx); cy = madd(t, c19, cy); dx = madd(s, d19, dx); dy = madd(t, d19, dy);
-    xs = v128.load(x, 80); ys = v128.load(x, 208);
+    xs = v128.load(x, 80); ys = v128.load(y, 80);
     s = lane0(xs); t = lane0(ys);
     ax = madd(s, a20, ax); ay = madd(t, a20, ay); bx = madd(s, b20, bx); by = madd(t, b20, by);
     cx = madd(s, c20, cx); cy = madd(t, c20, cy); dx = madd(s, d20, dx); dy = madd(t, d20, dy);
@@ -235,7 +254,7 @@ function tile(w: usize, x: usize, count: i32, sums: usize, factor: f32, layout: 
     s = lane3(xs); t = lane3(ys);
     ax = madd(s, a23, ax); ay = madd(t, a23, ay); bx = madd(s, b23, bx); by = madd(t, b23, by);
     cx = madd(s, c23, cx); cy = madd(t, c23, cy); dx = madd(s, d23, dx); dy = madd(t, d23, dy);
-    xs = v128.load(x, 96); ys = v128.load(x, 224);
+    xs = v128.load(x, 96); ys = v128.load(y, 96);
     s = lane0(xs); t = lane0(ys);
     ax = madd(s, a24, ax); ay = madd(t, a24, ay); bx = madd(s, b24, bx); by = madd(t, b24, by);
     cx = madd(s, c24, cx); cy = madd(t, c24, cy); dx = madd(s, d24, dx); dy = madd(t, d24, dy);
@@ -248,7 +267,7 @@ function tile(w: usize, x: usize, count: i32, sums: usize, factor: f32, layout: 
     s = lane3(xs); t = lane3(ys);
     ax = madd(s, a27, ax); ay = madd(t, a27, ay); bx = madd(s, b27, bx); by = madd(t, b27, by);
     cx = madd(s, c27, cx); cy = madd(t, c27, cy); dx = madd(s, d27, dx); dy = madd(t, d27, dy);
-    xs = v128.load(x, 112); ys = v128.load(x, 240);
+    xs = v128.load(x, 112); ys = v128.load(y, 112);
     s = lane0(xs); t = lane0(ys);
     ax = madd(s, a28, ax); ay = madd(t, a28, ay); bx = madd(s, b28, bx); by = madd(t, b28, by);
     cx = madd(s, c28, cx); cy = madd(t, c28, cy); dx = madd(s, d28, dx); dy = madd(t, d28, dy);
