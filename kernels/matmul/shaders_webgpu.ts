@@ -22,6 +22,7 @@ import runF32 from "./run_f32.wgsl" with { type: "text" };
 import tile from "./tile.wgsl" with { type: "text" };
 import tileBytes from "./tile_bytes.wgsl" with { type: "text" };
 import tileHalf from "./tile_half.wgsl" with { type: "text" };
+import tileParts from "./tile_parts.wgsl" with { type: "text" };
 import vector from "./vector.wgsl" with { type: "text" };
 import xA8 from "./x_a8.wgsl" with { type: "text" };
 import xFloat from "./x_float.wgsl" with { type: "text" };
@@ -110,7 +111,7 @@ export const TILE: ReadonlyMap<string, Shader> = shaders((form, layout, product)
   return weightShader(
     `matmul tile ${form} ${product}`,
     layout,
-    params + code + finish,
+    params + tileParts + code + finish,
     ONE,
     product === "f16" ? "f16" : "f32",
   );

@@ -8,10 +8,7 @@
 // of every invocation, half of what a bandwidth of one word per lane and multiplication would be.
 // Two quads of 128 rows and tokens are 32 KiB of workgroup memory, of 64 by 64 they are 16.
 
-override ROW_LANES: u32; // invocations along the rows
-override ROW_QUADS: u32; // as many, or twice
-override TOKEN_LANES: u32;
-override TOKEN_QUADS: u32;
+override TOKEN_QUADS: u32; // TOKEN_LANES, or twice
 
 var<workgroup> weightTile: array<vec4<f32>, 32u * ROW_QUADS>; // [32 columns][ROW_QUADS]
 var<workgroup> tokenTile: array<vec4<f32>, 32u * TOKEN_QUADS>; // [32 columns][TOKEN_QUADS]
@@ -67,14 +64,6 @@ fn loadTokens(quad: u32, token: u32, b: u32, j: u32) {
 // Four rows by four tokens, a token to a column.
 fn outer(w: vec4<f32>, x: vec4<f32>) -> mat4x4<f32> {
   return mat4x4(w * x.x, w * x.y, w * x.z, w * x.w);
-}
-
-fn store(token: u32, row: u32, sums: mat4x4<f32>) {
-  for (var t = 0u; t < 4u; t++) {
-    for (var i = 0u; i < 4u; i++) {
-      finish(token + t, row + i, sums[t][i]);
-    }
-  }
 }
 
 @compute @workgroup_size(ROW_LANES, TOKEN_LANES)

@@ -5,10 +5,6 @@
 // Tiles of 128 rows and 64 tokens take 8 KiB of workgroup memory, and 12 bytes are read from it for
 // 32 of the instructions that multiply four times.
 
-override ROW_LANES: u32; // invocations along the rows
-override ROW_QUADS: u32; // as many, or twice
-override TOKEN_LANES: u32;
-
 // A row is 8 words of four bytes for every block, then one f32 factor for every block.
 @group(0) @binding(3) var<storage, read> x: array<u32>;
 
@@ -126,14 +122,6 @@ fn scaled(part: Sums, xs: vec4<i32>, rowQuad: u32, tokenQuad: u32) -> mat4x4<f32
     sums += mat4x4(m * s.x, m * s.y, m * s.z, m * s.w);
   }
   return sums;
-}
-
-fn store(token: u32, row: u32, sums: mat4x4<f32>) {
-  for (var t = 0u; t < 4u; t++) {
-    for (var i = 0u; i < 4u; i++) {
-      finish(token + t, row + i, sums[t][i]);
-    }
-  }
 }
 
 @compute @workgroup_size(ROW_LANES, TOKEN_LANES)

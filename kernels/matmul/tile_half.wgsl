@@ -7,10 +7,7 @@
 // take 18 KiB of workgroup memory. Rows of a tile are a vector longer than needed, so that the four
 // runs that are stored together lie in different banks.
 
-override ROW_LANES: u32; // invocations along the rows
-override ROW_QUADS: u32; // as many, or twice
-override TOKEN_LANES: u32;
-override TOKEN_QUADS: u32;
+override TOKEN_QUADS: u32; // TOKEN_LANES, or twice
 
 // A block of a row is 16 words of two halves, then a size and a sum.
 @group(0) @binding(3) var<storage, read> x: array<vec2<u32>>;
@@ -133,14 +130,6 @@ fn scaled(part: mat4x4<f16>, rowQuad: u32, tokenQuad: u32) -> mat4x4<f32> {
     sums += mat4x4(m * s.x, m * s.y, m * s.z, m * s.w);
   }
   return sums;
-}
-
-fn store(token: u32, row: u32, sums: mat4x4<f32>) {
-  for (var t = 0u; t < 4u; t++) {
-    for (var i = 0u; i < 4u; i++) {
-      finish(token + t, row + i, sums[t][i]);
-    }
-  }
 }
 
 @compute @workgroup_size(ROW_LANES, TOKEN_LANES)
