@@ -64,20 +64,23 @@ export function lane3(v: v128): v128 {
   return v128.shuffle<i32>(v, v, 3, 3, 3, 3);
 }
 
-/** The 16-bit `v` in lanes 0…3, sign-extended and moved to where f32 has sign and exponent. */
+/**
+ * The 16-bit `v` in lanes 0…3, moved to where f32 has sign and exponent; surplus copies of the sign
+ * are above the exponent, other bits below the fraction.
+ */
 @inline
 export function f16Low(v: v128): v128 {
-  return i32x4.shl(i32x4.extend_low_i16x8_s(v), 13);
+  return i32x4.shr_s(v128.shuffle<i16>(v, v, 0, 0, 1, 1, 2, 2, 3, 3), 3);
 }
 
 /** As `f16Low`, lanes 4…7. */
 @inline
 export function f16High(v: v128): v128 {
-  return i32x4.shl(i32x4.extend_high_i16x8_s(v), 13);
+  return i32x4.shr_s(v128.shuffle<i16>(v, v, 4, 4, 5, 5, 6, 6, 7, 7), 3);
 }
 
-/** All bits of `f16Low` or `f16High` but the surplus copies of the sign. */
-export const F16_BITS: i32 = 0x8fffffff;
+/** The bits of `f16Low` or `f16High` that belong to the half. */
+export const F16_BITS: i32 = 0x8fffe000;
 
 /** What makes up for the difference between the exponent biases of f32 and f16: 2^112. */
 export const F16_REBIAS: f32 = 5.192296858534828e33;

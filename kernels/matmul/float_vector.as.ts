@@ -1,5 +1,5 @@
-// Float weights, one token: the inner loops of matmulF32, matmulF16 and matmulBf16 that read
-// several panels side by side, for the reason given in int4_vector.as.ts. float.as.ts walks over panels;
+// Float weights, one token: the inner loops of matmulF32, matmulF16 and matmulBf16 that read several
+// panels side by side, for the reason given in int4_vector.as.ts. float.as.ts walks over panels;
 // float_blocks.as.ts has the packed layouts, and loops for any number of k.
 
 import { lane0, lane1, lane2, lane3, madd } from "../simd.as";
@@ -11,119 +11,254 @@ import {
   F32,
   f32Times1,
   HIGH_BITS,
-  highHalves,
   LOW_BITS,
-  lowHalves,
 } from "./float_blocks.as";
+import { first, load1, load2, load3, panelTimes1, second } from "./float_panel.as";
 
-/** Rows 0 … 3 or 8 … 11 of a vector of weights. */
-@inline
-export function first(v: v128, low: v128, lift: v128, layout: i32): v128 {
-  return layout == F32 ? v : lowHalves(v, low, lift, layout);
-}
+export { first, second } from "./float_panel.as";
 
-/** The four rows after `first`: of the next vector where weights are f32. */
+/**
+ * Adds four panels times one token to `sums` [4][16], over `columns` k, a multiple of eight. The
+ * first panel's header is at `panel`, the others follow at the given distance. Sums, loads and their
+ * order: see int4_vector.as.ts. The factors of F16_FOLDED are one and the same.
+ */
 @inline
-export function second(p: usize, v: v128, high: v128, lift: v128, layout: i32): v128 {
-  return layout == F32 ? v128.load(p, 16) : highHalves(v, high, lift, layout);
-}
-
-/** Adds 16 rows times one token, over eight k, to `sums`; `factor` is the panel's. */
-@inline
-function eightTimes1(
-  w: usize,
-  xa: v128,
-  xb: v128,
-  factor: v128,
+function fourTimes1(
+  panel: usize,
+  distance: usize,
+  x: usize,
+  columns: i32,
   sums: usize,
-  low: v128,
-  high: v128,
   layout: i32,
 ): void {
-  const half: usize = layout == F32 ? 32 : 16;
-  if (layout == F16_FOLDED) {
-    xa = f32x4.mul(xa, factor);
-    xb = f32x4.mul(xb, factor);
+  const low = i32x4.splat(LOW_BITS);
+  const high = i32x4.splat(layout == BF16 ? 0xffff0000 : HIGH_BITS);
+  const half: usize = layout == F32 ? 32 : 16; // bytes of eight rows of one k
+  const lift = v128.load32_splat(panel, 4);
+  let w0 = panel + 16;
+  let w1 = w0 + distance;
+  let w2 = w1 + distance;
+  let w3 = w2 + distance;
+  let s00 = v128.load(sums); let s01 = v128.load(sums, 16);
+  let s02 = v128.load(sums, 32); let s03 = v128.load(sums, 48);
+  let s10 = v128.load(sums, 64); let s11 = v128.load(sums, 80);
+  let s12 = v128.load(sums, 96); let s13 = v128.load(sums, 112);
+  let s20 = v128.load(sums, 128); let s21 = v128.load(sums, 144);
+  let s22 = v128.load(sums, 160); let s23 = v128.load(sums, 176);
+  let s30 = v128.load(sums, 192); let s31 = v128.load(sums, 208);
+  let s32 = v128.load(sums, 224); let s33 = v128.load(sums, 240);
+  const end = x + (<usize> columns << 2);
+  while (x < end) {
+    let xa = v128.load(x);
+    let xb = v128.load(x, 16);
+    if (layout == F16_FOLDED) {
+      xa = f32x4.mul(xa, lift);
+      xb = f32x4.mul(xb, lift);
+    }
+    const x0 = lane0(xa);
+    const x1 = lane1(xa);
+    const x2 = lane2(xa);
+    const x3 = lane3(xa);
+    const x4 = lane0(xb);
+    const x5 = lane1(xb);
+    const x6 = lane2(xb);
+    const x7 = lane3(xb);
+    let p: usize;
+    let u: v128;
+    let v: v128;
+    let y: v128;
+    let z: v128;
+
+    p = w0;
+    u = v128.load(p); v = load1(p, layout); y = load2(p, layout); z = load3(p, layout);
+    s00 = madd(x0, first(u, low, lift, layout), s00);
+    s01 = madd(x0, second(p, u, high, lift, layout), s01);
+    s02 = madd(x0, first(v, low, lift, layout), s02);
+    s03 = madd(x0, second(p + half, v, high, lift, layout), s03);
+    s00 = madd(x1, first(y, low, lift, layout), s00);
+    s01 = madd(x1, second(p + 2 * half, y, high, lift, layout), s01);
+    s02 = madd(x1, first(z, low, lift, layout), s02);
+    s03 = madd(x1, second(p + 3 * half, z, high, lift, layout), s03);
+
+    p = w0 + 4 * half;
+    u = v128.load(p); v = load1(p, layout); y = load2(p, layout); z = load3(p, layout);
+    s00 = madd(x2, first(u, low, lift, layout), s00);
+    s01 = madd(x2, second(p, u, high, lift, layout), s01);
+    s02 = madd(x2, first(v, low, lift, layout), s02);
+    s03 = madd(x2, second(p + half, v, high, lift, layout), s03);
+    s00 = madd(x3, first(y, low, lift, layout), s00);
+    s01 = madd(x3, second(p + 2 * half, y, high, lift, layout), s01);
+    s02 = madd(x3, first(z, low, lift, layout), s02);
+    s03 = madd(x3, second(p + 3 * half, z, high, lift, layout), s03);
+
+    p = w0 + 8 * half;
+    u = v128.load(p); v = load1(p, layout); y = load2(p, layout); z = load3(p, layout);
+    s00 = madd(x4, first(u, low, lift, layout), s00);
+    s01 = madd(x4, second(p, u, high, lift, layout), s01);
+    s02 = madd(x4, first(v, low, lift, layout), s02);
+    s03 = madd(x4, second(p + half, v, high, lift, layout), s03);
+    s00 = madd(x5, first(y, low, lift, layout), s00);
+    s01 = madd(x5, second(p + 2 * half, y, high, lift, layout), s01);
+    s02 = madd(x5, first(z, low, lift, layout), s02);
+    s03 = madd(x5, second(p + 3 * half, z, high, lift, layout), s03);
+
+    p = w0 + 12 * half;
+    u = v128.load(p); v = load1(p, layout); y = load2(p, layout); z = load3(p, layout);
+    s00 = madd(x6, first(u, low, lift, layout), s00);
+    s01 = madd(x6, second(p, u, high, lift, layout), s01);
+    s02 = madd(x6, first(v, low, lift, layout), s02);
+    s03 = madd(x6, second(p + half, v, high, lift, layout), s03);
+    s00 = madd(x7, first(y, low, lift, layout), s00);
+    s01 = madd(x7, second(p + 2 * half, y, high, lift, layout), s01);
+    s02 = madd(x7, first(z, low, lift, layout), s02);
+    s03 = madd(x7, second(p + 3 * half, z, high, lift, layout), s03);
+
+    p = w1;
+    u = v128.load(p); v = load1(p, layout); y = load2(p, layout); z = load3(p, layout);
+    s10 = madd(x0, first(u, low, lift, layout), s10);
+    s11 = madd(x0, second(p, u, high, lift, layout), s11);
+    s12 = madd(x0, first(v, low, lift, layout), s12);
+    s13 = madd(x0, second(p + half, v, high, lift, layout), s13);
+    s10 = madd(x1, first(y, low, lift, layout), s10);
+    s11 = madd(x1, second(p + 2 * half, y, high, lift, layout), s11);
+    s12 = madd(x1, first(z, low, lift, layout), s12);
+    s13 = madd(x1, second(p + 3 * half, z, high, lift, layout), s13);
+
+    p = w1 + 4 * half;
+    u = v128.load(p); v = load1(p, layout); y = load2(p, layout); z = load3(p, layout);
+    s10 = madd(x2, first(u, low, lift, layout), s10);
+    s11 = madd(x2, second(p, u, high, lift, layout), s11);
+    s12 = madd(x2, first(v, low, lift, layout), s12);
+    s13 = madd(x2, second(p + half, v, high, lift, layout), s13);
+    s10 = madd(x3, first(y, low, lift, layout), s10);
+    s11 = madd(x3, second(p + 2 * half, y, high, lift, layout), s11);
+    s12 = madd(x3, first(z, low, lift, layout), s12);
+    s13 = madd(x3, second(p + 3 * half, z, high, lift, layout), s13);
+
+    p = w1 + 8 * half;
+    u = v128.load(p); v = load1(p, layout); y = load2(p, layout); z = load3(p, layout);
+    s10 = madd(x4, first(u, low, lift, layout), s10);
+    s11 = madd(x4, second(p, u, high, lift, layout), s11);
+    s12 = madd(x4, first(v, low, lift, layout), s12);
+    s13 = madd(x4, second(p + half, v, high, lift, layout), s13);
+    s10 = madd(x5, first(y, low, lift, layout), s10);
+    s11 = madd(x5, second(p + 2 * half, y, high, lift, layout), s11);
+    s12 = madd(x5, first(z, low, lift, layout), s12);
+    s13 = madd(x5, second(p + 3 * half, z, high, lift, layout), s13);
+
+    p = w1 + 12 * half;
+    u = v128.load(p); v = load1(p, layout); y = load2(p, layout); z = load3(p, layout);
+    s10 = madd(x6, first(u, low, lift, layout), s10);
+    s11 = madd(x6, second(p, u, high, lift, layout), s11);
+    s12 = madd(x6, first(v, low, lift, layout), s12);
+    s13 = madd(x6, second(p + half, v, high, lift, layout), s13);
+    s10 = madd(x7, first(y, low, lift, layout), s10);
+    s11 = madd(x7, second(p + 2 * half, y, high, lift, layout), s11);
+    s12 = madd(x7, first(z, low, lift, layout), s12);
+    s13 = madd(x7, second(p + 3 * half, z, high, lift, layout), s13);
+
+    p = w2;
+    u = v128.load(p); v = load1(p, layout); y = load2(p, layout); z = load3(p, layout);
+    s20 = madd(x0, first(u, low, lift, layout), s20);
+    s21 = madd(x0, second(p, u, high, lift, layout), s21);
+    s22 = madd(x0, first(v, low, lift, layout), s22);
+    s23 = madd(x0, second(p + half, v, high, lift, layout), s23);
+    s20 = madd(x1, first(y, low, lift, layout), s20);
+    s21 = madd(x1, second(p + 2 * half, y, high, lift, layout), s21);
+    s22 = madd(x1, first(z, low, lift, layout), s22);
+    s23 = madd(x1, second(p + 3 * half, z, high, lift, layout), s23);
+
+    p = w2 + 4 * half;
+    u = v128.load(p); v = load1(p, layout); y = load2(p, layout); z = load3(p, layout);
+    s20 = madd(x2, first(u, low, lift, layout), s20);
+    s21 = madd(x2, second(p, u, high, lift, layout), s21);
+    s22 = madd(x2, first(v, low, lift, layout), s22);
+    s23 = madd(x2, second(p + half, v, high, lift, layout), s23);
+    s20 = madd(x3, first(y, low, lift, layout), s20);
+    s21 = madd(x3, second(p + 2 * half, y, high, lift, layout), s21);
+    s22 = madd(x3, first(z, low, lift, layout), s22);
+    s23 = madd(x3, second(p + 3 * half, z, high, lift, layout), s23);
+
+    p = w2 + 8 * half;
+    u = v128.load(p); v = load1(p, layout); y = load2(p, layout); z = load3(p, layout);
+    s20 = madd(x4, first(u, low, lift, layout), s20);
+    s21 = madd(x4, second(p, u, high, lift, layout), s21);
+    s22 = madd(x4, first(v, low, lift, layout), s22);
+    s23 = madd(x4, second(p + half, v, high, lift, layout), s23);
+    s20 = madd(x5, first(y, low, lift, layout), s20);
+    s21 = madd(x5, second(p + 2 * half, y, high, lift, layout), s21);
+    s22 = madd(x5, first(z, low, lift, layout), s22);
+    s23 = madd(x5, second(p + 3 * half, z, high, lift, layout), s23);
+
+    p = w2 + 12 * half;
+    u = v128.load(p); v = load1(p, layout); y = load2(p, layout); z = load3(p, layout);
+    s20 = madd(x6, first(u, low, lift, layout), s20);
+    s21 = madd(x6, second(p, u, high, lift, layout), s21);
+    s22 = madd(x6, first(v, low, lift, layout), s22);
+    s23 = madd(x6, second(p + half, v, high, lift, layout), s23);
+    s20 = madd(x7, first(y, low, lift, layout), s20);
+    s21 = madd(x7, second(p + 2 * half, y, high, lift, layout), s21);
+    s22 = madd(x7, first(z, low, lift, layout), s22);
+    s23 = madd(x7, second(p + 3 * half, z, high, lift, layout), s23);
+
+    p = w3;
+    u = v128.load(p); v = load1(p, layout); y = load2(p, layout); z = load3(p, layout);
+    s30 = madd(x0, first(u, low, lift, layout), s30);
+    s31 = madd(x0, second(p, u, high, lift, layout), s31);
+    s32 = madd(x0, first(v, low, lift, layout), s32);
+    s33 = madd(x0, second(p + half, v, high, lift, layout), s33);
+    s30 = madd(x1, first(y, low, lift, layout), s30);
+    s31 = madd(x1, second(p + 2 * half, y, high, lift, layout), s31);
+    s32 = madd(x1, first(z, low, lift, layout), s32);
+    s33 = madd(x1, second(p + 3 * half, z, high, lift, layout), s33);
+
+    p = w3 + 4 * half;
+    u = v128.load(p); v = load1(p, layout); y = load2(p, layout); z = load3(p, layout);
+    s30 = madd(x2, first(u, low, lift, layout), s30);
+    s31 = madd(x2, second(p, u, high, lift, layout), s31);
+    s32 = madd(x2, first(v, low, lift, layout), s32);
+    s33 = madd(x2, second(p + half, v, high, lift, layout), s33);
+    s30 = madd(x3, first(y, low, lift, layout), s30);
+    s31 = madd(x3, second(p + 2 * half, y, high, lift, layout), s31);
+    s32 = madd(x3, first(z, low, lift, layout), s32);
+    s33 = madd(x3, second(p + 3 * half, z, high, lift, layout), s33);
+
+    p = w3 + 8 * half;
+    u = v128.load(p); v = load1(p, layout); y = load2(p, layout); z = load3(p, layout);
+    s30 = madd(x4, first(u, low, lift, layout), s30);
+    s31 = madd(x4, second(p, u, high, lift, layout), s31);
+    s32 = madd(x4, first(v, low, lift, layout), s32);
+    s33 = madd(x4, second(p + half, v, high, lift, layout), s33);
+    s30 = madd(x5, first(y, low, lift, layout), s30);
+    s31 = madd(x5, second(p + 2 * half, y, high, lift, layout), s31);
+    s32 = madd(x5, first(z, low, lift, layout), s32);
+    s33 = madd(x5, second(p + 3 * half, z, high, lift, layout), s33);
+
+    p = w3 + 12 * half;
+    u = v128.load(p); v = load1(p, layout); y = load2(p, layout); z = load3(p, layout);
+    s30 = madd(x6, first(u, low, lift, layout), s30);
+    s31 = madd(x6, second(p, u, high, lift, layout), s31);
+    s32 = madd(x6, first(v, low, lift, layout), s32);
+    s33 = madd(x6, second(p + half, v, high, lift, layout), s33);
+    s30 = madd(x7, first(y, low, lift, layout), s30);
+    s31 = madd(x7, second(p + 2 * half, y, high, lift, layout), s31);
+    s32 = madd(x7, first(z, low, lift, layout), s32);
+    s33 = madd(x7, second(p + 3 * half, z, high, lift, layout), s33);
+
+    w0 += layout == F32 ? 512 : 256;
+    w1 += layout == F32 ? 512 : 256;
+    w2 += layout == F32 ? 512 : 256;
+    w3 += layout == F32 ? 512 : 256;
+    x += 32;
   }
-  let a = v128.load(sums);
-  let b = v128.load(sums, 16);
-  let c = v128.load(sums, 32);
-  let d = v128.load(sums, 48);
-  let s = lane0(xa);
-  let v = v128.load(w);
-  a = madd(s, first(v, low, factor, layout), a);
-  b = madd(s, second(w, v, high, factor, layout), b);
-  w += half;
-  v = v128.load(w);
-  c = madd(s, first(v, low, factor, layout), c);
-  d = madd(s, second(w, v, high, factor, layout), d);
-  s = lane1(xa);
-  w += half;
-  v = v128.load(w);
-  a = madd(s, first(v, low, factor, layout), a);
-  b = madd(s, second(w, v, high, factor, layout), b);
-  w += half;
-  v = v128.load(w);
-  c = madd(s, first(v, low, factor, layout), c);
-  d = madd(s, second(w, v, high, factor, layout), d);
-  s = lane2(xa);
-  w += half;
-  v = v128.load(w);
-  a = madd(s, first(v, low, factor, layout), a);
-  b = madd(s, second(w, v, high, factor, layout), b);
-  w += half;
-  v = v128.load(w);
-  c = madd(s, first(v, low, factor, layout), c);
-  d = madd(s, second(w, v, high, factor, layout), d);
-  s = lane3(xa);
-  w += half;
-  v = v128.load(w);
-  a = madd(s, first(v, low, factor, layout), a);
-  b = madd(s, second(w, v, high, factor, layout), b);
-  w += half;
-  v = v128.load(w);
-  c = madd(s, first(v, low, factor, layout), c);
-  d = madd(s, second(w, v, high, factor, layout), d);
-  s = lane0(xb);
-  w += half;
-  v = v128.load(w);
-  a = madd(s, first(v, low, factor, layout), a);
-  b = madd(s, second(w, v, high, factor, layout), b);
-  w += half;
-  v = v128.load(w);
-  c = madd(s, first(v, low, factor, layout), c);
-  d = madd(s, second(w, v, high, factor, layout), d);
-  s = lane1(xb);
-  w += half;
-  v = v128.load(w);
-  a = madd(s, first(v, low, factor, layout), a);
-  b = madd(s, second(w, v, high, factor, layout), b);
-  w += half;
-  v = v128.load(w);
-  c = madd(s, first(v, low, factor, layout), c);
-  d = madd(s, second(w, v, high, factor, layout), d);
-  s = lane2(xb);
-  w += half;
-  v = v128.load(w);
-  a = madd(s, first(v, low, factor, layout), a);
-  b = madd(s, second(w, v, high, factor, layout), b);
-  w += half;
-  v = v128.load(w);
-  c = madd(s, first(v, low, factor, layout), c);
-  d = madd(s, second(w, v, high, factor, layout), d);
-  s = lane3(xb);
-  w += half;
-  v = v128.load(w);
-  a = madd(s, first(v, low, factor, layout), a);
-  b = madd(s, second(w, v, high, factor, layout), b);
-  w += half;
-  v = v128.load(w);
-  c = madd(s, first(v, low, factor, layout), c);
-  d = madd(s, second(w, v, high, factor, layout), d);
-  v128.store(sums, a);
-  v128.store(sums, b, 16);
-  v128.store(sums, c, 32);
-  v128.store(sums, d, 48);
+  v128.store(sums, s00); v128.store(sums, s01, 16);
+  v128.store(sums, s02, 32); v128.store(sums, s03, 48);
+  v128.store(sums, s10, 64); v128.store(sums, s11, 80);
+  v128.store(sums, s12, 96); v128.store(sums, s13, 112);
+  v128.store(sums, s20, 128); v128.store(sums, s21, 144);
+  v128.store(sums, s22, 160); v128.store(sums, s23, 176);
+  v128.store(sums, s30, 192); v128.store(sums, s31, 208);
+  v128.store(sums, s32, 224); v128.store(sums, s33, 240);
 }
 
 /**
@@ -140,49 +275,36 @@ function panelsTimes1(
   sums: usize,
   layout: i32,
 ): void {
-  const low = i32x4.splat(LOW_BITS);
-  const high = i32x4.splat(layout == BF16 ? 0xffff0000 : HIGH_BITS);
-  if (count == 1) distance = 0; // nothing is read beyond the only panel
-  let w0 = panel;
-  let w1 = w0 + distance;
-  let w2 = w1 + distance;
-  let w3 = w2 + distance;
-  const sums1 = sums + 64;
-  const sums2 = sums + 128;
-  const sums3 = sums + 192;
-  const factor0 = v128.load32_splat(w0, 4);
-  const factor1 = v128.load32_splat(w1, 4);
-  const factor2 = v128.load32_splat(w2, 4);
-  const factor3 = v128.load32_splat(w3, 4);
-  w0 += 16;
-  w1 += 16;
-  w2 += 16;
-  w3 += 16;
-  const end = x + (<usize> (columns & ~7) << 2);
-  while (x < end) {
-    const xa = v128.load(x);
-    const xb = v128.load(x, 16);
-    eightTimes1(w0, xa, xb, factor0, sums, low, high, layout);
-    w0 += layout == F32 ? 512 : 256;
-    x += 32;
-    if (count == 1) continue;
-    eightTimes1(w1, xa, xb, factor1, sums1, low, high, layout);
-    eightTimes1(w2, xa, xb, factor2, sums2, low, high, layout);
-    eightTimes1(w3, xa, xb, factor3, sums3, low, high, layout);
-    w1 += layout == F32 ? 512 : 256;
-    w2 += layout == F32 ? 512 : 256;
-    w3 += layout == F32 ? 512 : 256;
+  const eights = columns & ~7;
+  if (count == 4 && (layout != F16_FOLDED || haveOneFactor(panel, distance))) {
+    fourTimes1(panel, distance, x, eights, sums, layout);
+  } else {
+    for (let i = 0; i < count; i++) {
+      panelTimes1(panel + i * distance, x, eights, sums + (i << 6), layout);
+    }
   }
-  const rest = columns & 7;
-  if (rest == 0) return;
+  if (eights == columns) return;
+  x += <usize> eights << 2;
+  const skip: usize = 16 + (<usize> eights << (layout == F32 ? 6 : 5));
   for (; count > 0; count--) {
-    if (layout == F32) f32Times1(w0, x, rest, sums);
-    else if (layout == BF16) bf16Times1(w0, x, rest, sums);
-    else f16FoldedTimes1(w0, x, rest, sums, load<f32>(panel, 4));
-    w0 += distance;
+    const w = panel + skip;
+    if (layout == F32) f32Times1(w, x, columns - eights, sums);
+    else if (layout == BF16) bf16Times1(w, x, columns - eights, sums);
+    else f16FoldedTimes1(w, x, columns - eights, sums, load<f32>(panel, 4));
     panel += distance;
     sums += 64;
   }
+}
+
+/** Whether four panels at the given distance have the same factor. */
+function haveOneFactor(panel: usize, distance: usize): bool {
+  const factor = load<f32>(panel, 4);
+  let same = true;
+  for (let i = 0; i < 3; i++) {
+    panel += distance;
+    same = same && load<f32>(panel, 4) == factor;
+  }
+  return same;
 }
 
 /** See `panelsTimes1`. */

@@ -1,8 +1,10 @@
-// INT4 weights, one token: the inner loops of matmulInt4 and matmulInt4m. The packed layout stands in
-// int4.as.ts; integer.as.ts walks over panels.
+// INT4 weights, one token: the inner loop of matmulInt4 and matmulInt4m that takes four panels at
+// once, and most of the time of a token. int4_panel.as.ts takes one; int4.as.ts has the packed layout;
+// integer.as.ts walks over panels.
 
 import { mac, startOf, sumsQuads } from "../dots.as";
 import {
+  dotPairs,
   F16_BITS,
   f16Finite,
   f16High,
@@ -14,109 +16,34 @@ import {
   madd,
 } from "../simd.as";
 import { high, scaleSum } from "./int4.as";
+import { macNibbles } from "./int4_panel.as";
 
-/** acc + x·w over eight k of four rows: x0 meets the low ones, x1 the high ones. */
-@inline
-function macNibbles(acc: v128, x0: v128, x1: v128, w: v128, mask: v128, quads: bool): v128 {
-  return mac(mac(acc, x0, v128.and(w, mask), quads), x1, high(w, mask), quads);
-}
+export { int4mTimes1, int4Times1 } from "./int4_panel.as";
 
-/**
- * Adds 16 rows times one token, over one block of k, to `sums`. `xa`, `xb` and `aux` are the
- * activations' block, `lift` is the panel's factor. Scales must be finite.
- *
- * Four pointers that are read at the same four distances: limits for bounds checks are then few
- * enough to stay in registers.
- */
+/** As `macNibbles` where the sum begins; without `start` where weights have minimums. */
 @inline
-function blockTimes1(
-  w: usize,
-  xa: v128,
-  xb: v128,
-  aux: v128,
-  lift: v128,
-  sums: usize,
+function firstNibbles(
+  start: v128,
+  x0: v128,
+  x1: v128,
+  w: v128,
   mask: v128,
-  ones: v128,
-  bits: v128,
   hasMin: bool,
   quads: bool,
-): void {
-  const p0 = hasMin ? w + 64 : w + 32;
-  const p1 = hasMin ? w + 128 : w + 96;
-  const p2 = hasMin ? w + 192 : w + 160;
-  const p3 = hasMin ? w + 256 : w + 224;
-  const start = hasMin ? i16x8.splat(0) : startOf(lane1(aux), ones, quads);
-  let x0 = lane0(xa);
-  let x1 = lane0(xb);
-  let a0 = macNibbles(start, x0, x1, v128.load(p0), mask, quads);
-  let a1 = macNibbles(start, x0, x1, v128.load(p1), mask, quads);
-  let a2 = macNibbles(start, x0, x1, v128.load(p2), mask, quads);
-  let a3 = macNibbles(start, x0, x1, v128.load(p3), mask, quads);
-  x0 = lane1(xa);
-  x1 = lane1(xb);
-  a0 = macNibbles(a0, x0, x1, v128.load(p0, 16), mask, quads);
-  a1 = macNibbles(a1, x0, x1, v128.load(p1, 16), mask, quads);
-  a2 = macNibbles(a2, x0, x1, v128.load(p2, 16), mask, quads);
-  a3 = macNibbles(a3, x0, x1, v128.load(p3, 16), mask, quads);
-  x0 = lane2(xa);
-  x1 = lane2(xb);
-  a0 = macNibbles(a0, x0, x1, v128.load(p0, 32), mask, quads);
-  a1 = macNibbles(a1, x0, x1, v128.load(p1, 32), mask, quads);
-  a2 = macNibbles(a2, x0, x1, v128.load(p2, 32), mask, quads);
-  a3 = macNibbles(a3, x0, x1, v128.load(p3, 32), mask, quads);
-  x0 = lane3(xa);
-  x1 = lane3(xb);
-  a0 = macNibbles(a0, x0, x1, v128.load(p0, 48), mask, quads);
-  a1 = macNibbles(a1, x0, x1, v128.load(p1, 48), mask, quads);
-  a2 = macNibbles(a2, x0, x1, v128.load(p2, 48), mask, quads);
-  a3 = macNibbles(a3, x0, x1, v128.load(p3, 48), mask, quads);
-  const d = lane0(aux);
-  const s0 = v128.load(w);
-  const s1 = v128.load(w, 16);
-  let f0 = scaleSum(v128.load(sums), a0, ones, f32x4.mul(f16Finite(f16Low(s0), bits, lift), d), quads);
-  let f1 = scaleSum(v128.load(sums, 16), a1, ones, f32x4.mul(f16Finite(f16High(s0), bits, lift), d), quads);
-  let f2 = scaleSum(v128.load(sums, 32), a2, ones, f32x4.mul(f16Finite(f16Low(s1), bits, lift), d), quads);
-  let f3 = scaleSum(v128.load(sums, 48), a3, ones, f32x4.mul(f16Finite(f16High(s1), bits, lift), d), quads);
-  if (hasMin) {
-    const ds = lane2(aux);
-    const m0 = v128.load(w, 32);
-    const m1 = v128.load(w, 48);
-    f0 = madd(f16Finite(f16Low(m0), bits, lift), ds, f0);
-    f1 = madd(f16Finite(f16High(m0), bits, lift), ds, f1);
-    f2 = madd(f16Finite(f16Low(m1), bits, lift), ds, f2);
-    f3 = madd(f16Finite(f16High(m1), bits, lift), ds, f3);
-  }
-  v128.store(sums, f0);
-  v128.store(sums, f1, 16);
-  v128.store(sums, f2, 32);
-  v128.store(sums, f3, 48);
+): v128 {
+  if (hasMin && !quads) return mac(dotPairs(x0, v128.and(w, mask)), x1, high(w, mask), quads);
+  return macNibbles(start, x0, x1, w, mask, quads);
 }
 
-/** Adds one panel times one token to `sums` [16]. The panel's header is at `w`. */
+/** Scale times step of rows 0 … 3 (or 4 … 7) of eight halves. */
 @inline
-function panelTimes1(
-  w: usize,
-  x: usize,
-  blocks: i32,
-  sums: usize,
-  hasMin: bool,
-  quads: bool,
-): void {
-  const mask = i8x16.splat(15);
-  const ones = i16x8.splat(1);
-  const bits = i32x4.splat(F16_BITS);
-  const lift = v128.load32_splat(w, 4);
-  const end = x + blocks * 48;
-  w += 16;
-  while (x < end) {
-    const xa = v128.load(x);
-    const xb = v128.load(x, 16);
-    const aux = v128.load(x, 32);
-    blockTimes1(w, xa, xb, aux, lift, sums, mask, ones, bits, hasMin, quads);
-    w += hasMin ? 320 : 288;
-    x += 48;
-  }
+function lowScale(halves: v128, bits: v128, lift: v128, d: v128): v128 {
+  return f32x4.mul(f16Finite(f16Low(halves), bits, lift), d);
+}
+
+@inline
+function highScale(halves: v128, bits: v128, lift: v128, d: v128): v128 {
+  return f32x4.mul(f16Finite(f16High(halves), bits, lift), d);
 }
 
 /**
@@ -124,6 +51,9 @@ function panelTimes1(
  * others follow at the given distance. They are read side by side because a core keeps more of the
  * memory's bandwidth busy with four streams than with one; not in a loop, because it predicts what
  * to fetch by the address of the instruction that loads.
+ *
+ * The sums are variables, as weights are in int4.as.ts. Four loads follow each other, with the
+ * branches of their bounds checks: the code between them, without any, is decoded faster.
  */
 @inline
 function fourTimes1(
@@ -138,13 +68,11 @@ function fourTimes1(
   const mask = i8x16.splat(15);
   const ones = i16x8.splat(1);
   const bits = i32x4.splat(F16_BITS);
+  const first: usize = hasMin ? 64 : 32; // of a block's bytes that are no scales
   let w0 = panel;
   let w1 = w0 + distance;
   let w2 = w1 + distance;
   let w3 = w2 + distance;
-  const sums1 = sums + 64;
-  const sums2 = sums + 128;
-  const sums3 = sums + 192;
   const lift0 = v128.load32_splat(w0, 4);
   const lift1 = v128.load32_splat(w1, 4);
   const lift2 = v128.load32_splat(w2, 4);
@@ -153,49 +81,193 @@ function fourTimes1(
   w1 += 16;
   w2 += 16;
   w3 += 16;
+  let s00 = v128.load(sums); let s01 = v128.load(sums, 16);
+  let s02 = v128.load(sums, 32); let s03 = v128.load(sums, 48);
+  let s10 = v128.load(sums, 64); let s11 = v128.load(sums, 80);
+  let s12 = v128.load(sums, 96); let s13 = v128.load(sums, 112);
+  let s20 = v128.load(sums, 128); let s21 = v128.load(sums, 144);
+  let s22 = v128.load(sums, 160); let s23 = v128.load(sums, 176);
+  let s30 = v128.load(sums, 192); let s31 = v128.load(sums, 208);
+  let s32 = v128.load(sums, 224); let s33 = v128.load(sums, 240);
   const end = x + blocks * 48;
   while (x < end) {
     const xa = v128.load(x);
     const xb = v128.load(x, 16);
     const aux = v128.load(x, 32);
-    blockTimes1(w0, xa, xb, aux, lift0, sums, mask, ones, bits, hasMin, quads);
-    blockTimes1(w1, xa, xb, aux, lift1, sums1, mask, ones, bits, hasMin, quads);
-    blockTimes1(w2, xa, xb, aux, lift2, sums2, mask, ones, bits, hasMin, quads);
-    blockTimes1(w3, xa, xb, aux, lift3, sums3, mask, ones, bits, hasMin, quads);
+    const l0 = lane0(xa); // meet low nibbles
+    const l1 = lane1(xa);
+    const l2 = lane2(xa);
+    const l3 = lane3(xa);
+    const h0 = lane0(xb); // meet high nibbles
+    const h1 = lane1(xb);
+    const h2 = lane2(xb);
+    const h3 = lane3(xb);
+    const d = lane0(aux);
+    const ds = lane2(aux);
+    const start = hasMin ? i16x8.splat(0) : startOf(lane1(aux), ones, quads);
+    let p0: usize;
+    let p1: usize;
+    let p2: usize;
+    let p3: usize;
+    let u0: v128;
+    let u1: v128;
+    let u2: v128;
+    let u3: v128;
+    let a0: v128;
+    let a1: v128;
+    let a2: v128;
+    let a3: v128;
+
+    p0 = w0 + first; p1 = p0 + 64; p2 = p0 + 128; p3 = p0 + 192;
+    u0 = v128.load(p0); u1 = v128.load(p1); u2 = v128.load(p2); u3 = v128.load(p3);
+    a0 = firstNibbles(start, l0, h0, u0, mask, hasMin, quads);
+    a1 = firstNibbles(start, l0, h0, u1, mask, hasMin, quads);
+    a2 = firstNibbles(start, l0, h0, u2, mask, hasMin, quads);
+    a3 = firstNibbles(start, l0, h0, u3, mask, hasMin, quads);
+    u0 = v128.load(p0, 16); u1 = v128.load(p1, 16); u2 = v128.load(p2, 16); u3 = v128.load(p3, 16);
+    a0 = macNibbles(a0, l1, h1, u0, mask, quads);
+    a1 = macNibbles(a1, l1, h1, u1, mask, quads);
+    a2 = macNibbles(a2, l1, h1, u2, mask, quads);
+    a3 = macNibbles(a3, l1, h1, u3, mask, quads);
+    u0 = v128.load(p0, 32); u1 = v128.load(p1, 32); u2 = v128.load(p2, 32); u3 = v128.load(p3, 32);
+    a0 = macNibbles(a0, l2, h2, u0, mask, quads);
+    a1 = macNibbles(a1, l2, h2, u1, mask, quads);
+    a2 = macNibbles(a2, l2, h2, u2, mask, quads);
+    a3 = macNibbles(a3, l2, h2, u3, mask, quads);
+    u0 = v128.load(p0, 48); u1 = v128.load(p1, 48); u2 = v128.load(p2, 48); u3 = v128.load(p3, 48);
+    a0 = macNibbles(a0, l3, h3, u0, mask, quads);
+    a1 = macNibbles(a1, l3, h3, u1, mask, quads);
+    a2 = macNibbles(a2, l3, h3, u2, mask, quads);
+    a3 = macNibbles(a3, l3, h3, u3, mask, quads);
+    u0 = v128.load(w0); u1 = v128.load(w0, 16);
+    s00 = scaleSum(s00, a0, ones, lowScale(u0, bits, lift0, d), quads);
+    s01 = scaleSum(s01, a1, ones, highScale(u0, bits, lift0, d), quads);
+    s02 = scaleSum(s02, a2, ones, lowScale(u1, bits, lift0, d), quads);
+    s03 = scaleSum(s03, a3, ones, highScale(u1, bits, lift0, d), quads);
+    if (hasMin) {
+      u0 = v128.load(w0, 32); u1 = v128.load(w0, 48);
+      s00 = madd(f16Finite(f16Low(u0), bits, lift0), ds, s00);
+      s01 = madd(f16Finite(f16High(u0), bits, lift0), ds, s01);
+      s02 = madd(f16Finite(f16Low(u1), bits, lift0), ds, s02);
+      s03 = madd(f16Finite(f16High(u1), bits, lift0), ds, s03);
+    }
+
+    p0 = w1 + first; p1 = p0 + 64; p2 = p0 + 128; p3 = p0 + 192;
+    u0 = v128.load(p0); u1 = v128.load(p1); u2 = v128.load(p2); u3 = v128.load(p3);
+    a0 = firstNibbles(start, l0, h0, u0, mask, hasMin, quads);
+    a1 = firstNibbles(start, l0, h0, u1, mask, hasMin, quads);
+    a2 = firstNibbles(start, l0, h0, u2, mask, hasMin, quads);
+    a3 = firstNibbles(start, l0, h0, u3, mask, hasMin, quads);
+    u0 = v128.load(p0, 16); u1 = v128.load(p1, 16); u2 = v128.load(p2, 16); u3 = v128.load(p3, 16);
+    a0 = macNibbles(a0, l1, h1, u0, mask, quads);
+    a1 = macNibbles(a1, l1, h1, u1, mask, quads);
+    a2 = macNibbles(a2, l1, h1, u2, mask, quads);
+    a3 = macNibbles(a3, l1, h1, u3, mask, quads);
+    u0 = v128.load(p0, 32); u1 = v128.load(p1, 32); u2 = v128.load(p2, 32); u3 = v128.load(p3, 32);
+    a0 = macNibbles(a0, l2, h2, u0, mask, quads);
+    a1 = macNibbles(a1, l2, h2, u1, mask, quads);
+    a2 = macNibbles(a2, l2, h2, u2, mask, quads);
+    a3 = macNibbles(a3, l2, h2, u3, mask, quads);
+    u0 = v128.load(p0, 48); u1 = v128.load(p1, 48); u2 = v128.load(p2, 48); u3 = v128.load(p3, 48);
+    a0 = macNibbles(a0, l3, h3, u0, mask, quads);
+    a1 = macNibbles(a1, l3, h3, u1, mask, quads);
+    a2 = macNibbles(a2, l3, h3, u2, mask, quads);
+    a3 = macNibbles(a3, l3, h3, u3, mask, quads);
+    u0 = v128.load(w1); u1 = v128.load(w1, 16);
+    s10 = scaleSum(s10, a0, ones, lowScale(u0, bits, lift1, d), quads);
+    s11 = scaleSum(s11, a1, ones, highScale(u0, bits, lift1, d), quads);
+    s12 = scaleSum(s12, a2, ones, lowScale(u1, bits, lift1, d), quads);
+    s13 = scaleSum(s13, a3, ones, highScale(u1, bits, lift1, d), quads);
+    if (hasMin) {
+      u0 = v128.load(w1, 32); u1 = v128.load(w1, 48);
+      s10 = madd(f16Finite(f16Low(u0), bits, lift1), ds, s10);
+      s11 = madd(f16Finite(f16High(u0), bits, lift1), ds, s11);
+      s12 = madd(f16Finite(f16Low(u1), bits, lift1), ds, s12);
+      s13 = madd(f16Finite(f16High(u1), bits, lift1), ds, s13);
+    }
+
+    p0 = w2 + first; p1 = p0 + 64; p2 = p0 + 128; p3 = p0 + 192;
+    u0 = v128.load(p0); u1 = v128.load(p1); u2 = v128.load(p2); u3 = v128.load(p3);
+    a0 = firstNibbles(start, l0, h0, u0, mask, hasMin, quads);
+    a1 = firstNibbles(start, l0, h0, u1, mask, hasMin, quads);
+    a2 = firstNibbles(start, l0, h0, u2, mask, hasMin, quads);
+    a3 = firstNibbles(start, l0, h0, u3, mask, hasMin, quads);
+    u0 = v128.load(p0, 16); u1 = v128.load(p1, 16); u2 = v128.load(p2, 16); u3 = v128.load(p3, 16);
+    a0 = macNibbles(a0, l1, h1, u0, mask, quads);
+    a1 = macNibbles(a1, l1, h1, u1, mask, quads);
+    a2 = macNibbles(a2, l1, h1, u2, mask, quads);
+    a3 = macNibbles(a3, l1, h1, u3, mask, quads);
+    u0 = v128.load(p0, 32); u1 = v128.load(p1, 32); u2 = v128.load(p2, 32); u3 = v128.load(p3, 32);
+    a0 = macNibbles(a0, l2, h2, u0, mask, quads);
+    a1 = macNibbles(a1, l2, h2, u1, mask, quads);
+    a2 = macNibbles(a2, l2, h2, u2, mask, quads);
+    a3 = macNibbles(a3, l2, h2, u3, mask, quads);
+    u0 = v128.load(p0, 48); u1 = v128.load(p1, 48); u2 = v128.load(p2, 48); u3 = v128.load(p3, 48);
+    a0 = macNibbles(a0, l3, h3, u0, mask, quads);
+    a1 = macNibbles(a1, l3, h3, u1, mask, quads);
+    a2 = macNibbles(a2, l3, h3, u2, mask, quads);
+    a3 = macNibbles(a3, l3, h3, u3, mask, quads);
+    u0 = v128.load(w2); u1 = v128.load(w2, 16);
+    s20 = scaleSum(s20, a0, ones, lowScale(u0, bits, lift2, d), quads);
+    s21 = scaleSum(s21, a1, ones, highScale(u0, bits, lift2, d), quads);
+    s22 = scaleSum(s22, a2, ones, lowScale(u1, bits, lift2, d), quads);
+    s23 = scaleSum(s23, a3, ones, highScale(u1, bits, lift2, d), quads);
+    if (hasMin) {
+      u0 = v128.load(w2, 32); u1 = v128.load(w2, 48);
+      s20 = madd(f16Finite(f16Low(u0), bits, lift2), ds, s20);
+      s21 = madd(f16Finite(f16High(u0), bits, lift2), ds, s21);
+      s22 = madd(f16Finite(f16Low(u1), bits, lift2), ds, s22);
+      s23 = madd(f16Finite(f16High(u1), bits, lift2), ds, s23);
+    }
+
+    p0 = w3 + first; p1 = p0 + 64; p2 = p0 + 128; p3 = p0 + 192;
+    u0 = v128.load(p0); u1 = v128.load(p1); u2 = v128.load(p2); u3 = v128.load(p3);
+    a0 = firstNibbles(start, l0, h0, u0, mask, hasMin, quads);
+    a1 = firstNibbles(start, l0, h0, u1, mask, hasMin, quads);
+    a2 = firstNibbles(start, l0, h0, u2, mask, hasMin, quads);
+    a3 = firstNibbles(start, l0, h0, u3, mask, hasMin, quads);
+    u0 = v128.load(p0, 16); u1 = v128.load(p1, 16); u2 = v128.load(p2, 16); u3 = v128.load(p3, 16);
+    a0 = macNibbles(a0, l1, h1, u0, mask, quads);
+    a1 = macNibbles(a1, l1, h1, u1, mask, quads);
+    a2 = macNibbles(a2, l1, h1, u2, mask, quads);
+    a3 = macNibbles(a3, l1, h1, u3, mask, quads);
+    u0 = v128.load(p0, 32); u1 = v128.load(p1, 32); u2 = v128.load(p2, 32); u3 = v128.load(p3, 32);
+    a0 = macNibbles(a0, l2, h2, u0, mask, quads);
+    a1 = macNibbles(a1, l2, h2, u1, mask, quads);
+    a2 = macNibbles(a2, l2, h2, u2, mask, quads);
+    a3 = macNibbles(a3, l2, h2, u3, mask, quads);
+    u0 = v128.load(p0, 48); u1 = v128.load(p1, 48); u2 = v128.load(p2, 48); u3 = v128.load(p3, 48);
+    a0 = macNibbles(a0, l3, h3, u0, mask, quads);
+    a1 = macNibbles(a1, l3, h3, u1, mask, quads);
+    a2 = macNibbles(a2, l3, h3, u2, mask, quads);
+    a3 = macNibbles(a3, l3, h3, u3, mask, quads);
+    u0 = v128.load(w3); u1 = v128.load(w3, 16);
+    s30 = scaleSum(s30, a0, ones, lowScale(u0, bits, lift3, d), quads);
+    s31 = scaleSum(s31, a1, ones, highScale(u0, bits, lift3, d), quads);
+    s32 = scaleSum(s32, a2, ones, lowScale(u1, bits, lift3, d), quads);
+    s33 = scaleSum(s33, a3, ones, highScale(u1, bits, lift3, d), quads);
+    if (hasMin) {
+      u0 = v128.load(w3, 32); u1 = v128.load(w3, 48);
+      s30 = madd(f16Finite(f16Low(u0), bits, lift3), ds, s30);
+      s31 = madd(f16Finite(f16High(u0), bits, lift3), ds, s31);
+      s32 = madd(f16Finite(f16Low(u1), bits, lift3), ds, s32);
+      s33 = madd(f16Finite(f16High(u1), bits, lift3), ds, s33);
+    }
+
     w0 += hasMin ? 320 : 288;
     w1 += hasMin ? 320 : 288;
     w2 += hasMin ? 320 : 288;
     w3 += hasMin ? 320 : 288;
     x += 48;
   }
-}
-
-function int4Times1Pairs(w: usize, x: usize, blocks: i32, sums: usize): void {
-  panelTimes1(w, x, blocks, sums, false, false);
-}
-
-function int4Times1Quads(w: usize, x: usize, blocks: i32, sums: usize): void {
-  panelTimes1(w, x, blocks, sums, false, true);
-}
-
-/** See `panelTimes1`. */
-export function int4Times1(w: usize, x: usize, blocks: i32, sums: usize): void {
-  if (ASC_FEATURE_RELAXED_SIMD && sumsQuads()) int4Times1Quads(w, x, blocks, sums);
-  else int4Times1Pairs(w, x, blocks, sums);
-}
-
-function int4mTimes1Pairs(w: usize, x: usize, blocks: i32, sums: usize): void {
-  panelTimes1(w, x, blocks, sums, true, false);
-}
-
-function int4mTimes1Quads(w: usize, x: usize, blocks: i32, sums: usize): void {
-  panelTimes1(w, x, blocks, sums, true, true);
-}
-
-/** See `panelTimes1`. */
-export function int4mTimes1(w: usize, x: usize, blocks: i32, sums: usize): void {
-  if (ASC_FEATURE_RELAXED_SIMD && sumsQuads()) int4mTimes1Quads(w, x, blocks, sums);
-  else int4mTimes1Pairs(w, x, blocks, sums);
+  v128.store(sums, s00); v128.store(sums, s01, 16);
+  v128.store(sums, s02, 32); v128.store(sums, s03, 48);
+  v128.store(sums, s10, 64); v128.store(sums, s11, 80);
+  v128.store(sums, s12, 96); v128.store(sums, s13, 112);
+  v128.store(sums, s20, 128); v128.store(sums, s21, 144);
+  v128.store(sums, s22, 160); v128.store(sums, s23, 176);
+  v128.store(sums, s30, 192); v128.store(sums, s31, 208);
+  v128.store(sums, s32, 224); v128.store(sums, s33, 240);
 }
 
 function int4FourTimes1Pairs(w: usize, distance: usize, x: usize, blocks: i32, sums: usize): void {
