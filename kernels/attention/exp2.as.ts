@@ -17,11 +17,24 @@ import { madd } from "../simd.as";
 @inline const E4: f32 = 0.009666283;
 @inline const E5: f32 = 0.0011125508;
 
+/** 2^x in four lanes, for x ≤ 0 (or NaN). */
+export function exp2Of(x: v128): v128 {
+  const round = f32x4.splat(ROUND);
+  x = f32x4.pmax(x, f32x4.splat(LEAST));
+  const t = f32x4.add(x, round);
+  const f = f32x4.sub(x, f32x4.sub(t, round));
+  let q = madd(f32x4.splat(E5), f, f32x4.splat(E4));
+  q = madd(q, f, f32x4.splat(E3));
+  q = madd(q, f, f32x4.splat(E2));
+  q = madd(q, f, f32x4.splat(E1));
+  return f32x4.mul(madd(q, f, f32x4.splat(1)), i32x4.shl(t, 23));
+}
+
 /**
- * dst = 2^(src − shift) for `vectors` × 4 floats with src ≤ shift (or NaN); dst may be src. Returns
- * the sum in each of the four lanes.
+ * Turns one lane's scores [units][8], 128 bytes apart, into 2^(score − shift), for scores ≤ shift (or
+ * NaN). Returns their sum, in parts.
  */
-export function exp2Shifted(src: usize, dst: usize, vectors: i32, shift: v128): v128 {
+export function exp2Rows(scores: usize, units: i32, shift: v128): v128 {
   const least = f32x4.splat(LEAST);
   const round = f32x4.splat(ROUND);
   const e1 = f32x4.splat(E1);
@@ -31,10 +44,9 @@ export function exp2Shifted(src: usize, dst: usize, vectors: i32, shift: v128): 
   const e5 = f32x4.splat(E5);
   const one = f32x4.splat(1);
   let sum = f32x4.splat(0);
-  let sum1 = sum;
-  for (; vectors >= 2; vectors -= 2) {
-    const x = f32x4.pmax(f32x4.sub(v128.load(src), shift), least);
-    const x1 = f32x4.pmax(f32x4.sub(v128.load(src, 16), shift), least);
+  for (; units > 0; units--) {
+    const x = f32x4.pmax(f32x4.sub(v128.load(scores), shift), least);
+    const x1 = f32x4.pmax(f32x4.sub(v128.load(scores, 16), shift), least);
     const t = f32x4.add(x, round);
     const t1 = f32x4.add(x1, round);
     const f = f32x4.sub(x, f32x4.sub(t, round));
@@ -49,21 +61,10 @@ export function exp2Shifted(src: usize, dst: usize, vectors: i32, shift: v128): 
     q1 = madd(q1, f1, e1);
     q = f32x4.mul(madd(q, f, one), i32x4.shl(t, 23));
     q1 = f32x4.mul(madd(q1, f1, one), i32x4.shl(t1, 23));
-    v128.store(dst, q);
-    v128.store(dst, q1, 16);
-    sum = f32x4.add(sum, q);
-    sum1 = f32x4.add(sum1, q1);
-    src += 32;
-    dst += 32;
+    v128.store(scores, q);
+    v128.store(scores, q1, 16);
+    sum = f32x4.add(sum, f32x4.add(q, q1));
+    scores += 128;
   }
-  if (vectors > 0) {
-    const x = f32x4.pmax(f32x4.sub(v128.load(src), shift), least);
-    const t = f32x4.add(x, round);
-    const f = f32x4.sub(x, f32x4.sub(t, round));
-    let q = madd(madd(madd(madd(e5, f, e4), f, e3), f, e2), f, e1);
-    q = f32x4.mul(madd(q, f, one), i32x4.shl(t, 23));
-    v128.store(dst, q);
-    sum = f32x4.add(sum, q);
-  }
-  return f32x4.add(sum, sum1);
+  return sum;
 }

@@ -1,157 +1,121 @@
-// The inner loops of attention: outer products of four queries (a quad, one per lane) and eight
-// rows or elements of the cache, summed in registers.
+// The inner loops of attention on floats: outer products of four queries (a quad, one per lane) and
+// eight rows or elements of the cache, summed in registers.
 
 import { lane0, lane1, lane2, lane3, madd } from "../simd.as";
 
-@inline const SCORES: i32 = 0;
-@inline const VALUES: i32 = 1;
-
-/**
- * c[4][8] = sum over n of a[n][4] ⊗ b[n][8]; `kind` is a constant. SCORES starts from zero and
- * writes c transposed, [8][4]; VALUES adds to c.
- */
-@inline
-function tile(kind: i32, a: usize, b: usize, n: i32, c: usize): void {
-  let c00 = kind == VALUES ? v128.load(c) : f32x4.splat(0);
-  let c01 = kind == VALUES ? v128.load(c, 16) : f32x4.splat(0);
-  let c10 = kind == VALUES ? v128.load(c, 32) : f32x4.splat(0);
-  let c11 = kind == VALUES ? v128.load(c, 48) : f32x4.splat(0);
-  let c20 = kind == VALUES ? v128.load(c, 64) : f32x4.splat(0);
-  let c21 = kind == VALUES ? v128.load(c, 80) : f32x4.splat(0);
-  let c30 = kind == VALUES ? v128.load(c, 96) : f32x4.splat(0);
-  let c31 = kind == VALUES ? v128.load(c, 112) : f32x4.splat(0);
+/** scores[4][8] of a quad for a block of eight keys: queries [n][4], keys [n][8]. */
+export function scoreQuad(a: usize, b: usize, n: i32, scores: usize): void {
+  let c00 = f32x4.splat(0);
+  let c01 = c00, c10 = c00, c11 = c00, c20 = c00, c21 = c00, c30 = c00, c31 = c00;
   for (; n >= 4; n -= 4) {
-    const v = v128.load(a);
-    const x = v128.load(b);
-    const y = v128.load(b, 16);
-    let s = lane0(v);
-    c00 = madd(s, x, c00);
-    c01 = madd(s, y, c01);
-    s = lane1(v);
-    c10 = madd(s, x, c10);
-    c11 = madd(s, y, c11);
-    s = lane2(v);
-    c20 = madd(s, x, c20);
-    c21 = madd(s, y, c21);
-    s = lane3(v);
-    c30 = madd(s, x, c30);
-    c31 = madd(s, y, c31);
-    const v1 = v128.load(a, 16);
-    const x1 = v128.load(b, 32);
-    const y1 = v128.load(b, 48);
-    s = lane0(v1);
-    c00 = madd(s, x1, c00);
-    c01 = madd(s, y1, c01);
-    s = lane1(v1);
-    c10 = madd(s, x1, c10);
-    c11 = madd(s, y1, c11);
-    s = lane2(v1);
-    c20 = madd(s, x1, c20);
-    c21 = madd(s, y1, c21);
-    s = lane3(v1);
-    c30 = madd(s, x1, c30);
-    c31 = madd(s, y1, c31);
-    const v2 = v128.load(a, 32);
-    const x2 = v128.load(b, 64);
-    const y2 = v128.load(b, 80);
-    s = lane0(v2);
-    c00 = madd(s, x2, c00);
-    c01 = madd(s, y2, c01);
-    s = lane1(v2);
-    c10 = madd(s, x2, c10);
-    c11 = madd(s, y2, c11);
-    s = lane2(v2);
-    c20 = madd(s, x2, c20);
-    c21 = madd(s, y2, c21);
-    s = lane3(v2);
-    c30 = madd(s, x2, c30);
-    c31 = madd(s, y2, c31);
-    const v3 = v128.load(a, 48);
-    const x3 = v128.load(b, 96);
-    const y3 = v128.load(b, 112);
-    s = lane0(v3);
-    c00 = madd(s, x3, c00);
-    c01 = madd(s, y3, c01);
-    s = lane1(v3);
-    c10 = madd(s, x3, c10);
-    c11 = madd(s, y3, c11);
-    s = lane2(v3);
-    c20 = madd(s, x3, c20);
-    c21 = madd(s, y3, c21);
-    s = lane3(v3);
-    c30 = madd(s, x3, c30);
-    c31 = madd(s, y3, c31);
+    const v = v128.load(a); const x = v128.load(b); const y = v128.load(b, 16);
+    let s = lane0(v); c00 = madd(s, x, c00); c01 = madd(s, y, c01);
+    s = lane1(v); c10 = madd(s, x, c10); c11 = madd(s, y, c11);
+    s = lane2(v); c20 = madd(s, x, c20); c21 = madd(s, y, c21);
+    s = lane3(v); c30 = madd(s, x, c30); c31 = madd(s, y, c31);
+    const v1 = v128.load(a, 16); const x1 = v128.load(b, 32); const y1 = v128.load(b, 48);
+    s = lane0(v1); c00 = madd(s, x1, c00); c01 = madd(s, y1, c01);
+    s = lane1(v1); c10 = madd(s, x1, c10); c11 = madd(s, y1, c11);
+    s = lane2(v1); c20 = madd(s, x1, c20); c21 = madd(s, y1, c21);
+    s = lane3(v1); c30 = madd(s, x1, c30); c31 = madd(s, y1, c31);
+    const v2 = v128.load(a, 32); const x2 = v128.load(b, 64); const y2 = v128.load(b, 80);
+    s = lane0(v2); c00 = madd(s, x2, c00); c01 = madd(s, y2, c01);
+    s = lane1(v2); c10 = madd(s, x2, c10); c11 = madd(s, y2, c11);
+    s = lane2(v2); c20 = madd(s, x2, c20); c21 = madd(s, y2, c21);
+    s = lane3(v2); c30 = madd(s, x2, c30); c31 = madd(s, y2, c31);
+    const v3 = v128.load(a, 48); const x3 = v128.load(b, 96); const y3 = v128.load(b, 112);
+    s = lane0(v3); c00 = madd(s, x3, c00); c01 = madd(s, y3, c01);
+    s = lane1(v3); c10 = madd(s, x3, c10); c11 = madd(s, y3, c11);
+    s = lane2(v3); c20 = madd(s, x3, c20); c21 = madd(s, y3, c21);
+    s = lane3(v3); c30 = madd(s, x3, c30); c31 = madd(s, y3, c31);
     a += 64;
     b += 128;
   }
   for (; n > 0; n--) {
-    const v = v128.load(a);
-    const x = v128.load(b);
-    const y = v128.load(b, 16);
-    let s = lane0(v);
-    c00 = madd(s, x, c00);
-    c01 = madd(s, y, c01);
-    s = lane1(v);
-    c10 = madd(s, x, c10);
-    c11 = madd(s, y, c11);
-    s = lane2(v);
-    c20 = madd(s, x, c20);
-    c21 = madd(s, y, c21);
-    s = lane3(v);
-    c30 = madd(s, x, c30);
-    c31 = madd(s, y, c31);
+    const v = v128.load(a); const x = v128.load(b); const y = v128.load(b, 16);
+    let s = lane0(v); c00 = madd(s, x, c00); c01 = madd(s, y, c01);
+    s = lane1(v); c10 = madd(s, x, c10); c11 = madd(s, y, c11);
+    s = lane2(v); c20 = madd(s, x, c20); c21 = madd(s, y, c21);
+    s = lane3(v); c30 = madd(s, x, c30); c31 = madd(s, y, c31);
     a += 16;
     b += 32;
   }
-  if (kind == VALUES) {
-    v128.store(c, c00);
-    v128.store(c, c01, 16);
-    v128.store(c, c10, 32);
-    v128.store(c, c11, 48);
-    v128.store(c, c20, 64);
-    v128.store(c, c21, 80);
-    v128.store(c, c30, 96);
-    v128.store(c, c31, 112);
-  } else {
-    storeTransposed(c, c00, c10, c20, c30);
-    storeTransposed(c + 64, c01, c11, c21, c31);
-  }
+  v128.store(scores, c00); v128.store(scores, c01, 16);
+  v128.store(scores, c10, 32); v128.store(scores, c11, 48);
+  v128.store(scores, c20, 64); v128.store(scores, c21, 80);
+  v128.store(scores, c30, 96); v128.store(scores, c31, 112);
 }
 
-/** Stores the columns of the 4×4 matrix with these rows. */
+/** Adds the columns of the 4×4 matrix with these rows to c[4][4]. */
 @inline
-function storeTransposed(c: usize, r0: v128, r1: v128, r2: v128, r3: v128): void {
+function addTransposed(c: usize, r0: v128, r1: v128, r2: v128, r3: v128): void {
   const a = v128.shuffle<i32>(r0, r1, 0, 4, 1, 5);
   const b = v128.shuffle<i32>(r2, r3, 0, 4, 1, 5);
   const d = v128.shuffle<i32>(r0, r1, 2, 6, 3, 7);
   const e = v128.shuffle<i32>(r2, r3, 2, 6, 3, 7);
-  v128.store(c, v128.shuffle<i64>(a, b, 0, 2));
-  v128.store(c, v128.shuffle<i64>(a, b, 1, 3), 16);
-  v128.store(c, v128.shuffle<i64>(d, e, 0, 2), 32);
-  v128.store(c, v128.shuffle<i64>(d, e, 1, 3), 48);
+  const c0 = f32x4.add(v128.load(c), v128.shuffle<i64>(a, b, 0, 2));
+  const c1 = f32x4.add(v128.load(c, 16), v128.shuffle<i64>(a, b, 1, 3));
+  const c2 = f32x4.add(v128.load(c, 32), v128.shuffle<i64>(d, e, 0, 2));
+  const c3 = f32x4.add(v128.load(c, 48), v128.shuffle<i64>(d, e, 1, 3));
+  v128.store(c, c0);
+  v128.store(c, c1, 16);
+  v128.store(c, c2, 32);
+  v128.store(c, c3, 48);
 }
 
-/** scores[8][4] of a quad for a block of eight keys: queries [n][4], keys [n][8]. */
-export function scoreQuad(queries: usize, keys: usize, n: i32, scores: usize): void {
-  tile(SCORES, queries, keys, n, scores);
+/**
+ * sums[8][4] of a quad += the rows from `row` up to `to` of values [64][8] times weights
+ * [8][4][8]: eight rows of each lane.
+ */
+export function sumQuad(weights: usize, row: i32, to: i32, values: usize, sums: usize): void {
+  let c00 = f32x4.splat(0);
+  let c01 = c00, c10 = c00, c11 = c00, c20 = c00, c21 = c00, c30 = c00, c31 = c00;
+  let b = values + (<usize>row << 5);
+  while (row < to) {
+    const a = weights + (<usize>(row >> 3) << 7) + (<usize>(row & 7) << 2);
+    if (row & 3 || row + 4 > to) {
+      const x = v128.load(b);
+      const y = v128.load(b, 16);
+      let s = v128.load32_splat(a); c00 = madd(s, x, c00); c01 = madd(s, y, c01);
+      s = v128.load32_splat(a, 32); c10 = madd(s, x, c10); c11 = madd(s, y, c11);
+      s = v128.load32_splat(a, 64); c20 = madd(s, x, c20); c21 = madd(s, y, c21);
+      s = v128.load32_splat(a, 96); c30 = madd(s, x, c30); c31 = madd(s, y, c31);
+      b += 32;
+      row++;
+      continue;
+    }
+    const p = v128.load(a); const q = v128.load(a, 32); const r = v128.load(a, 64); const t = v128.load(a, 96);
+    const x = v128.load(b); const y = v128.load(b, 16);
+    let s = lane0(p); c00 = madd(s, x, c00); c01 = madd(s, y, c01);
+    s = lane0(q); c10 = madd(s, x, c10); c11 = madd(s, y, c11);
+    s = lane0(r); c20 = madd(s, x, c20); c21 = madd(s, y, c21);
+    s = lane0(t); c30 = madd(s, x, c30); c31 = madd(s, y, c31);
+    const x1 = v128.load(b, 32); const y1 = v128.load(b, 48);
+    s = lane1(p); c00 = madd(s, x1, c00); c01 = madd(s, y1, c01);
+    s = lane1(q); c10 = madd(s, x1, c10); c11 = madd(s, y1, c11);
+    s = lane1(r); c20 = madd(s, x1, c20); c21 = madd(s, y1, c21);
+    s = lane1(t); c30 = madd(s, x1, c30); c31 = madd(s, y1, c31);
+    const x2 = v128.load(b, 64); const y2 = v128.load(b, 80);
+    s = lane2(p); c00 = madd(s, x2, c00); c01 = madd(s, y2, c01);
+    s = lane2(q); c10 = madd(s, x2, c10); c11 = madd(s, y2, c11);
+    s = lane2(r); c20 = madd(s, x2, c20); c21 = madd(s, y2, c21);
+    s = lane2(t); c30 = madd(s, x2, c30); c31 = madd(s, y2, c31);
+    const x3 = v128.load(b, 96); const y3 = v128.load(b, 112);
+    s = lane3(p); c00 = madd(s, x3, c00); c01 = madd(s, y3, c01);
+    s = lane3(q); c10 = madd(s, x3, c10); c11 = madd(s, y3, c11);
+    s = lane3(r); c20 = madd(s, x3, c20); c21 = madd(s, y3, c21);
+    s = lane3(t); c30 = madd(s, x3, c30); c31 = madd(s, y3, c31);
+    b += 128;
+    row += 4;
+  }
+  addTransposed(sums, c00, c10, c20, c30);
+  addTransposed(sums + 64, c01, c11, c21, c31);
 }
 
-/** sums[4][8] += weights[n][4] ⊗ values[n][8]: `n` rows for a quad. */
-export function sumQuad(weights: usize, values: usize, n: i32, sums: usize): void {
-  tile(VALUES, weights, values, n, sums);
-}
-
-/** c[8] = sum over n of a[n][lane] · b[n][8], for one lane; as `tile`. */
-@inline
-function tileLane(kind: i32, a: usize, b: usize, n: i32, c: usize): void {
-  let c0 = kind == VALUES ? v128.load(c) : f32x4.splat(0);
-  let c1 = kind == VALUES ? v128.load(c, 16) : f32x4.splat(0);
-  let d0 = f32x4.splat(0);
-  let d1 = d0;
-  let e0 = d0;
-  let e1 = d0;
-  let f0 = d0;
-  let f1 = d0;
+/** As `scoreQuad` for the first lane alone. */
+export function scoreLane(a: usize, b: usize, n: i32, scores: usize): void {
+  let c0 = f32x4.splat(0);
+  let c1 = c0, d0 = c0, d1 = c0, e0 = c0, e1 = c0, f0 = c0, f1 = c0;
   for (; n >= 4; n -= 4) {
     const s = v128.load32_splat(a);
     c0 = madd(s, v128.load(b), c0);
@@ -175,31 +139,53 @@ function tileLane(kind: i32, a: usize, b: usize, n: i32, c: usize): void {
     a += 16;
     b += 32;
   }
-  c0 = f32x4.add(f32x4.add(c0, d0), f32x4.add(e0, f0));
-  c1 = f32x4.add(f32x4.add(c1, d1), f32x4.add(e1, f1));
-  if (kind == VALUES) {
-    v128.store(c, c0);
-    v128.store(c, c1, 16);
-  } else {
-    v128.store32_lane(c, c0, 0);
-    v128.store32_lane(c, c0, 1, 16);
-    v128.store32_lane(c, c0, 2, 32);
-    v128.store32_lane(c, c0, 3, 48);
-    v128.store32_lane(c, c1, 0, 64);
-    v128.store32_lane(c, c1, 1, 80);
-    v128.store32_lane(c, c1, 2, 96);
-    v128.store32_lane(c, c1, 3, 112);
+  v128.store(scores, f32x4.add(f32x4.add(c0, d0), f32x4.add(e0, f0)));
+  v128.store(scores, f32x4.add(f32x4.add(c1, d1), f32x4.add(e1, f1)), 16);
+}
+
+/** As `sumQuad` for the one lane whose weights and sums these are. */
+export function sumLane(weights: usize, row: i32, to: i32, values: usize, sums: usize): void {
+  if (row >= to) return;
+  let c0 = f32x4.splat(0);
+  let c1 = c0, d0 = c0, d1 = c0;
+  let b = values + (<usize>row << 5);
+  while (row < to) {
+    const a = weights + (<usize>(row >> 3) << 7) + (<usize>(row & 7) << 2);
+    if (row & 3 || row + 4 > to) {
+      const s = v128.load32_splat(a);
+      c0 = madd(s, v128.load(b), c0);
+      c1 = madd(s, v128.load(b, 16), c1);
+      b += 32;
+      row++;
+      continue;
+    }
+    const p = v128.load(a);
+    let s = lane0(p);
+    c0 = madd(s, v128.load(b), c0);
+    c1 = madd(s, v128.load(b, 16), c1);
+    s = lane1(p);
+    d0 = madd(s, v128.load(b, 32), d0);
+    d1 = madd(s, v128.load(b, 48), d1);
+    s = lane2(p);
+    c0 = madd(s, v128.load(b, 64), c0);
+    c1 = madd(s, v128.load(b, 80), c1);
+    s = lane3(p);
+    d0 = madd(s, v128.load(b, 96), d0);
+    d1 = madd(s, v128.load(b, 112), d1);
+    b += 128;
+    row += 4;
   }
+  addElements(f32x4.add(c0, d0), sums);
+  addElements(f32x4.add(c1, d1), sums + 64);
 }
 
-/** As `scoreQuad` for the one lane that begins at `queries` and `scores`. */
-export function scoreLane(queries: usize, keys: usize, n: i32, scores: usize): void {
-  tileLane(SCORES, queries, keys, n, scores);
-}
-
-/** As `sumQuad` for the one lane that begins at `weights`, into its own sums[8]. */
-export function sumLane(weights: usize, values: usize, n: i32, sums: usize): void {
-  tileLane(VALUES, weights, values, n, sums);
+/** sums[4], 16 bytes apart, += the lanes of `v`. */
+@inline
+function addElements(v: v128, sums: usize): void {
+  store<f32>(sums, load<f32>(sums) + f32x4.extract_lane(v, 0));
+  store<f32>(sums, load<f32>(sums, 16) + f32x4.extract_lane(v, 1), 16);
+  store<f32>(sums, load<f32>(sums, 32) + f32x4.extract_lane(v, 2), 32);
+  store<f32>(sums, load<f32>(sums, 48) + f32x4.extract_lane(v, 3), 48);
 }
 
 /** `n` × 8 halves as floats, exactly, with subnormals, infinities and NaN. */

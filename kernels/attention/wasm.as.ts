@@ -13,16 +13,16 @@
 // what several of them saw of one kvHead is put together in the end (as in Flash-Decoding).
 //
 // Rows that a query does not see may hold anything, NaN included. Their scores are replaced before
-// use, and their values are never multiplied: rows that all four lanes see are summed for the quad,
-// others lane by lane. (Codes of int8 are always numbers, and may be multiplied by 0.)
+// use, and their values are never multiplied: rows that all lanes see are summed for the quad, others
+// lane by lane. (Codes of int8 are always numbers, and may be multiplied by 0.)
 
 import { barrier } from "../barrier.as";
 import { nextTask, scratch, shareStart } from "../common.as";
+import { sumBlock, sumBlockInt8 } from "./blocks.as";
 import {
   CHUNK,
   closeQuad,
   F16,
-  hideUnseen,
   INT8,
   LANES,
   mergeQuad,
@@ -35,19 +35,12 @@ import {
   SHARED_FROM,
   SHARED_TO,
   stepsOf,
-  sumBlock,
-  sumBlockInt8,
   sumsOf,
-  weigh,
 } from "./quad.as";
+import { KEY_GROUP_BYTES, scoreLaneInt8, scoreQuadInt8 } from "./scores_int8.as";
+import { VALUE_GROUP_BYTES, VALUE_SCALE_BYTES } from "./sums_int8.as";
 import { scoreLane, scoreQuad, unpackHalves } from "./tile.as";
-import {
-  KEY_SCALE_BYTES,
-  scoreLaneInt8,
-  scoreQuadInt8,
-  VALUE_GROUP_BYTES,
-  VALUE_SCALE_BYTES,
-} from "./tile_int8.as";
+import { hideUnseen, weigh } from "./weigh.as";
 
 /** Rows beyond which tokens that see different rows go through the cache separately. */
 @inline const MOST_UNSHARED: i32 = 64;
@@ -64,17 +57,19 @@ function roomBytes(headDim: i32): usize {
 @inline
 function keyBlockBytes(type: i32, headDim: i32): usize {
   if (type == INT8) {
-    return (<usize>((headDim + 1) >> 1) << 4) + <usize>((headDim + 31) >> 5) * KEY_SCALE_BYTES;
+    const groups = <usize>((headDim + 31) >> 5);
+    return (<usize>((headDim + 1) >> 1) << 4) + groups * (KEY_GROUP_BYTES - 256);
   }
   return <usize>headDim << (type == F16 ? 4 : 5);
 }
 
-/** Bytes of a block of 64 values. */
+/** Bytes of a block of values: 64 of them, or 128 in int8. */
 @inline
 function valueBlockBytes(type: i32, headDim: i32): usize {
-  const pieces = <usize>((headDim + 7) >> 3);
-  if (type == INT8) return (pieces << 9) + <usize>((headDim + 31) >> 5) * VALUE_SCALE_BYTES;
-  return pieces << (type == F16 ? 10 : 11);
+  if (type == INT8) {
+    return (<usize>((headDim + 1) >> 1) << 8) + <usize>((headDim + 31) >> 5) * VALUE_SCALE_BYTES;
+  }
+  return <usize>((headDim + 7) >> 3) << (type == F16 ? 10 : 11);
 }
 
 /** The rows from `row` up to `to`, at most CHUNK, of one kvHead's keys: the scores of all quads. */
@@ -91,23 +86,29 @@ function scoreRows(
   const type = load<i32>(args, 48);
   const blockBytes = keyBlockBytes(type, headDim);
   const unit = quadBytes(headDim);
-  const chunk = row & -64;
-  for (row &= -8; row < to; row += 8) {
+  const chunk = row & -128;
+  // Several quads take rows of a few kilobytes in turn.
+  const rows = type != INT8 ? 8 : quads + unit < quadsEnd ? 128 : CHUNK;
+  for (row &= -8; row < to; row += rows) {
     let block = keys + <usize>(row >> 3) * blockBytes;
     if (type == F16) {
       unpackHalves(block, room, headDim);
       block = room;
     }
     for (let quad = quads; quad < quadsEnd; quad += unit) {
-      if (row >= load<i32>(quad, SEEN_TO) || row + 8 <= load<i32>(quad, SEEN_FROM)) continue;
-      const scores = scoresOf(quad, headDim) + (<usize>(row - chunk) << 4);
+      const first = max(row, load<i32>(quad, SEEN_FROM) & -8);
+      const n = min(min(row + rows, to), load<i32>(quad, SEEN_TO)) - first;
+      if (n <= 0) continue;
+      const scores = scoresOf(quad, headDim) + (<usize>(first - chunk) << 4);
       const alone = load<i32>(quad, LANES) == 1;
       if (type == INT8) {
         const steps = stepsOf(quad, headDim);
+        const from = block + <usize>((first - row) >> 3) * blockBytes;
+        const blocks = (n + 7) >> 3;
         if (alone) {
-          scoreLaneInt8(quad + QUERIES, steps, block, headDim, scores);
+          scoreLaneInt8(quad + QUERIES, steps, from, headDim, blocks, blockBytes, scores);
         } else {
-          scoreQuadInt8(quad + QUERIES, steps, block, headDim, scores);
+          scoreQuadInt8(quad + QUERIES, steps, from, headDim, blocks, blockBytes, scores);
         }
       } else if (alone) {
         scoreLane(quad + QUERIES, block, headDim, scores);
@@ -118,7 +119,18 @@ function scoreRows(
   }
 }
 
-/** The rows from `row` up to `to` of one kvHead's values, in the sums of all quads. */
+/** Hides what a quad does not see of its scores of the rows from `first` up to `end` of a chunk. */
+function hideEnds(quad: usize, headDim: i32, chunk: i32, first: i32, end: i32): void {
+  const scores = scoresOf(quad, headDim) - (<usize>chunk << 4);
+  first &= -8;
+  end = (end + 7) & -8;
+  const sharedFrom = min(max((load<i32>(quad, SHARED_FROM) + 7) & -8, first), end);
+  const sharedTo = min(max(load<i32>(quad, SHARED_TO) & -8, sharedFrom), end);
+  hideUnseen(quad, scores + (<usize>first << 4), first, (sharedFrom - first) >> 3);
+  hideUnseen(quad, scores + (<usize>sharedTo << 4), sharedTo, (end - sharedTo) >> 3);
+}
+
+/** The rows from `row` up to `to` of one kvHead's values, with weights, in the sums of all quads. */
 function sumRows(
   args: usize,
   values: usize,
@@ -133,16 +145,14 @@ function sumRows(
   const blockBytes = valueBlockBytes(type, headDim);
   const unit = quadBytes(headDim);
   const pieces = (headDim + 7) >> 3;
-  // What is taken at once: 8 elements, or the 32 that share scales.
-  const step = type == INT8 ? 4 : 1;
-  const stepBytes = type == INT8 ? VALUE_GROUP_BYTES : <usize>(type == F16 ? 1024 : 2048);
-  const chunk = row & -64;
-  for (let at = chunk; at < to; at += 64) {
+  const pieceBytes = <usize>(type == F16 ? 1024 : 2048);
+  const chunk = row & -128;
+  for (let at = row & -64; at < to; at += 64) {
     const skip = <usize>max(0, row - at);
     let next = values + <usize>(at >> 6) * blockBytes;
-    for (let piece = 0; piece < pieces; piece += step) {
+    for (let piece = 0; piece < pieces; piece++) {
       let block = next;
-      next += stepBytes;
+      next += pieceBytes;
       if (type == F16) {
         unpackHalves(block + (skip << 4), room + (skip << 5), min(64, to - at) - <i32>skip);
         block = room;
@@ -150,12 +160,45 @@ function sumRows(
       for (let quad = quads; quad < quadsEnd; quad += unit) {
         if (at >= load<i32>(quad, SEEN_TO) || at + 64 <= load<i32>(quad, SEEN_FROM)) continue;
         const weights = scoresOf(quad, headDim) + (<usize>(at - chunk) << 4);
-        const sums = sumsOf(quad, headDim) + (<usize>piece << 7);
-        if (type == INT8) {
-          sumBlockInt8(quad, weights, block, at, min(4, pieces - piece), room, sums);
-        } else {
-          sumBlock(quad, weights, block, at, sums);
-        }
+        sumBlock(quad, weights, block, at, sumsOf(quad, headDim) + (<usize>piece << 7));
+      }
+    }
+  }
+}
+
+/** As `sumRows` for values of int8, with scores. */
+function sumRowsInt8(
+  args: usize,
+  values: usize,
+  row: i32,
+  to: i32,
+  room: usize,
+  quads: usize,
+  quadsEnd: usize,
+): void {
+  const headDim = load<i32>(args, 32);
+  const blockBytes = valueBlockBytes(INT8, headDim);
+  const unit = quadBytes(headDim);
+  const chunk = row & -128;
+  for (let at = chunk; at < to; at += 128) {
+    const block = values + <usize>(at >> 7) * blockBytes;
+    for (let quad = quads; quad < quadsEnd; quad += unit) {
+      const first = max(max(row, at), load<i32>(quad, SEEN_FROM)) & -8;
+      const n = (min(min(at + 128, to), load<i32>(quad, SEEN_TO)) - first + 7) & -8;
+      if (n <= 0) continue;
+      const weights = scoresOf(quad, headDim) + (<usize>(at - chunk) << 4);
+      const start = <usize>(first - at) << 4;
+      const end = start + (<usize>n << 4);
+      const factors = weigh(quad, weights + start, n >> 3, headDim, true);
+      if (start > 0) memory.fill(weights, 0, start);
+      if (end < 2048) memory.fill(weights + end, 0, 2048 - end);
+      let sums = sumsOf(quad, headDim);
+      let group = block;
+      for (let left = headDim; left > 0; left -= 32) {
+        const pairs = (min(left, 32) + 1) >> 1;
+        sumBlockInt8(quad, weights, factors, group, at, pairs, room, sums);
+        group += VALUE_GROUP_BYTES;
+        sums += 512;
       }
     }
   }
@@ -176,7 +219,6 @@ function attendRows(
   quads: usize,
 ): usize {
   const headDim = load<i32>(args, 32);
-  const pieces = (headDim + 7) >> 3;
   const queries = tokens * load<i32>(args, 28);
   const unit = quadBytes(headDim);
   const keys = load<usize>(args, 4) + <usize>kvHead * load<usize>(args, 40);
@@ -191,21 +233,21 @@ function attendRows(
     to = max(to, load<i32>(quadsEnd, SEEN_TO));
     quadsEnd += unit;
   }
-  for (let chunk = from & -64; chunk < to; chunk += CHUNK) {
+  const isInt8 = load<i32>(args, 52) == INT8;
+  for (let chunk = from & -128; chunk < to; chunk += CHUNK) {
     const start = max(chunk, from);
     const end = min(to, chunk + CHUNK);
     scoreRows(args, keys, start, end, room, quads, quadsEnd);
     for (let quad = quads; quad < quadsEnd; quad += unit) {
-      const first = max(chunk, load<i32>(quad, SEEN_FROM));
+      const first = max(start, load<i32>(quad, SEEN_FROM)) & -8;
       const n = min(end, load<i32>(quad, SEEN_TO)) - first;
       if (n <= 0) continue;
+      hideEnds(quad, headDim, chunk, first, first + n);
       const scores = scoresOf(quad, headDim) + (<usize>(first - chunk) << 4);
-      if (first < load<i32>(quad, SHARED_FROM) || first + n > load<i32>(quad, SHARED_TO)) {
-        hideUnseen(quad, scores, first, n);
-      }
-      weigh(quad, scores, n, sumsOf(quad, headDim), pieces);
+      if (!isInt8) weigh(quad, scores, (n + 7) >> 3, headDim, false);
     }
-    sumRows(args, values, start, end, room, quads, quadsEnd);
+    if (isInt8) sumRowsInt8(args, values, start, end, room, quads, quadsEnd);
+    else sumRows(args, values, start, end, room, quads, quadsEnd);
   }
   return quadsEnd;
 }
@@ -243,7 +285,7 @@ function attendTile(args: usize, kvHead: i32, token: i32, end: i32, room: usize)
 }
 
 /**
- * `tokens` similar tokens at `token`, by all workers. The blocks of 64 rows of all kvHeads are one
+ * `tokens` similar tokens at `token`, by all workers. The blocks of 128 rows of all kvHeads are one
  * line, of which each worker has a share: what it has of its first kvHead is in its first set of
  * quads, of the others in its second.
  */
@@ -269,8 +311,8 @@ function attendTogether(
       to = max(to, end);
     }
   }
-  from = min(from, to) & -64;
-  const blocks = max(1, (to - from + 63) >> 6);
+  from = min(from, to) & -128;
+  const blocks = max(1, (to - from + 127) >> 7);
   const line = blocks * kvHeads;
   const end = shareStart(line, worker + 1, workers);
   const room = scratch(worker);
@@ -278,8 +320,8 @@ function attendTogether(
   for (let at = shareStart(line, worker, workers); at < end;) {
     const kvHead = at / blocks;
     const stop = min(end, (kvHead + 1) * blocks);
-    const rowFrom = from + ((at - kvHead * blocks) << 6);
-    const rowTo = from + ((stop - kvHead * blocks) << 6);
+    const rowFrom = from + ((at - kvHead * blocks) << 7);
+    const rowTo = from + ((stop - kvHead * blocks) << 7);
     const quadsEnd = attendRows(args, kvHead, token, tokens, rowFrom, rowTo, room, set);
     if (stop - at == blocks) {
       for (let quad = set; quad < quadsEnd; quad += unit) closeQuad(quad, headDim);

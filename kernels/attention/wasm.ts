@@ -14,7 +14,7 @@ const QUAD = 4;
 /** Queries that a task has at least, where there are as many tokens. */
 const TASK_QUERIES = 16;
 /** Rows whose scores a quad holds. */
-const CHUNK = 256;
+const CHUNK = 512;
 /** Bytes of a quad's record. */
 const RECORD_BYTES = 128;
 

@@ -26,8 +26,12 @@ function greatest(x: usize, n: i32): i32 {
 function storeKeyCodes(x: usize, n: i32, inverse: v128, mask: v128, to: usize): void {
   for (; n > 0; n -= 4) {
     const codes = roundFour(n < 4 ? loadPart(x, n) : v128.load(x), inverse, mask);
-    v128.store16_lane(to, codes, 0);
-    if (n > 2) v128.store16_lane(to, codes, 1, 16);
+    v128.store8_lane(to, codes, 0);
+    v128.store8_lane(to, codes, 1, 2);
+    if (n > 2) {
+      v128.store8_lane(to, codes, 2, 16);
+      v128.store8_lane(to, codes, 3, 18);
+    }
     x += 16;
     to += 32;
   }
@@ -36,16 +40,16 @@ function storeKeyCodes(x: usize, n: i32, inverse: v128, mask: v128, to: usize): 
 /** As `storeKeyCodes` for a row of values. */
 @inline
 function storeValueCodes(x: usize, n: i32, inverse: v128, mask: v128, to: usize): void {
-  for (let odd: usize = 0; n > 0; n -= 4) {
+  for (; n > 0; n -= 4) {
     const codes = roundFour(n < 4 ? loadPart(x, n) : v128.load(x), inverse, mask);
     v128.store8_lane(to, codes, 0);
-    v128.store8_lane(to, codes, 1, 2);
-    v128.store8_lane(to, codes, 2, 4);
-    v128.store8_lane(to, codes, 3, 6);
+    v128.store8_lane(to, codes, 1, 1);
+    if (n > 2) {
+      v128.store8_lane(to, codes, 2, 256);
+      v128.store8_lane(to, codes, 3, 257);
+    }
     x += 16;
-    // Pieces of eight elements are 32 pairs of rows apart.
-    to += odd ? 504 : 8;
-    odd ^= 1;
+    to += 512;
   }
 }
 
@@ -68,7 +72,7 @@ function storeTokens(keys: bool, args: usize, worker: i32, workers: i32): void {
   const headBytes = load<usize>(args, 24);
   const groups = <usize>((headDim + 31) >> 5);
   const keyBlock = (<usize>((headDim + 1) >> 1) << 4) + (groups << 5);
-  const valueBlock = (<usize>((headDim + 7) >> 3) << 9) + (groups << 8);
+  const valueBlock = (<usize>((headDim + 1) >> 1) << 8) + (groups << 9);
   const end = shareStart(kvHeads * tokens, worker + 1, workers);
   for (let unit = shareStart(kvHeads * tokens, worker, workers); unit < end; unit++) {
     const head = unit / tokens;
@@ -76,7 +80,10 @@ function storeTokens(keys: bool, args: usize, worker: i32, workers: i32): void {
     const row = <usize>load<i32>(load<usize>(args, 8) + (<usize>token << 2));
     let x = load<usize>(args, 4) + ((<usize>(token * kvHeads + head) * headDim) << 2);
     let to = load<usize>(args) + <usize>head * headBytes;
-    to += keys ? (row >> 3) * keyBlock : (row >> 6) * valueBlock;
+    to += keys ? (row >> 3) * keyBlock : (row >> 7) * valueBlock;
+    // Where the row is among eight: rows r and r + 4 are neighbours.
+    const key = ((row & 3) << 2) + (row >> 2 & 1);
+    const value = ((row & 0x78) << 1) + ((row & 3) << 2) + (row >> 2 & 1 ? 2 : 0);
     for (let left = headDim; left > 0; left -= 32) {
       const n = min(left, 32);
       const bits = greatest(x, n);
@@ -87,15 +94,15 @@ function storeTokens(keys: bool, args: usize, worker: i32, workers: i32): void {
       const inverse = f32x4.splat(<f32>127 / most);
       const mask = i32x4.splat(scale > 0 ? -1 : 0);
       if (keys) {
-        storeKeyCodes(x, n, inverse, mask, to + ((row & 7) << 1));
+        storeKeyCodes(x, n, inverse, mask, to + key);
         to += <usize>((n + 1) >> 1) << 4;
         store<f32>(to + ((row & 7) << 2), scale);
         to += 32;
       } else {
-        store<f32>(to + ((row & 63) << 2), scale);
-        to += 256;
-        storeValueCodes(x, n, inverse, mask, to + ((row & 62) << 3) + (row & 1));
-        to += 2048;
+        store<f32>(to + ((row & 127) << 2), scale);
+        to += 512;
+        storeValueCodes(x, n, inverse, mask, to + value);
+        to += 4096;
       }
       x += 128;
     }

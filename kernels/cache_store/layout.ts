@@ -10,12 +10,15 @@
  * A cache of int8 holds pairs, as integer dot products want them, and an f32 scale for each row of
  * each group of 32 elements, so that a block still is one stream:
  *
- * - keys: `[kvHead][rows / 8]` of groups, each `[16 pairs of elements][8 rows][2]` codes (fewer in the
- *   last one) and `[8]` scales.
- * - values: `[kvHead][rows / 64]` of groups, each `[64]` scales and `[4][32 pairs of rows][8][2]` codes
- *   (fewer than 4 in the last one).
+ * - keys: `[kvHead][rows / 8]` of groups, each `[16 pairs of elements]` vectors of codes (fewer in the
+ *   last one) and `[8]` scales. A vector is `[4 rows][2 elements][2]`, rows r and r + 4 side by side.
+ * - values: `[kvHead][rows / 128]` of groups, each `[128]` scales and `[16 pairs of elements][16]`
+ *   vectors of codes (fewer in the last one). A vector is eight rows, in the order 0, 4, 1, 5, 2, 6, 3,
+ *   7, of `[2 elements]`.
  *
- * Rows are padded to 8 (keys) or 64 (values), the elements of a key to 2 in int8, of a value to 8.
+ * So the first and the second of each two bytes, which are extended to int16 by one instruction each,
+ * are whole operands. Rows are padded to 8 (keys), 64 (values) or 128 (values of int8), the elements of
+ * a value to 8, in int8 those of both to 2.
  *
  * @module
  */
@@ -28,6 +31,9 @@ export const KEY_ROWS = 8;
 
 /** Rows of a block of values. */
 export const VALUE_ROWS = 64;
+
+/** Rows of a block of values of int8. */
+const CODE_ROWS = 128;
 
 /** Elements of a value that are stored together. */
 export const VALUE_COLUMNS = 8;
@@ -44,7 +50,8 @@ export function headBytes(type: TensorType): number {
   const scaleBytes = isInt8 ? 4 * Math.ceil(headDim / CACHE_GROUP) : 0;
   return type.role === "keyCache"
     ? roundUp(rows, KEY_ROWS) * (roundUp(headDim, isInt8 ? 2 : 1) * size + scaleBytes)
-    : roundUp(rows, VALUE_ROWS) * (roundUp(headDim, VALUE_COLUMNS) * size + scaleBytes);
+    : roundUp(rows, isInt8 ? CODE_ROWS : VALUE_ROWS) *
+      (roundUp(headDim, isInt8 ? 2 : VALUE_COLUMNS) * size + scaleBytes);
 }
 
 /** Bytes of a cache `[rows, kvHeads, headDim]` of keys or values, padding included. */
