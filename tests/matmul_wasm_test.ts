@@ -110,8 +110,8 @@ for (const build of BUILDS) {
     });
 
     Deno.test(`matmul: ${layout} is the same for any number of workers (${build})`, () => {
-      for (const tokens of [1, 6, 70]) {
-        const weights = weightsOf(layout, 100, 96, normalNumbers(9600, random));
+      for (const [rows, tokens] of [[100, 1], [100, 6], [100, 70], [300, 130]] as const) {
+        const weights = weightsOf(layout, rows, 96, normalNumbers(rows * 96, random));
         const x = normalNumbers(tokens * 96, random);
         const { out } = multiply(arena, weights, x);
         for (const workers of [2, 3, 11]) {

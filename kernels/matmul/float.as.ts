@@ -27,15 +27,17 @@ const BLOCK: i32 = 32;
 const BLOCK_BYTES: usize = 128;
 /** Tokens from which work is shared in tasks; below, each worker streams one range of panels. */
 const TASK_TOKENS: i32 = 12;
-/** Most tokens of a task. */
-const TOKENS_PER_TASK: i32 = 64;
+/** Most tokens of a task; half as many where there would be too few tasks for the workers. */
+const TOKENS_PER_TASK: i32 = 128;
+/** Tasks for each worker. */
+const TASKS_PER_WORKER: i32 = 4;
 /** Panels of a task. */
 const PANELS_PER_TASK: i32 = 16;
 /** Blocks of k that a task works off for all its panels before the next. */
-const BLOCKS_AT_ONCE: i32 = 16;
+const BLOCKS_AT_ONCE: i32 = 8;
 /** Scratch memory: sums [panels][tokens + 1][16]; packed activations; one unpacked block. */
-const SUMS_BYTES: usize = 16 * 65 * 64;
-const PACKED_BYTES: usize = 64 * 512 * 4;
+const SUMS_BYTES: usize = 16 * 129 * 64;
+const PACKED_BYTES: usize = 128 * 256 * 4;
 
 // The step being worked on (every worker has an instance of its own).
 let layout: i32 = 0;
@@ -55,7 +57,7 @@ let folds: bool = false;
 /**
  * args: weight (packed), x (f32), out (f32), bias (f32, or 0), rows of the weight, its columns,
  * address of the token count, residual (f32, or 0). Scratch: see above; activations take
- * max(11 · columns rounded up to 32, 64 · 512) · 4 bytes.
+ * max(11 · columns rounded up to 32, 128 · 256) · 4 bytes.
  */
 export function matmulF32(args: usize, worker: i32, workers: i32): void {
   matmulFloat(args, worker, workers, F32);
@@ -106,8 +108,13 @@ function matmulFloat(args: usize, worker: i32, workers: i32, layoutOfWeight: i32
     return;
   }
   const groups = (panels + PANELS_PER_TASK - 1) / PANELS_PER_TASK;
-  const splits = (tokens + TOKENS_PER_TASK - 1) / TOKENS_PER_TASK;
-  const perSplit = (tokens + splits - 1) / splits;
+  let splits = (tokens + TOKENS_PER_TASK - 1) / TOKENS_PER_TASK;
+  if (groups * splits < TASKS_PER_WORKER * workers) {
+    splits = (2 * tokens + TOKENS_PER_TASK - 1) / TOKENS_PER_TASK;
+  }
+  // Even: inner loops sum a single token up in another order, which is to be the last one's alone,
+  // however many workers there are.
+  const perSplit = ((tokens + splits - 1) / splits + 1) & ~1;
   let task = nextTask(args);
   while (task < groups * splits) {
     const first = task / groups * perSplit;

@@ -56,8 +56,8 @@ export const matmulWasm: WasmKernel<"matmul"> = {
 export function matmulScratchBytes(layout: LayoutName, cols: number): number {
   if (isInteger(layout)) return 129 * 32 * 4;
   const unpacked = 32 * 16 * 4;
-  const sums = 16 * 65 * 16 * 4;
-  const activations = Math.max(11 * Math.ceil(cols / 32) * 32, 64 * 512) * 4;
+  const sums = 16 * 129 * 16 * 4;
+  const activations = Math.max(11 * Math.ceil(cols / 32) * 32, 128 * 256) * 4;
   return unpacked + sums + activations;
 }
 
