@@ -5,6 +5,7 @@
 // Q of degree 4, minimax by the Remez exchange: 3.1e-9 of e^r; with rounding the relative error is
 // 1.2e-7 at most over a million points in [-87, 0]. Adding 1.5·2^23 rounds to an integer and leaves
 // n in the low bits of the sum; with the exponent bias added too, a shift by 23 makes 2^n.
+// silu is off by 1.6e-7 at most, sigmoid by 1.5e-7, tanh by 2.4e-7 (tests/curves_wasm_test.ts).
 // Results below 2^-126 become 0, exp(x) for x ≥ 88.38 becomes Inf, NaN stays NaN.
 //
 // The constants are splat outside the loops by hand: V8 would build them again at each use.
