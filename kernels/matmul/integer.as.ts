@@ -2,7 +2,8 @@
 // The order of work over panels (16 rows), k and tokens; the inner loops are in int4.as.ts,
 // int8.as.ts and their _vector.as.ts, the packed layouts in kernels/pack/layouts.ts.
 //
-// One token: every worker streams its share of the panels once, from four places side by side.
+// One token: every worker streams its share of the panels once, from four places side by side; the
+// last ones go to those who are done first.
 // More: the weights of one block of k and 32 rows (two panels) are unpacked once for all tokens of
 // the task, whose sums stay in the L1 cache. No number of tokens is special.
 
@@ -21,6 +22,8 @@ const INT8: i32 = 2;
 const PANEL_HEADER: usize = 16;
 /** Bytes of a block of activations. */
 const X_BLOCK: usize = 48;
+/** Blocks of a panel above which one panel is a task, not four, when a token's last are shared out. */
+const MANY_BLOCKS: i32 = 48;
 /** Tokens from which work is shared in tasks; below, each worker streams one range of panels. */
 const TASK_TOKENS: i32 = 12;
 /** Most tokens of a task. */
@@ -80,11 +83,7 @@ function matmulInteger(
   residual = load<usize>(args, 28);
   sums = scratch(worker);
   if (tokens == 1) {
-    const start = shareStart(panels, worker, workers);
-    const end = shareStart(panels, worker + 1, workers);
-    const quarter = (end - start) >> 2;
-    for (let i = 0; i < quarter; i++) panelsTimesToken(start + i, quarter, 4);
-    for (let p = start + (quarter << 2); p < end; p++) panelsTimesToken(p, 1, 1);
+    multiplyToken(args, worker, workers);
     return;
   }
   const pairs = (panels + 1) >> 1;
@@ -104,6 +103,28 @@ function matmulInteger(
     const end = min(start + PAIRS_PER_TASK, pairs);
     for (let i = start; i < end; i++) pairTimesTokens(i, first, last);
     task = nextTask(args);
+  }
+}
+
+/**
+ * The only token: each worker takes a share of its own, then, of an eighth that is left, what it
+ * can get, because workers are not equally fast and the next step waits for the last of them.
+ */
+function multiplyToken(args: usize, worker: i32, workers: i32): void {
+  const shared = workers > 1 ? panels >> 3 : 0;
+  const own = panels - shared;
+  const start = shareStart(own, worker, workers);
+  const end = shareStart(own, worker + 1, workers);
+  const quarter = (end - start) >> 2;
+  for (let i = 0; i < quarter; i++) panelsTimesToken(start + i, quarter, 4);
+  for (let p = start + (quarter << 2); p < end; p++) panelsTimesToken(p, 1, 1);
+  if (shared == 0) return;
+  const unit = blocks > MANY_BLOCKS ? 1 : 4;
+  let p = own + nextTask(args) * unit;
+  while (p < panels) {
+    if (p + unit <= panels) panelsTimesToken(p, 1, unit);
+    else for (let q = p; q < panels; q++) panelsTimesToken(q, 1, 1);
+    p = own + nextTask(args) * unit;
   }
 }
 
