@@ -222,26 +222,39 @@ function panelTimesTokens(p: i32, count: i32, block: i32, n: i32, y: usize): voi
 /** Copies `n` blocks of k, from `block` on, of tokens `first` … `last − 1` to scratch memory. */
 function packTokens(first: i32, last: i32, block: i32, n: i32): void {
   const stride = <usize> columns << 2;
+  const blockStride = <usize> (last - first) * BLOCK_BYTES;
+  const whole = min(n, columns / BLOCK - block);
+  let from = x + <usize> first * stride + <usize> block * BLOCK_BYTES;
   let to = packed;
-  for (let b = block; b < block + n; b++) {
-    const count = min(BLOCK, columns - b * BLOCK);
-    let from = x + <usize> first * stride + <usize> b * BLOCK_BYTES;
-    for (let t = first; t < last; t++) {
-      if (count == BLOCK) {
-        v128.store(to, v128.load(from));
-        v128.store(to, v128.load(from, 16), 16);
-        v128.store(to, v128.load(from, 32), 32);
-        v128.store(to, v128.load(from, 48), 48);
-        v128.store(to, v128.load(from, 64), 64);
-        v128.store(to, v128.load(from, 80), 80);
-        v128.store(to, v128.load(from, 96), 96);
-        v128.store(to, v128.load(from, 112), 112);
-      } else {
-        memory.fill(to, 0, BLOCK_BYTES);
-        memory.copy(to, from, count << 2);
-      }
-      from += stride;
-      to += BLOCK_BYTES;
+  for (let t = first; t < last; t++) {
+    // Along a row, so that the processor sees what comes next.
+    let p = from;
+    let q = to;
+    for (let i = 0; i < whole; i++) {
+      const a = v128.load(p);
+      const b = v128.load(p, 16);
+      const c = v128.load(p, 32);
+      const d = v128.load(p, 48);
+      const e = v128.load(p, 64);
+      const f = v128.load(p, 80);
+      const g = v128.load(p, 96);
+      const h = v128.load(p, 112);
+      v128.store(q, a);
+      v128.store(q, b, 16);
+      v128.store(q, c, 32);
+      v128.store(q, d, 48);
+      v128.store(q, e, 64);
+      v128.store(q, f, 80);
+      v128.store(q, g, 96);
+      v128.store(q, h, 112);
+      p += BLOCK_BYTES;
+      q += blockStride;
     }
+    if (whole < n) {
+      memory.fill(q, 0, BLOCK_BYTES);
+      memory.copy(q, p, (columns % BLOCK) << 2);
+    }
+    from += stride;
+    to += BLOCK_BYTES;
   }
 }
