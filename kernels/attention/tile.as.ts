@@ -72,8 +72,8 @@ export function sumQuad(weights: usize, row: i32, to: i32, values: usize, sums: 
   let c01 = c00, c10 = c00, c11 = c00, c20 = c00, c21 = c00, c30 = c00, c31 = c00;
   let b = values + (<usize>row << 5);
   while (row < to) {
-    const a = weights + (<usize>(row >> 3) << 7) + (<usize>(row & 7) << 2);
-    if (row & 3 || row + 4 > to) {
+    let a = weights + (<usize>(row >> 3) << 7) + (<usize>(row & 7) << 2);
+    if (row & 7 || row + 8 > to) {
       const x = v128.load(b);
       const y = v128.load(b, 16);
       let s = v128.load32_splat(a); c00 = madd(s, x, c00); c01 = madd(s, y, c01);
@@ -84,29 +84,52 @@ export function sumQuad(weights: usize, row: i32, to: i32, values: usize, sums: 
       row++;
       continue;
     }
-    const p = v128.load(a); const q = v128.load(a, 32); const r = v128.load(a, 64); const t = v128.load(a, 96);
-    const x = v128.load(b); const y = v128.load(b, 16);
-    let s = lane0(p); c00 = madd(s, x, c00); c01 = madd(s, y, c01);
-    s = lane0(q); c10 = madd(s, x, c10); c11 = madd(s, y, c11);
-    s = lane0(r); c20 = madd(s, x, c20); c21 = madd(s, y, c21);
-    s = lane0(t); c30 = madd(s, x, c30); c31 = madd(s, y, c31);
-    const x1 = v128.load(b, 32); const y1 = v128.load(b, 48);
-    s = lane1(p); c00 = madd(s, x1, c00); c01 = madd(s, y1, c01);
-    s = lane1(q); c10 = madd(s, x1, c10); c11 = madd(s, y1, c11);
-    s = lane1(r); c20 = madd(s, x1, c20); c21 = madd(s, y1, c21);
-    s = lane1(t); c30 = madd(s, x1, c30); c31 = madd(s, y1, c31);
-    const x2 = v128.load(b, 64); const y2 = v128.load(b, 80);
-    s = lane2(p); c00 = madd(s, x2, c00); c01 = madd(s, y2, c01);
-    s = lane2(q); c10 = madd(s, x2, c10); c11 = madd(s, y2, c11);
-    s = lane2(r); c20 = madd(s, x2, c20); c21 = madd(s, y2, c21);
-    s = lane2(t); c30 = madd(s, x2, c30); c31 = madd(s, y2, c31);
-    const x3 = v128.load(b, 96); const y3 = v128.load(b, 112);
-    s = lane3(p); c00 = madd(s, x3, c00); c01 = madd(s, y3, c01);
-    s = lane3(q); c10 = madd(s, x3, c10); c11 = madd(s, y3, c11);
-    s = lane3(r); c20 = madd(s, x3, c20); c21 = madd(s, y3, c21);
-    s = lane3(t); c30 = madd(s, x3, c30); c31 = madd(s, y3, c31);
-    b += 128;
-    row += 4;
+    for (; row + 8 <= to; row += 8) {
+      let p = v128.load(a), q = v128.load(a, 32), r = v128.load(a, 64), t = v128.load(a, 96);
+      let x = v128.load(b), y = v128.load(b, 16);
+      let s = lane0(p); c00 = madd(s, x, c00); c01 = madd(s, y, c01);
+      s = lane0(q); c10 = madd(s, x, c10); c11 = madd(s, y, c11);
+      s = lane0(r); c20 = madd(s, x, c20); c21 = madd(s, y, c21);
+      s = lane0(t); c30 = madd(s, x, c30); c31 = madd(s, y, c31);
+      x = v128.load(b, 32); y = v128.load(b, 48);
+      s = lane1(p); c00 = madd(s, x, c00); c01 = madd(s, y, c01);
+      s = lane1(q); c10 = madd(s, x, c10); c11 = madd(s, y, c11);
+      s = lane1(r); c20 = madd(s, x, c20); c21 = madd(s, y, c21);
+      s = lane1(t); c30 = madd(s, x, c30); c31 = madd(s, y, c31);
+      x = v128.load(b, 64); y = v128.load(b, 80);
+      s = lane2(p); c00 = madd(s, x, c00); c01 = madd(s, y, c01);
+      s = lane2(q); c10 = madd(s, x, c10); c11 = madd(s, y, c11);
+      s = lane2(r); c20 = madd(s, x, c20); c21 = madd(s, y, c21);
+      s = lane2(t); c30 = madd(s, x, c30); c31 = madd(s, y, c31);
+      x = v128.load(b, 96); y = v128.load(b, 112);
+      s = lane3(p); c00 = madd(s, x, c00); c01 = madd(s, y, c01);
+      s = lane3(q); c10 = madd(s, x, c10); c11 = madd(s, y, c11);
+      s = lane3(r); c20 = madd(s, x, c20); c21 = madd(s, y, c21);
+      s = lane3(t); c30 = madd(s, x, c30); c31 = madd(s, y, c31);
+      p = v128.load(a, 16); q = v128.load(a, 48); r = v128.load(a, 80); t = v128.load(a, 112);
+      x = v128.load(b, 128); y = v128.load(b, 144);
+      s = lane0(p); c00 = madd(s, x, c00); c01 = madd(s, y, c01);
+      s = lane0(q); c10 = madd(s, x, c10); c11 = madd(s, y, c11);
+      s = lane0(r); c20 = madd(s, x, c20); c21 = madd(s, y, c21);
+      s = lane0(t); c30 = madd(s, x, c30); c31 = madd(s, y, c31);
+      x = v128.load(b, 160); y = v128.load(b, 176);
+      s = lane1(p); c00 = madd(s, x, c00); c01 = madd(s, y, c01);
+      s = lane1(q); c10 = madd(s, x, c10); c11 = madd(s, y, c11);
+      s = lane1(r); c20 = madd(s, x, c20); c21 = madd(s, y, c21);
+      s = lane1(t); c30 = madd(s, x, c30); c31 = madd(s, y, c31);
+      x = v128.load(b, 192); y = v128.load(b, 208);
+      s = lane2(p); c00 = madd(s, x, c00); c01 = madd(s, y, c01);
+      s = lane2(q); c10 = madd(s, x, c10); c11 = madd(s, y, c11);
+      s = lane2(r); c20 = madd(s, x, c20); c21 = madd(s, y, c21);
+      s = lane2(t); c30 = madd(s, x, c30); c31 = madd(s, y, c31);
+      x = v128.load(b, 224); y = v128.load(b, 240);
+      s = lane3(p); c00 = madd(s, x, c00); c01 = madd(s, y, c01);
+      s = lane3(q); c10 = madd(s, x, c10); c11 = madd(s, y, c11);
+      s = lane3(r); c20 = madd(s, x, c20); c21 = madd(s, y, c21);
+      s = lane3(t); c30 = madd(s, x, c30); c31 = madd(s, y, c31);
+      a += 128;
+      b += 256;
+    }
   }
   addTransposed(sums, c00, c10, c20, c30);
   addTransposed(sums + 64, c01, c11, c21, c31);

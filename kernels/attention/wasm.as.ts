@@ -234,9 +234,11 @@ function attendRows(
     quadsEnd += unit;
   }
   const isInt8 = load<i32>(args, 52) == INT8;
-  for (let chunk = from & -128; chunk < to; chunk += CHUNK) {
+  // The scores of several quads together are to stay in the nearest cache.
+  const rows = queries > 4 ? CHUNK >> 1 : CHUNK;
+  for (let chunk = from & -128; chunk < to; chunk += rows) {
     const start = max(chunk, from);
-    const end = min(to, chunk + CHUNK);
+    const end = min(to, chunk + rows);
     scoreRows(args, keys, start, end, room, quads, quadsEnd);
     for (let quad = quads; quad < quadsEnd; quad += unit) {
       const first = max(start, load<i32>(quad, SEEN_FROM)) & -8;
