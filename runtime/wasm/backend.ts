@@ -78,7 +78,11 @@ class WasmBackend implements Backend {
   readonly #staging = new Map<number, { address: number; bytes: number }>();
   #pool: Promise<Pool> | undefined;
   #running: Promise<unknown> = Promise.resolve();
-  #idle: ReturnType<typeof setTimeout> | undefined;
+  /** Looks now and then whether the workers are of use. */
+  #watch: ReturnType<typeof setTimeout> | undefined;
+  /** Tasks of the workers that have not ended, and when the last one that did. */
+  #tasks = 0;
+  #idleSince = 0;
   #disposed = false;
 
   constructor(module: WebAssembly.Module, options: WasmBackendOptions) {
@@ -229,7 +233,7 @@ class WasmBackend implements Backend {
     this.#disposed = true;
     // A worker that is told to end in the midst of a job leaves the others at a barrier.
     await this.#running;
-    clearTimeout(this.#idle);
+    clearTimeout(this.#watch);
     const pool = await this.#pool?.catch(() => undefined);
     pool?.dispose();
     this.#pool = undefined;
@@ -346,7 +350,6 @@ class WasmBackend implements Backend {
   /** Has the workers do something; starts them where there are none. */
   async #withPool(task: (pool: Pool) => Promise<void>, loader?: Loader): Promise<void> {
     if (this.#disposed) throw new BackendError("Cannot run: the backend has been disposed");
-    clearTimeout(this.#idle);
     this.#pool ??= startPool(
       this.#module,
       this.#memories.map((it) => it.memory),
@@ -360,13 +363,25 @@ class WasmBackend implements Backend {
   }
 
   async #runOn(starting: Promise<Pool>, task: (pool: Pool) => Promise<void>): Promise<void> {
-    const pool = await starting;
-    this.#threads = pool.workers;
+    this.#tasks++;
     try {
-      await task(pool);
+      this.#threads = (await starting).workers;
+      // One timer for many tokens: each would take as long as choosing a token.
+      this.#watch ??= setTimeout(() => this.#lookForIdle(), IDLE_MS);
+      await task(await starting);
     } finally {
-      this.#idle = setTimeout(() => this.#retire(), IDLE_MS);
+      this.#tasks--;
+      this.#idleSince = performance.now();
     }
+  }
+
+  /** Ends the workers when they have been idle for long enough, or looks again when they may have. */
+  #lookForIdle(): void {
+    this.#watch = undefined;
+    const since = this.#tasks > 0 ? performance.now() : this.#idleSince;
+    const left = since + IDLE_MS - performance.now();
+    if (left > 0) this.#watch = setTimeout(() => this.#lookForIdle(), left);
+    else this.#retire();
   }
 
   /** Ends the workers; the next run starts others. */
