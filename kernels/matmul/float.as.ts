@@ -29,6 +29,8 @@ const BLOCK_BYTES: usize = 128;
 const TASK_TOKENS: i32 = 12;
 /** Most tokens of a task; half as many where there would be too few tasks for the workers. */
 const TOKENS_PER_TASK: i32 = 128;
+/** Columns above which one panel is a task, not four, when a token's last are shared out. */
+const MANY_COLUMNS: i32 = 1536;
 /** Tasks for each worker. */
 const TASKS_PER_WORKER: i32 = 4;
 /** Panels of a task. */
@@ -89,16 +91,13 @@ function matmulFloat(args: usize, worker: i32, workers: i32, layoutOfWeight: i32
   // Behind the activations, after which inner loops read on.
   unpacked = packed + max(PACKED_BYTES, <usize> blocks * 11 * BLOCK_BYTES);
   const panels = (rows + 15) >> 4;
+  if (tokens == 1) {
+    multiplyToken(args, panels, worker, workers);
+    return;
+  }
   if (tokens < TASK_TOKENS) {
     const start = shareStart(panels, worker, workers);
     const end = shareStart(panels, worker + 1, workers);
-    if (tokens == 1) {
-      folds = layout == F16 && canFold(x, columns);
-      const quarter = (end - start) >> 2;
-      for (let i = 0; i < quarter; i++) panelsTimesToken(start + i, quarter, 4);
-      for (let p = start + (quarter << 2); p < end; p++) panelsTimesToken(p, 1, 1);
-      return;
-    }
     if (start < end) packTokens(0, tokens, 0, blocks);
     for (let p = start; p < end; p++) {
       startPanel(p, tokens, sums);
@@ -122,6 +121,26 @@ function matmulFloat(args: usize, worker: i32, workers: i32, layoutOfWeight: i32
     const start = task % groups * PANELS_PER_TASK;
     if (first < last) panelsTimesTokens(start, min(start + PANELS_PER_TASK, panels), first, last);
     task = nextTask(args);
+  }
+}
+
+/** The only token: shares as in integer.as.ts. */
+function multiplyToken(args: usize, panels: i32, worker: i32, workers: i32): void {
+  folds = layout == F16 && canFold(x, columns);
+  const shared = workers > 1 ? panels >> 3 : 0;
+  const own = panels - shared;
+  const start = shareStart(own, worker, workers);
+  const end = shareStart(own, worker + 1, workers);
+  const quarter = (end - start) >> 2;
+  for (let i = 0; i < quarter; i++) panelsTimesToken(start + i, quarter, 4);
+  for (let p = start + (quarter << 2); p < end; p++) panelsTimesToken(p, 1, 1);
+  if (shared == 0) return;
+  const unit = columns > MANY_COLUMNS ? 1 : 4;
+  let p = own + nextTask(args) * unit;
+  while (p < panels) {
+    if (p + unit <= panels) panelsTimesToken(p, 1, unit);
+    else for (let q = p; q < panels; q++) panelsTimesToken(q, 1, 1);
+    p = own + nextTask(args) * unit;
   }
 }
 
