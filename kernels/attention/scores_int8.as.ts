@@ -8,8 +8,9 @@
 import { lane0, lane1, lane2, lane3, madd } from "../simd.as";
 import { dot, evenCodes, LARGEST_CODE, MAGIC, oddCodes } from "./codes.as";
 
-/** Bytes of a group of 32 elements of eight keys: 16 vectors of codes, then scales. */
-@inline export const KEY_GROUP_BYTES: usize = 256 + 32;
+/** Bytes of the scales of a group of 32 elements of eight keys, after its 16 vectors of codes. */
+@inline export const KEY_SCALE_BYTES: usize = 32;
+@inline const KEY_GROUP_BYTES: usize = 256 + KEY_SCALE_BYTES;
 
 /**
  * scores[blocks][4][8] = or, with `more`, += the part of 64 elements, for a quad. `codes` [32][4][2]

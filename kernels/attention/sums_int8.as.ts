@@ -83,7 +83,6 @@ function scaleWeights(weights: usize, scales: usize, alone: bool, codes: usize):
   return f32x4.mul(most, f32x4.splat(1 / LARGEST_CODE));
 }
 
-
 /**
  * sums[2·pairs][4] += the weighted sum over 128 rows, for a quad with `codes` [16][4][8] of weights in
  * units of `steps`[4], in the second half of `next`[4].

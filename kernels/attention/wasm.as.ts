@@ -37,7 +37,7 @@ import {
   stepsOf,
   sumsOf,
 } from "./quad.as";
-import { KEY_GROUP_BYTES, scoreLaneInt8, scoreQuadInt8 } from "./scores_int8.as";
+import { KEY_SCALE_BYTES, scoreLaneInt8, scoreQuadInt8 } from "./scores_int8.as";
 import { VALUE_GROUP_BYTES, VALUE_SCALE_BYTES } from "./sums_int8.as";
 import { scoreLane, scoreQuad, unpackHalves } from "./tile.as";
 import { hideUnseen, weigh } from "./weigh.as";
@@ -58,7 +58,7 @@ function roomBytes(headDim: i32): usize {
 function keyBlockBytes(type: i32, headDim: i32): usize {
   if (type == INT8) {
     const groups = <usize>((headDim + 31) >> 5);
-    return (<usize>((headDim + 1) >> 1) << 4) + groups * (KEY_GROUP_BYTES - 256);
+    return (<usize>((headDim + 1) >> 1) << 4) + groups * KEY_SCALE_BYTES;
   }
   return <usize>headDim << (type == F16 ? 4 : 5);
 }

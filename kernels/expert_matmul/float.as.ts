@@ -23,6 +23,13 @@ import {
   f32PanelsTimes1,
 } from "../matmul/float_vector.as";
 import { finishSums, startSums } from "../matmul/sums.as";
+import {
+  firstPanel,
+  nextPanels,
+  panelCount,
+  panelDistance,
+  startPanels,
+} from "../matmul/token_panels.as";
 import { expertOf, groupPairs, pairAt, sourceAt, startOf } from "./groups.as";
 
 const PANEL_HEADER: usize = 16;
@@ -124,10 +131,10 @@ function multiply(group: i32, first: i32, last: i32): void {
   if (count == 1) {
     const from = x + ((<usize> sourceAt(place) * columns) << 2);
     folds = layout == F16 && canFold(from, columns);
-    // Four streams side by side, as in matmul.
-    const quarter = (end - p) >> 2;
-    for (let i = 0; i < quarter; i++) panelsTimesPair(p + i, quarter, 4, from, firstRow, place);
-    for (p += quarter << 2; p < end; p++) panelsTimesPair(p, 1, 1, from, firstRow, place);
+    startPanels(p, end);
+    while (nextPanels()) {
+      panelsTimesPair(firstPanel, panelDistance, panelCount, from, firstRow, place);
+    }
     return;
   }
   for (; p < end; p += PANELS_PER_TASK) {

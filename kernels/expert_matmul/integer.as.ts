@@ -16,6 +16,13 @@ import {
 import { INT8_BLOCK, int8Block } from "../matmul/int8.as";
 import { int8FourTimes1, int8Times1 } from "../matmul/int8_vector.as";
 import { finishSums, startSums } from "../matmul/sums.as";
+import {
+  firstPanel,
+  nextPanels,
+  panelCount,
+  panelDistance,
+  startPanels,
+} from "../matmul/token_panels.as";
 import { expertOf, groupPairs, pairAt, sourceAt, startOf } from "./groups.as";
 
 const INT4: i32 = 0;
@@ -126,10 +133,10 @@ function multiply(group: i32, first: i32, last: i32): void {
   if (count == 1) {
     const source = sourceAt(place);
     for (let b = 0; b < blocks; b++) copyBlock(source, b, gathered + <usize> b * X_BLOCK);
-    // Four streams side by side, as in matmul.
-    const quarter = (end - p) >> 2;
-    for (let i = 0; i < quarter; i++) panelsTimesPair(p + i, quarter, 4, firstRow, place);
-    for (p += quarter << 2; p < end; p++) panelsTimesPair(p, 1, 1, firstRow, place);
+    startPanels(p, end);
+    while (nextPanels()) {
+      panelsTimesPair(firstPanel, panelDistance, panelCount, firstRow, place);
+    }
     return;
   }
   for (; p < end; p += PANELS_PER_TASK) {

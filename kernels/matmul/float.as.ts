@@ -19,6 +19,7 @@ import {
 import { bf16Block, f16Block, floatBlock } from "./float_tile.as";
 import { bf16PanelsTimes1, canFold, f16PanelsTimes1, f32PanelsTimes1 } from "./float_vector.as";
 import { addRows, finishSums, startSums } from "./sums.as";
+import { firstPanel, nextPanels, panelCount, panelDistance, sharePanels } from "./token_panels.as";
 
 const PANEL_HEADER: usize = 16;
 /** k of a block. */
@@ -92,7 +93,9 @@ function matmulFloat(args: usize, worker: i32, workers: i32, layoutOfWeight: i32
   unpacked = packed + max(PACKED_BYTES, <usize> blocks * 11 * BLOCK_BYTES);
   const panels = (rows + 15) >> 4;
   if (tokens == 1) {
-    multiplyToken(args, panels, worker, workers);
+    folds = layout == F16 && canFold(x, columns);
+    sharePanels(panels, columns > MANY_COLUMNS ? 1 : 4, args, worker, workers);
+    while (nextPanels()) panelsTimesToken(firstPanel, panelDistance, panelCount);
     return;
   }
   if (tokens < TASK_TOKENS) {
@@ -121,26 +124,6 @@ function matmulFloat(args: usize, worker: i32, workers: i32, layoutOfWeight: i32
     const start = task % groups * PANELS_PER_TASK;
     if (first < last) panelsTimesTokens(start, min(start + PANELS_PER_TASK, panels), first, last);
     task = nextTask(args);
-  }
-}
-
-/** The only token: shares as in integer.as.ts. */
-function multiplyToken(args: usize, panels: i32, worker: i32, workers: i32): void {
-  folds = layout == F16 && canFold(x, columns);
-  const shared = workers > 1 ? panels >> 3 : 0;
-  const own = panels - shared;
-  const start = shareStart(own, worker, workers);
-  const end = shareStart(own, worker + 1, workers);
-  const quarter = (end - start) >> 2;
-  for (let i = 0; i < quarter; i++) panelsTimesToken(start + i, quarter, 4);
-  for (let p = start + (quarter << 2); p < end; p++) panelsTimesToken(p, 1, 1);
-  if (shared == 0) return;
-  const unit = columns > MANY_COLUMNS ? 1 : 4;
-  let p = own + nextTask(args) * unit;
-  while (p < panels) {
-    if (p + unit <= panels) panelsTimesToken(p, 1, unit);
-    else for (let q = p; q < panels; q++) panelsTimesToken(q, 1, 1);
-    p = own + nextTask(args) * unit;
   }
 }
 

@@ -7,7 +7,7 @@
 // a power of two, see kernels/pack/halves.as.ts; `factor` undoes it.
 // Packed activations, 1 token × 32 k: 32 f32, zeros past the row's end.
 
-import { lane0, lane1, lane2, lane3, madd } from "../simd.as";
+import { F16_BITS, lane0, lane1, lane2, lane3, madd } from "../simd.as";
 
 // Layouts: f16 with Inf and NaN, and f16 whose factor is applied to the activations instead. Without
 // `@inline` they would be globals, and tested at every use in the functions that they specialize.
@@ -17,9 +17,7 @@ import { lane0, lane1, lane2, lane3, madd } from "../simd.as";
 @inline export const F16_FOLDED: i32 = 3;
 @inline export const BF16: i32 = 4;
 
-/** What a half keeps once its bits are where f32 has sign and exponent: the second of a lane. */
-export const HIGH_BITS: i32 = 0x8fffe000;
-/** The same for the first half of a lane. */
+/** As F16_BITS, for the first half of a lane, which has zeros below. */
 export const LOW_BITS: i32 = 0x8fffffff;
 
 /** The first halves of four lanes as f32. */
@@ -29,7 +27,7 @@ export function lowHalves(v: v128, bits: v128, factor: v128, layout: i32): v128 
   return scaled(v128.and(i32x4.shr_s(i32x4.shl(v, 16), 3), bits), factor, layout);
 }
 
-/** The second halves of four lanes as f32; `bits` is `HIGH_BITS`, or 0xffff0000 for bf16. */
+/** The second halves of four lanes as f32; `bits` is `F16_BITS`, or 0xffff0000 for bf16. */
 @inline
 export function highHalves(v: v128, bits: v128, factor: v128, layout: i32): v128 {
   if (layout == BF16) return v128.and(v, bits);
@@ -50,7 +48,7 @@ function scaled(bits: v128, factor: v128, layout: i32): v128 {
 @inline
 function rowsTimes1(w: usize, x: usize, count: i32, sums: usize, factor: f32, layout: i32): void {
   const low = i32x4.splat(LOW_BITS);
-  const high = i32x4.splat(layout == BF16 ? 0xffff0000 : HIGH_BITS);
+  const high = i32x4.splat(layout == BF16 ? 0xffff0000 : F16_BITS);
   const lift = f32x4.splat(factor);
   // Sums of even and of odd k.
   let a0 = v128.load(sums);
@@ -171,7 +169,7 @@ export function f16SpecialTimes1(w: usize, x: usize, count: i32, sums: usize, fa
 @inline
 function unpack(w: usize, count: i32, to: usize, factor: f32, layout: i32): void {
   const low = i32x4.splat(LOW_BITS);
-  const high = i32x4.splat(layout == BF16 ? 0xffff0000 : HIGH_BITS);
+  const high = i32x4.splat(layout == BF16 ? 0xffff0000 : F16_BITS);
   const lift = f32x4.splat(factor);
   const end = w + (<usize> count << 5);
   while (w < end) {

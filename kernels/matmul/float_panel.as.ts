@@ -1,8 +1,8 @@
 // Float weights, one token, one panel: the inner loop for the panels that float_vector.as.ts leaves. It
 // adds up in the same order.
 
-import { lane0, lane1, lane2, lane3, madd } from "../simd.as";
-import { BF16, F16_FOLDED, F32, HIGH_BITS, highHalves, LOW_BITS, lowHalves } from "./float_blocks.as";
+import { F16_BITS, lane0, lane1, lane2, lane3, madd } from "../simd.as";
+import { BF16, F16_FOLDED, F32, highHalves, LOW_BITS, lowHalves } from "./float_blocks.as";
 
 /** Rows 0 … 3 or 8 … 11 of a vector of weights. */
 @inline
@@ -36,7 +36,7 @@ export function load3(p: usize, layout: i32): v128 {
 @inline
 export function panelTimes1(panel: usize, x: usize, columns: i32, sums: usize, layout: i32): void {
   const low = i32x4.splat(LOW_BITS);
-  const high = i32x4.splat(layout == BF16 ? 0xffff0000 : HIGH_BITS);
+  const high = i32x4.splat(layout == BF16 ? 0xffff0000 : F16_BITS);
   const half: usize = layout == F32 ? 32 : 16; // bytes of eight rows of one k
   const lift = v128.load32_splat(panel, 4);
   let p = panel + 16;

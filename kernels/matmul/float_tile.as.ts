@@ -2,8 +2,8 @@
 // 32 k. float.as.ts walks over panels, k and tokens; float_blocks.as.ts has the packed layouts and
 // the loops for one token.
 
-import { lane0, lane1, lane2, lane3, madd } from "../simd.as";
-import { BF16, F16, F32, HIGH_BITS, LOW_BITS } from "./float_blocks.as";
+import { F16_BITS, lane0, lane1, lane2, lane3, madd } from "../simd.as";
+import { BF16, F16, F32, LOW_BITS } from "./float_blocks.as";
 import { first, second } from "./float_vector.as";
 
 /**
@@ -22,7 +22,7 @@ import { first, second } from "./float_vector.as";
 @inline
 function tile(w: usize, x: usize, count: i32, sums: usize, factor: f32, layout: i32): void {
   const low = i32x4.splat(LOW_BITS);
-  const high = i32x4.splat(layout == BF16 ? 0xffff0000 : HIGH_BITS);
+  const high = i32x4.splat(layout == BF16 ? 0xffff0000 : F16_BITS);
   const lift = f32x4.splat(factor);
   const half: usize = layout == F32 ? 32 : 16;
   let p = w;

@@ -2,7 +2,7 @@
 // panels side by side, for the reason given in int4_vector.as.ts. float.as.ts walks over panels;
 // float_blocks.as.ts has the packed layouts, and loops for any number of k.
 
-import { lane0, lane1, lane2, lane3, madd } from "../simd.as";
+import { F16_BITS, lane0, lane1, lane2, lane3, madd } from "../simd.as";
 import {
   BF16,
   bf16Times1,
@@ -10,7 +10,6 @@ import {
   f16FoldedTimes1,
   F32,
   f32Times1,
-  HIGH_BITS,
   LOW_BITS,
 } from "./float_blocks.as";
 import { first, load1, load2, load3, panelTimes1, second } from "./float_panel.as";
@@ -32,7 +31,7 @@ function fourTimes1(
   layout: i32,
 ): void {
   const low = i32x4.splat(LOW_BITS);
-  const high = i32x4.splat(layout == BF16 ? 0xffff0000 : HIGH_BITS);
+  const high = i32x4.splat(layout == BF16 ? 0xffff0000 : F16_BITS);
   const half: usize = layout == F32 ? 32 : 16; // bytes of eight rows of one k
   const lift = v128.load32_splat(panel, 4);
   let w0 = panel + 16;

@@ -13,6 +13,7 @@ import { int4FourTimes1, int4mFourTimes1, int4mTimes1, int4Times1 } from "./int4
 import { INT8_BLOCK, int8Block } from "./int8.as";
 import { int8FourTimes1, int8Times1 } from "./int8_vector.as";
 import { addRows, finishSums, startSums } from "./sums.as";
+import { firstPanel, nextPanels, panelCount, panelDistance, sharePanels } from "./token_panels.as";
 
 const INT4: i32 = 0;
 const INT4M: i32 = 1;
@@ -83,7 +84,8 @@ function matmulInteger(
   residual = load<usize>(args, 28);
   sums = scratch(worker);
   if (tokens == 1) {
-    multiplyToken(args, worker, workers);
+    sharePanels(panels, blocks > MANY_BLOCKS ? 1 : 4, args, worker, workers);
+    while (nextPanels()) panelsTimesToken(firstPanel, panelDistance, panelCount);
     return;
   }
   const pairs = (panels + 1) >> 1;
@@ -103,28 +105,6 @@ function matmulInteger(
     const end = min(start + PAIRS_PER_TASK, pairs);
     for (let i = start; i < end; i++) pairTimesTokens(i, first, last);
     task = nextTask(args);
-  }
-}
-
-/**
- * The only token: each worker takes a share of its own, then, of an eighth that is left, what it
- * can get, because workers are not equally fast and the next step waits for the last of them.
- */
-function multiplyToken(args: usize, worker: i32, workers: i32): void {
-  const shared = workers > 1 ? panels >> 3 : 0;
-  const own = panels - shared;
-  const start = shareStart(own, worker, workers);
-  const end = shareStart(own, worker + 1, workers);
-  const quarter = (end - start) >> 2;
-  for (let i = 0; i < quarter; i++) panelsTimesToken(start + i, quarter, 4);
-  for (let p = start + (quarter << 2); p < end; p++) panelsTimesToken(p, 1, 1);
-  if (shared == 0) return;
-  const unit = blocks > MANY_BLOCKS ? 1 : 4;
-  let p = own + nextTask(args) * unit;
-  while (p < panels) {
-    if (p + unit <= panels) panelsTimesToken(p, 1, unit);
-    else for (let q = p; q < panels; q++) panelsTimesToken(q, 1, 1);
-    p = own + nextTask(args) * unit;
   }
 }
 

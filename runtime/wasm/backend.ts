@@ -365,10 +365,11 @@ class WasmBackend implements Backend {
   async #runOn(starting: Promise<Pool>, task: (pool: Pool) => Promise<void>): Promise<void> {
     this.#tasks++;
     try {
-      this.#threads = (await starting).workers;
+      const pool = await starting;
+      this.#threads = pool.workers;
       // One timer for many tokens: each would take as long as choosing a token.
       this.#watch ??= setTimeout(() => this.#lookForIdle(), IDLE_MS);
-      await task(await starting);
+      await task(pool);
     } finally {
       this.#tasks--;
       this.#idleSince = performance.now();
