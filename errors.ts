@@ -6,11 +6,16 @@
  * @module
  */
 
+import { plain } from "./escape.ts";
+
 /** Base class: `catch (e) { if (e instanceof SparrowError) … }` tells mistakes from bugs. */
 export class SparrowError extends Error {
-  /** An error whose `name` is its class, so that a log names the kind of mistake. */
+  /**
+   * An error whose `name` is its class, so that a log names the kind of mistake. The message holds no
+   * control characters and no secrets of URLs, whatever names it was made of.
+   */
   constructor(message: string, options?: ErrorOptions) {
-    super(message, options);
+    super(plain(message), options);
     this.name = new.target.name;
   }
 }

@@ -7,6 +7,7 @@
 
 import { parseArgs } from "@std/cli";
 import { InputError, SparrowError } from "../errors.ts";
+import { terminalText } from "../escape.ts";
 
 /** Kinds of flags, by name without dashes. */
 export interface FlagSpec {
@@ -37,9 +38,15 @@ export interface Flags {
 /** Wrong usage: exit code 2. */
 export class UsageError extends SparrowError {}
 
-/** Text for standard output is written through this, so that a closed pipe ends the command quietly. */
+const toTerminal = terminalText();
+
+/**
+ * Text for standard output is written through this. A closed pipe ends the command quietly. On a
+ * terminal, control codes in names and in a model's text are shown, not obeyed; a pipe gets them as
+ * they are.
+ */
 export function writeOut(text: string): void {
-  const bytes = new TextEncoder().encode(text);
+  const bytes = new TextEncoder().encode(Deno.stdout.isTerminal() ? toTerminal(text) : text);
   try {
     for (let at = 0; at < bytes.length;) at += Deno.stdout.writeSync(bytes.subarray(at));
   } catch (error) {

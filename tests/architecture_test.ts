@@ -14,13 +14,14 @@ const DEPENDENCY_FILES = ["runtime/deps.ts", "runtime/hub/deps.ts"];
 
 /** What each part may import, beside itself. */
 const LAYERS: Readonly<Record<string, readonly string[]>> = {
-  "errors.ts": [],
-  quant: ["errors.ts"],
-  kernels: ["errors.ts", "quant"],
-  runtime: ["errors.ts", "quant", "kernels"],
+  "escape.ts": [],
+  "errors.ts": ["escape.ts"],
+  quant: ["errors.ts", "escape.ts"],
+  kernels: ["errors.ts", "escape.ts", "quant"],
+  runtime: ["errors.ts", "escape.ts", "quant", "kernels"],
   "mod.ts": ["errors.ts", "quant", "kernels", "runtime"],
   "graph.ts": ["errors.ts", "quant", "kernels", "runtime"],
-  cli: ["errors.ts", "mod.ts", "quant", "kernels", "runtime"],
+  cli: ["errors.ts", "escape.ts", "mod.ts", "quant", "kernels", "runtime"],
 };
 
 interface Edge {
@@ -152,6 +153,7 @@ const PRODUCT = [
   "mod.ts",
   "graph.ts",
   "errors.ts",
+  "escape.ts",
   ...["quant/", "kernels/", "runtime/", "cli/"].flatMap(sources),
 ];
 

@@ -10,7 +10,7 @@ import type { Folder } from "./folder.ts";
 import { type GgufHeader, parseGgufHeader, type TensorInfo } from "./gguf_header.ts";
 import { type MetadataValue, plainValue } from "./gguf_metadata.ts";
 import type { ModelFile, TensorEntry } from "./model_file.ts";
-import { quote } from "./quote.ts";
+import { quote } from "../../escape.ts";
 import { type ByteSource, NotFoundError } from "./source.ts";
 
 export type { MetadataArray, MetadataValue, NumberType, ValueType } from "./gguf_metadata.ts";

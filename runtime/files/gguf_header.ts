@@ -19,7 +19,7 @@ import {
   VALUE_TYPES,
   type ValueType,
 } from "./gguf_metadata.ts";
-import { quote } from "./quote.ts";
+import { quote } from "../../escape.ts";
 
 /** A tensor as the header describes it. */
 export interface TensorInfo {

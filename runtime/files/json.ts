@@ -6,7 +6,7 @@
 
 import { FormatError } from "../../errors.ts";
 import { type Folder, openIfThere } from "./folder.ts";
-import { quote } from "./quote.ts";
+import { quote } from "../../escape.ts";
 import type { ByteSource } from "./source.ts";
 
 /** A JSON object whose values are not known yet. */

@@ -11,7 +11,7 @@ import { FormatError, ModelError } from "../../errors.ts";
 import type { Folder } from "./folder.ts";
 import { isObject, type JsonObject, parseJson, readJson, readOptionalJson } from "./json.ts";
 import type { ModelFile, TensorEntry } from "./model_file.ts";
-import { quote } from "./quote.ts";
+import { quote } from "../../escape.ts";
 import { type ByteSource, NotFoundError } from "./source.ts";
 
 /** The specification allows more; no model comes near this. */
