@@ -16,7 +16,7 @@
  */
 
 /** Characters of a name or value that are shown. */
-const QUOTE_LIMIT = 240;
+const QUOTE_LIMIT = 200;
 /** Characters of a sentence of others that are shown. */
 const PLAIN_LIMIT = 4000;
 /** Items of a list, and fields of an object, that are shown. */
