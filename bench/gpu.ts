@@ -7,6 +7,7 @@
 
 import { type Flags, runCommand, UsageError, writeOut } from "../cli/command.ts";
 import { BackendError } from "../errors.ts";
+import { quote } from "../escape.ts";
 import { type GpuKernelResult, type GpuKernels, measureGpuKernels } from "./gpu_kernels.ts";
 import { type GpuModelOptions, measureGpuModel, measureSynthetic } from "./gpu_models.ts";
 import { checkParity, type GpuParity } from "./gpu_parity.ts";
@@ -154,7 +155,7 @@ function namesOf(
   const unknown = names.find((name) => !allowed.includes(name));
   if (unknown !== undefined) {
     throw new UsageError(
-      `Cannot measure with --${flag} "${unknown}": expected ${allowed.join(", ")}`,
+      `Cannot measure with --${flag} ${quote(unknown)}: expected ${allowed.join(", ")}`,
     );
   }
   return names;

@@ -6,6 +6,7 @@
  */
 
 import { type Flags, UsageError, writeOut } from "../cli/command.ts";
+import { quote } from "../escape.ts";
 import { createReferenceBackend } from "../runtime/reference/backend.ts";
 import type { Backend } from "../runtime/backend.ts";
 import { createWasmBackend } from "../runtime/wasm/backend.ts";
@@ -73,7 +74,7 @@ export async function measureKernels(options: KernelsOptions): Promise<KernelsRe
   const isWanted = matcher(options.filter);
   const rows = kernelRows().filter(({ name }) => isWanted(name));
   if (rows.length === 0) {
-    throw new UsageError(`Cannot measure: no row matches --filter "${options.filter}"`);
+    throw new UsageError(`Cannot measure: no row matches --filter ${quote(options.filter)}`);
   }
   const calibrator = await createCalibrator(Math.max(...threads));
   const limits = new Map<string, { name: LimitName; threads: number; rates: number[] }>();
@@ -198,7 +199,7 @@ async function benchKernels(flags: Flags): Promise<void> {
   const unknown = backends.find((name) => !(name in BACKENDS));
   if (unknown !== undefined) {
     throw new UsageError(
-      `Cannot measure backend "${unknown}": expected ${Object.keys(BACKENDS).join(", ")}` +
+      `Cannot measure backend ${quote(unknown)}: expected ${Object.keys(BACKENDS).join(", ")}` +
         (unknown === "webgpu" ? '; "deno task bench gpu" measures webgpu' : ""),
     );
   }

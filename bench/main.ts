@@ -5,6 +5,7 @@
  */
 
 import { runCommand, UsageError } from "../cli/command.ts";
+import { quote } from "../escape.ts";
 import type { BenchPart } from "./part.ts";
 
 const PARTS: Readonly<Record<string, () => Promise<BenchPart>>> = {
@@ -41,7 +42,9 @@ async function main(args: readonly string[]): Promise<number> {
   if (!Object.hasOwn(PARTS, word)) {
     const run = (): never => {
       const known = Object.keys(PARTS).join(", ");
-      throw new UsageError(`Cannot measure "${word}": expected ${known}, or nothing for kernels`);
+      throw new UsageError(
+        `Cannot measure ${quote(word)}: expected ${known}, or nothing for kernels`,
+      );
     };
     return await runCommand("bench", help, [], {}, run);
   }

@@ -5,6 +5,7 @@
  */
 
 import { type Flags, type FlagSpec, UsageError } from "../cli/command.ts";
+import { quote } from "../escape.ts";
 
 /** One word after `bench`, in a file of its own. */
 export interface BenchPart {
@@ -31,7 +32,7 @@ export function numberList(
   const values = text === undefined ? fallback : text.split(",").map((it) => it ? Number(it) : NaN);
   if (values.some((value) => !Number.isInteger(value) || value < least)) {
     throw new UsageError(
-      `Cannot read --${flag}: "${text}" is no list of whole numbers from ${least}, as in 1,2`,
+      `Cannot read --${flag}: ${quote(text)} is no list of whole numbers from ${least}, as in 1,2`,
     );
   }
   return Array.from(new Set(values));

@@ -6,6 +6,7 @@
  */
 
 import { type Flags, UsageError, writeOut } from "../cli/command.ts";
+import { quote } from "../escape.ts";
 import { type BenchPart, numberList } from "./part.ts";
 import { describeWork, type Work } from "./peers/peer.ts";
 import { openPeer, type PeerProcess } from "./peers/spawn.ts";
@@ -135,14 +136,14 @@ async function benchPeers(flags: Flags): Promise<void> {
   const unknown = wanted.find((name) => !Object.hasOwn(PEERS, name));
   if (unknown !== undefined) {
     const known = Object.keys(PEERS).join(", ");
-    throw new UsageError(`Cannot compare with "${unknown}": expected ${known}`);
+    throw new UsageError(`Cannot compare with ${quote(unknown)}: expected ${known}`);
   }
   const names = ["sparrow", ...wanted.filter((name) => name !== "sparrow")];
   const works = worksOf(flags).filter((it) =>
     describeWork(it).includes(flags.text("filter") ?? "")
   );
   if (works.length === 0) {
-    throw new UsageError(`Cannot compare: no work matches --filter "${flags.text("filter")}"`);
+    throw new UsageError(`Cannot compare: no work matches --filter ${quote(flags.text("filter"))}`);
   }
   const results: PeerResult[] = [];
   for (const work of works) {

@@ -5,6 +5,7 @@
  */
 
 import { createInterface } from "node:readline";
+import { quote } from "../escape.ts";
 import { type ChatMessage, InputError, type Model, type Session } from "../mod.ts";
 import type { GenerateOptions } from "../runtime/generate.ts";
 import { type Flags, runCommand, UsageError, writeOut } from "./command.ts";
@@ -52,7 +53,9 @@ export function run(args: string[]): Promise<number> {
 
 async function chat(flags: Flags): Promise<void> {
   if (flags.rest.length > 0) {
-    throw new UsageError(`Cannot chat about "${flags.rest[0]}": type it at the prompt instead`);
+    throw new UsageError(
+      `Cannot chat about ${quote(flags.rest[0])}: type it at the prompt instead`,
+    );
   }
   const options = samplingOptions(flags);
   const system = flags.text("system");

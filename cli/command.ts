@@ -7,6 +7,7 @@
 
 import { parseArgs } from "@std/cli";
 import { InputError, SparrowError } from "../errors.ts";
+import { quote } from "../escape.ts";
 import { terminalText } from "../escape.ts";
 
 /** Kinds of flags, by name without dashes. */
@@ -101,7 +102,7 @@ function readFlags(name: string, args: readonly string[], spec: FlagSpec): Flags
     if (values.length === 0 || !number.includes(flag)) continue;
     const [value] = values as string[];
     if (value.trim() === "" || !Number.isFinite(Number(value))) {
-      throw new UsageError(`Cannot read --${flag}: "${value}" is not a number${hint}`);
+      throw new UsageError(`Cannot read --${flag}: ${quote(value)} is not a number${hint}`);
     }
     numbers.set(flag, Number(value));
   }

@@ -6,6 +6,7 @@
  */
 
 import type { TimesCache, VariantOptions } from "../runtime/webgpu/variants.ts";
+import { quote } from "../escape.ts";
 import { type Flags, UsageError } from "./command.ts";
 import { hubOptionsFromEnv } from "./hub_env.ts";
 
@@ -35,9 +36,8 @@ export function gpuOptions(flags: Flags): VariantOptions {
     const choice = Object.hasOwn(WORDS, word) ? WORDS[word]! : undefined;
     if (!choice || Object.keys(choice).some((name) => name in options)) {
       throw new UsageError(
-        `Cannot use --gpu-kernels "${
-          flags.text("gpu-kernels")
-        }": found "${word}", expected at most ` +
+        `Cannot use --gpu-kernels ${quote(flags.text("gpu-kernels"))}: found ${quote(word)}, ` +
+          `expected at most ` +
           `one each of f32 or f16, subgroup or shared, float or integer, with commas between`,
       );
     }

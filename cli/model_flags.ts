@@ -5,6 +5,7 @@
  */
 
 import { InputError, loadModel, type LoadOptions, type Model, sampler } from "../mod.ts";
+import { quote } from "../escape.ts";
 import type { GenerateOptions } from "../runtime/generate.ts";
 import { type Flags, type FlagSpec, given } from "./command.ts";
 import { GPU_KERNELS_HELP, gpuOptions } from "./gpu_flags.ts";
@@ -134,6 +135,8 @@ export function samplingOptions(flags: Flags): GenerateOptions {
 export function parseIds(text: string): number[] {
   return text.split(/[\s,]+/).filter((part) => part !== "").map((part) => {
     if (/^\d{1,15}$/.test(part)) return Number(part);
-    throw new InputError(`Cannot read token id "${part}": expected whole numbers, as in 1,2,3`);
+    throw new InputError(
+      `Cannot read token id ${quote(part)}: expected whole numbers, as in 1,2,3`,
+    );
   });
 }

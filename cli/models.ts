@@ -4,6 +4,7 @@
  * @module
  */
 import { type CachedEntry, listCache, removeCached } from "../runtime/hub/inventory.ts";
+import { quote } from "../escape.ts";
 import { DEFAULT_ENDPOINT } from "../runtime/hub/resolve.ts";
 import { type Flags, runCommand, UsageError, writeOut } from "./command.ts";
 import { hubOptionsFromEnv } from "./hub_env.ts";
@@ -31,7 +32,8 @@ export function run(args: string[]): Promise<number> {
 async function models(flags: Flags): Promise<void> {
   if (flags.rest.length > 0) {
     throw new UsageError(
-      `Cannot list "${flags.rest[0]}": expected options only; "deno task models --help" shows them`,
+      `Cannot list ${quote(flags.rest[0])}: ` +
+        `expected options only; "deno task models --help" shows them`,
     );
   }
   const { cacheDir, endpoint = DEFAULT_ENDPOINT } = hubOptionsFromEnv();
@@ -44,7 +46,7 @@ async function models(flags: Flags): Promise<void> {
   }
   const entries = await listCache(cacheDir);
   if (flags.on("json")) writeOut(`${JSON.stringify({ cacheDir, models: entries })}\n`);
-  else if (entries.length === 0) console.error(`models: the cache "${cacheDir}" is empty`);
+  else if (entries.length === 0) console.error(`models: the cache ${quote(cacheDir)} is empty`);
   else writeOut(`${entries.map(describe).join("\n")}\n`);
 }
 

@@ -6,6 +6,7 @@
  */
 
 import { InputError } from "../errors.ts";
+import { quote } from "../escape.ts";
 import { elements, type Op } from "../kernels/op.ts";
 import { OPS } from "../kernels/ops.ts";
 import { encodeRows, type LayoutName, LAYOUTS } from "../quant/formats.ts";
@@ -77,7 +78,7 @@ export async function compile(graph: Graph, options: CompileOptions = {}): Promi
       const values = options.weights?.[name];
       if (values?.length !== elements(shape)) {
         throw new InputError(
-          `Cannot compile: weight "${name}" has ${values?.length ?? "no"} values, expected ` +
+          `Cannot compile: weight ${quote(name)} has ${values?.length ?? "no"} values, expected ` +
             `${elements(shape)}`,
         );
       }
@@ -133,7 +134,7 @@ function inputReader(graph: Graph): (data: Readonly<Record<string, TensorData>>)
       const tensor = inputs.get(name);
       if (!tensor) {
         throw new InputError(
-          `Cannot run: there is no input "${name}", expected ${
+          `Cannot run: there is no input ${quote(name)}, expected ${
             Array.from(inputs.keys()).join(", ")
           }`,
         );
@@ -145,7 +146,7 @@ function inputReader(graph: Graph): (data: Readonly<Record<string, TensorData>>)
         : rows === shape[0];
       if (!fits) {
         throw new InputError(
-          `Cannot run: input "${name}" has ${values.length} values, expected shape ` +
+          `Cannot run: input ${quote(name)} has ${values.length} values, expected shape ` +
             `[${[perToken ? `1 to ${shape[0]}` : shape[0], ...shape.slice(1)].join(", ")}]`,
         );
       }
@@ -154,7 +155,7 @@ function inputReader(graph: Graph): (data: Readonly<Record<string, TensorData>>)
     }
     const [tokens = graph.tokens, ...others] = new Set(newRows.values());
     if (others.length > 0) {
-      const found = Array.from(newRows, ([name, rows]) => `${rows} of "${name}"`).join(", ");
+      const found = Array.from(newRows, ([name, rows]) => `${rows} of ${quote(name)}`).join(", ");
       throw new InputError(`Cannot run: found rows ${found}, expected one number of tokens`);
     }
     for (const node of graph.nodes) checkIndices(node, tokens, newIndices);
@@ -178,8 +179,9 @@ function checkIndices(
   for (const value of values.get(name) ?? []) {
     if (Number.isInteger(value) && value >= 0 && value <= most) continue;
     throw new InputError(
-      `Cannot run: input "${name}" has index ${value}, expected a whole number from 0 to ${most}, ` +
-        `the ${indexes.count ? "parts" : "rows"} of "${into.name}"`,
+      `Cannot run: input ${quote(name)} ` +
+        `has index ${value}, expected a whole number from 0 to ${most}, ` +
+        `the ${indexes.count ? "parts" : "rows"} of ${quote(into.name)}`,
     );
   }
 }

@@ -6,6 +6,7 @@
  */
 
 import { ModelError } from "../errors.ts";
+import { quote } from "../escape.ts";
 import type { ModelFile } from "./files/model_file.ts";
 
 /** Reads fields of one model file's metadata. */
@@ -42,11 +43,10 @@ function readFields(
   const get = (field: string): unknown => metadata[prefix + field] ?? undefined;
   const fail = (field: string, expected: string): ModelError => {
     const value = get(field);
-    const shown = typeof value === "string" ? `"${value}"` : String(value);
-    const found = value === undefined ? "missing" : shown.slice(0, 60);
+    const found = value === undefined ? "missing" : quote(value, 60);
     return new ModelError(
-      `Cannot read the configuration of "${name}": field "${path}${field}" is ${found}, ` +
-        `expected ${expected}`,
+      `Cannot read the configuration of ${quote(name)}: field ` +
+        `${quote(path + field)} is ${found}, expected ${expected}`,
     );
   };
   return {

@@ -5,6 +5,7 @@
  */
 
 import { InputError } from "../errors.ts";
+import { quote } from "../escape.ts";
 import type { Backend, BackendName } from "./backend.ts";
 import type { VariantOptions } from "./webgpu/variants.ts";
 
@@ -42,7 +43,7 @@ export async function backendsToTry(options: BackendOptions): Promise<BackendNam
     checkCount("gpuLayers", gpuLayers, undefined, 0);
     if (backend !== "auto" && backend !== "webgpu") {
       throw new InputError(
-        `Cannot load with gpuLayers on backend "${backend}": expected webgpu or auto`,
+        `Cannot load with gpuLayers on backend ${quote(backend)}: expected webgpu or auto`,
       );
     }
   }
@@ -57,7 +58,7 @@ export async function backendsToTry(options: BackendOptions): Promise<BackendNam
       return [backend];
   }
   throw new InputError(
-    `Cannot use backend "${backend}": expected auto, wasm, webgpu or reference`,
+    `Cannot use backend ${quote(backend)}: expected auto, wasm, webgpu or reference`,
   );
 }
 

@@ -7,6 +7,7 @@
  */
 
 import { BackendError, InputError } from "../errors.ts";
+import { quote } from "../escape.ts";
 import type { CacheType } from "../kernels/op.ts";
 import type { Backend, BackendName, Executable, TokenChoice, TokenLoop } from "./backend.ts";
 import { Graph } from "./graph.ts";
@@ -241,7 +242,7 @@ export class Engine {
     } catch (error) {
       await this.#backend.dispose();
       throw this.#ended ??= new BackendError(
-        `Cannot go on after "${reason.message}": ${(error as Error).message}`,
+        `Cannot go on after ${quote(reason.message)}: ${(error as Error).message}`,
         { cause: error },
       );
     }

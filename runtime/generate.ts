@@ -6,6 +6,7 @@
  */
 
 import { InputError, ModelError } from "../errors.ts";
+import { quote } from "../escape.ts";
 import { checkIds } from "./engine.ts";
 import type { Ahead } from "./ahead.ts";
 import type { Backend } from "./backend.ts";
@@ -198,10 +199,12 @@ function checkOptions(
     );
   }
   if (overflow !== undefined && overflow !== "stop" && overflow !== "slide") {
-    throw new InputError(`Cannot generate with overflow "${overflow}": expected stop or slide`);
+    throw new InputError(
+      `Cannot generate with overflow ${quote(overflow)}: expected stop or slide`,
+    );
   }
   if (stop !== undefined && !(Array.isArray(stop) && stop.every((it) => typeof it === "string"))) {
-    throw new InputError(`Cannot stop at ${JSON.stringify(stop)}: expected a list of texts`);
+    throw new InputError(`Cannot stop at ${quote(stop)}: expected a list of texts`);
   }
 }
 

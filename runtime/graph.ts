@@ -6,6 +6,7 @@
  */
 
 import { ShapeError } from "../errors.ts";
+import { quote } from "../escape.ts";
 import type { CacheType, DType, Role, TensorType } from "../kernels/op.ts";
 import { type OpAttributes, type OpName, OPS } from "../kernels/ops.ts";
 import type { LayoutName } from "../quant/formats.ts";
@@ -98,7 +99,8 @@ export class Graph {
     const perToken = shape[0] === "tokens";
     if (perToken && dtype === "f32" && shape.length === 1) {
       throw new ShapeError(
-        `Cannot record "${name}": its shape is [tokens], expected rows of numbers: [tokens, width]`,
+        `Cannot record ${quote(name)}: ` +
+          `its shape is [tokens], expected rows of numbers: [tokens, width]`,
       );
     }
     const extents = [perToken ? this.tokens : shape[0], ...shape.slice(1)] as number[];
@@ -163,13 +165,14 @@ export class Graph {
    * @throws ShapeError when the tensor is no such result, or the name is taken
    */
   output(name: string, tensor: Tensor): void {
-    this.#checkOwn(`output "${name}"`, tensor);
+    this.#checkOwn(`output ${quote(name)}`, tensor);
     if (this.#outputs.has(name)) {
-      throw new ShapeError(`Cannot record output "${name}": the graph has one of that name`);
+      throw new ShapeError(`Cannot record output ${quote(name)}: the graph has one of that name`);
     }
     if (tensor.origin !== "op" || tensor.dtype !== "f32") {
       throw new ShapeError(
-        `Cannot record output "${name}": "${tensor.name}" is of origin ${tensor.origin} and type ` +
+        `Cannot record output ${quote(name)}: ${quote(tensor.name)} ` +
+          `is of origin ${tensor.origin} and type ` +
           `${tensor.dtype}, expected the f32 result of an op`,
       );
     }
@@ -183,7 +186,7 @@ export class Graph {
 
   #checkOwn(what: string, tensor: Tensor): void {
     if (this.#tensors[tensor.id] !== tensor) {
-      throw new ShapeError(`Cannot record ${what}: "${tensor.name}" is of another graph`);
+      throw new ShapeError(`Cannot record ${what}: ${quote(tensor.name)} is of another graph`);
     }
   }
 
@@ -192,7 +195,9 @@ export class Graph {
     if (known !== undefined) {
       // A weight may be recorded where it is used, twice if it is used twice.
       if (known.origin === origin && origin !== "op" && sameType(known, type)) return known;
-      throw new ShapeError(`Cannot record "${name}": the graph has another tensor of that name`);
+      throw new ShapeError(
+        `Cannot record ${quote(name)}: the graph has another tensor of that name`,
+      );
     }
     const count = type.shape.reduce((product, extent) => product * extent, 1);
     if (
@@ -200,7 +205,7 @@ export class Graph {
       !type.shape.every((extent) => Number.isInteger(extent) && extent >= 1)
     ) {
       throw new ShapeError(
-        `Cannot record "${name}": its shape is [${type.shape.join(", ")}], ` +
+        `Cannot record ${quote(name)}: its shape is [${type.shape.join(", ")}], ` +
           `expected one or more whole numbers of at least 1`,
       );
     }

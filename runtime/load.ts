@@ -6,6 +6,7 @@
 
 import { CACHE_TYPES, type CacheType } from "../kernels/op.ts";
 import { BackendError, InputError, MemoryError, SourceError, SparrowError } from "../errors.ts";
+import { quote } from "../escape.ts";
 import type { Backend, BackendName } from "./backend.ts";
 import { type BackendOptions, backendsToTry, checkCount, openBackend } from "./create_backend.ts";
 import { Engine, type EngineOptions } from "./engine.ts";
@@ -89,13 +90,13 @@ export async function loadModel(
   const weightsOption = options.weights ?? "as-is";
   if (!WEIGHTS_OPTIONS.includes(weightsOption)) {
     throw new InputError(
-      `Cannot load with weights "${weightsOption}": expected ${WEIGHTS_OPTIONS.join(", ")}`,
+      `Cannot load with weights ${quote(weightsOption)}: expected ${WEIGHTS_OPTIONS.join(", ")}`,
     );
   }
   const cacheType = options.cacheType ?? "f32";
   if (!CACHE_TYPES.includes(cacheType)) {
     throw new InputError(
-      `Cannot load with cacheType "${cacheType}": expected ${CACHE_TYPES.join(", ")}`,
+      `Cannot load with cacheType ${quote(cacheType)}: expected ${CACHE_TYPES.join(", ")}`,
     );
   }
   const sequences = checkCount("sequences", options.sequences ?? 1);
@@ -110,7 +111,8 @@ export async function loadModel(
     const { gpuLayers = 0 } = options;
     if (gpuLayers > config.layers) {
       throw new InputError(
-        `Cannot load "${file.name}" with gpuLayers ${gpuLayers}: it has ${config.layers} layers`,
+        `Cannot load ${quote(file.name)} ` +
+          `with gpuLayers ${gpuLayers}: it has ${config.layers} layers`,
       );
     }
     const sizes = { sequences, cacheType };
@@ -267,7 +269,7 @@ export async function openModel(
   } catch (error) {
     if (!(error instanceof NotFoundError)) throw error;
     throw new SourceError(
-      `Cannot load the model that comes with Sparrow: "${DEFAULT_MODEL}" is not there; name ` +
+      `Cannot load the model that comes with Sparrow: ${quote(DEFAULT_MODEL)} is not there; name ` +
         `another one: a GGUF file, a safetensors folder or a URL, on the command line with --model`,
     );
   }
@@ -279,7 +281,7 @@ function checkMemory(name: string, { totalBytes: needed }: MemoryNeeded): void {
   if (needed > available) {
     const mib = (bytes: number): string => `${Math.ceil(bytes / 2 ** 20)} MiB`;
     throw new MemoryError(
-      `Cannot load "${name}": weights and caches need ${mib(needed)}, ${mib(available)} are ` +
+      `Cannot load ${quote(name)}: weights and caches need ${mib(needed)}, ${mib(available)} are ` +
         `available; use weights "int4" or a shorter contextLength`,
     );
   }

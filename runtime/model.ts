@@ -5,6 +5,7 @@
  */
 
 import { InputError, ModelError } from "../errors.ts";
+import { quote } from "../escape.ts";
 import type { BackendName } from "./backend.ts";
 import { checkIds, type Engine } from "./engine.ts";
 import type { ModelConfig } from "./models/definition.ts";
@@ -90,7 +91,8 @@ export class Model {
   get tokenizer(): Tokenizer {
     if (!this.#tokenizer) {
       throw new ModelError(
-        `Cannot use the tokenizer of "${this.name}": it came without one; use token ids, or put ` +
+        `Cannot use the tokenizer of ${quote(this.name)}: ` +
+          `it came without one; use token ids, or put ` +
           `tokenizer.json beside its config.json`,
       );
     }
@@ -116,7 +118,7 @@ export class Model {
     const source = this.#file.chatTemplate;
     if (source === undefined || source === null) {
       throw new ModelError(
-        `Cannot chat with "${this.name}": it came without a chat template; use generate`,
+        `Cannot chat with ${quote(this.name)}: it came without a chat template; use generate`,
       );
     }
     const { tokenizer } = this;
@@ -170,7 +172,7 @@ export class Model {
   async embed(texts: readonly string[], options: EmbedOptions = {}): Promise<Float32Array[]> {
     const { pooling = "last", normalize = true } = options;
     if (pooling !== "last" && pooling !== "mean") {
-      throw new InputError(`Cannot embed with pooling "${pooling}": expected last or mean`);
+      throw new InputError(`Cannot embed with pooling ${quote(pooling)}: expected last or mean`);
     }
     const width = this.config.hiddenSize;
     const vectors: Float32Array[] = [];

@@ -7,6 +7,7 @@
  */
 
 import { MemoryError, ShapeError } from "../errors.ts";
+import { quote } from "../escape.ts";
 import type { TensorType } from "../kernels/op.ts";
 import type { Graph, GraphNode, Tensor } from "./graph.ts";
 
@@ -126,7 +127,8 @@ export function makePlan(
   const divided = caches.find((cache, i) => caches.indexOf(cache) !== i);
   if (divided) {
     throw new ShapeError(
-      `Cannot divide the graph into ${count} stages: cache "${divided.name}" is used in several, ` +
+      `Cannot divide the graph into ${count} stages: cache ${quote(divided.name)} ` +
+        `is used in several, ` +
         `expected one; record its ops without a cut between them`,
     );
   }

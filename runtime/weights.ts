@@ -6,6 +6,7 @@
  */
 
 import { ModelError } from "../errors.ts";
+import { quote } from "../escape.ts";
 import { type LayoutName, LAYOUTS, rowBytes } from "../quant/formats.ts";
 import { ggmlType } from "../quant/ggml_types.ts";
 import { transcoder } from "../quant/transcode.ts";
@@ -76,7 +77,7 @@ export function resolveWeights(
     const source = findEntries(spec, file), { type, name: tensor } = source[0]!;
     const matrix = shape.length === 2;
     const layout = matrix ? chooseLayout(type, spec.kept ? "as-is" : option) : "f32";
-    const { exact } = transcoder(type, layout, `tensor "${tensor}" of "${file.name}"`);
+    const { exact } = transcoder(type, layout, `tensor ${quote(tensor)} of ${quote(file.name)}`);
     resolved.set(name, { name, shape, matrix, layout, exact, source });
   }
   return resolved;
@@ -90,13 +91,16 @@ function findEntries({ shape, tensor, fileShape }: FileWeight, file: ModelFile):
     const entry = file.tensors.get(name);
     if (!entry) {
       throw new ModelError(
-        `Cannot load "${file.name}": tensor "${name}" is missing, expected one of shape ` +
+        `Cannot load ${quote(file.name)}: tensor ${quote(name)} ` +
+          `is missing, expected one of shape ` +
           `[${expected.join(", ")}]; the file is incomplete or of another architecture`,
       );
     }
     if (!sameExtents(entry.shape, expected)) {
       throw new ModelError(
-        `Cannot load "${file.name}": tensor "${name}" has shape [${entry.shape.join(", ")}], ` +
+        `Cannot load ${quote(file.name)}: tensor ${quote(name)} has shape [${
+          entry.shape.join(", ")
+        }], ` +
           `expected [${expected.join(", ")}]`,
       );
     }
@@ -105,8 +109,9 @@ function findEntries({ shape, tensor, fileShape }: FileWeight, file: ModelFile):
   const other = entries.find((it) => it.type !== entries[0]!.type);
   if (other) {
     throw new ModelError(
-      `Cannot load "${file.name}": tensor "${other.name}" is of type ${other.type}, expected ` +
-        `${entries[0]!.type} as "${entries[0]!.name}" is`,
+      `Cannot load ${quote(file.name)}: tensor ${quote(other.name)} ` +
+        `is of type ${other.type}, expected ` +
+        `${entries[0]!.type} as ${quote(entries[0]!.name)} is`,
     );
   }
   return entries;
@@ -118,7 +123,9 @@ export function weightScope(g: Graph, weights: ResolvedWeights): WeightScope {
     has: (name) => weights.has(name),
     tensor(name): Tensor {
       const weight = weights.get(name);
-      if (!weight) throw new ModelError(`Cannot record weight "${name}": the model lists none`);
+      if (!weight) {
+        throw new ModelError(`Cannot record weight ${quote(name)}: the model lists none`);
+      }
       const { shape, layout, matrix } = weight;
       return matrix
         ? g.matrix(name, shape as readonly [number, number], layout)
@@ -185,7 +192,11 @@ function partsOf(
   const rows = shape.length === 2 ? shape[0]! : 1, each = rows / entries.length;
   const part = (firstRow: number, rows: number, entry: TensorEntry): FilePart => {
     const { source, offset, bytes, type } = entry;
-    const convert = transcoder(type, layout, `tensor "${entry.name}" of "${source.name}"`);
+    const convert = transcoder(
+      type,
+      layout,
+      `tensor ${quote(entry.name)} of ${quote(source.name)}`,
+    );
     return { name, firstRow, rows, source, offset, bytes, convert };
   };
   if (entries.length === 1) return [part(0, rows, entries[0]!)];
@@ -244,7 +255,7 @@ async function streamParts(
 export async function readVector(entry: TensorEntry): Promise<Float32Array> {
   const length = entry.shape.reduce((product, extent) => product * extent, 1);
   const bytes = await entry.source.read(entry.offset, entry.bytes);
-  const rows = transcoder(entry.type, "f32", `tensor "${entry.name}"`).rows(bytes, length);
+  const rows = transcoder(entry.type, "f32", `tensor ${quote(entry.name)}`).rows(bytes, length);
   return new Float32Array(rows.slice().buffer);
 }
 

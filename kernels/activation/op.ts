@@ -5,6 +5,7 @@
  */
 
 import { elements, type Op } from "../op.ts";
+import { quote } from "../../escape.ts";
 import { check, checkCount, checkInput, trafficBytes } from "../shape.ts";
 
 /** Name of an activation function; `gelu` uses erf, `geluTanh` the tanh approximation. */
@@ -64,7 +65,7 @@ export const activation: Op<ActivationAttributes> = {
     check(
       "activation",
       ACTIVATIONS.includes(kind),
-      `kind is "${kind}", expected ${ACTIVATIONS.join(", ")}`,
+      `kind is ${quote(kind)}, expected ${ACTIVATIONS.join(", ")}`,
     );
     return inputs[0]!;
   },

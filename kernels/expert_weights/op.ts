@@ -5,6 +5,7 @@
  */
 
 import { elements, type Op } from "../op.ts";
+import { quote } from "../../escape.ts";
 import { check, checkCount, checkInput, describe, trafficBytes } from "../shape.ts";
 
 /** Attributes of `expertWeights`. */
@@ -33,7 +34,7 @@ export const expertWeights: Op<ExpertWeightsAttributes> = {
     check(
       "expertWeights",
       over === "chosen" || over === "all",
-      `over is "${over}", expected "chosen" or "all"`,
+      `over is ${quote(over)}, expected "chosen" or "all"`,
     );
     return { ...chosen!, dtype: "f32" };
   },

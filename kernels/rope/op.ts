@@ -5,6 +5,7 @@
  */
 
 import { elements, type Op } from "../op.ts";
+import { quote } from "../../escape.ts";
 import { check, checkCount, checkInput, describe, trafficBytes } from "../shape.ts";
 
 /** Attributes of `rope`. */
@@ -45,7 +46,7 @@ export const rope: Op<RopeAttributes> = {
     check(
       "rope",
       pairing === "half" || pairing === "interleaved",
-      `pairing is "${pairing}", expected half or interleaved`,
+      `pairing is ${quote(pairing)}, expected half or interleaved`,
     );
     check(
       "rope",

@@ -5,6 +5,7 @@
  */
 
 import { listFiles, showPath } from "./source_file.ts";
+import { quote } from "../../escape.ts";
 import { showUrl } from "./source_http.ts";
 import {
   type ByteSource,
@@ -71,7 +72,7 @@ export function memoryFolder(
     open(file: string): Promise<ByteSource> {
       if (Object.hasOwn(files, file)) return openSource(files[file], options);
       return Promise.reject(
-        new NotFoundError(`Cannot open "${name}${file}": there is no such file`),
+        new NotFoundError(`Cannot open ${quote(name + file)}: there is no such file`),
       );
     },
   };

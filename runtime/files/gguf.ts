@@ -81,7 +81,7 @@ async function readHeader(source: ByteSource): Promise<GgufHeader> {
     if (typeof header !== "number") return header;
     if (header > HEADER_LIMIT) {
       throw new FormatError(
-        `Cannot read GGUF "${source.name}": its header takes more than ${header} bytes, ` +
+        `Cannot read GGUF ${quote(source.name)}: its header takes more than ${header} bytes, ` +
           `expected at most ${HEADER_LIMIT}`,
       );
     }
@@ -97,14 +97,14 @@ function placeTensors(
 ): void {
   function fail(tensor: TensorInfo, found: string): never {
     throw new FormatError(
-      `Cannot read GGUF "${source.name}": tensor ${quote(tensor.name)} ${found}`,
+      `Cannot read GGUF ${quote(source.name)}: tensor ${quote(tensor.name)} ${found}`,
     );
   }
 
   const alignment = number(header, "general.alignment", 32);
   if (alignment < 1 || alignment > 1 << 20 || !Number.isInteger(Math.log2(alignment))) {
     throw new FormatError(
-      `Cannot read GGUF "${source.name}": general.alignment is ${alignment}, ` +
+      `Cannot read GGUF ${quote(source.name)}: general.alignment is ${alignment}, ` +
         `expected a power of two`,
     );
   }
@@ -153,7 +153,7 @@ async function openParts(
   tensors: Map<string, TensorEntry>,
 ): Promise<GgufHeader> {
   function fail(found: string): never {
-    throw new FormatError(`Cannot read split GGUF "${given.name}": ${found}`);
+    throw new FormatError(`Cannot read split GGUF ${quote(given.name)}: ${found}`);
   }
 
   const count = number(givenHeader, "split.count", 1);
@@ -218,7 +218,7 @@ function number(header: GgufHeader, key: string, missing: number): number {
   const value = header.fields.get(key)?.value ?? missing;
   if (typeof value !== "number") {
     throw new FormatError(
-      `Cannot read GGUF "${header.name}": metadata field "${key}" is no number`,
+      `Cannot read GGUF ${quote(header.name)}: metadata field ${quote(key)} is no number`,
     );
   }
   return value;

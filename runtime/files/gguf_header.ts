@@ -179,7 +179,7 @@ class Cursor {
   }
 
   fail(found: string): never {
-    throw new FormatError(`Cannot read GGUF "${this.name}": ${this.place} ${found}`);
+    throw new FormatError(`Cannot read GGUF ${quote(this.name)}: ${this.place} ${found}`);
   }
 
   /** Steps over `length` bytes and returns where they begin. */

@@ -7,6 +7,7 @@
  */
 
 import { InputError } from "../../errors.ts";
+import { quote } from "../../escape.ts";
 import { tensorBlocks } from "../../quant/ggml_types.ts";
 import {
   isNumberType,
@@ -72,7 +73,9 @@ export async function writeGguf(
         if (length > sizes[i]) break;
         await write(piece);
       }
-      if (length !== sizes[i]) fail(`tensor "${name}" gives ${length} bytes, expected ${sizes[i]}`);
+      if (length !== sizes[i]) {
+        fail(`tensor ${quote(name)} gives ${length} bytes, expected ${sizes[i]}`);
+      }
       const padding = -length & (alignment - 1);
       if (padding > 0) await write(new Uint8Array(padding));
     }
@@ -105,7 +108,7 @@ function encodeHeader(
   let offset = 0;
   const names = new Set<string>();
   const sizes = tensors.map((tensor) => {
-    if (names.has(tensor.name)) fail(`tensor "${tensor.name}" occurs twice`);
+    if (names.has(tensor.name)) fail(`tensor ${quote(tensor.name)} occurs twice`);
     names.add(tensor.name);
     const { id, bytes } = measure(tensor);
     out.string(tensor.name);
@@ -122,14 +125,14 @@ function encodeHeader(
 
 function measure({ name, shape, type }: GgufTensor): { id: number; bytes: number } {
   const blocks = tensorBlocks(type);
-  if (!blocks) fail(`tensor "${name}" has the unknown type ${type}`);
+  if (!blocks) fail(`tensor ${quote(name)} has the unknown type ${type}`);
   const { id, blockSize, blockBytes } = blocks;
   if (shape.length > 4 || !shape.every((extent) => Number.isSafeInteger(extent) && extent > 0)) {
-    fail(`tensor "${name}" has shape [${shape}], expected up to 4 positive extents`);
+    fail(`tensor ${quote(name)} has shape [${shape}], expected up to 4 positive extents`);
   }
   const cols = shape.at(-1) ?? 1;
   if (cols % blockSize !== 0) {
-    fail(`tensor "${name}" has rows of ${cols}, but ${type} needs a multiple of ${blockSize}`);
+    fail(`tensor ${quote(name)} has rows of ${cols}, but ${type} needs a multiple of ${blockSize}`);
   }
   const elements = shape.reduce((product, extent) => product * extent, 1);
   return { id, bytes: elements / blockSize * blockBytes };
@@ -155,7 +158,7 @@ function writeItems(
     else if (type === "bool" && typeof item === "boolean") out.numbers(key, "u8", [Number(item)]);
     else if (type === "u64" || type === "i64") out.wide(item as number | bigint, key, type);
     else if (type === "array") writeValue(out, key, item as MetadataArray);
-    else fail(`metadata field "${key}" has the value ${item}, expected a ${type}`);
+    else fail(`metadata field ${quote(key)} has the value ${item}, expected a ${type}`);
   }
 }
 
@@ -196,7 +199,7 @@ class ByteWriter {
     const integer = typeof value === "bigint" || Number.isSafeInteger(value) ? BigInt(value) : null;
     const kept = integer !== null && (type === "u64" ? BigInt.asUintN : BigInt.asIntN)(64, integer);
     if (kept !== integer) {
-      fail(`metadata field "${key}" has the value ${value}, expected a ${type}`);
+      fail(`metadata field ${quote(key)} has the value ${value}, expected a ${type}`);
     }
     const at = this.#grow(8);
     this.#view.setBigUint64(at, BigInt.asUintN(64, integer!), true);
@@ -208,7 +211,7 @@ class ByteWriter {
     for (let i = 0; i < values.length; i++) {
       // Floats may round; integers may not change.
       if (type !== "f32" && type !== "f64" && array[i] !== values[i]) {
-        fail(`metadata field "${key}" has the value ${values[i]}, expected a ${type}`);
+        fail(`metadata field ${quote(key)} has the value ${values[i]}, expected a ${type}`);
       }
     }
     const bytes = new Uint8Array(array.buffer);

@@ -55,11 +55,11 @@ export function parseJson(
 export async function readJson(source: ByteSource): Promise<JsonObject> {
   if (source.size > FILE_LIMIT) {
     throw new FormatError(
-      `Cannot read JSON "${source.name}": it has ${source.size} bytes, ` +
+      `Cannot read JSON ${quote(source.name)}: it has ${source.size} bytes, ` +
         `expected at most ${FILE_LIMIT}`,
     );
   }
-  return parseJson(await source.read(0, source.size), `JSON "${source.name}"`);
+  return parseJson(await source.read(0, source.size), `JSON ${quote(source.name)}`);
 }
 
 /** Reads a JSON file of a folder; undefined where there is none. */

@@ -5,6 +5,7 @@
  */
 
 import { FormatError, ModelError } from "../../errors.ts";
+import { quote } from "../../escape.ts";
 import { type Folder, folderOf, memoryFolder, openFolder, openIfThere } from "./folder.ts";
 import { firstOfSplit, openGguf } from "./gguf.ts";
 import { openSafetensors, openShards } from "./safetensors.ts";
@@ -110,7 +111,7 @@ export async function openModelFolder(folder: Folder): Promise<ModelFile> {
   if (gguf) return await openGguf(await folder.open(gguf), folder);
   const found = ggufs.length > 0 ? ggufs : names;
   throw new ModelError(
-    `Cannot open folder "${folder.name}": found ${listed(found)}, expected one .gguf model, ` +
+    `Cannot open folder ${quote(folder.name)}: found ${listed(found)}, expected one .gguf model, ` +
       `or config.json and ${WEIGHTS}${ggufs.length > 1 ? "; pass one of the files" : ""}`,
   );
 }
@@ -123,7 +124,7 @@ async function openUnlisted(folder: Folder): Promise<ModelFile> {
   index?.close();
   if (index) return await openShards(folder, INDEX);
   throw new ModelError(
-    `Cannot open folder "${folder.name}": it has neither ${WEIGHTS} nor ${INDEX}; ` +
+    `Cannot open folder ${quote(folder.name)}: it has neither ${WEIGHTS} nor ${INDEX}; ` +
       `of a GGUF model, pass the URL of the file`,
   );
 }
@@ -155,7 +156,7 @@ async function openFile(source: ByteSource, folder: Folder | undefined): Promise
   source.close();
   const hex = Array.from(bytes.subarray(0, 8), (byte) => byte.toString(16).padStart(2, "0"));
   throw new FormatError(
-    `Cannot open model "${source.name}": it ` +
+    `Cannot open model ${quote(source.name)}: it ` +
       (other ?? `begins with bytes ${hex.join(" ")}, expected a GGUF or safetensors file`),
   );
 }

@@ -69,8 +69,8 @@ export async function openShards(folder: Folder, index: string): Promise<ModelFi
     for (const [tensor, shard] of weightMap) {
       if (tensors.get(tensor)?.source !== sources.get(shard)) {
         throw new FormatError(
-          `Cannot read shards of "${name}": tensor ${quote(tensor)} is not in ${quote(shard)}, ` +
-            `where the index has it`,
+          `Cannot read shards of ${quote(name)}: tensor ${quote(tensor)} is not in ` +
+            `${quote(shard)}, where the index has it`,
         );
       }
     }
@@ -84,7 +84,7 @@ export async function openShards(folder: Folder, index: string): Promise<ModelFi
 async function readIndex(folder: Folder, index: string): Promise<Map<string, string>> {
   const source = await folder.open(index);
   const fail = (found: string): never => {
-    throw new FormatError(`Cannot read index "${source.name}": ${found}`);
+    throw new FormatError(`Cannot read index ${quote(source.name)}: ${found}`);
   };
   try {
     const { weight_map: weightMap } = await readJson(source);
@@ -92,7 +92,7 @@ async function readIndex(folder: Folder, index: string): Promise<Map<string, str
     return new Map(
       Object.entries(weightMap).map(([tensor, shard]) => {
         if (typeof shard === "string" && /^[^/\\]+$/.test(shard)) return [tensor, shard];
-        return fail(`tensor ${quote(tensor)} is in ${JSON.stringify(shard)}, expected a file name`);
+        return fail(`tensor ${quote(tensor)} is in ${quote(shard)}, expected a file name`);
       }),
     );
   } finally {
@@ -106,7 +106,7 @@ async function openShard(folder: Folder, shard: string, index: string): Promise<
   } catch (error) {
     if (!(error instanceof NotFoundError)) throw error;
     throw new NotFoundError(
-      `Cannot open shards of "${index}": ${quote(shard)} is missing beside it`,
+      `Cannot open shards of ${quote(index)}: ${quote(shard)} is missing beside it`,
       { cause: error },
     );
   }
@@ -125,7 +125,7 @@ async function complete(
   );
   if (!metadata) {
     throw new ModelError(
-      `Cannot open safetensors "${name}": there is no config.json beside it; ` +
+      `Cannot open safetensors ${quote(name)}: there is no config.json beside it; ` +
         `pass the model's folder, with its config.json`,
     );
   }
@@ -143,7 +143,7 @@ async function complete(
 
 /** Reads the header of one file and adds its tensors, in the order of their bytes. */
 async function readTensors(source: ByteSource, tensors: Map<string, TensorEntry>): Promise<void> {
-  const what = `safetensors "${source.name}"`;
+  const what = `safetensors ${quote(source.name)}`;
   const fail = (found: string): never => {
     throw new FormatError(`Cannot read ${what}: ${found}`);
   };

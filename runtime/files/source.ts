@@ -6,6 +6,7 @@
  */
 
 import { InputError, SourceError } from "../../errors.ts";
+import { quote } from "../../escape.ts";
 import { NotFoundError, type RawSource, reasonOf } from "./source_raw.ts";
 import { openFile } from "./source_file.ts";
 import { openHttp } from "./source_http.ts";
@@ -104,16 +105,16 @@ export function serialSource(raw: RawSource, signal?: AbortSignal): ByteSource {
 
   function check(offset: number, length: number, into?: Uint8Array): void {
     signal?.throwIfAborted();
-    if (closed) throw new SourceError(`Cannot read "${name}": it is closed`);
+    if (closed) throw new SourceError(`Cannot read ${quote(name)}: it is closed`);
     if (!(offset >= 0 && length >= 0 && offset + length <= size)) {
       throw new SourceError(
-        `Cannot read "${name}": bytes ${offset} to ${offset + length} are wanted, ` +
+        `Cannot read ${quote(name)}: bytes ${offset} to ${offset + length} are wanted, ` +
           `but it has ${size}`,
       );
     }
     if (into && into.length < length) {
       throw new InputError(
-        `Cannot read "${name}": ${length} bytes do not fit in a buffer of ${into.length}`,
+        `Cannot read ${quote(name)}: ${length} bytes do not fit in a buffer of ${into.length}`,
       );
     }
   }
@@ -171,7 +172,7 @@ function blobSource(blob: Blob): RawSource {
         const part = await blob.slice(offset, offset + target.length).arrayBuffer();
         target.set(new Uint8Array(part));
       } catch (error) {
-        throw new SourceError(`Cannot read "${name}": ${reasonOf(error)}`, { cause: error });
+        throw new SourceError(`Cannot read ${quote(name)}: ${reasonOf(error)}`, { cause: error });
       }
     },
     close(): void {},

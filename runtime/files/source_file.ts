@@ -6,6 +6,7 @@
  */
 
 import { SourceError } from "../../errors.ts";
+import { quote } from "../../escape.ts";
 import { NotFoundError, type RawSource, reasonOf } from "./source_raw.ts";
 
 /**
@@ -20,7 +21,7 @@ export async function openFile(path: string | URL): Promise<RawSource> {
   const { isFile, isDirectory, size } = await local(name, () => Deno.stat(path));
   if (!isFile) {
     const found = isDirectory ? "a directory" : "neither a file nor a directory";
-    throw new SourceError(`Cannot open "${name}": it is ${found}, expected a file`);
+    throw new SourceError(`Cannot open ${quote(name)}: it is ${found}, expected a file`);
   }
   const file = await local(name, () => Deno.open(path));
   let position = 0;
@@ -31,7 +32,7 @@ export async function openFile(path: string | URL): Promise<RawSource> {
       const count = await file.read(target.subarray(got));
       if (count === null) {
         throw new SourceError(
-          `Cannot read "${name}": it ends at byte ${position}, expected ${size}; ` +
+          `Cannot read ${quote(name)}: it ends at byte ${position}, expected ${size}; ` +
             `it was cut while open`,
         );
       }
@@ -76,21 +77,24 @@ export function showPath(path: string | URL): string {
 /** Runs a file operation, turning the system's errors into `SourceError`. */
 async function local<T>(name: string, operation: () => Promise<T>): Promise<T> {
   if (typeof Deno === "undefined") {
-    throw new SourceError(`Cannot open "${name}": paths need Deno; pass a URL or a Blob`);
+    throw new SourceError(`Cannot open ${quote(name)}: paths need Deno; pass a URL or a Blob`);
   }
   try {
     return await operation();
   } catch (error) {
     if (error instanceof SourceError) throw error;
     if (error instanceof Deno.errors.NotFound || error instanceof Deno.errors.NotADirectory) {
-      throw new NotFoundError(`Cannot open "${name}": there is no such file`, { cause: error });
+      throw new NotFoundError(`Cannot open ${quote(name)}: there is no such file`, {
+        cause: error,
+      });
     }
     if (error instanceof Deno.errors.NotCapable) {
       throw new SourceError(
-        `Cannot read "${name}": reading files is not permitted; run with --allow-read="${name}"`,
+        `Cannot read ${quote(name)}: reading files is not permitted; run with ` +
+          `--allow-read=${quote(name)}`,
         { cause: error },
       );
     }
-    throw new SourceError(`Cannot read "${name}": ${reasonOf(error)}`, { cause: error });
+    throw new SourceError(`Cannot read ${quote(name)}: ${reasonOf(error)}`, { cause: error });
   }
 }

@@ -7,6 +7,7 @@
  */
 
 import { SourceError } from "../../errors.ts";
+import { quote } from "../../escape.ts";
 import { NotFoundError, type RawSource, reasonOf } from "./source_raw.ts";
 
 /** Bytes that are read and dropped rather than asking for a new range. */
@@ -103,7 +104,7 @@ class HttpFile implements RawSource {
   }
 
   #drop(): void {
-    this.#request.abort(new SourceError(`Cannot read "${this.name}": it was closed`));
+    this.#request.abort(new SourceError(`Cannot read ${quote(this.name)}: it was closed`));
     this.#stream = undefined;
   }
 
@@ -147,7 +148,9 @@ class HttpFile implements RawSource {
     if (status === 206) {
       const [, first, length] = /^bytes (\d+)-\d+\/(\d+)$/.exec(range) ?? [];
       if (Number(first) !== offset) {
-        throw this.#failure(`Content-Range is "${range}", expected bytes ${offset}- and a size`);
+        throw this.#failure(
+          `Content-Range is ${quote(range)}, expected bytes ${offset}- and a size`,
+        );
       }
       total = Number(length);
     } else if (status === 200) {
@@ -158,7 +161,7 @@ class HttpFile implements RawSource {
     } else if (status === 416 && range === "bytes */0") {
       total = 0;
     } else if (status === 404 || status === 410) {
-      throw new NotFoundError(`Cannot open "${this.name}": ${this.#status}; check the URL`);
+      throw new NotFoundError(`Cannot open ${quote(this.name)}: ${this.#status}; check the URL`);
     } else {
       throw this.#failure("expected status 200 or 206");
     }
@@ -185,7 +188,7 @@ class HttpFile implements RawSource {
 
   #failure(reason: string): SourceError {
     const status = this.#status && `${this.#status}, `;
-    return new SourceError(`Cannot read "${this.name}": ${status}${reason}`);
+    return new SourceError(`Cannot read ${quote(this.name)}: ${status}${reason}`);
   }
 
   /** What is thrown for `error` at byte `at`: the caller's own reason, or a `SourceError`. */
@@ -195,7 +198,8 @@ class HttpFile implements RawSource {
     if (error instanceof Error && error.name === "NotCapable") {
       const host = /net access to "([^"]+)"/.exec(error.message)?.[1] ?? this.#url.host;
       return new SourceError(
-        `Cannot open "${this.name}": network access is not permitted; run with --allow-net=${host}`,
+        `Cannot open ${quote(this.name)}: ` +
+          `network access is not permitted; run with --allow-net=${host}`,
       );
     }
     // Not as a cause: the system's messages quote URLs with their queries.

@@ -4,6 +4,7 @@
  * @module
  */
 import { InputError } from "../../errors.ts";
+import { quote } from "../../escape.ts";
 import * as cache from "./cache.ts";
 import { isLocked } from "./lock.ts";
 import { selectFiles } from "./select.ts";
@@ -72,9 +73,8 @@ export async function listCache(cacheDir: string): Promise<CachedEntry[]> {
 export async function removeCached(cacheDir: string, text: string, endpoint: URL): Promise<number> {
   const spec = parseModelSpec(text);
   const missing = new InputError(
-    `Cannot remove ${
-      formatSpec(spec)
-    }: it is not in the cache "${cacheDir}"; "deno task models" lists what is`,
+    `Cannot remove ${formatSpec(spec)}: it is not in the cache ${quote(cacheDir)}; ` +
+      `"deno task models" lists what is`,
   );
   if (spec.kind === "path") throw missing;
   const dir = spec.kind === "hub"

@@ -6,6 +6,7 @@
  * @module
  */
 import { SourceError, SparrowError } from "../../errors.ts";
+import { quote } from "../../escape.ts";
 import { type HubLibrary, loadHubLibrary } from "./deps.ts";
 import type { HubClient, RetryOptions } from "./http.ts";
 import type { HubFile } from "./select.ts";
@@ -96,13 +97,13 @@ function toHubFile(
   // Of a large file, `oid` names the pointer that git keeps in its place.
   const [size, hash, digits] = lfs ? [lfs.size, lfs.oid, 64] : [entry.size, entry.oid, 40];
   if (typeof path !== "string" || !isSafePath(path)) {
-    throw new TypeError(`the path ${JSON.stringify(path)}`);
+    throw new TypeError(`the path ${quote(path)}`);
   }
   if (!Number.isSafeInteger(size) || size < 0) {
-    throw new TypeError(`the size of ${JSON.stringify(path)}`);
+    throw new TypeError(`the size of ${quote(path)}`);
   }
   if (typeof hash !== "string" || hash.length !== digits || !/^[0-9a-f]+$/.test(hash)) {
-    throw new TypeError(`the hash of ${JSON.stringify(path)}`);
+    throw new TypeError(`the hash of ${quote(path)}`);
   }
   return { path, size, algorithm: lfs ? "sha256" : "git-sha1", hash };
 }

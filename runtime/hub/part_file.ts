@@ -4,6 +4,7 @@
  * @module
  */
 import { SourceError } from "../../errors.ts";
+import { quote } from "../../escape.ts";
 
 /** Sequential writing from an offset. */
 export interface PartWriter extends Disposable {
@@ -52,7 +53,8 @@ export function diskError(error: unknown, path: string): unknown {
     /no space left|disk (is )?full|quota exceeded/i.test(error.message);
   return new SourceError(
     full
-      ? `Cannot write "${path}": the disk is full; free some space and run it again, what has arrived is kept`
-      : `Cannot write "${path}": ${error.message}; check the cache directory`,
+      ? `Cannot write ${quote(path)}: ` +
+        `the disk is full; free some space and run it again, what has arrived is kept`
+      : `Cannot write ${quote(path)}: ${error.message}; check the cache directory`,
   );
 }

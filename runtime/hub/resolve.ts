@@ -4,6 +4,7 @@
  * @module
  */
 import { SourceError, SparrowError } from "../../errors.ts";
+import { quote } from "../../escape.ts";
 import * as cache from "./cache.ts";
 import { Context, type ResolveOptions } from "./context.ts";
 import type { FileJob } from "./download.ts";
@@ -70,9 +71,8 @@ async function hubModel(spec: HubSpec, context: Context): Promise<ResolvedModel>
   if (known && (options.offline || revision === known.commit)) return found(dir, known, context);
   if (options.offline) {
     throw new SourceError(
-      `Cannot use ${
-        formatSpec(spec)
-      }: it is not whole in the cache "${dir}" and the network is not to be used; ` +
+      `Cannot use ${formatSpec(spec)}: it is not whole in the cache ${quote(dir)} ` +
+        `and the network is not to be used; ` +
         `fetch it first with "deno task pull"`,
     );
   }
@@ -152,7 +152,7 @@ async function ensureHubFile(
   const target = cache.filePath(dir, commit, file.path);
   const job: FileJob = {
     url: fileUrl(context.client, spec.repo, commit, file.path),
-    subject: `"${file.path}" of hf:${spec.repo}`,
+    subject: `${quote(file.path)} of hf:${spec.repo}`,
     size: file.size,
     expected: file,
   };
@@ -193,9 +193,8 @@ async function urlModel(spec: UrlSpec, context: Context): Promise<ResolvedModel>
     const path = `${dir}/files/${name}`;
     if (options.offline && !await cache.readUrlRecord(dir, name)) {
       throw new SourceError(
-        `Cannot use ${
-          showUrl(url)
-        }: it is not in the cache "${dir}" and the network is not to be used; ` +
+        `Cannot use ${showUrl(url)}: it is not in the cache ${quote(dir)} ` +
+          `and the network is not to be used; ` +
           `fetch it first with "deno task pull"`,
       );
     }
@@ -237,7 +236,7 @@ async function localModel(path: string): Promise<ResolvedModel> {
     const reason = error instanceof Deno.errors.NotFound
       ? "there is no such file or directory"
       : error.message;
-    throw new SourceError(`Cannot read model ${JSON.stringify(path)}: ${reason}${hint}`);
+    throw new SourceError(`Cannot read model ${quote(path)}: ${reason}${hint}`);
   });
   return { path, files: stat.isFile ? [{ path, size: stat.size }] : [], downloaded: 0 };
 }

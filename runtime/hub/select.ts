@@ -4,6 +4,7 @@
  * @module
  */
 import { InputError, SourceError } from "../../errors.ts";
+import { quote } from "../../escape.ts";
 import { formatSpec, type HubSpec } from "./spec.ts";
 
 /** A file as the hub lists it, with the hash that its content must have. */
@@ -108,7 +109,7 @@ function pickGroup(spec: HubSpec, groups: readonly GgufGroup[]): GgufGroup {
   if (fits.length === 1) return fits[0];
   const problem = fits.length === 0 ? "fits no GGUF file" : "fits more than one GGUF file";
   throw new InputError(
-    `Cannot use ${formatSpec(spec)}: ${JSON.stringify(spec.pick)} ${problem}; ` +
+    `Cannot use ${formatSpec(spec)}: ${quote(spec.pick)} ${problem}; ` +
       `there is ${listGroups(fits.length === 0 ? groups : fits)}`,
   );
 }
@@ -131,7 +132,7 @@ function gguf(spec: HubSpec, group: GgufGroup): Selection {
   const whole = group.files.every((file, i) => Number(PART.exec(file.path)?.[1] ?? 1) === i + 1);
   if (!whole || group.files.length !== parts) {
     throw new SourceError(
-      `Cannot use ${formatSpec(spec)}: "${group.name}" is split in ${parts} parts, but the ` +
+      `Cannot use ${formatSpec(spec)}: ${quote(group.name)} is split in ${parts} parts, but the ` +
         `repository lists ${list(group.files.map((file) => file.path))}; choose another file`,
     );
   }

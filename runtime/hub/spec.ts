@@ -5,6 +5,7 @@
  * @module
  */
 import { InputError } from "../../errors.ts";
+import { quote } from "../../escape.ts";
 
 /** The forms that {@linkcode parseModelSpec} accepts, as messages and help texts show them. */
 export const SPEC_FORM = "hf:ORG/REPO[@REVISION][:FILE-or-QUANT-TAG], an https: URL or a path";
@@ -68,7 +69,10 @@ export function parseModelSpec(text: string): ModelSpec {
     return { kind: "path", path: decodeURIComponent(url.pathname).replace(/^\/([a-z]:)/i, "$1") };
   }
   if (scheme !== "https" && scheme !== "http") {
-    throw badSpec(text, `"${scheme}:" is no known source (a path with a colon starts with "./")`);
+    throw badSpec(
+      text,
+      `${quote(`${scheme}:`)} is no known source (a path with a colon starts with "./")`,
+    );
   }
   if (url.username || url.password) {
     throw badSpec(url.origin, "it carries a user name or password; give a token instead");
@@ -94,13 +98,13 @@ function parseHubSpec(text: string): HubSpec {
   const [, repo, revision, pick] = /^hf:(?:\/\/)?([^@:]*)(?:@([^:]*))?(?::(.*))?$/i
     .exec(text) ?? [];
   if (repo === undefined || !REPO.test(repo) || repo.includes("..")) {
-    throw badSpec(text, `found ${JSON.stringify(repo ?? "")} where ORG/REPO belongs`);
+    throw badSpec(text, `found ${quote(repo ?? "")} where ORG/REPO belongs`);
   }
   if (revision !== undefined && !(REVISION.test(revision) && isSafePath(revision))) {
-    throw badSpec(text, `found ${JSON.stringify(revision)} where a branch, tag or commit belongs`);
+    throw badSpec(text, `found ${quote(revision)} where a branch, tag or commit belongs`);
   }
   if (pick !== undefined && !isSafePath(pick)) {
-    throw badSpec(text, `found ${JSON.stringify(pick)} where a file or quantization tag belongs`);
+    throw badSpec(text, `found ${quote(pick)} where a file or quantization tag belongs`);
   }
   return {
     kind: "hub",
@@ -121,5 +125,5 @@ export function isSafePath(path: string): boolean {
 }
 
 function badSpec(text: string, found: string): InputError {
-  return new InputError(`Cannot use model ${JSON.stringify(text)}: ${found}; write ${SPEC_FORM}`);
+  return new InputError(`Cannot use model ${quote(text)}: ${found}; write ${SPEC_FORM}`);
 }

@@ -6,6 +6,7 @@
  * @module
  */
 import { createHash, type Hash } from "./deps.ts";
+import { quote } from "../../escape.ts";
 import type { HubFile } from "./select.ts";
 
 const CHUNK = 256 << 10; // about a millisecond of hashing between two turns of the event loop
@@ -48,7 +49,7 @@ export class PrefixHash {
       this.#signal?.throwIfAborted();
       const n = await file.read(chunk.subarray(0, Math.min(CHUNK, end - this.#at)));
       if (n === null) {
-        throw new Deno.errors.UnexpectedEof(`"${this.#path}" ends at byte ${this.#at}`);
+        throw new Deno.errors.UnexpectedEof(`${quote(this.#path)} ends at byte ${this.#at}`);
       }
       this.#hash.update(chunk.subarray(0, n));
       this.#at += n;

@@ -10,6 +10,7 @@
  */
 
 import { ModelError } from "../../errors.ts";
+import { quote } from "../../escape.ts";
 import { type ConfigReader, readConfig } from "../config.ts";
 import type { ModelFile } from "../files/model_file.ts";
 import type { Graph, Tensor } from "../graph.ts";
@@ -64,7 +65,8 @@ export function expertsFromJson(file: ModelFile): ExpertsConfig | undefined {
   const olmoe = architecture === "olmoe";
   if (olmoe && config.has("clip_qkv")) {
     throw new ModelError(
-      `Cannot load "${file.name}": field "clip_qkv" is ${config.get("clip_qkv")}, expected null`,
+      `Cannot load ${quote(file.name)}: field "clip_qkv" is ` +
+        `${quote(config.get("clip_qkv"))}, expected null`,
     );
   }
   return checkExperts(file, {
@@ -84,7 +86,8 @@ function layersOf(file: ModelFile, config: ConfigReader): readonly number[] {
   const layers = config.get("mlp_only_layers") ?? [];
   if (!Array.isArray(layers) || !layers.every(Number.isInteger)) {
     throw new ModelError(
-      `Cannot load "${file.name}": field "mlp_only_layers" is no list of layers, expected whole ` +
+      `Cannot load ${quote(file.name)}: ` +
+        `field "mlp_only_layers" is no list of layers, expected whole ` +
         `numbers`,
     );
   }
@@ -125,7 +128,8 @@ function checkExperts(file: ModelFile, experts: ExpertsConfig): ExpertsConfig {
   const { count, perToken } = experts;
   if (perToken > count || count > MOST_EXPERTS) {
     throw new ModelError(
-      `Cannot load "${file.name}": ${perToken} of ${count} experts for each token, expected at ` +
+      `Cannot load ${quote(file.name)}: ` +
+        `${perToken} of ${count} experts for each token, expected at ` +
         `most ${MOST_EXPERTS} and no more for a token than there are`,
     );
   }

@@ -8,6 +8,7 @@
  */
 
 import { ModelError } from "../../errors.ts";
+import { quote } from "../../escape.ts";
 import { type ConfigReader, readConfig } from "../config.ts";
 import type { Graph, Tensor } from "../graph.ts";
 import type { ModelFile } from "../files/model_file.ts";
@@ -219,7 +220,8 @@ function fromJson(file: ModelFile): LlamaConfig {
   const activation = config.text("hidden_act", "silu");
   if (activation !== "silu") {
     throw new ModelError(
-      `Cannot load "${file.name}": field "hidden_act" is "${activation}", expected "silu"`,
+      `Cannot load ${quote(file.name)}: field "hidden_act" is ${quote(activation)}, ` +
+        `expected "silu"`,
     );
   }
   const rope = config.fields(config.has("rope_parameters") ? "rope_parameters" : "rope_scaling");
@@ -281,7 +283,8 @@ function scalingFromJson(
       );
   }
   throw new ModelError(
-    `Cannot load "${file.name}": rope type is "${type}", expected default, linear, llama3 or yarn`,
+    `Cannot load ${quote(file.name)}: rope type is ${quote(type)}, ` +
+      `expected default, linear, llama3 or yarn`,
   );
 }
 
@@ -294,7 +297,8 @@ function fromGguf(file: ModelFile): LlamaConfig {
   const embedding = file.tensors.get(NAMES.gguf.embedding);
   if (!embedding) {
     throw new ModelError(
-      `Cannot load "${file.name}": tensor "${NAMES.gguf.embedding}" is missing; the file is ` +
+      `Cannot load ${quote(file.name)}: tensor ${quote(NAMES.gguf.embedding)} ` +
+        `is missing; the file is ` +
         `incomplete or of another architecture`,
     );
   }
@@ -304,8 +308,10 @@ function fromGguf(file: ModelFile): LlamaConfig {
   const experts = expertsFromGguf(file);
   if (!["none", "linear", "yarn"].includes(scaling)) {
     throw new ModelError(
-      `Cannot load "${file.name}": field "${architecture}.rope.scaling.type" is "${scaling}", ` +
-        `expected none, linear or yarn`,
+      `Cannot load ${quote(file.name)}: field ` +
+        `${quote(`${architecture}.rope.scaling.type`)} is ${
+          quote(scaling)
+        }, expected none, linear or yarn`,
     );
   }
   return checkHeads(file, {
@@ -355,13 +361,14 @@ function checkHeads(file: ModelFile, config: LlamaConfig): LlamaConfig {
   const factor = config.ropeScaling?.factor ?? 1;
   if (!(ropeTheta > 0 && factor > 0 && rmsNormEps >= 0)) {
     throw new ModelError(
-      `Cannot load "${file.name}": rope base ${ropeTheta}, rope factor ${factor}, norm epsilon ` +
+      `Cannot load ${quote(file.name)}: ` +
+        `rope base ${ropeTheta}, rope factor ${factor}, norm epsilon ` +
         `${rmsNormEps}, expected positive numbers`,
     );
   }
   if (!Number.isInteger(headDim) || heads % kvHeads !== 0 || rotaryDim % 2 || rotaryDim > headDim) {
     throw new ModelError(
-      `Cannot load "${file.name}": ${heads} heads, ${kvHeads} key/value heads, head length ` +
+      `Cannot load ${quote(file.name)}: ${heads} heads, ${kvHeads} key/value heads, head length ` +
         `${headDim}, rotary length ${rotaryDim}, expected groups of equal size and an even ` +
         `rotary length within a head`,
     );

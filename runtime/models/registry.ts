@@ -6,6 +6,7 @@
  */
 
 import { ModelError } from "../../errors.ts";
+import { quote } from "../../escape.ts";
 import type { ModelFile } from "../files/model_file.ts";
 import type { ModelConfig, ModelDefinition } from "./definition.ts";
 
@@ -39,10 +40,10 @@ export function findDefinition(file: ModelFile): Promise<ModelDefinition> {
     : undefined;
   if (!load) {
     throw new ModelError(
-      `Cannot load "${file.name}": field "${field}" is ${
-        name === undefined ? "missing" : `"${name}"`
-      }, ` +
-        `expected one of ${Object.keys(ARCHITECTURES).join(", ")}`,
+      `Cannot load ${quote(file.name)}: field ${quote(field)} is ` +
+        `${name === undefined ? "missing" : quote(name)}, expected one of ${
+          Object.keys(ARCHITECTURES).join(", ")
+        }`,
     );
   }
   return load();

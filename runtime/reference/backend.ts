@@ -6,6 +6,7 @@
  */
 
 import { BackendError, MemoryError } from "../../errors.ts";
+import { quote } from "../../escape.ts";
 import { elements, type Op, type TensorType, type View } from "../../kernels/op.ts";
 import { OPS } from "../../kernels/ops.ts";
 import { tensorBytes } from "../../kernels/shape.ts";
@@ -73,7 +74,9 @@ class ReferenceBackend implements Backend {
     return {
       write(name: string, data: TensorData): void {
         const tensor = graph.tensors.find((it) => it.origin === "input" && it.name === name);
-        if (!tensor) throw new BackendError(`Cannot write input "${name}": the graph has none`);
+        if (!tensor) {
+          throw new BackendError(`Cannot write input ${quote(name)}: the graph has none`);
+        }
         dataOf(tensor).set(data);
       },
       run(tokens: number): Promise<void> {
@@ -90,7 +93,9 @@ class ReferenceBackend implements Backend {
       },
       read(name: string, length: number): Float32Array {
         const tensor = graph.outputs.get(name);
-        if (!tensor) throw new BackendError(`Cannot read output "${name}": the graph has none`);
+        if (!tensor) {
+          throw new BackendError(`Cannot read output ${quote(name)}: the graph has none`);
+        }
         return Float32Array.from(dataOf(tensor).subarray(0, length));
       },
     };
@@ -103,7 +108,7 @@ class ReferenceBackend implements Backend {
 
   #find(name: string): { type: TensorType; data: Numbers } {
     const pinned = this.#pinned.get(name);
-    if (!pinned) throw new BackendError(`Cannot use tensor "${name}": it has not been placed`);
+    if (!pinned) throw new BackendError(`Cannot use tensor ${quote(name)}: it has not been placed`);
     return pinned;
   }
 }

@@ -7,6 +7,7 @@
  */
 
 import { BackendError } from "../../errors.ts";
+import { quote } from "../../escape.ts";
 import type { TensorType } from "../../kernels/op.ts";
 import type { Backend, Executable, TensorData } from "../backend.ts";
 import type { Graph, Tensor } from "../graph.ts";
@@ -87,7 +88,7 @@ class SplitBackend implements Backend {
 
   async writeRows(name: string, firstRow: number, rows: Uint8Array): Promise<void> {
     const holders = this.#holders.get(name);
-    if (!holders) throw new BackendError(`Cannot write "${name}": it has not been placed`);
+    if (!holders) throw new BackendError(`Cannot write ${quote(name)}: it has not been placed`);
     for (const holder of holders) await holder.writeRows(name, firstRow, rows);
   }
 
@@ -101,13 +102,13 @@ class SplitBackend implements Backend {
     const inputs = graph.tensors.filter((it) => it.origin === "input").map((it) => it.name);
     const makerOf = (output: string) => {
       const maker = parts.find(({ graph }) => graph.outputs.has(output));
-      if (!maker) throw new BackendError(`Cannot read output "${output}": the graph has none`);
+      if (!maker) throw new BackendError(`Cannot read output ${quote(output)}: the graph has none`);
       return maker.executable;
     };
     return {
       write(name: string, data: TensorData): void {
         if (!inputs.includes(name)) {
-          throw new BackendError(`Cannot write input "${name}": the graph has none`);
+          throw new BackendError(`Cannot write input ${quote(name)}: the graph has none`);
         }
         for (const { graph, executable } of parts) {
           if (graph.tensors.some((it) => it.name === name)) executable.write(name, data);

@@ -9,6 +9,7 @@
  */
 
 import { FormatError, InputError, SparrowError } from "../../errors.ts";
+import { quote } from "../../escape.ts";
 import { loadJinjaLibrary } from "../deps.ts";
 import type { JinjaLibrary } from "../deps.ts";
 import { reasonOf } from "./tokenizer_fields.ts";
@@ -98,7 +99,7 @@ export async function chatTemplate(
         library.parse(library.tokenize(text, { lstrip_blocks: true, trim_blocks: true })),
       );
     } catch (cause) {
-      throw templateError(`Cannot compile the chat template "${name}"`, cause);
+      throw templateError(`Cannot compile the chat template ${quote(name)}`, cause);
     }
   }
   return {
@@ -123,7 +124,7 @@ function namedSources(source: unknown): Map<string, string> {
   const add = (name: unknown, text: unknown): void => {
     if (typeof name !== "string" || typeof text !== "string" || text.length > MAX_TEMPLATE) {
       throw new FormatError(
-        `Cannot read chat_template: found ${typeof text} under the name ${JSON.stringify(name)}, ` +
+        `Cannot read chat_template: found ${typeof text} under the name ${quote(name)}, ` +
           `expected a text of at most ${MAX_TEMPLATE} characters, or a list of { name, template }`,
       );
     }
@@ -146,8 +147,8 @@ function chooseProgram(
   const program = programs.get(name);
   if (program === undefined) {
     throw new InputError(
-      `Cannot format a conversation: there is no chat template "${name}", expected one of ` +
-        names.map((known) => `"${known}"`).join(", "),
+      `Cannot format a conversation: there is no chat template ${quote(name)}, expected one of ` +
+        names.map((known) => `${quote(known)}`).join(", "),
     );
   }
   return program;

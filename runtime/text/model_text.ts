@@ -6,6 +6,7 @@
  */
 
 import { ModelError } from "../../errors.ts";
+import { quote } from "../../escape.ts";
 import { ggufChatTemplates } from "./chat_template.ts";
 import { type ModelFile, openModelFile } from "../files/model_file.ts";
 import { type Tokenizer, tokenizerFromJson } from "./tokenizer.ts";
@@ -58,7 +59,8 @@ export async function loadTokenizer(source: string | URL | Blob): Promise<Tokeni
     const text = await readModelText(file);
     if (!text) {
       throw new ModelError(
-        `Cannot load the tokenizer of "${file.name}": it came without one; put tokenizer.json ` +
+        `Cannot load the tokenizer of ${quote(file.name)}: ` +
+          `it came without one; put tokenizer.json ` +
           `beside its config.json`,
       );
     }

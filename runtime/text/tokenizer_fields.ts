@@ -7,6 +7,7 @@
  */
 
 import { FormatError } from "../../errors.ts";
+import { plain, quote } from "../../escape.ts";
 
 /** A JSON object. */
 export type Fields = Record<string, unknown>;
@@ -20,17 +21,14 @@ export function describe(value: unknown): string {
   if (value === null) return "null";
   if (Array.isArray(value)) return `a list of ${value.length}`;
   if (ArrayBuffer.isView(value)) return "binary data";
-  if (typeof value === "string") {
-    return `the text ${JSON.stringify(value.length > 40 ? value.slice(0, 40) + "…" : value)}`;
-  }
+  if (typeof value === "string") return `the text ${quote(value, 40)}`;
   if (typeof value === "object") return "an object";
   return typeof value === "function" ? "a function" : `the ${typeof value} ${String(value)}`;
 }
 
 /** Why something failed, from an error of a library or of the engine: no longer than a line. */
 export function reasonOf(cause: unknown): string {
-  const { message } = cause as Error;
-  return message.length > 160 ? message.slice(0, 160) + "…" : message;
+  return plain((cause as Error).message, 160);
 }
 
 /** The error for a field that is not what it should be. */

@@ -7,6 +7,7 @@
  */
 
 import { FormatError, SparrowError } from "../../errors.ts";
+import { quote } from "../../escape.ts";
 import { loadTokenizersLibrary } from "../deps.ts";
 import {
   BYTE_CHARACTERS,
@@ -80,7 +81,11 @@ export async function tokenizerFromGguf(metadata: Record<string, unknown>): Prom
   const kind = optionalText(metadata[`${KEY}model`], `${KEY}model`);
   const build = kind === undefined ? undefined : BUILDERS.get(kind);
   if (build === undefined) {
-    throw wrongField(`${KEY}model`, kind, [...BUILDERS.keys()].map((k) => `"${k}"`).join(", "));
+    throw wrongField(
+      `${KEY}model`,
+      kind,
+      [...BUILDERS.keys()].map((k) => `${quote(k)}`).join(", "),
+    );
   }
   try {
     const vocabulary = readVocabulary(metadata);

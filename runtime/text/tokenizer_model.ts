@@ -5,6 +5,7 @@
  */
 
 import { BYTE_CHARACTERS, byteLevelSpelling } from "./text_decoder.ts";
+import { quote } from "../../escape.ts";
 import { bpeModel } from "./tokenizer_bpe.ts";
 import type { WordModel } from "./tokenizer_bpe.ts";
 import {
@@ -40,7 +41,7 @@ export function readVocabulary(model: Fields): Vocabulary {
   } else {
     for (const [token, id] of Object.entries(objectField(model.vocab, "model.vocab"))) {
       if (!isTokenId(id)) {
-        const field = `model.vocab[${JSON.stringify(token.slice(0, 40))}]`;
+        const field = `model.vocab[${quote(token, 40)}]`;
         throw wrongField(field, id, `a whole number from 0 to ${MAX_VOCABULARY}`);
       }
       addToken(vocabulary, token, id);

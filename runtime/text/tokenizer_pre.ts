@@ -8,6 +8,7 @@
  */
 
 import { FormatError } from "../../errors.ts";
+import { quote } from "../../escape.ts";
 import { GPT2_PATTERN } from "./tokenizer_split.ts";
 
 /** What a name of `tokenizer.ggml.pre` stands for. */
@@ -175,7 +176,8 @@ export function preTokenizerRule(name: string | undefined): PreTokenizerRule {
   if (rule === undefined) {
     const known = PRE_TOKENIZER_RULES.map(({ names }) => names[0]).join(", ");
     throw new FormatError(
-      `Cannot build the tokenizer: tokenizer.ggml.pre is "${wanted}", expected one of ${known} ` +
+      `Cannot build the tokenizer: tokenizer.ggml.pre is ${quote(wanted)}, ` +
+        `expected one of ${known} ` +
         `or another name of theirs; pass the model's tokenizer.json instead`,
     );
   }

@@ -10,6 +10,7 @@
  */
 
 import { InputError } from "../../errors.ts";
+import { quote } from "../../escape.ts";
 import type { WordModel } from "./tokenizer_bpe.ts";
 import { Trie } from "./tokenizer_tables.ts";
 
@@ -163,7 +164,7 @@ export function unigramModel(options: UnigramOptions): WordModel {
 
 function unencodable(text: string): InputError {
   return new InputError(
-    `Cannot encode ${JSON.stringify(text.slice(0, 20))}: no token covers it ` +
+    `Cannot encode ${quote(text, 20)}: no token covers it ` +
       `and the vocabulary has no unknown token; leave it out of the text`,
   );
 }

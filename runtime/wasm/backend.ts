@@ -7,6 +7,7 @@
  */
 
 import { BackendError, MemoryError, SourceError } from "../../errors.ts";
+import { quote } from "../../escape.ts";
 import { cacheBytes } from "../../kernels/cache_store/layout.ts";
 import { QUADS, SPIN_LIMIT } from "../../kernels/memory.ts";
 import { elements, type TensorType } from "../../kernels/op.ts";
@@ -172,7 +173,8 @@ class WasmBackend implements Backend {
       const stride = part.bytes / part.rows, offset = part.offset + (row - part.firstRow) * stride;
       part.convert.rows(await part.source.read(offset, rows * stride), cols);
       throw new SourceError(
-        `Cannot load weight "${part.name}" of "${part.source.name}": a worker found ${reason}`,
+        `Cannot load weight ${quote(part.name)} of ${quote(part.source.name)}: ` +
+          `a worker found ${reason}`,
       );
     } finally {
       signal?.removeEventListener("abort", abort);
@@ -201,7 +203,7 @@ class WasmBackend implements Backend {
         const memory = this.#memory(stage), address = map.get(tensor.id)!;
         if (data.length > elements(tensor.shape)) {
           throw new BackendError(
-            `Cannot write input "${name}": ${data.length} elements, ` +
+            `Cannot write input ${quote(name)}: ${data.length} elements, ` +
               `expected at most ${elements(tensor.shape)}`,
           );
         }
@@ -210,7 +212,7 @@ class WasmBackend implements Backend {
         written = true;
       });
       if (!written && !graph.tensors.some((it) => it.origin === "input" && it.name === name)) {
-        throw new BackendError(`Cannot write input "${name}": the graph has none`);
+        throw new BackendError(`Cannot write input ${quote(name)}: the graph has none`);
       }
     };
     return {
@@ -222,7 +224,9 @@ class WasmBackend implements Backend {
       },
       read: (name: string, length: number): Float32Array => {
         const tensor = graph.outputs.get(name);
-        if (!tensor) throw new BackendError(`Cannot read output "${name}": the graph has none`);
+        if (!tensor) {
+          throw new BackendError(`Cannot read output ${quote(name)}: the graph has none`);
+        }
         const stage = addresses.findLastIndex((map) => map.has(tensor.id));
         return this.#memory(stage).float32(addresses[stage]!.get(tensor.id)!, length).slice();
       },
@@ -243,7 +247,7 @@ class WasmBackend implements Backend {
 
   #placed(name: string): { type: TensorType; places: Map<number, number> } {
     const pinned = this.#pinned.get(name);
-    if (!pinned) throw new BackendError(`Cannot write "${name}": it has not been placed`);
+    if (!pinned) throw new BackendError(`Cannot write ${quote(name)}: it has not been placed`);
     return pinned;
   }
 
@@ -282,7 +286,9 @@ class WasmBackend implements Backend {
     for (const tensor of stage.pinned) {
       const address = this.#pinned.get(tensor.name)?.places.get(index);
       if (address === undefined) {
-        throw new BackendError(`Cannot compile: "${tensor.name}" is not placed in stage ${index}`);
+        throw new BackendError(
+          `Cannot compile: ${quote(tensor.name)} is not placed in stage ${index}`,
+        );
       }
       addresses.set(tensor.id, address);
     }
@@ -323,7 +329,7 @@ class WasmBackend implements Backend {
   #writeStep(memory: StageMemory, address: number, step: EncodedStep, barrier: boolean): void {
     const opcode = KERNEL_NAMES.indexOf(step.kernel);
     if (opcode < 0 || step.args.length > STEP_WORDS - STEP_HEADER_WORDS) {
-      throw new BackendError(`Cannot encode a step: kernel "${step.kernel}" has no opcode`);
+      throw new BackendError(`Cannot encode a step: kernel ${quote(step.kernel)} has no opcode`);
     }
     memory.reserveScratch(step.scratchBytes ?? 0, this.#threads);
     const words = memory.int32(address, STEP_WORDS);

@@ -6,6 +6,7 @@
  */
 
 import { BackendError, MemoryError } from "../../errors.ts";
+import { quote } from "../../escape.ts";
 import { cacheRowWords } from "../../kernels/cache_store/webgpu.ts";
 import { elements, type TensorType } from "../../kernels/op.ts";
 import { planeRowBytes } from "../../kernels/pack/planes.ts";
@@ -214,7 +215,7 @@ class GpuBackend implements WebgpuBackend {
 
   #find(name: string): { type: TensorType; slices: readonly Slice[] } {
     const pinned = this.#pinned.get(name);
-    if (!pinned) throw new BackendError(`Cannot use tensor "${name}": it has not been placed`);
+    if (!pinned) throw new BackendError(`Cannot use tensor ${quote(name)}: it has not been placed`);
     return pinned;
   }
 
@@ -227,7 +228,7 @@ class GpuBackend implements WebgpuBackend {
     const most = Number(this.#memory.device.limits.maxStorageBufferBindingSize);
     if (bytes > most) {
       throw new MemoryError(
-        `Cannot place "${name}" on the GPU: it takes ${bytes} bytes, a shader sees at most ` +
+        `Cannot place ${quote(name)} on the GPU: it takes ${bytes} bytes, a shader sees at most ` +
           `${most} at once`,
       );
     }

@@ -6,6 +6,7 @@
  */
 
 import { MemoryError } from "../../errors.ts";
+import { quote } from "../../escape.ts";
 import { OPS } from "../../kernels/ops.ts";
 import type { Slice } from "../../kernels/webgpu_kernel.ts";
 import type { Graph, Tensor } from "../graph.ts";
@@ -53,7 +54,7 @@ export class GpuCaches {
     const most = Number(this.#memory.device.limits.maxStorageBufferBindingSize);
     if (bytes > most) {
       throw new MemoryError(
-        `Cannot place "${name}" on the GPU: it takes ${bytes} bytes, a shader sees at most ` +
+        `Cannot place ${quote(name)} on the GPU: it takes ${bytes} bytes, a shader sees at most ` +
           `${most} at once; use a shorter context or cacheType "int8"`,
       );
     }
@@ -85,7 +86,8 @@ export class GpuCaches {
     const [before] = cache.planes, bytes = cache.rows * cache.rowBytes;
     const buffer = this.#allocate(rows * cache.rowBytes, cache.name);
     this.#memory.guard(
-      (message) => new MemoryError(`Cannot give cache "${cache.name}" ${rows} rows: ${message}`),
+      (message) =>
+        new MemoryError(`Cannot give cache ${quote(cache.name)} ${rows} rows: ${message}`),
       () => {
         const encoder = device.createCommandEncoder();
         encoder.copyBufferToBuffer(before!, 0, buffer, 0, bytes);

@@ -5,6 +5,7 @@
  */
 
 import { BackendError } from "../../errors.ts";
+import { quote } from "../../escape.ts";
 import { type GpuTraits, LEAST_TRAITS } from "../../kernels/webgpu_kernel.ts";
 import probe from "./probe.wgsl" with { type: "text" };
 
@@ -82,7 +83,7 @@ export async function openDevice(gpu: Gpu | undefined = systemGpu()): Promise<Op
     device ??= await adapter.requestDevice(base);
   } catch (cause) {
     throw new BackendError(
-      `Cannot use backend "webgpu": adapter "${nameOf(adapter)}" gives no device: ${
+      `Cannot use backend "webgpu": adapter ${quote(nameOf(adapter))} gives no device: ${
         (cause as Error).message
       }; use backend "wasm"`,
       { cause },
@@ -191,9 +192,8 @@ async function findAdapter(gpu: Gpu | undefined): Promise<GPUAdapter> {
   }
   if (isOpenGl(adapter)) {
     throw new BackendError(
-      `Cannot use backend "webgpu": adapter "${
-        nameOf(adapter)
-      }" is reached through OpenGL, which ` +
+      `Cannot use backend "webgpu": adapter ${quote(nameOf(adapter))} ` +
+        `is reached through OpenGL, which ` +
         `takes minutes for what Vulkan does in a second; install the GPU's Vulkan driver, or use ` +
         `backend "wasm"`,
     );

@@ -6,6 +6,7 @@
  */
 
 import { BackendError } from "../../errors.ts";
+import { quote } from "../../escape.ts";
 import { elements } from "../../kernels/op.ts";
 import { type Dispatch, type Groups, MAX_GROUPS } from "../../kernels/webgpu_kernel.ts";
 import type { Executable, TensorData } from "../backend.ts";
@@ -51,7 +52,7 @@ export function createExecutable(
   function bind(dispatch: Dispatch): GPUBindGroup {
     const buffers = dispatch.buffers.map((buffer) => caches.latest(buffer));
     return memory.guard(
-      (message) => new BackendError(`Cannot bind "${dispatch.shader.name}": ${message}`),
+      (message) => new BackendError(`Cannot bind ${quote(dispatch.shader.name)}: ${message}`),
       () => pipelines.bindGroup({ ...dispatch, buffers }, params),
     );
   }
@@ -108,10 +109,10 @@ export function createExecutable(
     write(name: string, data: TensorData): void {
       memory.check();
       const tensor = inputs.get(name);
-      if (!tensor) throw new BackendError(`Cannot write input "${name}": the graph has none`);
+      if (!tensor) throw new BackendError(`Cannot write input ${quote(name)}: the graph has none`);
       if (data.length > elements(tensor.shape)) {
         throw new BackendError(
-          `Cannot write input "${name}": ${data.length} elements, ` +
+          `Cannot write input ${quote(name)}: ${data.length} elements, ` +
             `expected at most ${elements(tensor.shape)}`,
         );
       }
@@ -133,10 +134,10 @@ export function createExecutable(
     },
     async read(name: string, length: number): Promise<Float32Array> {
       const tensor = graph.outputs.get(name), source = tensor && bufferOf(tensor);
-      if (!source) throw new BackendError(`Cannot read output "${name}": the graph has none`);
+      if (!source) throw new BackendError(`Cannot read output ${quote(name)}: the graph has none`);
       await memory.settled();
       const copy = stagingOf(name, tensor), bytes = 4 * length;
-      memory.guard((message) => new BackendError(`Cannot read "${name}": ${message}`), () => {
+      memory.guard((message) => new BackendError(`Cannot read ${quote(name)}: ${message}`), () => {
         const encoder = device.createCommandEncoder();
         encoder.copyBufferToBuffer(source, 0, copy, 0, bytes);
         device.queue.submit([encoder.finish()]);
@@ -172,7 +173,8 @@ function checkGroups({ shader, groups }: Dispatch, tokens: number): void {
   const [x, y] = groups(tokens);
   if (Math.max(x, y) > MAX_GROUPS) {
     throw new BackendError(
-      `Cannot compile "${shader.name}": ${x} x ${y} workgroups, expected at most ${MAX_GROUPS} ` +
+      `Cannot compile ${quote(shader.name)}: ` +
+        `${x} x ${y} workgroups, expected at most ${MAX_GROUPS} ` +
         `along each axis; use fewer tokens`,
     );
   }

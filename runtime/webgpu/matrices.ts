@@ -6,6 +6,7 @@
  */
 
 import { MemoryError } from "../../errors.ts";
+import { quote } from "../../escape.ts";
 import type { TensorType } from "../../kernels/op.ts";
 import { planeRowBytes, splitPlanes } from "../../kernels/pack/planes.ts";
 import type { Slice } from "../../kernels/webgpu_kernel.ts";
@@ -110,7 +111,8 @@ export class GpuMatrices {
     const most = Math.min(ROW_UNIT * fitting, MOST_SLICE_ROWS);
     if (most === 0) {
       throw new MemoryError(
-        `Cannot place "${name}" on the GPU: ${ROW_UNIT} rows of ${columns} columns are more than ` +
+        `Cannot place ${quote(name)} ` +
+          `on the GPU: ${ROW_UNIT} rows of ${columns} columns are more than ` +
           `the ${this.#maxBindingBytes} bytes that a shader sees at once`,
       );
     }

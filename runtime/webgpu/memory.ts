@@ -6,6 +6,7 @@
  */
 
 import { BackendError, MemoryError } from "../../errors.ts";
+import { quote } from "../../escape.ts";
 
 /** Bytes that may wait to be uploaded. */
 const UPLOAD_BYTES = 2 ** 26;
@@ -55,12 +56,13 @@ export class GpuMemory {
     const most = Number(this.device.limits.maxBufferSize);
     if (size > most) {
       throw new MemoryError(
-        `Cannot place "${label}" on the GPU: it takes ${size} bytes, a buffer holds at most ${most}`,
+        `Cannot place ${quote(label)} ` +
+          `on the GPU: it takes ${size} bytes, a buffer holds at most ${most}`,
       );
     }
     const buffer = this.guard(
       (message) =>
-        new MemoryError(`Cannot place "${label}" on the GPU (${size} bytes): ${message}`),
+        new MemoryError(`Cannot place ${quote(label)} on the GPU (${size} bytes): ${message}`),
       () => this.device.createBuffer({ size, usage, label }),
     );
     this.#buffers.add(buffer);

@@ -5,6 +5,7 @@
  */
 
 import { BackendError } from "../../errors.ts";
+import { quote } from "../../escape.ts";
 import type { Dispatch, Shader } from "../../kernels/webgpu_kernel.ts";
 import type { GpuMemory } from "./memory.ts";
 
@@ -32,7 +33,7 @@ export class Pipelines {
     if (pipeline) return pipeline;
     const { device } = this.#memory;
     pipeline = this.#memory.guard(
-      (message) => new BackendError(`Cannot compile shader "${shader.name}": ${message}`),
+      (message) => new BackendError(`Cannot compile shader ${quote(shader.name)}: ${message}`),
       () => {
         let module = this.#modules.get(shader);
         if (!module) {

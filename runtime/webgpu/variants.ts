@@ -7,6 +7,7 @@
  */
 
 import { BackendError, InputError } from "../../errors.ts";
+import { quote } from "../../escape.ts";
 import type { OpenDevice } from "./device.ts";
 import { type KernelTimes, TIMED, timedShaders, timeKernels } from "./timing.ts";
 
@@ -83,18 +84,20 @@ function checkOptions(
   for (const [name, value, allowed] of choices) {
     if (value !== undefined && !(allowed as readonly unknown[]).includes(value)) {
       throw new InputError(
-        `Cannot use webgpu with ${name} ${JSON.stringify(value)}: expected ${allowed.join(" or ")}`,
+        `Cannot use webgpu with ${name} ${quote(value)}: expected ${allowed.join(" or ")}`,
       );
     }
   }
   if (arithmetic === "f16" && !facts.f16) {
     throw new BackendError(
-      `Cannot use webgpu with arithmetic "f16": adapter "${facts.name}" has no shader-f16; use "f32"`,
+      `Cannot use webgpu with arithmetic "f16": adapter ${quote(facts.name)} ` +
+        `has no shader-f16; use "f32"`,
     );
   }
   if (reduction === "subgroup" && !facts.subgroups) {
     throw new BackendError(
-      `Cannot use webgpu with reduction "subgroup": adapter "${facts.name}" has no subgroups that ` +
+      `Cannot use webgpu with reduction "subgroup": adapter ${quote(facts.name)} ` +
+        `has no subgroups that ` +
         `kernels can use; use "shared"`,
     );
   }
