@@ -173,8 +173,7 @@ class WasmBackend implements Backend {
       const stride = part.bytes / part.rows, offset = part.offset + (row - part.firstRow) * stride;
       part.convert.rows(await part.source.read(offset, rows * stride), cols);
       throw new SourceError(
-        `Cannot load weight ${quote(part.name)} of ${quote(part.source.name)}: ` +
-          `a worker found ${reason}`,
+        `Cannot load ${quote(part.name)} of ${quote(part.source.name)}: a worker found ${reason}`,
       );
     } finally {
       signal?.removeEventListener("abort", abort);
@@ -201,11 +200,9 @@ class WasmBackend implements Backend {
         const tensor = plan.stages[stage]!.inputs.find((it) => it.name === name);
         if (!tensor) return;
         const memory = this.#memory(stage), address = map.get(tensor.id)!;
-        if (data.length > elements(tensor.shape)) {
-          throw new BackendError(
-            `Cannot write input ${quote(name)}: ${data.length} elements, ` +
-              `expected at most ${elements(tensor.shape)}`,
-          );
+        const length = data.length, most = elements(tensor.shape);
+        if (length > most) {
+          throw new BackendError(`Cannot write ${quote(name)}: ${length} elements, most ${most}`);
         }
         if (tensor.dtype === "i32") memory.int32(address, data.length).set(data);
         else memory.float32(address, data.length).set(data);
@@ -224,9 +221,7 @@ class WasmBackend implements Backend {
       },
       read: (name: string, length: number): Float32Array => {
         const tensor = graph.outputs.get(name);
-        if (!tensor) {
-          throw new BackendError(`Cannot read output ${quote(name)}: the graph has none`);
-        }
+        if (!tensor) throw new BackendError(`Cannot read ${quote(name)}: it is no output`);
         const stage = addresses.findLastIndex((map) => map.has(tensor.id));
         return this.#memory(stage).float32(addresses[stage]!.get(tensor.id)!, length).slice();
       },
@@ -286,9 +281,7 @@ class WasmBackend implements Backend {
     for (const tensor of stage.pinned) {
       const address = this.#pinned.get(tensor.name)?.places.get(index);
       if (address === undefined) {
-        throw new BackendError(
-          `Cannot compile: ${quote(tensor.name)} is not placed in stage ${index}`,
-        );
+        throw new BackendError(`Cannot compile: ${quote(tensor.name)} is not in stage ${index}`);
       }
       addresses.set(tensor.id, address);
     }
