@@ -6,7 +6,7 @@
  * @module
  */
 
-import { parseArgs } from "@std/cli";
+import { parseArgs } from "../cli/deps.ts";
 
 const ROOT = new URL("../", import.meta.url);
 

@@ -5,7 +5,7 @@
  * @module
  */
 
-import { parseArgs } from "@std/cli";
+import { parseArgs } from "./deps.ts";
 import { InputError, SparrowError } from "../errors.ts";
 import { quote } from "../escape.ts";
 import { terminalText } from "../escape.ts";

@@ -6,7 +6,7 @@
  * @module
  */
 
-import asc from "assemblyscript/asc";
+import asc from "./asc.ts";
 import { generateGlue, generatePackage } from "./build_glue.ts";
 import { KERNEL_NAMES } from "./wasm.ts";
 

@@ -95,7 +95,7 @@ async function compileLimits(): Promise<Uint8Array<ArrayBuffer>> {
     `--initialMemory=${DECLARED_PAGES} --maximumMemory=65536 --enable=simd,threads`;
   const relaxed = hasRelaxedSimd() ? ["--enable=relaxed-simd"] : [];
   // Large, and of no use to those who only compare results.
-  const { default: asc } = await import("assemblyscript/asc");
+  const { default: asc } = await import("../../kernels/asc.ts");
   const { error, stderr } = await asc.main(
     ["limits.ts", "--outFile=out.wasm", ...flags.split(" "), ...relaxed],
     {
