@@ -8,7 +8,7 @@ import {
   assertStringIncludes,
 } from "@std/assert";
 import { loadModel } from "../mod.ts";
-import { ggufBytes, hasShared, SHARED } from "./fixtures.ts";
+import { FIXTURES, ggufBytes } from "./fixtures.ts";
 import { CHAT_TEMPLATE, tinyContents, tinyGguf } from "./tiny_model.ts";
 
 const ROOT = new URL("../", import.meta.url);
@@ -527,9 +527,8 @@ Deno.test({
 
 Deno.test({
   name: "generate continues stories260K as llama.cpp does, on 1, 2 and 3 threads",
-  ignore: !hasShared("models/stories260K/stories260K.gguf"),
   async fn(): Promise<void> {
-    const folder = new URL("models/stories260K/", SHARED);
+    const folder = new URL("models/stories260K/", FIXTURES);
     const { promptText, greedyIds, greedyText } = JSON.parse(
       await Deno.readTextFile(new URL("expected.json", folder)),
     );

@@ -8,19 +8,11 @@ import { encodeRows, LAYOUTS } from "../quant/formats.ts";
 import { ggmlType } from "../quant/ggml_types.ts";
 import { type GgufContents, writeGguf } from "../runtime/files/gguf_write.ts";
 
-/** Folder of fixtures that is beside the repository on some machines only. */
-export const SHARED: URL = new URL("../../shared/", import.meta.url);
-
-/** Whether `path` exists under `SHARED`; says once what is skipped where it does not. */
-export function hasShared(path: string): boolean {
-  try {
-    Deno.statSync(new URL(path, SHARED));
-    return true;
-  } catch {
-    console.log(`skipped: ../shared/${path} is not here`);
-    return false;
-  }
-}
+/**
+ * Folder of the data that tests read: `golden/` (tiny models with the original implementations'
+ * outputs), `models/`, `tokenizers/`. Each has a README that says where it comes from.
+ */
+export const FIXTURES: URL = new URL("./", import.meta.url);
 
 /** A seeded generator of numbers in [0, 1) (mulberry32). */
 export function randomNumbers(seed: number): () => number {

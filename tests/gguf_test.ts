@@ -15,7 +15,7 @@ import type { MetadataArray, MetadataValue } from "../runtime/files/gguf_metadat
 import { type GgufTensor, writeGguf } from "../runtime/files/gguf_write.ts";
 import { openModelFile } from "../runtime/files/model_file.ts";
 import { openSource } from "../runtime/files/source.ts";
-import { concat, ggufBytes, hasShared, SHARED, u32, u64 } from "./fixtures.ts";
+import { concat, FIXTURES, ggufBytes, u32, u64 } from "./fixtures.ts";
 
 const STORIES = "models/stories260K/stories260K.gguf";
 
@@ -532,9 +532,8 @@ Deno.test("openGguf() refuses split models whose parts do not fit together", asy
 
 Deno.test({
   name: "openModelFile() reads the stories model",
-  ignore: !hasShared(STORIES),
   async fn() {
-    const model = await openModelFile(new URL(STORIES, SHARED));
+    const model = await openModelFile(new URL(STORIES, FIXTURES));
     assertEquals(model.metadata["general.architecture"], "llama");
     const tokens = model.metadata["tokenizer.ggml.tokens"] as string[];
     assertEquals(tokens.length, 512);

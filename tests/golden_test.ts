@@ -6,7 +6,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { loadModel, type Model } from "../mod.ts";
 import { argmax } from "../runtime/sampler.ts";
-import { hasShared, SHARED } from "./fixtures.ts";
+import { FIXTURES } from "./fixtures.ts";
 import { hasWebgpu } from "./webgpu_adapter.ts";
 
 type Rows = (number | null)[][];
@@ -20,12 +20,10 @@ interface GoldenCase {
   outputs: any;
 }
 
-/** Models of this repository (tests/golden/make.py made them), and of ../shared where it is. */
-const OWN = [
+/** Those of the fixtures whose architectures run. */
+const MODELS = [
   ...["llama-bias", "llama-linear", "llama-yarn", "mistral-window"],
   ...["mixtral-narrow", "olmoe", "qwen2-moe-step", "qwen3-moe-dense"],
-];
-const SHARED_ONES = [
   ...["llama", "llama3-rope", "mixtral", "qwen2", "qwen2-moe", "qwen3", "qwen3-moe"],
 ];
 
@@ -91,16 +89,14 @@ const CHECKS: Record<string, (model: Model, row: GoldenCase) => Promise<number>>
   greedy: checkGreedy,
 };
 
-for (const architecture of [...OWN, ...SHARED_ONES]) {
-  const own = OWN.includes(architecture);
-  const folder = new URL(`golden/${architecture}/`, own ? import.meta.url : SHARED);
-  const here = own || hasShared(`golden/${architecture}`);
+for (const architecture of MODELS) {
+  const folder = new URL(`golden/${architecture}/`, FIXTURES);
   for (const { bound, ...options } of BACKENDS) {
     const { backend, threads } = options;
     Deno.test({
       name: `golden() ${architecture} on ${backend} with ${threads} threads` +
         ("gpuLayers" in options ? ", one layer on the GPU" : ""),
-      ignore: !here || backend === "webgpu" && !hasWebgpu,
+      ignore: backend === "webgpu" && !hasWebgpu,
       async fn(): Promise<void> {
         const { cases } = JSON.parse(await Deno.readTextFile(new URL("expected.json", folder)));
         await using model = await loadModel(folder, options);

@@ -20,15 +20,14 @@ import { createWebgpuBackend } from "../runtime/webgpu/backend.ts";
 import { type Gpu, openDevice } from "../runtime/webgpu/device.ts";
 import { below, type OpCase } from "./case_recorder.ts";
 import { runCase } from "./case_runner.ts";
-import { hasShared, normalNumbers, randomNumbers, SHARED } from "./fixtures.ts";
+import { FIXTURES, normalNumbers, randomNumbers } from "./fixtures.ts";
 import { CASES } from "./kernel_cases.ts";
 import { compileShaders } from "./shader_compile.ts";
 import { tinyBlob } from "./tiny_model.ts";
 import { hasWebgpu, withDevices } from "./webgpu_adapter.ts";
 
 const ignore = !hasWebgpu;
-const STORIES = new URL("models/stories260K/", SHARED);
-const hasStories = hasShared("models/stories260K/stories260K.gguf");
+const STORIES = new URL("models/stories260K/", FIXTURES);
 const BROKEN = { name: "broken", code: "fn main( {}", access: [] };
 
 Deno.test({ name: "every shader compiles on the adapter", ignore }, async () => {
@@ -207,7 +206,7 @@ async function loadStories(options: LoadOptions) {
 
 Deno.test({
   name: "stories260K continues on webgpu as llama.cpp does",
-  ignore: ignore || !hasStories,
+  ignore,
   async fn(): Promise<void> {
     const { model, promptText, promptIds, greedyIds } = await loadStories({ backend: "webgpu" });
     const options = { temperature: 0, maxTokens: 150, stopIds: [] };
@@ -226,7 +225,7 @@ Deno.test({
 
 Deno.test({
   name: "stories260K, 200 tokens forced on webgpu: logits are those of the reference",
-  ignore: ignore || !hasStories,
+  ignore,
   async fn(): Promise<void> {
     const { model: reference, promptIds, greedyIds } = await loadStories({ backend: "reference" });
     const ids = [...promptIds, ...greedyIds].slice(0, 200);

@@ -10,7 +10,7 @@ import {
 } from "../quant/formats.ts";
 import { GGML_TYPES, ggmlType, LAYOUT_TYPES, tensorBlocks } from "../quant/ggml_types.ts";
 import { transcoder } from "../quant/transcode.ts";
-import { hasShared, normalNumbers, randomBlocks, randomNumbers, SHARED } from "./fixtures.ts";
+import { FIXTURES, normalNumbers, randomBlocks, randomNumbers } from "./fixtures.ts";
 
 const GOLDEN = "golden/gguf-types/gguf-types.json";
 const BLOCK_LAYOUTS = ["int8", "int4", "int4m"] as const;
@@ -25,7 +25,7 @@ interface GoldenType {
 }
 
 function readGolden(): { input: Float32Array; types: GoldenType[] } {
-  const json = JSON.parse(Deno.readTextFileSync(new URL(GOLDEN, SHARED)));
+  const json = JSON.parse(Deno.readTextFileSync(new URL(GOLDEN, FIXTURES)));
   return { input: floats(json.input), types: json.types };
 }
 
@@ -51,7 +51,6 @@ function roundTrip(layout: LayoutName, values: Float32Array): Float32Array {
 
 Deno.test({
   name: "GGML_TYPES decode every golden type bit-exactly",
-  ignore: !hasShared(GOLDEN),
   fn() {
     const { types } = readGolden();
     const required = [
@@ -75,7 +74,6 @@ Deno.test({
 
 Deno.test({
   name: "encode() is at least as close as the reference encoders",
-  ignore: !hasShared(GOLDEN),
   fn() {
     const { input, types } = readGolden();
     for (const layout of BLOCK_LAYOUTS) {

@@ -1,14 +1,13 @@
 /**
- * A real model: `stories260K`, whose greedy text is known, on 1 to 3 threads, and
- * what each way of storing its weights loses. Rows are skipped where the file is not here.
+ * A real model: `stories260K`, whose greedy text is known, on 1 to 3 threads, and what
+ * each way of storing its weights loses.
  */
 
 import { assert, assertEquals } from "@std/assert";
 import { loadModel, type LoadOptions } from "../mod.ts";
-import { hasShared, SHARED } from "./fixtures.ts";
+import { FIXTURES } from "./fixtures.ts";
 
-const FOLDER = new URL("models/stories260K/", SHARED);
-const ignore = !hasShared("models/stories260K/stories260K.gguf");
+const FOLDER = new URL("models/stories260K/", FIXTURES);
 
 async function expected(): Promise<
   { promptText: string; promptIds: number[]; greedyIds: number[]; greedyText: string }
@@ -21,7 +20,6 @@ const load = (options: LoadOptions) => loadModel(new URL("stories260K.gguf", FOL
 for (const threads of [1, 2, 3]) {
   Deno.test({
     name: `stories260K continues as llama.cpp does, on ${threads} threads`,
-    ignore,
     async fn(): Promise<void> {
       const { promptText, promptIds, greedyIds } = await expected();
       await using model = await load({ backend: "wasm", threads });
@@ -54,7 +52,6 @@ async function logits(options: LoadOptions): Promise<Float32Array[]> {
 
 Deno.test({
   name: "stories260K: wasm logits are within 1e-3 of the float64 reference",
-  ignore,
   async fn(): Promise<void> {
     const reference = await logits({ backend: "reference", weights: "f32" });
     for (const threads of [1, 2]) {
@@ -96,7 +93,6 @@ const STORAGE: { name: string; options: LoadOptions; most: number }[] = [
 
 Deno.test({
   name: "stories260K: divergence of stored weights from f32",
-  ignore,
   async fn(): Promise<void> {
     const exact = await logits({ backend: "wasm", weights: "f32", threads: 1 });
     for (const { name, options, most } of STORAGE) {

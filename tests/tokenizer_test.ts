@@ -10,7 +10,7 @@ import { loadTokenizersLibrary } from "../runtime/deps.ts";
 import { openModelFile } from "../runtime/files/model_file.ts";
 import { tokenizerFromJson } from "../runtime/text/tokenizer.ts";
 import { tokenizerFromGguf } from "../runtime/text/tokenizer_gguf.ts";
-import { hasShared, SHARED } from "./fixtures.ts";
+import { FIXTURES } from "./fixtures.ts";
 import { SAMPLE_TEXTS, testTokenizer, VOCABULARIES, vocabulary } from "./vocabularies.ts";
 
 const ROUTES = VOCABULARIES.flatMap((name) =>
@@ -22,10 +22,9 @@ const ROUTES = VOCABULARIES.flatMap((name) =>
 for (const { name, route } of ROUTES) {
   Deno.test({
     name: `tokenizer() encodes every public ${name} vector, from ${route}`,
-    ignore: !hasShared(`tokenizers/${name}.inp`),
     fn: async () => {
       const read = (suffix: string) =>
-        Deno.readTextFileSync(new URL(`tokenizers/${name}.${suffix}`, SHARED));
+        Deno.readTextFileSync(new URL(`tokenizers/${name}.${suffix}`, FIXTURES));
       const texts = read("inp").split("\n__ggml_vocab_test__\n");
       const expected = read("out").split("\n").map((line) =>
         line.trim().split(/\s+/).filter((id) => id !== "").map(Number)
@@ -43,9 +42,8 @@ for (const { name, route } of ROUTES) {
 
 Deno.test({
   name: "tokenizer() agrees with llama.cpp on the stories260K file",
-  ignore: !hasShared("models/stories260K"),
   fn: async () => {
-    const folder = new URL("models/stories260K/", SHARED);
+    const folder = new URL("models/stories260K/", FIXTURES);
     const expected = JSON.parse(Deno.readTextFileSync(new URL("expected.json", folder)));
     const file = await openModelFile(new URL("stories260K.gguf", folder));
     try {
