@@ -110,10 +110,11 @@ async function record(
   const planOf = (recorded: Graph): Plan => makePlan(recorded, (type) => backend.bytesOf(type));
   const plan = planOf(lowered), fills = isFirst && setup.nodes.length > 0 ? [planOf(setup)] : [];
   // What fills the caches fills all of them, also those that one repetition does not read.
-  const stages = [plan, ...fills].flatMap((it) => it.stages);
+  const plans = [plan, ...fills];
+  for (const it of plans) backend.place(it);
+  const stages = plans.flatMap((it) => it.stages);
   for (const tensor of stages.flatMap(({ pinned }) => pinned)) {
     if (placed.has(tensor.name)) continue;
-    backend.place(tensor, 0);
     placed.add(tensor.name);
     if (tensor.role === "matrix") await writeRandom(backend, tensor);
     else if (tensor.origin === "weight") {

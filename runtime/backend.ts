@@ -8,8 +8,8 @@
 import type { TensorType } from "../kernels/op.ts";
 import type { Transcoder } from "../quant/transcode.ts";
 import type { ByteSource } from "./files/source.ts";
-import type { Graph, Tensor } from "./graph.ts";
-import type { Plan } from "./plan.ts";
+import type { Graph } from "./graph.ts";
+import type { Plan, StageMap } from "./plan.ts";
 
 /** Backends that exist. */
 export type BackendName = "reference" | "wasm" | "webgpu";
@@ -49,27 +49,33 @@ export interface Backend {
   readonly name: BackendName;
   /** Workers that share each step. */
   readonly threads: number;
-  /** Most bytes of weights and caches in one stage. */
-  readonly stageBytes: number;
+  /** Bytes of the weights and caches that have been placed, by the backend that holds them. */
+  readonly placedBytes: Readonly<Partial<Record<BackendName, number>>>;
 
   /** Bytes that a tensor occupies here, without the gap that may follow it. */
   bytesOf(type: TensorType): number;
 
-  /** The graph as this backend runs it: fusions, quantized activations. May be the graph itself. */
+  /**
+   * The graph as this backend runs it: fusions, quantized activations. May be the graph itself. A
+   * function of the graph alone.
+   */
   lower(graph: Graph): Graph;
 
-  /** Where the backend decides itself how a graph is divided: the stage of each segment. */
-  stagesOf?(graph: Graph): number[];
-
-  /** Where it is made of several: the one that runs a stage. */
-  sideOf?(stage: number): Backend;
+  /**
+   * Divides the graphs of a model, as `lower` gives them, into stages that each fit one memory.
+   * `reserved` bytes of each are left free.
+   *
+   * @throws MemoryError when a segment is larger than a stage
+   */
+  divide(graphs: readonly Graph[], reserved?: number): StageMap;
 
   /**
-   * Gives a weight or cache its memory in a stage. Caches start as zeros.
+   * Gives the weights and caches of a plan their memory, unless an earlier plan has; those of one
+   * name are the same data. Caches start as zeros.
    *
-   * @throws MemoryError when it does not fit
+   * @throws MemoryError when they do not fit
    */
-  place(tensor: Tensor, stage: number): void;
+  place(plan: Plan): void;
 
   /**
    * Stores rows of a placed weight, in every stage that holds it. `rows` are whole rows of the

@@ -13,7 +13,7 @@ import { encodeRows, type LayoutName, LAYOUTS } from "../quant/formats.ts";
 import type { BackendName, TensorData } from "./backend.ts";
 import { createBackend } from "./create_backend.ts";
 import type { Graph, GraphNode } from "./graph.ts";
-import { assignStages, makePlan } from "./plan.ts";
+import { placeGraphs } from "./placement.ts";
 
 /** How to compile a graph. */
 export interface CompileOptions {
@@ -68,12 +68,9 @@ export interface Program {
 export async function compile(graph: Graph, options: CompileOptions = {}): Promise<Program> {
   const backend = await createBackend(options);
   try {
-    const lowered = backend.lower(graph);
-    const bytesOf = backend.bytesOf.bind(backend);
-    const plan = makePlan(lowered, bytesOf, assignStages(lowered, bytesOf, backend.stageBytes));
-    plan.stages.forEach((stage, i) => stage.pinned.forEach((tensor) => backend.place(tensor, i)));
-    const pinned = new Set(plan.stages.flatMap((stage) => stage.pinned));
-    for (const { name, origin, shape, dtype } of pinned) {
+    const placement = placeGraphs(backend, [graph]);
+    const used = new Set(graph.nodes.flatMap(({ inputs }) => inputs));
+    for (const { name, origin, shape, dtype } of used) {
       if (origin !== "weight") continue;
       const values = options.weights?.[name];
       if (values?.length !== elements(shape)) {
@@ -85,7 +82,7 @@ export async function compile(graph: Graph, options: CompileOptions = {}): Promi
       const layout = LAYOUTS[dtype as LayoutName];
       await backend.writeRows(name, 0, encodeRows(layout, values, shape.at(-1)!));
     }
-    const executable = backend.compile(plan);
+    const executable = placement.compile(graph);
     const readInputs = inputReader(graph);
     let queue: Promise<unknown> = Promise.resolve(), disposed = false;
     const inTurn = <T>(task: () => Promise<T>): Promise<T> => {

@@ -13,7 +13,7 @@ import type { Backend, BackendName, Executable, TokenChoice, TokenLoop } from ".
 import { Graph } from "./graph.ts";
 import type { LeaseHolder } from "./leases.ts";
 import type { ModelConfig, ModelDefinition, Output } from "./models/definition.ts";
-import { assignStages, makePlan } from "./plan.ts";
+import { placeGraphs, type Placement } from "./placement.ts";
 import { type Part, type Request, Turns } from "./turns.ts";
 import { type ResolvedWeights, weightScope } from "./weights.ts";
 
@@ -50,8 +50,7 @@ export class Engine {
   readonly #weights: ResolvedWeights;
   #backend: Backend;
   #standIn: StandIn | undefined;
-  #stageOf: readonly number[] = [];
-  #placed: Partial<Record<BackendName, number>> = {};
+  #placement!: Placement;
   readonly #executables = new Map<string, Executable>();
   readonly #turns: Turns;
   /** Whose token the inputs of the plan for one token hold, if it ran ahead. */
@@ -94,12 +93,12 @@ export class Engine {
 
   /** Bytes of weights and caches, by where they are. */
   get placedBytes(): Readonly<Partial<Record<BackendName, number>>> {
-    return this.#placed;
+    return this.#backend.placedBytes;
   }
 
   /** Number of memories that the model spans. */
   get stages(): number {
-    return this.#stageOf.at(-1)! + 1;
+    return this.#placement.stages;
   }
 
   /** Compiles the plans of generation, so that the first token does not wait for it. */
@@ -205,22 +204,7 @@ export class Engine {
 
   /** Gives weights and caches their memory in the backend. */
   #place(): void {
-    const backend = this.#backend, bytesOf = backend.bytesOf.bind(backend);
-    const graph = this.#record(1, "last");
-    this.#stageOf = backend.stagesOf?.(graph) ??
-      assignStages(graph, bytesOf, backend.stageBytes);
-    this.#placed = {};
-    const counted = new Set<string>();
-    makePlan(graph, bytesOf, this.#stageOf).stages.forEach((stage, i) => {
-      const side = backend.sideOf?.(i) ?? backend;
-      for (const tensor of stage.pinned) {
-        backend.place(tensor, i);
-        const key = `${side.name} ${tensor.name}`;
-        if (counted.has(key)) continue;
-        counted.add(key);
-        this.#placed[side.name] = (this.#placed[side.name] ?? 0) + side.bytesOf(tensor);
-      }
-    });
+    this.#placement = placeGraphs(this.#backend, [this.#record(1, "last")]);
   }
 
   /** Lets the stand-in take over, once; whether it did. Runs only while nothing else does. */
@@ -323,19 +307,15 @@ export class Engine {
       cacheType,
       output,
     });
-    return this.#backend.lower(graph);
+    return graph;
   }
 
   #executable(tokens: number, output: Output): Executable {
     const key = `${output} ${tokens}`;
     let executable = this.#executables.get(key);
     if (!executable) {
-      const graph = this.#record(tokens, output);
-      const plan = makePlan(graph, (type) => this.#backend.bytesOf(type), this.#stageOf);
-      if (plan.stages.length !== this.stages) {
-        throw new BackendError(`Cannot compile: ${plan.stages.length} of ${this.stages} stages`);
-      }
-      this.#executables.set(key, executable = this.#backend.compile(plan));
+      executable = this.#placement.compile(this.#record(tokens, output));
+      this.#executables.set(key, executable);
     }
     return executable;
   }

@@ -24,6 +24,17 @@ export interface Tensor extends TensorType {
   readonly origin: Origin;
 }
 
+/** A stretch of ops that stays in one memory. Graphs of one model share segments by name. */
+export interface Segment {
+  /** What placing goes by: stretches of one name are placed together, whichever graph has them. */
+  readonly name: string;
+  /** Which layer of the model it is, from 0, where it is one. */
+  readonly layer?: number | undefined;
+}
+
+/** Name of the segment in which every graph begins. */
+export const FIRST_SEGMENT = "start";
+
 /** One recorded op. */
 export interface GraphNode {
   /** Row of `OPS`. */
@@ -34,8 +45,8 @@ export interface GraphNode {
   readonly attrs: OpAttributes[OpName];
   /** Result; the mutated input itself for an op that writes in place. */
   readonly output: Tensor;
-  /** How many cuts were recorded before it. */
-  readonly segment: number;
+  /** Where it was recorded. */
+  readonly segment: Segment;
 }
 
 /** Extents of an input: numbers, or `"tokens"` first for the run's token count. */
@@ -67,7 +78,8 @@ export class Graph {
   readonly #nodes: GraphNode[] = [];
   readonly #outputs = new Map<string, Tensor>();
   readonly #names = new Map<string, Tensor>();
-  #segment = 0;
+  readonly #segments: Segment[] = [];
+  #segment: Segment = { name: FIRST_SEGMENT };
 
   /** An empty graph. */
   constructor(options: GraphOptions = {}) {
@@ -89,9 +101,9 @@ export class Graph {
     return this.#outputs;
   }
 
-  /** Number of parts that `cut` divided the graph into. */
-  get segments(): number {
-    return this.#segment + 1;
+  /** What `cut` divided the graph into, in order; only what holds an op. */
+  get segments(): readonly Segment[] {
+    return this.#segments;
   }
 
   /** Records data that the caller writes before a run. */
@@ -150,7 +162,9 @@ export class Graph {
     const output = mutates === undefined
       ? this.#add(`${op}.${this.#nodes.length}`, "op", type)
       : inputs[mutates]!;
-    this.#nodes.push({ op, inputs, attrs, output, segment: this.#segment });
+    const segment = this.#segment;
+    if (this.#segments.at(-1) !== segment) this.#segments.push(segment);
+    this.#nodes.push({ op, inputs, attrs, output, segment });
     return output;
   }
 
@@ -179,9 +193,18 @@ export class Graph {
     this.#outputs.set(name, tensor);
   }
 
-  /** Marks a place, such as between layers, where the graph may be divided into stages. */
-  cut(): void {
-    this.#segment++;
+  /**
+   * Ends a segment and begins another one: the graph may be divided here, as between layers, where it
+   * is larger than one memory. A model names its segments, and what two of its graphs share (caches
+   * that one writes and the other reads) belongs in segments of one name.
+   *
+   * @throws ShapeError when the graph has a segment of that name
+   */
+  cut(name: string = `part ${this.#segments.length + 1}`, layer?: number): void {
+    if (this.#segments.some((it) => it.name === name)) {
+      throw new ShapeError(`Cannot cut the graph: it has a segment ${quote(name)} already`);
+    }
+    this.#segment = { name, layer };
   }
 
   #checkOwn(what: string, tensor: Tensor): void {

@@ -9,7 +9,7 @@
 import { MemoryError, ShapeError } from "../errors.ts";
 import { quote } from "../escape.ts";
 import type { TensorType } from "../kernels/op.ts";
-import type { Graph, GraphNode, Tensor } from "./graph.ts";
+import type { Graph, GraphNode, Segment, Tensor } from "./graph.ts";
 
 /** One op in its place. */
 export interface PlanStep {
@@ -43,43 +43,70 @@ export interface Plan {
   readonly stages: readonly StagePlan[];
 }
 
+/** The stage of each segment, by the segment's name. */
+export type StageMap = ReadonlyMap<string, number>;
+
 /**
- * Divides segments into stages so that the weights and caches of each fit `stageBytes`.
- * Returns the stage of each segment.
+ * The segments of several graphs of one model, each once: in the order in which the graphs have them.
+ */
+export function segmentsOf(graphs: readonly Graph[]): Segment[] {
+  const order: Segment[] = [];
+  for (const { segments } of graphs) {
+    let at = 0;
+    for (const segment of segments) {
+      const known = order.findIndex(({ name }) => name === segment.name);
+      if (known < 0) order.splice(at, 0, segment);
+      at = (known < 0 ? at : known) + 1;
+    }
+  }
+  return order;
+}
+
+/**
+ * Divides the segments of a model's graphs into stages so that the weights and caches of each fit
+ * `stageBytes`.
  *
  * @throws MemoryError when one segment alone is larger than a stage
  */
 export function assignStages(
-  graph: Graph,
+  graphs: readonly Graph[],
   bytesOf: (tensor: TensorType) => number,
   stageBytes: number,
-): number[] {
-  const stageOf: number[] = [];
-  let held = new Set<Tensor>(), heldBytes = 0, stage = 0;
-  for (let segment = 0; segment < graph.segments; segment++) {
-    const needed = new Set(
-      graph.nodes.filter((node) => node.segment === segment).flatMap((node) => pinnedOf(node)),
-    );
-    const size = (tensors: Iterable<Tensor>): number =>
-      Array.from(tensors).reduce((sum, tensor) => sum + bytesOf(tensor), 0);
-    const more = size(needed.difference(held));
-    if (heldBytes > 0 && heldBytes + more > stageBytes) {
+): StageMap {
+  const stages = new Map<string, number>();
+  const bytes = new Map<string, number>(); // of weights and caches, by name
+  const needs = new Map<string, Set<string>>(); // their names, by segment
+  for (const node of graphs.flatMap(({ nodes }) => nodes)) {
+    let names = needs.get(node.segment.name);
+    if (!names) needs.set(node.segment.name, names = new Set());
+    for (const tensor of pinnedOf(node)) {
+      names.add(tensor.name);
+      bytes.set(tensor.name, bytesOf(tensor));
+    }
+  }
+  const size = (names: Iterable<string>): number =>
+    Array.from(names).reduce((sum, name) => sum + bytes.get(name)!, 0);
+  const segments = segmentsOf(graphs);
+  let held = new Set<string>(), stage = 0;
+  for (const [i, { name }] of segments.entries()) {
+    const needed = needs.get(name)!;
+    if (held.size > 0 && size(held.union(needed)) > stageBytes) {
       stage++;
       held = new Set();
-      heldBytes = 0;
     }
-    heldBytes += size(needed.difference(held));
     held = held.union(needed);
-    if (heldBytes > stageBytes) {
+    if (size(held) > stageBytes) {
       throw new MemoryError(
-        `Cannot place part ${segment + 1} of ${graph.segments} of the graph: its weights and ` +
-          `caches take ${heldBytes} bytes, a stage holds at most ${stageBytes}; ` +
+        `Cannot place part ${i + 1} of ${segments.length} of the graph, ${
+          quote(name)
+        }: weights and ` +
+          `caches take ${size(held)} bytes, a stage holds at most ${stageBytes}; ` +
           `use a smaller weight layout or a shorter context`,
       );
     }
-    stageOf.push(stage);
+    stages.set(name, stage);
   }
-  return stageOf;
+  return stages;
 }
 
 /**
@@ -87,25 +114,27 @@ export function assignStages(
  * (Pisarchyk and Lee, arXiv:2001.03288).
  *
  * @param bytesOf storage of a result on the backend
- * @param stageOf stage of each segment, non-decreasing; one stage where absent
- * @throws ShapeError when a cache would be in two stages, which would each have their own
+ * @param stages stage of each segment, non-decreasing; one stage for all where absent
+ * @throws ShapeError when a segment has no stage, comes before its predecessor, or when a cache would
+ * be in two stages, which would each have their own
  */
 export function makePlan(
   graph: Graph,
   bytesOf: (tensor: TensorType) => number,
-  stageOf: readonly number[] = [],
+  stages?: StageMap,
 ): Plan {
-  const count = (stageOf.at(-1) ?? 0) + 1;
+  const stageOf = stageLookup(graph, stages);
+  const count = 1 + Math.max(0, ...stages?.values() ?? []);
   const madeIn = new Map<Tensor, number>(), lastUsedIn = new Map<Tensor, number>();
   for (const { inputs, output, segment } of graph.nodes) {
-    const stage = stageOf[segment] ?? 0;
+    const stage = stageOf(segment);
     for (const input of inputs) lastUsedIn.set(input, Math.max(stage, lastUsedIn.get(input) ?? 0));
     if (output.origin === "op") madeIn.set(output, stage);
   }
   const outputs = new Set(graph.outputs.values());
-  const stages: StagePlan[] = [];
+  const plans: StagePlan[] = [];
   for (let stage = 0; stage < count; stage++) {
-    const nodes = graph.nodes.filter((node) => (stageOf[node.segment] ?? 0) === stage);
+    const nodes = graph.nodes.filter((node) => stageOf(node.segment) === stage);
     const used = new Set(nodes.flatMap((node) => node.inputs));
     // A later stage may need an earlier result; the stages between pass it on.
     const leaves = (tensor: Tensor): boolean =>
@@ -114,7 +143,7 @@ export function makePlan(
       madeIn.get(tensor)! < stage && (used.has(tensor) || leaves(tensor))
     );
     const { slots, slotOf } = assignSlots(nodes, receives, leaves, bytesOf);
-    stages.push({
+    plans.push({
       steps: placeBarriers(nodes, slotOf),
       slots,
       slotOf,
@@ -123,7 +152,7 @@ export function makePlan(
       receives,
     });
   }
-  const caches = stages.flatMap(({ pinned }) => pinned.filter((it) => it.origin === "cache"));
+  const caches = plans.flatMap(({ pinned }) => pinned.filter((it) => it.origin === "cache"));
   const divided = caches.find((cache, i) => caches.indexOf(cache) !== i);
   if (divided) {
     throw new ShapeError(
@@ -132,7 +161,29 @@ export function makePlan(
         `expected one; record its ops without a cut between them`,
     );
   }
-  return { graph, stages };
+  return { graph, stages: plans };
+}
+
+/** Where each segment is; none may be forgotten, and data flows from one stage to later ones only. */
+function stageLookup(
+  { segments }: Graph,
+  stages: StageMap | undefined,
+): (segment: Segment) => number {
+  if (!stages) return () => 0;
+  let last = 0;
+  for (const { name } of segments) {
+    const stage = stages.get(name);
+    if (stage === undefined || stage < last) {
+      throw new ShapeError(
+        `Cannot plan the graph: segment ${quote(name)} is in stage ${
+          stage ?? "none"
+        }, expected one ` +
+          `from ${last} on; segments are placed by their names, in the order of recording`,
+      );
+    }
+    last = stage;
+  }
+  return ({ name }) => stages.get(name)!;
 }
 
 function pinnedOf(node: GraphNode): Tensor[] {

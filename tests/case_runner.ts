@@ -9,7 +9,7 @@ import { elements } from "../kernels/op.ts";
 import type { OpName } from "../kernels/ops.ts";
 import { encodeRows, LAYOUTS } from "../quant/formats.ts";
 import type { Backend, Executable, TensorData } from "../runtime/backend.ts";
-import { makePlan } from "../runtime/plan.ts";
+import { makePlan, type Plan } from "../runtime/plan.ts";
 import { drawNumbers, type OpCase, Recorder, type Run } from "./case_recorder.ts";
 
 /** What was drawn for a case, by tensor and run: the same numbers go to every backend. */
@@ -48,10 +48,10 @@ export async function prepareCase<N extends OpName>(
   const result = row.record(recorder, (inputs, attrs) => graph.op(op, inputs, attrs));
   graph.output("result", result);
 
+  const plan = (graph: Graph): Plan => makePlan(graph, (type) => backend.bytesOf(type));
+  for (const it of [graph, setup]) backend.place(plan(it));
   for (const tensor of graph.tensors) {
-    if (tensor.origin !== "weight" && tensor.origin !== "cache") continue;
-    backend.place(tensor, 0);
-    if (tensor.origin === "cache") continue;
+    if (tensor.origin !== "weight") continue;
     const layout = LAYOUTS[tensor.dtype as keyof typeof LAYOUTS];
     const rows = remember(row, tensor.name, () => {
       const numbers = drawNumbers(tensor, drawn.get(tensor)!, { index: 0, tokens });
@@ -60,8 +60,7 @@ export async function prepareCase<N extends OpName>(
     await backend.writeRows(tensor.name, 0, rows);
   }
 
-  const compile = (graph: Graph): Executable =>
-    backend.compile(makePlan(graph, (type) => backend.bytesOf(type)));
+  const compile = (graph: Graph): Executable => backend.compile(plan(graph));
   const executable = compile(graph);
   const filling = setup.nodes.length > 0 ? compile(setup) : undefined;
   const write = (graph: Graph, executable: Executable, run: Run): void => {

@@ -20,7 +20,7 @@ async function products(dots: "pairs" | "quads" | undefined): Promise<Float32Arr
   const backend = await createWasmBackend({ threads: 2, ...(dots ? { dots } : {}) });
   try {
     const plan = makePlan(backend.lower(g), (type) => backend.bytesOf(type));
-    plan.stages[0]!.pinned.forEach((tensor) => backend.place(tensor, 0));
+    backend.place(plan);
     const weights = normalNumbers(ROWS * COLS, random);
     await backend.writeRows("w", 0, encodeRows(LAYOUTS.int4, weights, COLS));
     const executable = backend.compile(plan);

@@ -42,7 +42,7 @@ async function embedder(backend: Backend): Promise<(ids: number[]) => Promise<nu
   const g = new Graph({ tokens: 64 });
   g.output("y", g.op("embed", [g.input("ids", ["tokens"], "i32"), g.matrix("table", [4, 256])]));
   const plan = makePlan(g, backend.bytesOf.bind(backend));
-  for (const tensor of plan.stages[0]!.pinned) backend.place(tensor, 0);
+  backend.place(plan);
   const rows = Float32Array.from({ length: 4 * 256 }, (_, i) => 1 + Math.floor(i / 256));
   await backend.writeRows("table", 0, new Uint8Array(rows.buffer));
   const executable = backend.compile(plan);

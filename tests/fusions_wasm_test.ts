@@ -45,8 +45,8 @@ async function results(
 ): Promise<Float32Array[]> {
   const random = randomNumbers(11);
   const plan = makePlan(graph, (type) => backend.bytesOf(type));
+  backend.place(plan);
   for (const tensor of plan.stages[0]!.pinned.toSorted((a, b) => a.name < b.name ? -1 : 1)) {
-    backend.place(tensor, 0);
     const layout = LAYOUTS[tensor.dtype as LayoutName];
     const values = normalNumbers(elements(tensor.shape), random);
     await backend.writeRows(tensor.name, 0, encodeRows(layout, values, tensor.shape.at(-1)!));

@@ -36,7 +36,7 @@ Deno.test(
       const q = g.input("q", ["tokens", width]);
       g.output("y", g.op("attention", [q, keys, values, spans], { heads: 1, scale: 0.1 }));
       const plan = makePlan(g, (type) => backend.bytesOf(type));
-      for (const tensor of plan.stages[0]!.pinned) backend.place(tensor, 0);
+      backend.place(plan);
       const [first, second] = [backend.compile(plan), backend.compile(plan)];
       for (const [i, start] of [0, 4, 506, 510, 1500, 8, 2996, 2996].entries()) {
         const executable = i % 2 ? second : first, tokens = start === 506 ? 1 : 4;
@@ -120,14 +120,18 @@ Deno.test({ name: "Model.dispose() destroys every buffer", ignore }, async () =>
 });
 
 Deno.test({ name: "what does not fit is a MemoryError, at once or later", ignore }, async () => {
-  const g = new Graph();
-  const cache = g.cache("huge", "keyCache", [2 ** 20, 2 ** 8, 2 ** 8]);
-  const matrix = g.matrix("wide", [16, 1000]);
+  const storing = new Graph(), multiplying = new Graph();
+  const cache = storing.cache("huge", "keyCache", [2 ** 20, 2 ** 8, 2 ** 8]);
+  const row = storing.input("row", [1, 2 ** 16]);
+  storing.op("cacheStore", [cache, row, storing.input("slots", [1], "i32")]);
+  const x = multiplying.input("x", [1, 1000]);
+  multiplying.op("matmul", [x, multiplying.matrix("wide", [16, 1000])]);
   const backend = await createWebgpuBackend({ maxBindingBytes: 50_000 });
   const message = 'Cannot place "huge" on the GPU: it takes 274877906944 bytes, a shader sees';
-  assertThrows(() => backend.place(cache, 0), MemoryError, message);
+  const place = (g: Graph): void => backend.place(makePlan(g, (type) => backend.bytesOf(type)));
+  assertThrows(() => place(storing), MemoryError, message);
   assertThrows(
-    () => backend.place(matrix, 0),
+    () => place(multiplying),
     MemoryError,
     'Cannot place "wide" on the GPU: 16 rows',
   );
@@ -154,16 +158,15 @@ Deno.test({ name: "what does not fit is a MemoryError, at once or later", ignore
 });
 
 function smallWeight(backend: Awaited<ReturnType<typeof createWebgpuBackend>>) {
-  const tensor = new Graph().constant("small", [8]);
-  backend.place(tensor, 0);
+  const g = new Graph(), weight = g.constant("small", [8]);
+  g.output("y", g.op("add", [weight, weight]));
+  const plan = makePlan(g, (type) => backend.bytesOf(type));
+  backend.place(plan);
   return {
-    tensor: tensor.name,
+    tensor: weight.name,
     write: async (): Promise<void> => {
-      const g = new Graph();
-      const weight = g.adopt(tensor);
-      g.output("y", g.op("add", [weight, weight]));
       try {
-        await backend.compile(makePlan(g, (type) => backend.bytesOf(type))).run(1);
+        await backend.compile(plan).run(1);
       } finally {
         await backend.dispose();
       }

@@ -71,7 +71,7 @@ Deno.test({ name: "integer activations are an option of the backend", ignore }, 
   const run = async (backend: Backend): Promise<Float32Array> => {
     const lowered = backend.lower(g);
     const plan = makePlan(lowered, (type) => backend.bytesOf(type));
-    for (const tensor of plan.stages[0]!.pinned) backend.place(tensor, 0);
+    backend.place(plan);
     await backend.writeRows("w", 0, weights);
     const executable = backend.compile(plan);
     executable.write("x", values);

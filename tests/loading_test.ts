@@ -69,7 +69,7 @@ async function rowsAfter(
   const backend = await createWasmBackend(options);
   try {
     const plan = makePlan(tableGraph(layout, rows, cols), backend.bytesOf.bind(backend));
-    for (const tensor of plan.stages[0]!.pinned) backend.place(tensor, 0);
+    backend.place(plan);
     await load(backend);
     const executable = backend.compile(plan);
     executable.write("ids", Int32Array.from({ length: rows }, (_, i) => i));
@@ -177,7 +177,7 @@ Deno.test("loadParts() grows memory before it reads, and not while it does", asy
     const backend = await createWasmBackend({ threads: 2 });
     try {
       const plan = makePlan(tableGraph("int8", 16_000, 1024), backend.bytesOf.bind(backend));
-      for (const tensor of plan.stages[0]!.pinned) backend.place(tensor, 0);
+      backend.place(plan);
       await backend.loadParts!(parts(source), { onStored: () => read = true });
       assertEquals(grown, 1);
     } finally {

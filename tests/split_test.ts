@@ -1,12 +1,19 @@
 /** Models whose first layers run on one backend and the rest on another. */
 
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
-import { BackendError, InputError, loadModel, type LoadOptions, type Model } from "../mod.ts";
+import {
+  BackendError,
+  InputError,
+  loadModel,
+  type LoadOptions,
+  type Model,
+  ShapeError,
+} from "../mod.ts";
 import { Engine } from "../runtime/engine.ts";
 import { openModelFile } from "../runtime/files/model_file.ts";
 import { Graph } from "../runtime/graph.ts";
 import { findDefinition } from "../runtime/models/registry.ts";
-import { makePlan } from "../runtime/plan.ts";
+import { placeGraphs } from "../runtime/placement.ts";
 import { createReferenceBackend } from "../runtime/reference/backend.ts";
 import { Session } from "../runtime/session.ts";
 import { createSplitBackend } from "../runtime/split/backend.ts";
@@ -114,7 +121,7 @@ Deno.test("cutGraph() passes on what later parts need, whichever part made it", 
     const g = new Graph({ tokens: 4 });
     const x = g.input("x", ["tokens", 8]), table = g.constant("table", [1, 8]);
     const a = g.op("add", [x, x]);
-    g.cut();
+    g.cut("layer", 0);
     const b = g.op("mul", [a, x]);
     g.cut();
     g.output("sum", g.op("add", [a, b])); // of both parts before
@@ -122,19 +129,19 @@ Deno.test("cutGraph() passes on what later parts need, whichever part made it", 
     g.output("rows", g.op("add", [table, table]));
     return g;
   };
-  const parts = cutGraph(record(), [0, 1, 2]);
+  const recorded = record();
+  const parts = cutGraph(recorded, (segment) => recorded.segments.indexOf(segment));
   assertEquals(parts.map(({ receives }) => receives.map(({ width }) => width)), [[], [8], [8, 8]]);
-  assertEquals(parts.map(({ graph }) => graph.segments), [1, 1, 1]);
+  assertEquals(parts.map(({ graph }) => graph.segments.length), [1, 1, 1]);
   const graph = record();
   const backend = createSplitBackend(
     createReferenceBackend(),
     await createWasmBackend({ threads: 1 }),
     1,
   );
-  const plan = makePlan(graph, (type) => backend.bytesOf(type), backend.stagesOf!(graph));
-  plan.stages.forEach(({ pinned }, i) => pinned.forEach((it) => backend.place(it, i)));
+  const placement = placeGraphs(backend, [graph]);
   await backend.writeRows("table", 0, new Uint8Array(Float32Array.from(IDS.slice(0, 8)).buffer));
-  const executable = backend.compile(plan);
+  const executable = placement.compile(graph);
   executable.write("x", Float32Array.from({ length: 16 }, (_, i) => i));
   await executable.run(2);
   const expected = (f: (x: number) => number): Float32Array =>
@@ -148,6 +155,14 @@ Deno.test("cutGraph() passes on what later parts need, whichever part made it", 
   assertThrows(() => executable.write("y", new Float32Array(1)), BackendError, 'input "y"');
   assertThrows(() => executable.read("z", 1), BackendError, 'output "z"');
   await assertRejects(() => backend.writeRows("w", 0, new Uint8Array(4)), BackendError, "placed");
-  assertThrows(() => backend.lower(new Graph()), BackendError, "the graph has 1 parts");
+  assertThrows(
+    () => backend.divide([new Graph()]),
+    BackendError,
+    "the graph has the segments none",
+  );
+  const other = new Graph();
+  other.cut("elsewhere");
+  other.output("y", other.op("softmax", [other.input("x", [1, 4])]));
+  assertThrows(() => placement.compile(other), ShapeError, 'segment "elsewhere" is in stage none');
   await backend.dispose();
 });

@@ -123,7 +123,7 @@ export const llama: ModelDefinition<LlamaConfig> = {
 
     let x = g.op("embed", [ids, w.tensor("embedding")]); // [tokens, hidden]
     for (let i = 0; i < config.layers; i++) {
-      g.cut();
+      g.cut(`layer ${i}`, i);
       const keys = g.cache(`${i}.keys`, "keyCache", cacheShape, options.cacheType);
       const values = g.cache(`${i}.values`, "valueCache", cacheShape, options.cacheType);
 
@@ -146,7 +146,7 @@ export const llama: ModelDefinition<LlamaConfig> = {
       const gated = g.op("swiglu", [linear(m, `${i}.gate`), linear(m, `${i}.up`)]); // [tokens, intermediate]
       x = g.op("add", [x, linear(gated, `${i}.down`)]);
     }
-    g.cut();
+    g.cut("head");
     if (options.output === "last") {
       x = g.op("selectRows", [x, g.input("outputRows", [1], "i32")]); // [1, hidden]
     }

@@ -13,7 +13,7 @@ import { tensorBytes } from "../../kernels/shape.ts";
 import { LAYOUTS, rowBytes } from "../../quant/formats.ts";
 import type { Backend, Executable, TensorData } from "../backend.ts";
 import type { Graph, Tensor } from "../graph.ts";
-import type { Plan } from "../plan.ts";
+import { assignStages, type Plan, type StageMap } from "../plan.ts";
 
 type Numbers = View["data"];
 
@@ -25,9 +25,13 @@ export function createReferenceBackend(): Backend {
 class ReferenceBackend implements Backend {
   readonly name = "reference";
   readonly threads = 1;
-  readonly stageBytes = Infinity;
   /** Weights and caches by name, as plain numbers. */
   readonly #pinned = new Map<string, { type: TensorType; data: Numbers }>();
+
+  get placedBytes(): { reference: number } {
+    const bytes = Array.from(this.#pinned.values(), ({ type }) => tensorBytes(type));
+    return { reference: bytes.reduce((a, b) => a + b, 0) };
+  }
 
   bytesOf(type: TensorType): number {
     return tensorBytes(type);
@@ -37,8 +41,13 @@ class ReferenceBackend implements Backend {
     return graph;
   }
 
-  place(tensor: Tensor): void {
-    if (!this.#pinned.has(tensor.name)) {
+  divide(graphs: readonly Graph[]): StageMap {
+    return assignStages(graphs, tensorBytes, Infinity);
+  }
+
+  place({ stages }: Plan): void {
+    for (const tensor of stages.flatMap(({ pinned }) => pinned)) {
+      if (this.#pinned.has(tensor.name)) continue;
       this.#pinned.set(tensor.name, { type: tensor, data: allocate(tensor) });
     }
   }

@@ -9,30 +9,32 @@
 import { BackendError } from "../../errors.ts";
 import { quote } from "../../escape.ts";
 import type { TensorType } from "../../kernels/op.ts";
-import type { Backend, Executable, TensorData } from "../backend.ts";
-import type { Graph, Tensor } from "../graph.ts";
-import { assignStages, makePlan, type Plan } from "../plan.ts";
+import type { Backend, BackendName, Executable, TensorData } from "../backend.ts";
+import type { Graph, Segment, Tensor } from "../graph.ts";
+import { makePlan, type Plan, segmentsOf, type StageMap } from "../plan.ts";
 import { cutGraph, type GraphPart } from "./cut.ts";
 
 /**
  * Puts two backends together.
  *
- * @param inner runs layers 0 to `layers`, that is, the graph's segments from 1
+ * @param inner runs the model's layers 0 to `layers`
  * @param outer runs what is before and after them
  */
 export function createSplitBackend(inner: Backend, outer: Backend, layers: number): Backend {
   return new SplitBackend(inner, outer, layers);
 }
 
-/** The stages: 0 is what comes before the layers, 1 the layers, from 2 on what comes after them. */
-const LAYERS = 1, AFTER = 2;
+/** The parts of a graph: what comes before the layers, the layers, what comes after them. */
+const BEFORE = 0, LAYERS = 1, AFTER = 2;
 
 class SplitBackend implements Backend {
   readonly #inner: Backend;
   readonly #outer: Backend;
   readonly #layers: number;
+  /** Part of each segment. */
+  #parts: ReadonlyMap<string, number> = new Map();
   /** Stage on the outer backend of each segment after the layers. */
-  #stagesAfter: readonly number[] = [];
+  #stagesAfter: StageMap = new Map();
   /** Who holds a weight. */
   readonly #holders = new Map<string, Set<Backend>>();
 
@@ -50,40 +52,46 @@ class SplitBackend implements Backend {
     return this.#outer.threads;
   }
 
-  get stageBytes(): number {
-    return this.#outer.stageBytes;
+  get placedBytes(): Readonly<Partial<Record<BackendName, number>>> {
+    return { ...this.#outer.placedBytes, ...this.#inner.placedBytes };
   }
 
   bytesOf(type: TensorType): number {
     return this.#outer.bytesOf(type);
   }
 
-  /** Each backend lowers its own part, when it compiles it; here they get to know them. */
+  /** Each backend lowers its own part. */
   lower(graph: Graph): Graph {
-    this.#cut(graph).forEach(({ graph }, part) => this.#backendOf(part).lower(graph));
     return graph;
   }
 
-  stagesOf(graph: Graph): number[] {
-    const [before, , after] = this.#cut(graph);
-    const outer = this.#outer, bytesOf = outer.bytesOf.bind(outer);
-    // The first of its memories holds what comes before the layers, too.
-    const taken = before!.graph.tensors.filter(isPinned).reduce((sum, it) => sum + bytesOf(it), 0);
-    this.#stagesAfter = assignStages(after!.graph, bytesOf, outer.stageBytes - taken);
-    return this.#partOf(graph).map((part, segment) =>
-      part < AFTER ? part : part + this.#stagesAfter[segment - this.#layers - 1]!
+  divide(graphs: readonly Graph[]): StageMap {
+    this.#parts = this.#divideSegments(segmentsOf(graphs));
+    const parts = graphs.flatMap((graph) => this.#cut(graph));
+    const graphsOf = (part: number): Graph[] =>
+      parts.filter((it) => it.part === part).map(({ graph }) => graph);
+    // The first of the outer backend's memories holds what comes before the layers, too.
+    const pinned = new Map(
+      graphsOf(BEFORE).flatMap(({ tensors }) => tensors.filter(isPinned)).map((
+        it,
+      ) => [it.name, it]),
     );
+    const taken = Array.from(pinned.values(), (it) => this.bytesOf(it)).reduce((a, b) => a + b, 0);
+    this.#stagesAfter = this.#outer.divide(graphsOf(AFTER), taken);
+    return new Map(Array.from(
+      this.#parts,
+      ([name, part]) => [name, part + (this.#stagesAfter.get(name) ?? 0)],
+    ));
   }
 
-  sideOf(stage: number): Backend {
-    return this.#backendOf(Math.min(stage, AFTER));
-  }
-
-  place(tensor: Tensor, stage: number): void {
-    const side = this.sideOf(stage);
-    side.place(tensor, Math.max(0, stage - AFTER));
-    const holders = this.#holders.get(tensor.name) ?? new Set();
-    this.#holders.set(tensor.name, holders.add(side));
+  place({ graph }: Plan): void {
+    for (const { backend, plan } of this.#plan(graph)) {
+      backend.place(plan);
+      for (const { name } of plan.stages.flatMap(({ pinned }) => pinned)) {
+        const holders = this.#holders.get(name) ?? new Set();
+        this.#holders.set(name, holders.add(backend));
+      }
+    }
   }
 
   async writeRows(name: string, firstRow: number, rows: Uint8Array): Promise<void> {
@@ -93,12 +101,10 @@ class SplitBackend implements Backend {
   }
 
   compile({ graph }: Plan): Executable {
-    const parts = this.#cut(graph).map((part, i) => {
-      const backend = this.#backendOf(i);
-      const stages = i === AFTER ? this.#stagesAfter : [];
-      const plan = makePlan(backend.lower(part.graph), backend.bytesOf.bind(backend), stages);
-      return { ...part, executable: backend.compile(plan) };
-    });
+    const parts = this.#plan(graph).map((part) => ({
+      ...part,
+      executable: part.backend.compile(part.plan),
+    }));
     const inputs = graph.tensors.filter((it) => it.origin === "input").map((it) => it.name);
     const makerOf = (output: string) => {
       const maker = parts.find(({ graph }) => graph.outputs.has(output));
@@ -131,27 +137,39 @@ class SplitBackend implements Backend {
     await Promise.all([this.#inner.dispose(), this.#outer.dispose()]);
   }
 
-  #backendOf(part: number): Backend {
-    return part === LAYERS ? this.#inner : this.#outer;
-  }
-
-  /** Part of each segment. */
-  #partOf({ segments }: Graph): number[] {
-    return Array.from(
-      { length: segments },
-      (_, segment) => segment === 0 ? 0 : segment <= this.#layers ? LAYERS : AFTER,
+  /** The part of each segment: all is after the layers where there are none of them. */
+  #divideSegments(segments: readonly Segment[]): Map<string, number> {
+    const isInner = segments.map(({ layer }) => layer !== undefined && layer < this.#layers);
+    const first = isInner.indexOf(true), last = isInner.lastIndexOf(true);
+    const missing = isInner.indexOf(false, first);
+    if (this.#layers > 0 && (first < 0 || missing >= 0 && missing < last)) {
+      throw new BackendError(
+        `Cannot run ${this.#layers} layers on ${this.#inner.name}: the graph has the segments ` +
+          `${segments.map(({ name }) => quote(name)).join(", ") || "none"}, expected that many ` +
+          `layers, one after another`,
+      );
+    }
+    return new Map(
+      segments.map(({ name }, i) => [name, i < first ? BEFORE : i <= last ? LAYERS : AFTER]),
     );
   }
 
   #cut(graph: Graph): GraphPart[] {
-    const partOf = this.#partOf(graph);
-    if (partOf.at(-1) !== AFTER) {
-      throw new BackendError(
-        `Cannot run ${this.#layers} layers on ${this.#inner.name}: the graph has ` +
-          `${graph.segments} parts, expected something after the layers`,
-      );
-    }
-    return cutGraph(graph, partOf);
+    return cutGraph(graph, ({ name }) => {
+      const part = this.#parts.get(name);
+      if (part !== undefined) return part;
+      throw new BackendError(`Cannot divide the graph: segment ${quote(name)} has not been placed`);
+    });
+  }
+
+  /** The parts of a graph, each as its backend runs it. */
+  #plan(graph: Graph): (GraphPart & { readonly backend: Backend; readonly plan: Plan })[] {
+    return this.#cut(graph).map((it) => {
+      const backend = it.part === LAYERS ? this.#inner : this.#outer;
+      const stages = it.part === AFTER ? this.#stagesAfter : undefined;
+      const lowered = backend.lower(it.graph);
+      return { ...it, backend, plan: makePlan(lowered, (type) => backend.bytesOf(type), stages) };
+    });
   }
 }
 

@@ -6,7 +6,8 @@
  */
 
 import { elements } from "../../kernels/op.ts";
-import { type Extents, Graph, type Tensor } from "../graph.ts";
+import { copyGraph } from "../copy_graph.ts";
+import type { Extents, Graph, Segment, Tensor } from "../graph.ts";
 
 /** A result that crosses from one part to a later one, under one name in both. */
 export interface Crossing {
@@ -20,21 +21,23 @@ export interface Crossing {
 
 /** Some segments of a graph as a graph of their own. */
 export interface GraphPart {
-  /** The graph. Its segments are numbered anew. */
+  /** Which part. */
+  readonly part: number;
+  /** The graph, whose segments keep their names. */
   readonly graph: Graph;
   /** What it needs of earlier parts. */
   readonly receives: readonly Crossing[];
 }
 
 /**
- * Divides a graph.
+ * Divides a graph; parts without ops are left out.
  *
- * @param partOf part of each segment, non-decreasing from 0
+ * @param partOf part of each segment, non-decreasing
  */
-export function cutGraph(graph: Graph, partOf: readonly number[]): GraphPart[] {
+export function cutGraph(graph: Graph, partOf: (segment: Segment) => number): GraphPart[] {
   const madeIn = new Map<Tensor, number>();
   for (const { output, segment } of graph.nodes) {
-    if (output.origin === "op") madeIn.set(output, partOf[segment]!);
+    if (output.origin === "op") madeIn.set(output, partOf(segment));
   }
   const crossing = ({ id, shape, perToken }: Tensor): Crossing => ({
     name: `crossing.${id}`,
@@ -43,37 +46,26 @@ export function cutGraph(graph: Graph, partOf: readonly number[]): GraphPart[] {
   });
   const read = new Set<Tensor>();
   for (const { inputs, segment } of graph.nodes) {
-    for (const it of inputs) if ((madeIn.get(it) ?? Infinity) < partOf[segment]!) read.add(it);
+    for (const it of inputs) if ((madeIn.get(it) ?? Infinity) < partOf(segment)) read.add(it);
   }
-  return Array.from({ length: partOf.at(-1)! + 1 }, (_, part) => {
-    const own = new Graph({ tokens: graph.tokens });
-    const copies = new Map<Tensor, Tensor>();
-    const receives: Crossing[] = [];
-    const copyOf = (tensor: Tensor): Tensor => {
-      let copy = copies.get(tensor);
-      if (!copy) {
-        if (tensor.origin === "op") {
-          const { name } = crossing(tensor), { shape, perToken } = tensor;
-          receives.push(crossing(tensor));
-          const extents = perToken ? ["tokens" as const, ...shape.slice(1)] : shape;
-          copy = own.input(name, extents as Extents);
-        } else copy = own.adopt(tensor);
-        copies.set(tensor, copy);
+  const parts = new Set(graph.segments.map(partOf));
+  return Array.from(parts, (part) => {
+    const receives: Crossing[] = [], leaving: [string, Tensor][] = [];
+    const own = copyGraph(graph, (node, copy) => {
+      copy.keep(node);
+      if (read.has(node.output)) {
+        leaving.push([crossing(node.output).name, copy.of(node.output)]);
       }
-      return copy;
-    };
-    const first = partOf.indexOf(part);
-    for (const { op, inputs, attrs, output, segment } of graph.nodes) {
-      if (partOf[segment] !== part) continue;
-      while (own.segments <= segment - first) own.cut();
-      copies.set(output, own.op(op, inputs.map(copyOf), attrs as never));
-    }
-    for (const tensor of read) {
-      if (madeIn.get(tensor) === part) own.output(crossing(tensor).name, copyOf(tensor));
-    }
-    for (const [name, tensor] of graph.outputs) {
-      if (madeIn.get(tensor) === part) own.output(name, copyOf(tensor));
-    }
-    return { graph: own, receives };
+    }, {
+      nodes: graph.nodes.filter(({ segment }) => partOf(segment) === part),
+      enter(tensor, own) {
+        const { name } = crossing(tensor), { shape, perToken } = tensor;
+        receives.push(crossing(tensor));
+        const extents = perToken ? ["tokens" as const, ...shape.slice(1)] : shape;
+        return own.input(name, extents as Extents);
+      },
+    });
+    for (const [name, tensor] of leaving) own.output(name, tensor);
+    return { part, graph: own, receives };
   });
 }

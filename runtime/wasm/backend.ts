@@ -13,20 +13,13 @@ import { QUADS, SPIN_LIMIT } from "../../kernels/memory.ts";
 import { elements, type TensorType } from "../../kernels/op.ts";
 import { activationBytes, PACK_ROWS, packedBytes } from "../../kernels/pack/layouts.ts";
 import { encodePack } from "../../kernels/pack/wasm.ts";
-import { KERNEL_NAMES, WASM } from "../../kernels/wasm.ts";
-import {
-  type EncodedStep,
-  FLAG_BARRIER,
-  type Operand,
-  STEP_HEADER_WORDS,
-  STEP_WORDS,
-  type WasmKernel,
-} from "../../kernels/wasm_kernel.ts";
+import { STEP_WORDS } from "../../kernels/wasm_kernel.ts";
 import { type LayoutName, LAYOUTS, rowBytes } from "../../quant/formats.ts";
-import type { Backend, Executable, FilePart, LoadPartsOptions, TensorData } from "../backend.ts";
-import type { Graph, Tensor } from "../graph.ts";
+import type { Backend, Executable, FilePart, LoadPartsOptions } from "../backend.ts";
+import type { Graph } from "../graph.ts";
 import { withIntegerMatmuls } from "../integer_matmuls.ts";
-import type { Plan, StagePlan } from "../plan.ts";
+import { assignStages, type Plan, type StageMap } from "../plan.ts";
+import { createExecutable, writeStep } from "./executable.ts";
 import { withFusedSteps } from "./fusions.ts";
 import { Loader, PieceFailure, type PlacedPart } from "./loader.ts";
 import { type Dots, fasterDots, hasRelaxedSimd, loadKernels } from "./module.ts";
@@ -68,7 +61,7 @@ export async function createWasmBackend(options: WasmBackendOptions = {}): Promi
 
 class WasmBackend implements Backend {
   readonly name = "wasm";
-  readonly stageBytes: number;
+  readonly #stageBytes: number;
   #threads: number;
   readonly #module: WebAssembly.Module;
   readonly #options: WasmBackendOptions;
@@ -89,12 +82,18 @@ class WasmBackend implements Backend {
   constructor(module: WebAssembly.Module, options: WasmBackendOptions) {
     this.#module = module;
     this.#options = options;
-    this.stageBytes = options.stageBytes ?? DEFAULT_STAGE_BYTES;
+    this.#stageBytes = options.stageBytes ?? DEFAULT_STAGE_BYTES;
     this.#threads = options.threads ?? navigator.hardwareConcurrency ?? 1;
   }
 
   get threads(): number {
     return this.#threads;
+  }
+
+  get placedBytes(): { wasm: number } {
+    let wasm = 0;
+    for (const { type, places } of this.#pinned.values()) wasm += places.size * this.bytesOf(type);
+    return { wasm };
   }
 
   bytesOf(type: TensorType): number {
@@ -111,12 +110,21 @@ class WasmBackend implements Backend {
     return withFusedSteps(withIntegerMatmuls(graph));
   }
 
-  place(tensor: Tensor, stage: number): void {
-    let pinned = this.#pinned.get(tensor.name);
-    if (!pinned) this.#pinned.set(tensor.name, pinned = { type: tensor, places: new Map() });
-    if (pinned.places.has(stage)) return;
-    const memory = this.#memory(stage);
-    pinned.places.set(stage, memory.allocate(this.bytesOf(tensor), tensor.name));
+  divide(graphs: readonly Graph[], reserved = 0): StageMap {
+    return assignStages(graphs, this.bytesOf, this.#stageBytes - reserved);
+  }
+
+  place({ stages }: Plan): void {
+    for (const [i, { pinned }] of stages.entries()) {
+      const memory = this.#memory(i);
+      for (const tensor of pinned) {
+        const { name } = tensor;
+        let known = this.#pinned.get(name);
+        if (!known) this.#pinned.set(name, known = { type: tensor, places: new Map() });
+        if (known.places.has(i)) continue;
+        known.places.set(i, memory.allocate(this.bytesOf(tensor), name));
+      }
+    }
   }
 
   async writeRows(name: string, firstRow: number, rows: Uint8Array): Promise<void> {
@@ -144,7 +152,7 @@ class WasmBackend implements Backend {
           cols: columns,
         });
         const tape = staging.address + staging.bytes;
-        this.#writeStep(memory, tape, step, false);
+        writeStep(memory, tape, step, { barrier: false, threads: this.#threads });
         await this.#runJob([{ stage, tape, steps: 1, copies: [] }]);
       }
     }
@@ -181,51 +189,16 @@ class WasmBackend implements Backend {
   }
 
   compile(plan: Plan): Executable {
-    const { graph } = plan;
-    const addresses = plan.stages.map((stage, i) => this.#layOut(stage, i));
-    const jobs: StageJob[] = plan.stages.map((stage, i) => ({
-      stage: i,
-      tape: this.#encode(stage, i, addresses[i]!),
-      steps: stage.steps.length,
-      copies: stage.receives.map((tensor) => ({
-        stage: i - 1,
-        from: addresses[i - 1]!.get(tensor.id)!,
-        to: addresses[i]!.get(tensor.id)!,
-        bytes: this.bytesOf(tensor),
-      })),
-    }));
-    const write = (name: string, data: TensorData): void => {
-      let written = false;
-      addresses.forEach((map, stage) => {
-        const tensor = plan.stages[stage]!.inputs.find((it) => it.name === name);
-        if (!tensor) return;
-        const memory = this.#memory(stage), address = map.get(tensor.id)!;
-        const length = data.length, most = elements(tensor.shape);
-        if (length > most) {
-          throw new BackendError(`Cannot write ${quote(name)}: ${length} elements, most ${most}`);
-        }
-        if (tensor.dtype === "i32") memory.int32(address, data.length).set(data);
-        else memory.float32(address, data.length).set(data);
-        written = true;
-      });
-      if (!written && !graph.tensors.some((it) => it.origin === "input" && it.name === name)) {
-        throw new BackendError(`Cannot write input ${quote(name)}: the graph has none`);
-      }
-    };
-    return {
-      write,
-      run: async (tokens: number): Promise<void> => {
-        for (const { stage } of jobs) this.#memory(stage).setTokens(tokens);
+    return createExecutable({
+      memory: (stage) => this.#memory(stage),
+      bytesOf: (type) => this.bytesOf(type),
+      addressOf: (name, stage) => this.#pinned.get(name)?.places.get(stage),
+      threads: this.#threads,
+      run: async (jobs) => {
         await this.#runJob(jobs);
         this.#checkGuards();
       },
-      read: (name: string, length: number): Float32Array => {
-        const tensor = graph.outputs.get(name);
-        if (!tensor) throw new BackendError(`Cannot read ${quote(name)}: it is no output`);
-        const stage = addresses.findLastIndex((map) => map.has(tensor.id));
-        return this.#memory(stage).float32(addresses[stage]!.get(tensor.id)!, length).slice();
-      },
-    };
+    }, plan);
   }
 
   async dispose(): Promise<void> {
@@ -267,69 +240,6 @@ class WasmBackend implements Backend {
       this.#staging.set(stage, staging = { address, bytes });
     }
     return staging;
-  }
-
-  /** Gives every tensor of a stage its address, by tensor id. */
-  #layOut(stage: StagePlan, index: number): Map<number, number> {
-    const memory = this.#memory(index);
-    const addresses = new Map<number, number>();
-    const slots = stage.slots.map((bytes, i) => memory.allocate(bytes, `slot ${i}`));
-    for (const [id, slot] of stage.slotOf) addresses.set(id, slots[slot]!);
-    for (const tensor of stage.inputs) {
-      addresses.set(tensor.id, memory.allocate(this.bytesOf(tensor), tensor.name));
-    }
-    for (const tensor of stage.pinned) {
-      const address = this.#pinned.get(tensor.name)?.places.get(index);
-      if (address === undefined) {
-        throw new BackendError(`Cannot compile: ${quote(tensor.name)} is not in stage ${index}`);
-      }
-      addresses.set(tensor.id, address);
-    }
-    return addresses;
-  }
-
-  /** Writes a stage's tape and returns its address. */
-  #encode(stage: StagePlan, index: number, addresses: ReadonlyMap<number, number>): number {
-    const memory = this.#memory(index);
-    const operand = (tensor: Tensor): Operand => {
-      const { shape, perToken } = tensor;
-      const rows = elements(shape.slice(0, -1));
-      return {
-        ...tensor,
-        address: addresses.get(tensor.id)!,
-        // The only extent of a list of ids is tokens too.
-        rows: perToken
-          ? memory.tokenRows(shape.length > 1 ? rows / shape[0]! : 1)
-          : memory.count(rows),
-      };
-    };
-    const stepBytes = 4 * STEP_WORDS;
-    const steps = stage.steps.map(({ node, barrier }) => ({
-      step: (WASM[node.op] as WasmKernel).encode(
-        node.inputs.map(operand),
-        operand(node.output),
-        node.attrs,
-      ),
-      barrier,
-    }));
-    const tape = memory.allocate(Math.max(1, steps.length) * stepBytes, "tape");
-    steps.forEach(({ step, barrier }, i) => {
-      this.#writeStep(memory, tape + i * stepBytes, step, barrier);
-    });
-    return tape;
-  }
-
-  #writeStep(memory: StageMemory, address: number, step: EncodedStep, barrier: boolean): void {
-    const opcode = KERNEL_NAMES.indexOf(step.kernel);
-    if (opcode < 0 || step.args.length > STEP_WORDS - STEP_HEADER_WORDS) {
-      throw new BackendError(`Cannot encode a step: kernel ${quote(step.kernel)} has no opcode`);
-    }
-    memory.reserveScratch(step.scratchBytes ?? 0, this.#threads);
-    const words = memory.int32(address, STEP_WORDS);
-    words.fill(0);
-    words[0] = opcode;
-    words[1] = barrier ? FLAG_BARRIER : 0;
-    words.set(step.args, STEP_HEADER_WORDS);
   }
 
   async #runJob(jobs: readonly StageJob[]): Promise<void> {

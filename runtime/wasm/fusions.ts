@@ -8,46 +8,42 @@
 
 import type { MatmulAttributes, RmsNormAttributes } from "../../kernels/ops.ts";
 import { sameShape } from "../../kernels/shape.ts";
-import { Graph, type GraphNode, type Tensor } from "../graph.ts";
+import { copyGraph, type GraphCopy } from "../copy_graph.ts";
+import type { Graph, GraphNode, Tensor } from "../graph.ts";
 
 /** A copy of the graph in which steps are fused; it comes after `withIntegerMatmuls`. */
 export function withFusedSteps(graph: Graph): Graph {
   const absorbed = findFusions(graph);
   const dropped = new Set(absorbed.values());
-  const fused = new Graph({ tokens: graph.tokens });
-  const copies = new Map<Tensor, Tensor>();
-  const copyOf = (tensor: Tensor): Tensor => {
-    let copy = copies.get(tensor);
-    if (!copy) copies.set(tensor, copy = fused.adopt(tensor));
-    return copy;
-  };
-  const record = (node: GraphNode): Tensor => {
-    const { op, inputs, attrs } = node, first = absorbed.get(node);
-    const firstInputs = first?.inputs.map(copyOf) ?? [];
-    switch (first?.op) {
-      case undefined:
-        return fused.op(op, inputs.map(copyOf), attrs as never);
-      case "rmsNorm":
-        return fused.op("quantizeActivations", firstInputs, {
-          eps: (first!.attrs as RmsNormAttributes).eps,
-        });
-      case "swiglu":
-        return fused.op("quantizeActivations", firstInputs, { gated: true });
-      default: { // a product, to which `node` adds
-        const [x, weight, ...bias] = firstInputs;
-        const residual = copyOf(inputs.find((tensor) => tensor !== first!.output)!);
-        return fused.op("matmul", [x!, weight!, residual, ...bias], { residual: true });
-      }
+  return copyGraph(graph, (node, copy) => {
+    if (dropped.has(node)) return;
+    const first = absorbed.get(node);
+    if (!first) return copy.keep(node);
+    const inputs = first.inputs.map(copy.of);
+    copy.set(node.output, recordFused(node, first, inputs, copy));
+  });
+}
+
+/** Records an op that does what `first` does, too. */
+function recordFused(
+  node: GraphNode,
+  first: GraphNode,
+  inputs: readonly Tensor[],
+  { graph, of }: GraphCopy,
+): Tensor {
+  switch (first.op) {
+    case "rmsNorm":
+      return graph.op("quantizeActivations", inputs, {
+        eps: (first.attrs as RmsNormAttributes).eps,
+      });
+    case "swiglu":
+      return graph.op("quantizeActivations", inputs, { gated: true });
+    default: { // a product, to which `node` adds
+      const [x, weight, ...bias] = inputs;
+      const residual = of(node.inputs.find((tensor) => tensor !== first.output)!);
+      return graph.op("matmul", [x!, weight!, residual, ...bias], { residual: true });
     }
-  };
-  // Inputs that nothing reads can be written all the same.
-  for (const tensor of graph.tensors) if (tensor.origin === "input") copyOf(tensor);
-  for (const node of graph.nodes) {
-    while (fused.segments <= node.segment) fused.cut();
-    if (!dropped.has(node)) copies.set(node.output, record(node));
   }
-  for (const [name, tensor] of graph.outputs) fused.output(name, copyOf(tensor));
-  return fused;
 }
 
 /** Steps that another one, the only reader of their result, does too: by that other one. */

@@ -23,11 +23,11 @@ import type { LayoutName } from "../../quant/formats.ts";
 import type { Backend, Executable } from "../backend.ts";
 import type { Graph, GraphNode, Tensor } from "../graph.ts";
 import { withIntegerMatmuls } from "../integer_matmuls.ts";
-import type { Plan } from "../plan.ts";
+import { assignStages, type Plan, type StageMap } from "../plan.ts";
 import { type Gpu, type OpenDevice, openDevice } from "./device.ts";
 import { GpuCaches } from "./caches.ts";
 import { createExecutable } from "./executable.ts";
-import { withFusedSteps } from "./fusions.ts";
+import { neighboursIn, withFusedSteps } from "./fusions.ts";
 import { JoinedVectors } from "./joined_vectors.ts";
 import { GpuMatrices } from "./matrices.ts";
 import { GpuMemory } from "./memory.ts";
@@ -74,7 +74,6 @@ export async function createWebgpuBackend(
 class GpuBackend implements WebgpuBackend {
   readonly name = "webgpu";
   readonly threads = 1;
-  readonly stageBytes = Infinity;
   readonly adapter: string;
   readonly #memory: GpuMemory;
   readonly #pipelines: Pipelines;
@@ -112,6 +111,11 @@ class GpuBackend implements WebgpuBackend {
     return this.#memory.bytes;
   }
 
+  get placedBytes(): { webgpu: number } {
+    const bytes = Array.from(this.#pinned.values(), ({ type }) => this.bytesOf(type));
+    return { webgpu: bytes.reduce((a, b) => a + b, 0) };
+  }
+
   bytesOf(type: TensorType): number {
     if (type.role === "matrix") {
       const rows = type.shape[0]!;
@@ -125,15 +129,21 @@ class GpuBackend implements WebgpuBackend {
   }
 
   lower(graph: Graph): Graph {
-    const { graph: fused, neighbours, biases } = withFusedSteps(
-      this.variants.integer ? withIntegerMatmuls(graph) : graph,
-    );
-    for (const group of neighbours) this.#matrices.keepTogether(group);
-    for (const group of biases) this.#vectors.keepTogether(group);
-    return fused;
+    return withFusedSteps(this.variants.integer ? withIntegerMatmuls(graph) : graph);
   }
 
-  place(tensor: Tensor): void {
+  divide(graphs: readonly Graph[]): StageMap {
+    return assignStages(graphs, this.bytesOf, Infinity);
+  }
+
+  place({ graph, stages }: Plan): void {
+    const { matrices, biases } = neighboursIn(graph);
+    for (const group of matrices) this.#matrices.keepTogether(group);
+    for (const group of biases) this.#vectors.keepTogether(group);
+    for (const tensor of stages.flatMap(({ pinned }) => pinned)) this.#place(tensor);
+  }
+
+  #place(tensor: Tensor): void {
     if (this.#pinned.has(tensor.name)) return;
     const slices = tensor.role === "matrix"
       ? this.#matrices.place(tensor)

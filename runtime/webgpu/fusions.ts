@@ -8,17 +8,8 @@
 
 import type { MatmulAttributes, QuantizeActivationsAttributes } from "../../kernels/ops.ts";
 import { sameShape } from "../../kernels/shape.ts";
-import { Graph, type GraphNode, type Tensor } from "../graph.ts";
-
-/** A graph, and which of its matrices should lie in one place, in this order. */
-export interface FusedGraph {
-  /** What runs. */
-  readonly graph: Graph;
-  /** Matrices that one dispatch can read where they lie one after another. */
-  readonly neighbours: readonly (readonly Tensor[])[];
-  /** Biases of such matrices, in the same order. */
-  readonly biases: readonly (readonly Tensor[])[];
-}
+import { copyGraph, type GraphCopy } from "../copy_graph.ts";
+import type { Graph, GraphNode, Tensor } from "../graph.ts";
 
 /** What is known of a graph before it is recorded again. */
 interface Findings {
@@ -33,20 +24,14 @@ interface Findings {
 }
 
 /** A copy of the graph in which steps are fused. */
-export function withFusedSteps(graph: Graph): FusedGraph {
+export function withFusedSteps(graph: Graph): Graph {
   const { norms, absorbed, products, triples } = find(graph);
-  const fused = new Graph({ tokens: graph.tokens });
-  const copies = new Map<Tensor, Tensor>(), neighbours: Tensor[][] = [], biases: Tensor[][] = [];
-  const copyOf = (tensor: Tensor): Tensor => {
-    let copy = copies.get(tensor);
-    if (!copy) copies.set(tensor, copy = fused.adopt(tensor));
-    return copy;
-  };
 
   /** Records a product with what is fused with it; `output` is the result of the whole. */
   function multiply(
     { inputs: [x, weight, bias] }: GraphNode,
     output: Tensor,
+    copy: GraphCopy,
     { up, residual }: { up?: Tensor; residual?: Tensor } = {},
   ): void {
     const norm = norms.get(x!);
@@ -63,36 +48,73 @@ export function withFusedSteps(graph: Graph): FusedGraph {
       ...(norm && { eps: epsOf(norm) }),
       ...(residual && { residual: true }),
     };
-    if (up) neighbours.push([copyOf(weight!), copyOf(up)]);
-    copies.set(output, fused.op("matmul", operands.map(copyOf), attrs));
+    copy.set(output, copy.graph.op("matmul", operands.map(copy.of), attrs));
   }
 
-  // Inputs that nothing reads can be written all the same.
-  for (const tensor of graph.tensors) if (tensor.origin === "input") copyOf(tensor);
-  for (const node of graph.nodes) {
-    const { op, inputs, attrs, output, segment } = node;
-    while (fused.segments <= segment) fused.cut();
-    if (absorbed.has(node) || copies.has(output) && op === "matmul") continue;
+  return copyGraph(graph, (node, copy) => {
+    const { op, inputs, output } = node;
+    if (absorbed.has(node) || copy.has(output) && op === "matmul") return;
     const [first, second] = products.get(node) ?? [];
     const triple = triples.get(node);
-    if (second) multiply(first!, output, { up: second.inputs[1]! });
+    if (second) multiply(first!, output, copy, { up: second.inputs[1]! });
     else if (first) {
       const residual = inputs.find((tensor) => tensor !== first.output)!;
-      multiply(first, output, { residual });
+      multiply(first, output, copy, { residual });
     } else if (triple) {
-      neighbours.push(triple.map(({ inputs }) => copyOf(inputs[1]!)));
-      const vectors = triple.flatMap(({ inputs }) => inputs.slice(2)).map(copyOf);
-      if (vectors.length === triple.length) biases.push(vectors);
-      for (const product of triple) multiply(product, product.output);
-    } else if (op === "matmul" && isPlain(node)) multiply(node, output);
+      for (const product of triple) multiply(product, product.output, copy);
+    } else if (op === "matmul" && isPlain(node)) multiply(node, output, copy);
     else if (op === "quantizeActivations" && norms.has(inputs[0]!)) {
       const norm = norms.get(inputs[0]!)!;
-      const fusedAttrs: QuantizeActivationsAttributes = { eps: epsOf(norm) };
-      copies.set(output, fused.op(op, norm.inputs.map(copyOf), fusedAttrs));
-    } else copies.set(output, fused.op(op, inputs.map(copyOf), attrs as never));
+      const attrs: QuantizeActivationsAttributes = { eps: epsOf(norm) };
+      copy.set(output, copy.graph.op(op, norm.inputs.map(copy.of), attrs));
+    } else copy.keep(node);
+  });
+}
+
+/** Weights that one dispatch can read where they lie one after another, in this order. */
+export interface Neighbours {
+  /** Gates with their partners; queries, keys and values. */
+  readonly matrices: readonly (readonly Tensor[])[];
+  /** Biases of such matrices. */
+  readonly biases: readonly (readonly Tensor[])[];
+}
+
+/** Which weights of a fused graph should lie in one place. */
+export function neighboursIn({ nodes }: Graph): Neighbours {
+  const matrices: Tensor[][] = [], biases: Tensor[][] = [];
+  /** What a product reads: a tensor, or a tensor under the norm of a gain. */
+  const operand = ({ inputs: [x, , gain], attrs }: GraphNode): string =>
+    `${x!.id} ${(attrs as MatmulAttributes).eps === undefined ? "" : gain!.id}`;
+  const readers = Map.groupBy(nodes.filter(isFreeProduct), operand);
+  for (const { op, inputs, attrs } of nodes) {
+    if (op === "matmul" && (attrs as MatmulAttributes).gated) matrices.push(inputs.slice(1, 3));
   }
-  for (const [name, tensor] of graph.outputs) fused.output(name, copyOf(tensor));
-  return { graph: fused, neighbours, biases };
+  for (const triple of readers.values()) {
+    const [a, , c] = triple.map((it) => nodes.indexOf(it));
+    if (triple.length !== 3 || !areAlike(triple) || c! - a! !== 2) continue;
+    matrices.push(triple.map(({ inputs }) => inputs[1]!));
+    // What follows the matrix is the gain of a norm, where there is one, then the bias.
+    const vectors = triple.flatMap(({ inputs, attrs }) =>
+      inputs.slice((attrs as MatmulAttributes).eps === undefined ? 2 : 3)
+    );
+    if (vectors.length === triple.length) biases.push(vectors);
+  }
+  return { matrices, biases };
+}
+
+/** Whether a step is a product of one matrix, without a residual, with or without a norm. */
+function isFreeProduct({ op, attrs }: GraphNode): boolean {
+  const { gated, residual } = attrs as MatmulAttributes;
+  return op === "matmul" && !gated && !residual;
+}
+
+/** Whether products read different matrices of one layout, in one segment. */
+function areAlike(products: readonly GraphNode[]): boolean {
+  const [first] = products;
+  return new Set(products.map(({ inputs }) => inputs[1]!.name)).size === products.length &&
+    products.every(({ inputs: [, weight], segment }) =>
+      weight!.dtype === first!.inputs[1]!.dtype && segment === first!.segment
+    );
 }
 
 function epsOf({ attrs }: GraphNode): number {
@@ -156,12 +178,7 @@ function find(graph: Graph): Findings {
     const plain = found.map(({ node }) => node).filter((node) =>
       isPlain(node) && node.inputs[0] === x && !absorbed.has(node)
     );
-    const [first] = plain;
-    const names = new Set(plain.map(({ inputs }) => inputs[1]!.name));
-    const alike = plain.every(({ inputs: [, weight], segment }) =>
-      weight!.dtype === first!.inputs[1]!.dtype && segment === first!.segment
-    );
-    if (plain.length === 3 && names.size === 3 && alike) triples.set(first!, plain);
+    if (plain.length === 3 && areAlike(plain)) triples.set(plain[0]!, plain);
   }
   return { norms, absorbed, products, triples };
 }
