@@ -12,6 +12,7 @@ export {
   type GraphNode,
   type GraphOptions,
   type Origin,
+  type Segment,
   type Tensor,
 } from "./runtime/graph.ts";
 export type { BackendName, TensorData } from "./runtime/backend.ts";

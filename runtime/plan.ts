@@ -97,10 +97,8 @@ export function assignStages(
     held = held.union(needed);
     if (size(held) > stageBytes) {
       throw new MemoryError(
-        `Cannot place part ${i + 1} of ${segments.length} of the graph, ${
-          quote(name)
-        }: weights and ` +
-          `caches take ${size(held)} bytes, a stage holds at most ${stageBytes}; ` +
+        `Cannot place part ${i + 1} of ${segments.length} of the graph: weights and caches of ` +
+          `${quote(name)} take ${size(held)} bytes, a stage holds at most ${stageBytes}; ` +
           `use a smaller weight layout or a shorter context`,
       );
     }
