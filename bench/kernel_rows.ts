@@ -151,11 +151,11 @@ export function smallRows(width: number, inner: number): KernelRow[] {
       },
     },
     {
-      name: `swiglu 1 x ${inner}`,
-      op: "swiglu",
+      name: `glu silu 1 x ${inner}`,
+      op: "glu",
       record: (r, repeat) => {
         const operands = [r.input(["tokens", inner]), r.input(["tokens", inner])];
-        return repeat(() => operands, {});
+        return repeat(() => operands, { kind: "silu" });
       },
     },
   ];

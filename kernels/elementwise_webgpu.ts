@@ -16,7 +16,7 @@ import code from "./elementwise.wgsl" with { type: "text" };
 const SHADER: Shader = { name: "elementwise", code, access: ["read", "read", "write"] };
 
 /** The functions, by their code in the shader. */
-const OPERATIONS = ["add", "mul", "swiglu"] as const;
+const OPERATIONS = ["add", "mul"] as const;
 
 /** Kernel of `out[i] = f(a[i], b[i % length of b])`. */
 export function binaryWebgpu<N extends typeof OPERATIONS[number]>(op: N): WebgpuKernel<N> {

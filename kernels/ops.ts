@@ -14,6 +14,7 @@ import { embed } from "./embed/op.ts";
 import { expertMatmul, type ExpertMatmulAttributes } from "./expert_matmul/op.ts";
 import { expertSum } from "./expert_sum/op.ts";
 import { expertWeights, type ExpertWeightsAttributes } from "./expert_weights/op.ts";
+import { glu, type GluAttributes } from "./glu/op.ts";
 import { layerNorm, type LayerNormAttributes } from "./layer_norm/op.ts";
 import { matmul, type MatmulAttributes } from "./matmul/op.ts";
 import { mul } from "./mul/op.ts";
@@ -25,7 +26,6 @@ import { rmsNorm, type RmsNormAttributes } from "./rms_norm/op.ts";
 import { rope, type RopeAttributes } from "./rope/op.ts";
 import { selectRows } from "./select_rows/op.ts";
 import { softmax } from "./softmax/op.ts";
-import { swiglu } from "./swiglu/op.ts";
 import { topExperts, type TopExpertsAttributes } from "./top_experts/op.ts";
 
 export type * from "./op.ts";
@@ -33,6 +33,7 @@ export type { ActivationAttributes, ActivationName } from "./activation/op.ts";
 export type { AttentionAttributes } from "./attention/op.ts";
 export type { ExpertMatmulAttributes } from "./expert_matmul/op.ts";
 export type { ExpertWeightsAttributes } from "./expert_weights/op.ts";
+export type { GluAttributes, GluKind } from "./glu/op.ts";
 export type { LayerNormAttributes } from "./layer_norm/op.ts";
 export type { MatmulAttributes } from "./matmul/op.ts";
 export type { QuantizeActivationsAttributes } from "./quantize_activations/op.ts";
@@ -58,6 +59,8 @@ export interface OpAttributes {
   readonly expertSum: NoAttributes;
   /** How much each chosen expert counts. */
   readonly expertWeights: ExpertWeightsAttributes;
+  /** Gated linear unit: a function of one tensor times another. */
+  readonly glu: GluAttributes;
   /** Normalization by mean and variance. */
   readonly layerNorm: LayerNormAttributes;
   /** Activations times a weight matrix. */
@@ -74,8 +77,6 @@ export interface OpAttributes {
   readonly selectRows: NoAttributes;
   /** Probabilities along each row. */
   readonly softmax: NoAttributes;
-  /** Gated linear unit with SiLU. */
-  readonly swiglu: NoAttributes;
   /** Which experts each token gets. */
   readonly topExperts: TopExpertsAttributes;
 }
@@ -93,6 +94,7 @@ export const OPS: { readonly [N in OpName]: Op<OpAttributes[N]> } = {
   expertMatmul,
   expertSum,
   expertWeights,
+  glu,
   layerNorm,
   matmul,
   mul,
@@ -101,6 +103,5 @@ export const OPS: { readonly [N in OpName]: Op<OpAttributes[N]> } = {
   rope,
   selectRows,
   softmax,
-  swiglu,
   topExperts,
 };

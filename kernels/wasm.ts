@@ -12,6 +12,7 @@ import { embedWasm } from "./embed/wasm.ts";
 import { expertMatmulWasm } from "./expert_matmul/wasm.ts";
 import { expertSumWasm } from "./expert_sum/wasm.ts";
 import { expertWeightsWasm } from "./expert_weights/wasm.ts";
+import { gluWasm } from "./glu/wasm.ts";
 import { layerNormWasm } from "./layer_norm/wasm.ts";
 import { matmulWasm } from "./matmul/wasm.ts";
 import { mulWasm } from "./mul/wasm.ts";
@@ -22,7 +23,6 @@ import { rmsNormWasm } from "./rms_norm/wasm.ts";
 import { ropeWasm } from "./rope/wasm.ts";
 import { selectRowsWasm } from "./select_rows/wasm.ts";
 import { softmaxWasm } from "./softmax/wasm.ts";
-import { swigluWasm } from "./swiglu/wasm.ts";
 import { topExpertsWasm } from "./top_experts/wasm.ts";
 import type { WasmKernel } from "./wasm_kernel.ts";
 
@@ -36,6 +36,7 @@ export const WASM: { readonly [N in OpName]: WasmKernel<N> } = {
   expertMatmul: expertMatmulWasm,
   expertSum: expertSumWasm,
   expertWeights: expertWeightsWasm,
+  glu: gluWasm,
   layerNorm: layerNormWasm,
   matmul: matmulWasm,
   mul: mulWasm,
@@ -44,7 +45,6 @@ export const WASM: { readonly [N in OpName]: WasmKernel<N> } = {
   rope: ropeWasm,
   selectRows: selectRowsWasm,
   softmax: softmaxWasm,
-  swiglu: swigluWasm,
   topExperts: topExpertsWasm,
 };
 

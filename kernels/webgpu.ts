@@ -12,6 +12,7 @@ import { embedWebgpu } from "./embed/webgpu.ts";
 import { expertMatmulWebgpu } from "./expert_matmul/webgpu.ts";
 import { expertSumWebgpu } from "./expert_sum/webgpu.ts";
 import { expertWeightsWebgpu } from "./expert_weights/webgpu.ts";
+import { gluWebgpu } from "./glu/webgpu.ts";
 import { layerNormWebgpu } from "./layer_norm/webgpu.ts";
 import { matmulWebgpu } from "./matmul/webgpu.ts";
 import { mulWebgpu } from "./mul/webgpu.ts";
@@ -21,7 +22,6 @@ import { rmsNormWebgpu } from "./rms_norm/webgpu.ts";
 import { ropeWebgpu } from "./rope/webgpu.ts";
 import { selectRowsWebgpu } from "./select_rows/webgpu.ts";
 import { softmaxWebgpu } from "./softmax/webgpu.ts";
-import { swigluWebgpu } from "./swiglu/webgpu.ts";
 import { topExpertsWebgpu } from "./top_experts/webgpu.ts";
 import type { WebgpuKernel } from "./webgpu_kernel.ts";
 
@@ -35,6 +35,7 @@ export const WEBGPU: { readonly [N in OpName]: WebgpuKernel<N> } = {
   expertMatmul: expertMatmulWebgpu,
   expertSum: expertSumWebgpu,
   expertWeights: expertWeightsWebgpu,
+  glu: gluWebgpu,
   layerNorm: layerNormWebgpu,
   matmul: matmulWebgpu,
   mul: mulWebgpu,
@@ -43,6 +44,5 @@ export const WEBGPU: { readonly [N in OpName]: WebgpuKernel<N> } = {
   rope: ropeWebgpu,
   selectRows: selectRowsWebgpu,
   softmax: softmaxWebgpu,
-  swiglu: swigluWebgpu,
   topExperts: topExpertsWebgpu,
 };

@@ -1,6 +1,6 @@
 /**
- * How exact the polynomials of kernels/math.as.ts are: the relative error of exp and of the curves
- * made of it, against float64, over the range where f32 has normal numbers.
+ * How exact the polynomials of kernels/math.as.ts and curves.as.ts are: the relative error of exp and of the
+ * curves made of it, against float64, over the range where f32 has normal numbers.
  *
  * @module
  */
@@ -8,8 +8,8 @@
 import { assert, assertEquals } from "@std/assert";
 import { activationWasm } from "../kernels/activation/wasm.ts";
 import type { ActivationName } from "../kernels/ops.ts";
+import { gluWasm } from "../kernels/glu/wasm.ts";
 import { softmaxWasm } from "../kernels/softmax/wasm.ts";
-import { swigluWasm } from "../kernels/swiglu/wasm.ts";
 import { randomNumbers } from "./fixtures.ts";
 import { Arena, BUILDS } from "./kernel_arena.ts";
 
@@ -48,6 +48,7 @@ const CURVES: readonly [ActivationName, (x: number) => number, most: number, rou
     ["sigmoid", sigmoid, 86, 2],
     ["silu", (x) => x * sigmoid(x), 86, 2],
     ["tanh", Math.tanh, 86, 5],
+    ["geluQuick", (x) => x * sigmoid(1.702 * x), 1, 4],
   ];
 
 for (const build of BUILDS) {
@@ -68,16 +69,16 @@ for (const build of BUILDS) {
     });
   }
 
-  Deno.test(`swiglu: as silu, and a rounding there and one here (${build})`, () => {
+  Deno.test(`glu with silu: as silu, and a rounding there and one here (${build})`, () => {
     arena.clear();
     const gate = sweep(80, random), up = gate.map((_, i) => (i % 7) - 3.5);
     const address = arena.alloc(4 * POINTS);
     const [a, b, output] = [arena.put(gate), arena.put(up), address]
       .map((at) => arena.operand(at, "f32", [1, POINTS]));
-    arena.run(swigluWasm.encode([a!, b!], output!, {}), 1);
+    arena.run(gluWasm.encode([a!, b!], output!, { kind: "silu" }), 1);
     const y = arena.floats(address, POINTS).map((value, i) => value / up[i]!);
     const error = worst(gate, y, (x) => x * sigmoid(x));
-    assert(error <= EXP_ERROR + 4 * ROUNDING, `swiglu is off by ${error}`);
+    assert(error <= EXP_ERROR + 4 * ROUNDING, `glu is off by ${error}`);
   });
 
   Deno.test(`softmax: weights of two numbers are exp's (${build})`, () => {

@@ -7,6 +7,7 @@ import { assert, assertEquals, assertThrows } from "@std/assert";
 import { ShapeError } from "../errors.ts";
 import type { LayoutName } from "../quant/formats.ts";
 import { encodeRows, LAYOUTS } from "../quant/formats.ts";
+import { GLU_KINDS, type GluKind } from "../kernels/glu/op.ts";
 import { elements } from "../kernels/op.ts";
 import type { Backend } from "../runtime/backend.ts";
 import { Graph } from "../runtime/graph.ts";
@@ -20,14 +21,14 @@ import { normalNumbers, randomNumbers } from "./fixtures.ts";
 const TOKENS = 20;
 
 /** A layer's worth of what is fused, `width` wide, with matrices of a layout. */
-function layer(width: number, layout: LayoutName): Graph {
+function layer(width: number, layout: LayoutName, kind: GluKind = "silu"): Graph {
   const g = new Graph({ tokens: TOKENS }), inner = width + 7;
   const name = (weight: string): string => `${layout} ${width} ${weight}`;
   const x = g.input("x", ["tokens", width]);
   const normed = g.op("rmsNorm", [x, g.constant(name("gain"), [width])], { eps: 1e-5 });
   const gate = g.op("matmul", [normed, g.matrix(name("gate"), [inner, width], layout)]);
   const up = g.op("matmul", [normed, g.matrix(name("up"), [inner, width], layout)]);
-  const gated = g.op("swiglu", [gate, up]);
+  const gated = g.op("glu", [gate, up], { kind });
   const down = g.op("matmul", [
     gated,
     g.matrix(name("down"), [width, inner], layout),
@@ -69,12 +70,13 @@ for (const options of [{ relaxed: true }, { relaxed: false }]) {
       const backend = await createWasmBackend({ ...options, threads, guards: true });
       try {
         for (const layout of ["int4", "int8", "f32", "f16"] as const) {
-          for (const width of [5, 33, 64, 100]) {
-            const graph = layer(width, layout), counts = [1, 5, TOKENS, 9, 2];
+          for (const [i, kind] of GLU_KINDS.entries()) {
+            const width = [5, 33, 64, 100][i % 4]!;
+            const graph = layer(width, layout, kind), counts = [1, 5, TOKENS, 9, 2];
             assertEquals(
               await results(backend, backend.lower(graph), counts),
               await results(backend, withIntegerMatmuls(graph), counts),
-              `${layout}, ${width} wide`,
+              `${layout}, ${width} wide, ${kind}`,
             );
           }
         }
@@ -87,7 +89,7 @@ for (const options of [{ relaxed: true }, { relaxed: false }]) {
 
 Deno.test("the definitions of fused ops are those of the steps", async () => {
   for (const layout of ["int8", "f32"] as const) {
-    const graph = withIntegerMatmuls(layer(37, layout));
+    const graph = withIntegerMatmuls(layer(37, layout, "geluTanh"));
     const [found, expected] = await Promise.all(
       [withFusedSteps(graph), graph].map((it) => results(createReferenceBackend(), it, [3, 20])),
     );
@@ -106,14 +108,14 @@ Deno.test("norms, gates and residuals are fused where nobody else needs them", (
     "quantizeActivations eps",
     "matmul",
     "matmul",
-    "quantizeActivations gated",
+    "quantizeActivations gate",
     "matmul residual",
   ]);
   assertEquals(names(layer(64, "f32")), [
     "rmsNorm eps",
     "matmul",
     "matmul",
-    "swiglu",
+    "glu kind",
     "matmul residual",
   ]);
 
@@ -122,7 +124,7 @@ Deno.test("norms, gates and residuals are fused where nobody else needs them", (
     if (op !== "add") g.output(`also ${op} ${output.id}`, output);
   }
   assert(names(g).includes("rmsNorm eps"));
-  assert(names(g).includes("swiglu"));
+  assert(names(g).includes("glu kind"));
   assert(names(g).includes("add"));
 
   // Norms of heads are no norms of rows.
@@ -145,9 +147,9 @@ Deno.test("quantizeActivations is normed or gated, not both", () => {
   const g = new Graph();
   const x = g.input("x", [2, 64]);
   assertThrows(
-    () => g.op("quantizeActivations", [x, x], { eps: 1, gated: true }),
+    () => g.op("quantizeActivations", [x, x], { eps: 1, gate: "silu" }),
     ShapeError,
     "expected one of them",
   );
-  assertThrows(() => g.op("quantizeActivations", [x], { gated: true }), ShapeError);
+  assertThrows(() => g.op("quantizeActivations", [x], { gate: "silu" }), ShapeError);
 });

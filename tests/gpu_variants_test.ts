@@ -7,6 +7,7 @@ import { assert, assertEquals, assertRejects } from "@std/assert";
 import { BackendError, InputError } from "../errors.ts";
 import { detectBackends } from "../mod.ts";
 import { elements } from "../kernels/op.ts";
+import type { GluKind } from "../kernels/ops.ts";
 import { encodeRows, LAYOUT_NAMES, type LayoutName, LAYOUTS } from "../quant/formats.ts";
 import type { Backend } from "../runtime/backend.ts";
 import { Graph, type Tensor } from "../runtime/graph.ts";
@@ -43,6 +44,7 @@ function layer(
   [K, N, M]: readonly [number, number, number],
   tokens: number,
   biased: boolean,
+  gate: GluKind = "silu",
 ): Graph {
   const g = new Graph({ tokens });
   const x = g.input("x", ["tokens", K]);
@@ -59,7 +61,7 @@ function layer(
   g.output("k", linear(a, "wk", M));
   g.output("v", linear(a, "wv", M));
   const b = norm(x, "norm2");
-  const gated = g.op("swiglu", [linear(b, "gate", N), linear(b, "up", N)]);
+  const gated = g.op("glu", [linear(b, "gate", N), linear(b, "up", N)], { kind: gate });
   const y = g.op("add", [x, linear(gated, "down", K)]);
   g.output("y", y);
   g.output("z", g.op("add", [linear(y, "head", M), linear(x, "other", M)]));
@@ -115,6 +117,9 @@ function compare(what: string, actual: Outputs[], expected: Outputs[], bound: nu
 /** Rows of vectors of four, and of any length, with biases. */
 const SHAPES = [[300, 48, 16], [70, 35, 9]] as const;
 
+/** Functions of the gates, in turn. */
+const GATES = ["silu", "geluTanh", "relu", "gelu", "sigmoid"] as const;
+
 /** Tokens of runs: of few, then of tiles. */
 const RUNS = [1, 3, 9, 40];
 
@@ -131,10 +136,12 @@ for (const [kind, { bound, layouts }] of Object.entries(KINDS)) {
       async () => {
         if (!(await has(options))) return console.log(`skipped: no ${kind} with ${reduction} here`);
         const backend = await createWebgpuBackend(options), reference = createReferenceBackend();
+        let gates = 0;
         for (const layout of reduction === "shared" ? ["int4" as const] : layouts) {
           for (const [i, shape] of SHAPES.entries()) {
-            const graph = layer(layout, shape, Math.max(...RUNS), i === 1);
-            const single = layer(layout, shape, 1, i === 1); // has no tiles
+            const gate = GATES[gates++ % GATES.length];
+            const graph = layer(layout, shape, Math.max(...RUNS), i === 1, gate);
+            const single = layer(layout, shape, 1, i === 1, gate); // has no tiles
             for (const [recorded, runs] of [[single, [1]], [graph, RUNS]] as const) {
               const x = (count: number) => normalNumbers(count, randomNumbers(count));
               const exact = integer ? withIntegerMatmuls(recorded) : recorded;
@@ -288,7 +295,7 @@ Deno.test("what others read stays a step of its own", () => {
   const gate = g.op("matmul", [norm, g.matrix("gate", [32, 32])]);
   const up = g.op("matmul", [norm, g.matrix("up", [32, 32])]);
   g.output("gate", gate);
-  g.output("y", g.op("add", [norm, g.op("swiglu", [gate, up])]));
+  g.output("y", g.op("add", [norm, g.op("glu", [gate, up], { kind: "silu" })]));
   const heads = g.op("rmsNorm", [x, g.constant("head gain", [16])], { eps: EPS });
   g.output("z", g.op("matmul", [heads, g.matrix("w", [32, 32])]));
   const product = g.op("matmul", [x, g.matrix("v", [32, 32])]);

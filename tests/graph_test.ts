@@ -69,6 +69,11 @@ const CASES: { [N in OpName]: OpCase<N> } = {
     attrs: { over: "all" },
     wrong: [{ over: "none" as "all" }],
   },
+  glu: {
+    inputs: (g) => [g.input("gate", [3, 8]), g.input("up", [3, 8])],
+    attrs: { kind: "gelu" },
+    wrong: [{ kind: "swish" as "silu" }, { kind: "reluSquared" as "relu" }],
+  },
   layerNorm: {
     inputs: (g) => [g.input("x", [3, 8]), g.constant("w", [8]), g.constant("b", [8])],
     attrs: { eps: 1e-5 },
@@ -104,7 +109,6 @@ const CASES: { [N in OpName]: OpCase<N> } = {
     attrs: {},
   },
   softmax: { inputs: (g) => [g.input("x", [3, 8])], attrs: {}, free: 0 },
-  swiglu: { inputs: (g) => [g.input("gate", [3, 8]), g.input("up", [3, 8])], attrs: {} },
   topExperts: {
     inputs: (g) => [g.input("scores", [3, 4])],
     attrs: { count: 2 },

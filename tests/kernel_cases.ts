@@ -25,6 +25,7 @@ import {
   type Values,
 } from "./case_recorder.ts";
 import { ACTIVATIONS } from "../kernels/activation/op.ts";
+import { GLU_KINDS } from "../kernels/glu/op.ts";
 
 /** Rounding of a handful of f32 operations. */
 const ROUNDING = 5e-7;
@@ -122,6 +123,32 @@ export const CASES: OpCases = {
   expertSum: EXPERT_SUM_CASES,
 
   expertWeights: EXPERT_WEIGHTS_CASES,
+
+  glu: [
+    ...GLU_KINDS.flatMap((kind) => [
+      ...WIDTHS.map((width): OpCase<"glu"> => ({
+        title: `${kind}, rows of ${width}`,
+        runs: [6, 1, 3],
+        bound: 1e-6,
+        record: (r, op) =>
+          op([r.input(["tokens", width], normal(4)), r.input(["tokens", width])], { kind }),
+      })),
+      ...KINDS.map(([name, values]): OpCase<"glu"> => ({
+        title: `${kind}, ${name} numbers`,
+        bound: 1e-6,
+        record: (r, op) => op([r.input([11, 31], values), r.input([11, 31], values)], { kind }),
+      })),
+    ]),
+    ...(["silu", "geluTanh"] as const).flatMap((kind) =>
+      [1, 64].map((tokens): OpCase<"glu"> => ({
+        title: `${kind}, ${tokens === 1 ? "decode" : "prefill"}: ${tokens} x 4096`,
+        tokens,
+        bound: 1e-6,
+        bench: true,
+        record: (r, op) => op([r.input(["tokens", 4096]), r.input(["tokens", 4096])], { kind }),
+      }))
+    ),
+  ],
 
   layerNorm: [
     ...WIDTHS.map((width): OpCase<"layerNorm"> => ({
@@ -316,28 +343,6 @@ export const CASES: OpCases = {
       bench: true,
       record: (r, op) => op([r.input(["tokens", 1024], normal(3))], {}),
     },
-  ],
-
-  swiglu: [
-    ...WIDTHS.map((width): OpCase<"swiglu"> => ({
-      title: `rows of ${width}`,
-      runs: [6, 1, 3],
-      bound: 1e-6,
-      record: (r, op) =>
-        op([r.input(["tokens", width], normal(4)), r.input(["tokens", width])], {}),
-    })),
-    ...KINDS.map(([name, values]): OpCase<"swiglu"> => ({
-      title: `${name} numbers`,
-      bound: 1e-6,
-      record: (r, op) => op([r.input([11, 31], values), r.input([11, 31], values)], {}),
-    })),
-    ...[1, 64].map((tokens): OpCase<"swiglu"> => ({
-      title: `${tokens === 1 ? "decode" : "prefill"}: ${tokens} x 4096`,
-      tokens,
-      bound: 1e-6,
-      bench: true,
-      record: (r, op) => op([r.input(["tokens", 4096]), r.input(["tokens", 4096])], {}),
-    })),
   ],
 
   topExperts: TOP_EXPERTS_CASES,

@@ -47,7 +47,7 @@ function randomGraph(picked: readonly Choice[], layouts: readonly LayoutName[]):
         values.push(g.op("add", [x, y()]));
         break;
       case 1:
-        values.push(g.op("swiglu", [x, y()]));
+        values.push(g.op("glu", [x, y()], { kind: "silu" }));
         break;
       case 2:
         values.push(g.op("activation", [x], { kind: "tanh" }));

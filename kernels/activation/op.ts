@@ -8,8 +8,19 @@ import { elements, type Op } from "../op.ts";
 import { quote } from "../../escape.ts";
 import { check, checkCount, checkInput, trafficBytes } from "../shape.ts";
 
-/** Name of an activation function; `gelu` uses erf, `geluTanh` the tanh approximation. */
-export type ActivationName = "relu" | "gelu" | "geluTanh" | "silu" | "sigmoid" | "tanh";
+/**
+ * Name of an activation function. `gelu` uses erf; `geluTanh` ("gelu_new") approximates it by tanh,
+ * `geluQuick` ("quick_gelu", "fast gelu") by `x * sigmoid(1.702 * x)`.
+ */
+export type ActivationName =
+  | "relu"
+  | "gelu"
+  | "geluTanh"
+  | "silu"
+  | "sigmoid"
+  | "tanh"
+  | "geluQuick"
+  | "reluSquared";
 
 /** The functions, in the order of their codes in the kernels. */
 export const ACTIVATIONS: readonly ActivationName[] = [
@@ -19,6 +30,8 @@ export const ACTIVATIONS: readonly ActivationName[] = [
   "silu",
   "sigmoid",
   "tanh",
+  "geluQuick",
+  "reluSquared",
 ];
 
 /** Attributes of `activation`. */
@@ -47,7 +60,10 @@ export function erf(x: number): number {
   return Math.sign(x) * value;
 }
 
-/** Definitions in float64. GELU: Hendrycks and Gimpel, arXiv:1606.08415; SiLU: arXiv:1702.03118. */
+/**
+ * Definitions in float64. GELU: Hendrycks and Gimpel, arXiv:1606.08415; SiLU: arXiv:1702.03118; ReLU
+ * squared: So et al., arXiv:2109.08668.
+ */
 const FUNCTIONS: Record<ActivationName, (x: number) => number> = {
   relu: (x) => Math.max(x, 0),
   gelu: (x) => x * 0.5 * (1 + erf(x * Math.SQRT1_2)),
@@ -55,18 +71,30 @@ const FUNCTIONS: Record<ActivationName, (x: number) => number> = {
   silu: (x) => x / (1 + Math.exp(-x)),
   sigmoid: (x) => 1 / (1 + Math.exp(-x)),
   tanh: Math.tanh,
+  geluQuick: (x) => x / (1 + Math.exp(-1.702 * x)),
+  reluSquared: (x) => Math.max(x, 0) ** 2,
 };
+
+/** The definition of a function. */
+export function activationOf(kind: ActivationName): (x: number) => number {
+  return FUNCTIONS[kind];
+}
+
+/** Throws unless `kind` is one of the functions. */
+export function checkKind(
+  op: string,
+  kind: ActivationName,
+  kinds: readonly ActivationName[] = ACTIVATIONS,
+): void {
+  check(op, kinds.includes(kind), `kind is ${quote(kind)}, expected ${kinds.join(", ")}`);
+}
 
 /** `out[i] = kind(x[i])`. */
 export const activation: Op<ActivationAttributes> = {
   shape(inputs, { kind }) {
     checkCount("activation", inputs, 1);
     checkInput("activation", "x", inputs[0]!, {});
-    check(
-      "activation",
-      ACTIVATIONS.includes(kind),
-      `kind is ${quote(kind)}, expected ${ACTIVATIONS.join(", ")}`,
-    );
+    checkKind("activation", kind);
     return inputs[0]!;
   },
   reference(out, [x], { kind }) {

@@ -1,28 +1,19 @@
 /**
- * The WebAssembly kernels of `activation`, one per function.
+ * The WebAssembly kernel of `activation`.
  *
  * @module
  */
 
 import { columnsOf, type WasmKernel } from "../wasm_kernel.ts";
-import type { ActivationName } from "./op.ts";
+import { ACTIVATIONS } from "./op.ts";
 
-const KERNELS: Readonly<Record<ActivationName, string>> = {
-  relu: "activationRelu",
-  gelu: "activationGelu",
-  geluTanh: "activationGeluTanh",
-  silu: "activationSilu",
-  sigmoid: "activationSigmoid",
-  tanh: "activationTanh",
-};
-
-/** Arguments: x, out, address of the row count, columns. */
+/** Arguments: x, out, address of the row count, columns, place in ACTIVATIONS. */
 export const activationWasm: WasmKernel<"activation"> = {
-  kernels: Object.values(KERNELS),
+  kernels: ["activation"],
   encode([x], output, { kind }) {
     return {
-      kernel: KERNELS[kind],
-      args: [x!.address, output.address, x!.rows, columnsOf(x!)],
+      kernel: "activation",
+      args: [x!.address, output.address, x!.rows, columnsOf(x!), ACTIVATIONS.indexOf(kind)],
     };
   },
 };

@@ -16,6 +16,7 @@ import {
   rowsIn,
   type Slice,
 } from "../webgpu_kernel.ts";
+import { ACTIVATIONS } from "../activation/op.ts";
 import { type MatmulOperands, matmulOperands } from "./op.ts";
 import { type Form, type Product, productOf } from "./shaders_webgpu.ts";
 
@@ -44,6 +45,8 @@ export interface Prepared extends MatmulOperands<GpuOperand> {
   readonly layout: LayoutName;
   /** What is multiplied. */
   readonly product: Product;
+  /** Values of the shader's overrides that say what a gate does; none for the usual one. */
+  readonly gateConstants: Readonly<Record<string, number>>;
   /** Of the device. */
   readonly traits: GpuTraits;
 }
@@ -57,7 +60,10 @@ export function prepare(
   const layout = weight.dtype as LayoutName;
   const form = x.dtype === "a8" ? "a8" : columnsOf(x) % 4 === 0 ? "float4" : "float";
   const product = productOf(form, layout, traits.arithmetic);
-  return { ...operands, output, eps: attrs.eps ?? 0, form, layout, product, traits };
+  const { eps = 0, gate = "silu" } = attrs;
+  // One pipeline serves gates of silu, the shader's default, and products without a gate.
+  const gateConstants = gate === "silu" ? {} : { GATE_KIND: ACTIVATIONS.indexOf(gate) };
+  return { ...operands, output, eps, form, layout, product, gateConstants, traits };
 }
 
 /** Words of params.wgsl; `ends` are rows of the slice where the first two of three outs end. */

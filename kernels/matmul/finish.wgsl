@@ -20,7 +20,7 @@ fn finish(token: u32, row: u32, sum: f32) {
   if (p.side == ADDED) {
     value += side[at];
   } else if (p.side == GATE) {
-    value *= silu(side[at]);
+    value *= curve(GATE_KIND, side[at]);
   }
   out[at] = value;
 }

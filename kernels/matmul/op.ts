@@ -7,6 +7,7 @@
 
 import { add } from "../add/op.ts";
 import { elements, type Op, type View } from "../op.ts";
+import { glu, type GluKind } from "../glu/op.ts";
 import { LAYOUT_NAMES } from "../../quant/formats.ts";
 import { rmsNorm } from "../rms_norm/op.ts";
 import {
@@ -18,12 +19,11 @@ import {
   sameShape,
   trafficBytes,
 } from "../shape.ts";
-import { swiglu } from "../swiglu/op.ts";
 
 /** Attributes of `matmul`. Models record none: backends fuse steps when they lower a graph. */
 export interface MatmulAttributes {
-  /** Takes a second matrix `up`: the result is `swiglu` of both products. */
-  readonly gated?: boolean;
+  /** Takes a second matrix `up`: the result is the `glu` of this kind of both products. */
+  readonly gate?: GluKind;
   /** Takes a `gain [K]`: x is normalized first, as `rmsNorm` does with this eps. */
   readonly eps?: number;
   /** Takes a `residual` of the shape of the result, which is added. */
@@ -49,12 +49,12 @@ export interface MatmulOperands<T> {
 /** Names the inputs: x, weight, then those that the attributes ask for, then the bias if any. */
 export function matmulOperands<T>(
   [x, weight, ...rest]: readonly T[],
-  { gated, eps, residual }: MatmulAttributes,
+  { gate, eps, residual }: MatmulAttributes,
 ): MatmulOperands<T> {
   return {
     x: x!,
     weight: weight!,
-    up: gated ? rest.shift() : undefined,
+    up: gate ? rest.shift() : undefined,
     gain: eps === undefined ? undefined : rest.shift(),
     residual: residual ? rest.shift() : undefined,
     bias: rest.shift(),
@@ -68,9 +68,9 @@ export function matmulOperands<T>(
  */
 export const matmul: Op<MatmulAttributes> = {
   shape(inputs, attrs) {
-    const { gated, eps, residual } = attrs;
-    const least = 2 + (gated ? 1 : 0) + (eps === undefined ? 0 : 1) + (residual ? 1 : 0);
-    checkCount("matmul", inputs, least, least + (gated ? 0 : 1));
+    const { gate, eps, residual } = attrs;
+    const least = 2 + (gate ? 1 : 0) + (eps === undefined ? 0 : 1) + (residual ? 1 : 0);
+    checkCount("matmul", inputs, least, least + (gate ? 0 : 1));
     const operands = matmulOperands(inputs, attrs), { x, weight, up, gain, bias } = operands;
     checkInput("matmul", "x", x, { dtype: gain ? ["f32"] : ["f32", "a8"] });
     checkInput("matmul", "weight", weight, { role: "matrix", dtype: LAYOUT_NAMES, rank: 2 });
@@ -88,6 +88,7 @@ export const matmul: Op<MatmulAttributes> = {
         `up is ${describe(up)}, expected the shape of weight, ${describe(weight)}`,
       );
     }
+    if (gate) glu.shape([rowsOf(x, N), rowsOf(x, N)], { kind: gate });
     if (gain) {
       checkInput("matmul", "gain", gain, { rank: 1 });
       check(
@@ -132,7 +133,7 @@ export const matmul: Op<MatmulAttributes> = {
     if (up) {
       const second = temporary(out);
       multiply(second, normal, up);
-      swiglu.reference(out, [out, second], {});
+      glu.reference(out, [out, second], { kind: attrs.gate! });
     }
     if (residual) add.reference(out, [out, residual], {});
   },
@@ -140,7 +141,7 @@ export const matmul: Op<MatmulAttributes> = {
     const { x, weight } = matmulOperands(inputs, attrs);
     const flops = 2 * elements(x.shape) * weight.shape[0]!;
     return {
-      flops: attrs.gated ? 2 * flops : flops,
+      flops: attrs.gate ? 2 * flops : flops,
       bytes: trafficBytes(inputs, rowsOf(x, weight.shape[0]!)),
     };
   },

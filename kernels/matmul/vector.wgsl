@@ -1,6 +1,6 @@
 // matmul for few tokens: out[t, n] = Σk x[t, k]·weight[n, k], weight in one slice of rows; run_*.wgsl
 // multiply, finish*.wgsl say where sums go. NORMED: x is normalized first; the root mean square is a
-// factor of the whole sum, so that one reading of x yields both. GATED: silu of it times the product
+// factor of the whole sum, so that one reading of x yields both. GATED: a function of it times the product
 // with a second matrix.
 //
 // A workgroup takes four rows and one token; its invocations divide the runs of eight columns. Bound
@@ -79,7 +79,7 @@ fn main(
   if (GATED) {
     let second = scale * sumOf4(sums.second, lane);
     if (lane < 4u) {
-      finish(token, row + lane, silu(first[lane]) * second[lane]);
+      finish(token, row + lane, curve(GATE_KIND, first[lane]) * second[lane]);
     }
   } else if (lane < 4u) {
     finish(token, row + lane, first[lane]);

@@ -73,6 +73,7 @@ function few(call: Prepared, most: number, scratch: Scratch): Dispatch[] {
           WG: lanesFor(4 * blocks, workgroups, traits),
           NORMED: gain ? 1 : 0,
           GATED: part.gated ? 1 : 0,
+          ...call.gateConstants,
         },
         buffers: [
           ...planesOf(slice),
@@ -125,7 +126,7 @@ function many(call: Prepared, most: number, scratch: Scratch): Dispatch[] {
     parts.flatMap(({ matrix, side, other, to }) =>
       matrix.slices.map((slice): Dispatch => ({
         shader,
-        constants: tile.constants,
+        constants: { ...tile.constants, ...call.gateConstants },
         buffers: [...planesOf(slice), x, x, bias ? bufferOf(bias) : x, other ?? x, to],
         params: (tokens) => params(call, slice, tokens, side),
         groups(tokens) {

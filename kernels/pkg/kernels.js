@@ -2,34 +2,9 @@
 // @ts-self-types="./kernels.d.ts"
 let wasm;
 
-/** Kernel `activationRelu` on the arguments at `args`. */
-export function activationRelu(args, worker, workers) {
-  wasm.activationRelu(args, worker, workers);
-}
-
-/** Kernel `activationGelu` on the arguments at `args`. */
-export function activationGelu(args, worker, workers) {
-  wasm.activationGelu(args, worker, workers);
-}
-
-/** Kernel `activationGeluTanh` on the arguments at `args`. */
-export function activationGeluTanh(args, worker, workers) {
-  wasm.activationGeluTanh(args, worker, workers);
-}
-
-/** Kernel `activationSilu` on the arguments at `args`. */
-export function activationSilu(args, worker, workers) {
-  wasm.activationSilu(args, worker, workers);
-}
-
-/** Kernel `activationSigmoid` on the arguments at `args`. */
-export function activationSigmoid(args, worker, workers) {
-  wasm.activationSigmoid(args, worker, workers);
-}
-
-/** Kernel `activationTanh` on the arguments at `args`. */
-export function activationTanh(args, worker, workers) {
-  wasm.activationTanh(args, worker, workers);
+/** Kernel `activation` on the arguments at `args`. */
+export function activation(args, worker, workers) {
+  wasm.activation(args, worker, workers);
 }
 
 /** Kernel `add` on the arguments at `args`. */
@@ -142,6 +117,11 @@ export function expertWeights(args, worker, workers) {
   wasm.expertWeights(args, worker, workers);
 }
 
+/** Kernel `glu` on the arguments at `args`. */
+export function glu(args, worker, workers) {
+  wasm.glu(args, worker, workers);
+}
+
 /** Kernel `layerNorm` on the arguments at `args`. */
 export function layerNorm(args, worker, workers) {
   wasm.layerNorm(args, worker, workers);
@@ -220,11 +200,6 @@ export function selectRows(args, worker, workers) {
 /** Kernel `softmax` on the arguments at `args`. */
 export function softmax(args, worker, workers) {
   wasm.softmax(args, worker, workers);
-}
-
-/** Kernel `swiglu` on the arguments at `args`. */
-export function swiglu(args, worker, workers) {
-  wasm.swiglu(args, worker, workers);
 }
 
 /** Kernel `topExperts` on the arguments at `args`. */

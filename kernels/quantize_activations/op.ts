@@ -5,10 +5,10 @@
  * @module
  */
 
+import { glu, type GluKind } from "../glu/op.ts";
 import { elements, type Op, type View } from "../op.ts";
 import { rmsNorm } from "../rms_norm/op.ts";
 import { check, checkCount, checkInput, describe, tensorBytes } from "../shape.ts";
-import { swiglu } from "../swiglu/op.ts";
 
 /** Activations that share one scale. */
 export const ACTIVATION_GROUP = 32;
@@ -17,8 +17,11 @@ export const ACTIVATION_GROUP = 32;
 export interface QuantizeActivationsAttributes {
   /** Takes a second input, a gain as long as the rows: x is normalized first, as by `rmsNorm`. */
   readonly eps?: number;
-  /** Takes a second input `up` of the shape of x, and quantizes `swiglu` of both. Not with `eps`. */
-  readonly gated?: boolean;
+  /**
+   * Takes a second input `up` of the shape of x, and quantizes the `glu` of this kind of both. Not
+   * with `eps`.
+   */
+  readonly gate?: GluKind;
 }
 
 /**
@@ -26,16 +29,16 @@ export interface QuantizeActivationsAttributes {
  * be shorter); halves round to even. A group with an infinity or NaN is NaN throughout.
  */
 export const quantizeActivations: Op<QuantizeActivationsAttributes> = {
-  shape(inputs, { eps, gated }) {
+  shape(inputs, { eps, gate }) {
     check(
       "quantizeActivations",
-      !gated || eps === undefined,
-      `it is gated and has eps ${eps}, expected one of them`,
+      !gate || eps === undefined,
+      `it has gate "${gate}" and eps ${eps}, expected one of them`,
     );
-    checkCount("quantizeActivations", inputs, eps === undefined && !gated ? 1 : 2);
+    checkCount("quantizeActivations", inputs, eps === undefined && !gate ? 1 : 2);
     const [x, gain] = inputs;
     checkInput("quantizeActivations", "x", x!, {});
-    if (gated) return { ...swiglu.shape(inputs, {}), dtype: "a8" };
+    if (gate) return { ...glu.shape(inputs, { kind: gate }), dtype: "a8" };
     if (gain) {
       checkInput("quantizeActivations", "gain", gain, { rank: 1 });
       check(
@@ -47,12 +50,12 @@ export const quantizeActivations: Op<QuantizeActivationsAttributes> = {
     }
     return { ...x!, dtype: "a8" };
   },
-  reference(out, [input, gain], { eps, gated }) {
+  reference(out, [input, gain], { eps, gate }) {
     const width = input!.shape.at(-1)!;
     let x: View | undefined = input;
     if (gain) {
       x = { ...input!, data: new Float64Array(input!.data.length) };
-      if (gated) swiglu.reference(x, [input!, gain], {});
+      if (gate) glu.reference(x, [input!, gain], { kind: gate });
       else rmsNorm.reference(x, [input!, gain], { eps: eps! });
     }
     for (let row = 0; row < x!.data.length; row += width) {

@@ -12,7 +12,7 @@
 // one block reads the activations of all tokens as one stream.
 
 import { scratch, shareStart } from "../common.as";
-import { curve, SWIGLU } from "../math.as";
+import { gate } from "../curves.as";
 import { sumOfSquares } from "../vector.as";
 
 const BLOCK_BYTES: usize = 48;
@@ -34,7 +34,7 @@ export function quantizeNormed(args: usize, worker: i32, workers: i32): void {
   quantize(NORMED, args, worker, workers);
 }
 
-/** args: as `quantizeActivations`, up (f32). Scratch as there. */
+/** args: as `quantizeActivations`, up (f32), number of the gate's function. Scratch as there. */
 export function quantizeGated(args: usize, worker: i32, workers: i32): void {
   quantize(GATED, args, worker, workers);
 }
@@ -51,6 +51,7 @@ function quantize(kind: i32, args: usize, worker: i32, workers: i32): void {
   const rows = load<i32>(load<usize>(args, 12));
   const second = kind == PLAIN ? 0 : load<usize>(args, 16);
   const eps = kind == NORMED ? <f64> load<f32>(args, 20) : 0;
+  const curve = kind == GATED ? load<i32>(args, 20) : 0;
   const blocks = (columns + 31) >> 5;
   const values = scratch(worker);
   const scales = values + 384;
@@ -89,7 +90,7 @@ function quantize(kind: i32, args: usize, worker: i32, workers: i32): void {
         }
       } else {
         from2 = padded(second + start, values + 256, n);
-        curve(SWIGLU, from, from2, values, 32);
+        gate(curve, from, from2, values, 32);
       }
       quantizeBlock(values, to);
     }

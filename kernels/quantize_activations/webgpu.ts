@@ -24,8 +24,8 @@ export function gpuActivationBytes(rows: number, columns: number): number {
 /** One invocation for each block of 32. */
 export const quantizeActivationsWebgpu: WebgpuKernel<"quantizeActivations"> = {
   shaders: [SHADER],
-  encode: ([x, gain], output, { eps = 0, gated }) => {
-    if (gated) {
+  encode: ([x, gain], output, { eps = 0, gate }) => {
+    if (gate) {
       throw new BackendError("Cannot compile quantizeActivations: webgpu has no gated one");
     }
     const columns = columnsOf(output),

@@ -227,13 +227,13 @@ export function mixExperts(
   const weights = g.op("expertWeights", [scores, chosen], { over: normalized ? "chosen" : "all" });
   const times = (x: Tensor, name: string): Tensor =>
     g.op("expertMatmul", [x, w.tensor(`${layer}.experts.${name}`), chosen], { experts: count });
-  const gated = g.op("swiglu", [times(x, "gate"), times(x, "up")]); // [tokens, perToken, width]
+  const gated = g.op("glu", [times(x, "gate"), times(x, "up")], { kind: "silu" }); // [tokens, perToken, width]
   const mixed = g.op("expertSum", [times(gated, "down"), weights]);
   if (sharedSize === undefined) return mixed;
-  const inner = g.op("swiglu", [
+  const inner = g.op("glu", [
     matmul(x, `${layer}.shared.gate`),
     matmul(x, `${layer}.shared.up`),
-  ]); // [tokens, sharedSize]
+  ], { kind: "silu" }); // [tokens, sharedSize]
   const share = g.op("activation", [matmul(x, `${layer}.sharedGate`)], { kind: "sigmoid" });
   const shared = g.op("expertSum", [matmul(inner, `${layer}.shared.down`), share]);
   return g.op("add", [mixed, shared]);

@@ -143,7 +143,7 @@ export const llama: ModelDefinition<LlamaConfig> = {
         x = g.op("add", [x, mixExperts(g, w, config.experts, i, m)]);
         continue;
       }
-      const gated = g.op("swiglu", [linear(m, `${i}.gate`), linear(m, `${i}.up`)]); // [tokens, intermediate]
+      const gated = g.op("glu", [linear(m, `${i}.gate`), linear(m, `${i}.up`)], { kind: "silu" }); // [tokens, intermediate]
       x = g.op("add", [x, linear(gated, `${i}.down`)]);
     }
     g.cut("head");

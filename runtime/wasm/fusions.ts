@@ -6,7 +6,7 @@
  * @module
  */
 
-import type { MatmulAttributes, RmsNormAttributes } from "../../kernels/ops.ts";
+import type { GluAttributes, MatmulAttributes, RmsNormAttributes } from "../../kernels/ops.ts";
 import { sameShape } from "../../kernels/shape.ts";
 import { copyGraph, type GraphCopy } from "../copy_graph.ts";
 import type { Graph, GraphNode, Tensor } from "../graph.ts";
@@ -36,8 +36,10 @@ function recordFused(
       return graph.op("quantizeActivations", inputs, {
         eps: (first.attrs as RmsNormAttributes).eps,
       });
-    case "swiglu":
-      return graph.op("quantizeActivations", inputs, { gated: true });
+    case "glu":
+      return graph.op("quantizeActivations", inputs, {
+        gate: (first.attrs as GluAttributes).kind,
+      });
     default: { // a product, to which `node` adds
       const [x, weight, ...bias] = inputs;
       const residual = of(node.inputs.find((tensor) => tensor !== first.output)!);
@@ -65,7 +67,7 @@ function findFusions(graph: Graph): Map<GraphNode, GraphNode> {
     const [a, b] = node.inputs;
     if (node.op === "quantizeActivations" && node.inputs.length === 1) {
       const maker = makerFor(node, a!);
-      if (maker?.op === "swiglu" || maker && isWholeNorm(maker)) absorbed.set(node, maker);
+      if (maker?.op === "glu" || maker && isWholeNorm(maker)) absorbed.set(node, maker);
     } else if (node.op === "add" && sameShape(a!, b!)) {
       // The later one: what the other needs is there by then.
       const product = [b!, a!].map((it) => makerFor(node, it)).find((it) => it && isPlain(it));
@@ -82,6 +84,6 @@ function isWholeNorm({ op, inputs: [x, gain] }: GraphNode): boolean {
 
 /** Whether a step is a product as models record it. */
 function isPlain({ op, attrs }: GraphNode): boolean {
-  const { gated, eps, residual } = attrs as MatmulAttributes;
-  return op === "matmul" && !gated && eps === undefined && !residual;
+  const { gate, eps, residual } = attrs as MatmulAttributes;
+  return op === "matmul" && !gate && eps === undefined && !residual;
 }

@@ -6,7 +6,7 @@
  * @module
  */
 
-import type { MatmulAttributes, QuantizeActivationsAttributes } from "../../kernels/ops.ts";
+import type { GluAttributes, MatmulAttributes, QuantizeActivationsAttributes } from "../../kernels/ops.ts";
 import { sameShape } from "../../kernels/shape.ts";
 import { copyGraph, type GraphCopy } from "../copy_graph.ts";
 import type { Graph, GraphNode, Tensor } from "../graph.ts";
@@ -32,7 +32,8 @@ export function withFusedSteps(graph: Graph): Graph {
     { inputs: [x, weight, bias] }: GraphNode,
     output: Tensor,
     copy: GraphCopy,
-    { up, residual }: { up?: Tensor; residual?: Tensor } = {},
+    { up, gate, residual }: Pick<MatmulAttributes, "gate"> & { up?: Tensor; residual?: Tensor } =
+      {},
   ): void {
     const norm = norms.get(x!);
     const operands = [
@@ -44,7 +45,7 @@ export function withFusedSteps(graph: Graph): Graph {
       ...(bias ? [bias] : []),
     ];
     const attrs: MatmulAttributes = {
-      ...(up && { gated: true }),
+      ...(gate && { gate }),
       ...(norm && { eps: epsOf(norm) }),
       ...(residual && { residual: true }),
     };
@@ -52,12 +53,14 @@ export function withFusedSteps(graph: Graph): Graph {
   }
 
   return copyGraph(graph, (node, copy) => {
-    const { op, inputs, output } = node;
+    const { op, inputs, attrs, output } = node;
     if (absorbed.has(node) || copy.has(output) && op === "matmul") return;
     const [first, second] = products.get(node) ?? [];
     const triple = triples.get(node);
-    if (second) multiply(first!, output, copy, { up: second.inputs[1]! });
-    else if (first) {
+    if (second) {
+      const { kind } = attrs as GluAttributes;
+      multiply(first!, output, copy, { up: second.inputs[1]!, gate: kind });
+    } else if (first) {
       const residual = inputs.find((tensor) => tensor !== first.output)!;
       multiply(first, output, copy, { residual });
     } else if (triple) {
@@ -65,8 +68,8 @@ export function withFusedSteps(graph: Graph): Graph {
     } else if (op === "matmul" && isPlain(node)) multiply(node, output, copy);
     else if (op === "quantizeActivations" && norms.has(inputs[0]!)) {
       const norm = norms.get(inputs[0]!)!;
-      const attrs: QuantizeActivationsAttributes = { eps: epsOf(norm) };
-      copy.set(output, copy.graph.op(op, norm.inputs.map(copy.of), attrs));
+      const normed: QuantizeActivationsAttributes = { eps: epsOf(norm) };
+      copy.set(output, copy.graph.op(op, norm.inputs.map(copy.of), normed));
     } else copy.keep(node);
   });
 }
@@ -87,7 +90,7 @@ export function neighboursIn({ nodes }: Graph): Neighbours {
     `${x!.id} ${(attrs as MatmulAttributes).eps === undefined ? "" : gain!.id}`;
   const readers = Map.groupBy(nodes.filter(isFreeProduct), operand);
   for (const { op, inputs, attrs } of nodes) {
-    if (op === "matmul" && (attrs as MatmulAttributes).gated) matrices.push(inputs.slice(1, 3));
+    if (op === "matmul" && (attrs as MatmulAttributes).gate) matrices.push(inputs.slice(1, 3));
   }
   for (const triple of readers.values()) {
     const [a, , c] = triple.map((it) => nodes.indexOf(it));
@@ -104,8 +107,8 @@ export function neighboursIn({ nodes }: Graph): Neighbours {
 
 /** Whether a step is a product of one matrix, without a residual, with or without a norm. */
 function isFreeProduct({ op, attrs }: GraphNode): boolean {
-  const { gated, residual } = attrs as MatmulAttributes;
-  return op === "matmul" && !gated && !residual;
+  const { gate, residual } = attrs as MatmulAttributes;
+  return op === "matmul" && !gate && !residual;
 }
 
 /** Whether products read different matrices of one layout, in one segment. */
@@ -123,8 +126,8 @@ function epsOf({ attrs }: GraphNode): number {
 
 /** Whether a product is one as models record it. */
 function isPlain({ op, attrs }: GraphNode): boolean {
-  const { gated, eps, residual } = attrs as MatmulAttributes;
-  return op === "matmul" && !gated && eps === undefined && !residual;
+  const { gate, eps, residual } = attrs as MatmulAttributes;
+  return op === "matmul" && !gate && eps === undefined && !residual;
 }
 
 function find(graph: Graph): Findings {
@@ -147,7 +150,7 @@ function find(graph: Graph): Findings {
   };
   for (const node of graph.nodes) {
     const [a, b] = node.inputs;
-    if (node.op === "swiglu") {
+    if (node.op === "glu") {
       const gate = productFor(node, a!), up = productFor(node, b!);
       if (gate && up && isGate(gate, up)) products.set(node, [gate, up]);
     } else if (node.op === "add" && sameShape(a!, b!)) {
