@@ -33,7 +33,7 @@ export const quantizeActivations: Op<QuantizeActivationsAttributes> = {
     check(
       "quantizeActivations",
       !gate || eps === undefined,
-      `it has gate "${gate}" and eps ${eps}, expected one of them`,
+      `it has a gate and eps ${eps}, expected one of them`,
     );
     checkCount("quantizeActivations", inputs, eps === undefined && !gate ? 1 : 2);
     const [x, gain] = inputs;
