@@ -16,7 +16,12 @@
  */
 
 export * from "./errors.ts";
-export { loadModel, type LoadOptions, type LoadProgress } from "./runtime/load.ts";
+export {
+  loadModel,
+  type LoadOptions,
+  type LoadProgress,
+  type OpenedModel,
+} from "./runtime/load.ts";
 export { type EmbedOptions, type LogitsInput, Model } from "./runtime/model.ts";
 export type { CacheType } from "./kernels/op.ts";
 export type { BackendName } from "./runtime/backend.ts";
@@ -36,7 +41,7 @@ export {
 export type { GenerateOptions, GenerationResult, StopReason, Token } from "./runtime/generate.ts";
 export type { ModelConfig } from "./runtime/models/definition.ts";
 export { type Sampler, sampler, type SamplerOptions } from "./runtime/sampler.ts";
-export { Session } from "./runtime/session.ts";
+export { type PrefillOptions, type PromptProgress, Session } from "./runtime/session.ts";
 export { loadTokenizer } from "./runtime/text/model_text.ts";
 export type {
   DecodeOptions,

@@ -1,44 +1,56 @@
 /**
- * `deno task chat`: a conversation on the terminal.
+ * `deno task chat`: a conversation on the terminal; its parts are in `chat/`.
  *
  * @module
  */
 
-import { createInterface } from "node:readline";
+import { type OpenedModel } from "../mod.ts";
 import { quote } from "../escape.ts";
-import { type ChatMessage, InputError, type Model, type Session } from "../mod.ts";
-import type { GenerateOptions } from "../runtime/generate.ts";
-import { type Flags, runCommand, UsageError, writeOut } from "./command.ts";
+import { COMMANDS_HELP } from "./chat/commands.ts";
+import { talk } from "./chat/loop.ts";
+import { commandName, type Flags, runCommand, UsageError, writeNote } from "./command.ts";
+import { samplingNotes } from "./effects.ts";
+import { interrupt } from "./interrupt.ts";
 import {
   MODEL_FLAGS,
   MODEL_HELP,
+  MOST_TOKENS,
   openModel,
   SAMPLING_FLAGS,
-  SAMPLING_HELP,
+  samplingHelp,
   samplingOptions,
+  tokenizerOf,
 } from "./model_flags.ts";
 
+/** Small models that answer, for whoever has none yet. */
+const SMALL_MODELS = [
+  "hf:HuggingFaceTB/SmolLM2-360M-Instruct-GGUF:Q8_0 (0.4 GB)",
+  "hf:Qwen/Qwen3-0.6B-GGUF:Q8_0 (0.6 GB)",
+  "hf:bartowski/Llama-3.2-1B-Instruct-GGUF:Q4_K_M (0.8 GB)",
+] as const;
+
+const NAME = commandName("chat");
+
 /** What `--help` prints. */
-export const help: string = `Usage: deno task chat [options]
+export const help: string = `Usage: ${NAME} [options]
 
-Talks with a model, using the chat template that came with it. Lines from a pipe are answered in
-turn. While the model answers, Ctrl-C stops the answer; at the prompt it ends the program.
+Talks with a model, using the chat template that came with it. A model without one, such as the one
+that comes with Sparrow, continues what you write instead, turn by turn. Small models that answer:
+${SMALL_MODELS.map((it) => `  ${it}`).join("\n")}
 
-Lines that are commands:
-  /reset              forget the conversation
-  /help               list these commands
-  /exit               end the program, as does the end of input
+Lines from a pipe are answered in turn. Ctrl-C stops an answer, clears a typed line, and on an empty
+line ends the program. What is typed during an answer is there when it is done. Pasted lines are one
+message. Lines that are commands:
+${COMMANDS_HELP}
 
   --system TEXT       instructions at the start of the conversation
-  --help              print this
+  -h, --help          print this
 
 ${MODEL_HELP}
 
-${SAMPLING_HELP}
+${samplingHelp(MOST_TOKENS.chat)}
 
-Exit codes: 0 done, 1 failed, 2 wrong usage.`;
-
-const COMMANDS = "/reset forgets the conversation, /exit ends the program";
+Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted while the model was loading.`;
 
 /** Runs the command; the result is its exit code. */
 export function run(args: string[]): Promise<number> {
@@ -47,6 +59,7 @@ export function run(args: string[]): Promise<number> {
     string: ["system", ...MODEL_FLAGS.string],
     collect: SAMPLING_FLAGS.collect,
     number: [...MODEL_FLAGS.number, ...SAMPLING_FLAGS.number],
+    choice: MODEL_FLAGS.choice,
   };
   return runCommand("chat", help, args, spec, chat);
 }
@@ -57,80 +70,34 @@ async function chat(flags: Flags): Promise<void> {
       `Cannot chat about ${quote(flags.rest[0])}: type it at the prompt instead`,
     );
   }
-  const options = samplingOptions(flags);
+  const options = samplingOptions(flags, MOST_TOKENS.chat);
+  for (const note of samplingNotes(flags)) writeNote(`chat: ${note}`);
   const system = flags.text("system");
-  const opening: ChatMessage[] = system === undefined ? [] : [{ role: "system", content: system }];
-  await using model = await openModel(flags);
-  // Fails now, not after the first question, where the model has no template.
-  await model.chatPrompt([...opening, { role: "user", content: "" }]);
-  using session = model.session();
-  let messages = [...opening];
-
-  const lines = createInterface({
-    input: (await import("node:process")).stdin,
-    output: (await import("node:process")).stderr,
-    terminal: Deno.stdin.isTerminal() && Deno.stderr.isTerminal(),
-    prompt: Deno.stdin.isTerminal() ? "> " : "",
-  });
-  let answering: AbortController | undefined;
-  // Input may end while an answer is written; the lines that came before are answered all the same.
-  let open = true;
-  lines.on("close", () => open = false);
-  const prompt = (): void => {
-    if (open) lines.prompt();
-  };
-  const interrupt = (): void => answering ? answering.abort() : lines.close();
-  lines.on("SIGINT", interrupt);
-  Deno.addSignalListener("SIGINT", interrupt);
-  try {
-    prompt();
-    for await (const line of lines) {
-      const text = line.trim();
-      if (text === "/exit") break;
-      if (text === "/reset") {
-        messages = [...opening];
-        session.reset();
-        console.error("The conversation is forgotten.");
-      } else if (text.startsWith("/")) console.error(COMMANDS);
-      else if (text !== "") {
-        answering = new AbortController();
-        messages.push({ role: "user", content: text });
-        const answer = await reply(model, session, messages, options, answering.signal);
-        answering = undefined;
-        if (answer === undefined) messages.pop();
-        else messages.push({ role: "assistant", content: answer });
-      }
-      prompt();
-    }
-  } finally {
-    Deno.removeSignalListener("SIGINT", interrupt);
-    lines.close();
+  const loading = interrupt("Interrupted while the model was loading");
+  await using model = await openModel(flags, {
+    command: "chat",
+    signal: loading.signal,
+    check: (opened) => checkTemplate(opened, system),
+  }).finally(() => loading[Symbol.dispose]());
+  if (model.hasChatTemplate) {
+    // Fails now, not after the first question, where the template is broken or takes no instructions.
+    const opening = system === undefined ? [] : [{ role: "system", content: system }];
+    await model.chatPrompt([...opening, { role: "user", content: "" }]);
+  } else {
+    writeNote(
+      `chat: this model came without a chat template: it continues what you write, turn by turn. ` +
+        `Models that answer, for --model: ${SMALL_MODELS.join(", ")}`,
+    );
   }
+  await talk({ model, system, options, limitGiven: flags.number("max-tokens") !== undefined });
 }
 
-/** Streams the answer and returns it; undefined where the question could not be put. */
-async function reply(
-  model: Model,
-  session: Session,
-  messages: readonly ChatMessage[],
-  options: GenerateOptions,
-  signal: AbortSignal,
-): Promise<string | undefined> {
-  let answer = "";
-  try {
-    const prompt = await model.chatPrompt(messages);
-    for await (const { text } of session.generate(prompt, { ...options, signal })) {
-      answer += text;
-      writeOut(text);
-    }
-  } catch (error) {
-    if (error instanceof InputError) {
-      console.error(`chat: ${error.message}; /reset forgets the conversation`);
-      return undefined;
-    }
-    if (!signal.aborted) throw error;
-    writeOut(" …");
-  }
-  writeOut("\n");
-  return answer;
+/** Refuses a model that cannot talk, and instructions for one that would not see them. */
+function checkTemplate(opened: OpenedModel, system: string | undefined): void {
+  tokenizerOf(opened);
+  if (opened.hasChatTemplate || system === undefined) return;
+  throw new UsageError(
+    `Cannot use --system with ${quote(opened.name)}: it came without a chat template, and only ` +
+      `continues text`,
+  );
 }

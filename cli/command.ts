@@ -1,43 +1,34 @@
 /**
- * What the commands share: reading flags, exit codes, errors as one line, output that survives a
- * closed pipe.
+ * What the commands share: how they are called, exit codes, errors as one line, output that survives
+ * a closed pipe.
  *
  * @module
  */
 
-import { parseArgs } from "./deps.ts";
 import { InputError, SparrowError } from "../errors.ts";
-import { quote } from "../escape.ts";
 import { terminalText } from "../escape.ts";
+import { describeFailure, Interrupted, systemReason, UsageError } from "./errors.ts";
+import { type Flags, type FlagSpec, readFlags } from "./flags.ts";
+import { withFlags } from "./option_names.ts";
 
-/** Kinds of flags, by name without dashes. */
-export interface FlagSpec {
-  /** Flags without a value. */
-  readonly boolean?: readonly string[];
-  /** Flags with a text value. */
-  readonly string?: readonly string[];
-  /** Flags with a text value that may be given again. */
-  readonly collect?: readonly string[];
-  /** Flags with a number. */
-  readonly number?: readonly string[];
+export { UsageError } from "./errors.ts";
+export type { Flags, FlagSpec } from "./flags.ts";
+
+/** What stands before a command's name: `deno task`, or the name of an installed program. */
+let program = "deno task";
+
+/** Says how this program was called; before a command is loaded, whose help repeats it. */
+export function setProgram(name: string): void {
+  program = name;
 }
 
-/** Flags as given. */
-export interface Flags {
-  /** What is not a flag. */
-  readonly rest: readonly string[];
-  /** Whether a boolean flag was given. */
-  on(name: string): boolean;
-  /** Value of a text flag. */
-  text(name: string): string | undefined;
-  /** Values of a text flag that may be given again. */
-  texts(name: string): readonly string[];
-  /** Value of a number flag. */
-  number(name: string): number | undefined;
+/** A command as the user types it: `deno task generate`, or `sparrow generate`. */
+export function commandName(command: string): string {
+  return `${program} ${command}`;
 }
 
-/** Wrong usage: exit code 2. */
-export class UsageError extends SparrowError {}
+/** The exit code of a program that Ctrl-C ended: 128 and the number of SIGINT. */
+export const INTERRUPTED = 130;
 
 const toTerminal = terminalText();
 
@@ -52,96 +43,60 @@ export function writeOut(text: string): void {
     for (let at = 0; at < bytes.length;) at += Deno.stdout.writeSync(bytes.subarray(at));
   } catch (error) {
     if (error instanceof Deno.errors.BrokenPipe) Deno.exit(0);
-    throw error;
+    const reason = systemReason(error);
+    if (reason === undefined) throw error;
+    throw new SparrowError(`Cannot write to standard output: ${reason}`, { cause: error });
+  }
+}
+
+/** A line of text on standard error, for notes and timings; it is lost where nobody can read it. */
+export function writeNote(text: string): void {
+  try {
+    const bytes = new TextEncoder().encode(`${text}\n`);
+    for (let at = 0; at < bytes.length;) at += Deno.stderr.writeSync(bytes.subarray(at));
+  } catch {
+    // There is no other place to say it.
   }
 }
 
 /**
- * Runs a command: `--help` prints `help`, a `SparrowError` prints one line, and the result is the
- * exit code: 0 done, 1 failed, 2 wrong usage.
+ * Runs a command: `--help` prints `help`, a mistake prints one line, and the result is the exit code:
+ * 0 done (or what `body` returns), 1 failed, 2 wrong usage, 130 interrupted.
  */
 export async function runCommand(
   name: string,
   help: string,
   args: readonly string[],
   spec: FlagSpec,
-  body: (flags: Flags) => Promise<void>,
+  body: (flags: Flags) => Promise<number | void>,
 ): Promise<number> {
   try {
-    const flags = readFlags(name, args, spec);
-    if (flags.on("help")) writeOut(help + "\n");
-    else await body(flags);
-    return 0;
-  } catch (error) {
-    if (!(error instanceof SparrowError)) throw error;
-    console.error(`${name}: ${error.message}`);
-    return error instanceof UsageError || error instanceof InputError ? 2 : 1;
-  }
-}
-
-function readFlags(name: string, args: readonly string[], spec: FlagSpec): Flags {
-  const { boolean = [], string = [], collect = [], number = [] } = spec;
-  const valued = [...string, ...collect, ...number];
-  const hint = `; "deno task ${name} --help" shows the options`;
-  const parsed = parseArgs(joinValues(args, valued), {
-    boolean: ["help", ...boolean],
-    string: ["_", ...valued],
-    collect: [...collect],
-    alias: { help: "h" },
-    unknown: (arg: string) => {
-      if (arg.startsWith("-") && arg !== "-") {
-        throw new UsageError(`Cannot read option ${arg.split("=")[0]}: there is none of it${hint}`);
-      }
-      return true;
-    },
-  }) as unknown as Record<string, unknown> & { _: string[] };
-  const numbers = new Map<string, number>();
-  for (const flag of valued) {
-    const values = [parsed[flag] ?? []].flat();
-    if (values.includes("")) throw new UsageError(`Cannot read --${flag}: it has no value${hint}`);
-    if (values.length === 0 || !number.includes(flag)) continue;
-    const [value] = values as string[];
-    if (value.trim() === "" || !Number.isFinite(Number(value))) {
-      throw new UsageError(`Cannot read --${flag}: ${quote(value)} is not a number${hint}`);
+    // Whoever asks for help need not get the other flags right.
+    const end = args.indexOf("--");
+    const asked = (end < 0 ? args : args.slice(0, end)).some((it) =>
+      it === "--help" || it === "-h"
+    );
+    if (asked) {
+      writeOut(help + "\n");
+      return 0;
     }
-    numbers.set(flag, Number(value));
+    return await body(readFlags(commandName(name), args, spec)) ?? 0;
+  } catch (error) {
+    return reportError(name, error);
   }
-  const text = (flag: string): string | undefined => parsed[flag] as string | undefined;
-  return {
-    rest: parsed._.map(String),
-    on: (flag) => parsed[flag] === true,
-    text,
-    texts: (flag) => parsed[flag] as string[] ?? [],
-    number: (flag) => numbers.get(flag),
-  };
-}
-
-/** Writes `--flag -1` and `--flag -` with `=`, so that the parser sees no other flags in them. */
-function joinValues(args: readonly string[], valued: readonly string[]): string[] {
-  const joined: string[] = [];
-  for (let i = 0; i < args.length; i++) {
-    const arg = args[i]!, next = args[i + 1] ?? "";
-    if (arg === "--") return [...joined, ...args.slice(i)];
-    const joins = valued.some((flag) => arg === `--${flag}`) && /^-(?![A-Za-z-])/.test(next);
-    joined.push(joins ? `${arg}=${args[++i]}` : arg);
-  }
-  return joined;
 }
 
 /**
- * All text on standard input.
+ * Tells a mistake, or what the system refused, in one line and returns the exit code.
  *
- * @throws InputError when it is not UTF-8
+ * @throws the error, when it is a bug
  */
-export async function readStdin(): Promise<string> {
-  const bytes = await new Response(Deno.stdin.readable).bytes();
-  try {
-    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
-  } catch {
-    throw new InputError(
-      `Cannot read standard input: its ${bytes.length} bytes are not UTF-8, expected text`,
-    );
-  }
+export function reportError(name: string, error: unknown): number {
+  const message = error instanceof SparrowError ? error.message : describeFailure(error);
+  if (message === undefined) throw error;
+  writeNote(`${name}: ${withFlags(message.replace(/\s*\n\s*/g, " "))}`);
+  if (error instanceof Interrupted) return INTERRUPTED;
+  return error instanceof UsageError || error instanceof InputError ? 2 : 1;
 }
 
 /** Removes entries without a value, for options whose absence has a meaning. */

@@ -4,114 +4,198 @@
  * @module
  */
 
-import type { GenerationResult } from "../mod.ts";
+import { type GenerationResult, InputError, type Model, type OpenedModel } from "../mod.ts";
+import { checkIds } from "../runtime/engine.ts";
+import type { GenerateOptions } from "../runtime/generate.ts";
 import {
+  commandName,
   type Flags,
   given,
+  INTERRUPTED,
   peakMemoryBytes,
-  readStdin,
   runCommand,
   UsageError,
+  writeNote,
   writeOut,
 } from "./command.ts";
+import { idNotes, samplingNotes } from "./effects.ts";
+import { Interrupted } from "./errors.ts";
+import { counted, formatMs, formatRate } from "./format.ts";
+import { interrupt } from "./interrupt.ts";
 import {
   MODEL_FLAGS,
   MODEL_HELP,
+  MOST_TOKENS,
   openModel,
   parseIds,
   SAMPLING_FLAGS,
-  SAMPLING_HELP,
+  samplingHelp,
   samplingOptions,
+  tokenizerOf,
 } from "./model_flags.ts";
+import { promptProgress } from "./progress.ts";
+import { readPrompt } from "./prompt.ts";
+
+const NAME = commandName("generate");
 
 /** What `--help` prints. */
-export const help: string = `Usage: deno task generate [options] PROMPT
+export const help: string = `Usage: ${NAME} [options] PROMPT
+       ${NAME} [options] --file FILE
+       … | ${NAME} [options]
 
-Continues PROMPT and streams the text to stdout; timings and warnings go to stderr.
-PROMPT "-" is read from stdin.
+Continues PROMPT and streams the text to stdout; timings and warnings go to stderr. Without PROMPT the
+prompt is read from a pipe, with "-" from stdin in any case; a newline at the end of a file or a pipe
+is not part of it. Where PROMPT is given, stdin is not read. Ctrl-C ends the text, with exit code 130.
 
 ${MODEL_HELP}
 
-${SAMPLING_HELP}
+${samplingHelp(MOST_TOKENS.generate)}
 
 Input and output:
+  -f, --file FILE     read the prompt from a file
   --ids               PROMPT is token ids; generated ids are printed instead of text
   --special           recognize special tokens such as <|im_start|> in PROMPT
   --json              print one JSON object instead: { model, backend, threads, promptIds, ids, text,
                       stopReason, loadMs, firstTokenMs, promptTokensPerSecond, tokensPerSecond,
                       peakMemoryBytes }
-  --help              print this
+  -h, --help          print this
 
-Exit codes: 0 done, 1 failed, 2 wrong usage.`;
+Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.`;
 
 /** Runs the command; the result is its exit code. */
 export function run(args: string[]): Promise<number> {
   const spec = {
     boolean: ["json", "ids", "special", ...MODEL_FLAGS.boolean, ...SAMPLING_FLAGS.boolean],
-    string: MODEL_FLAGS.string,
+    string: ["file", ...MODEL_FLAGS.string],
     collect: SAMPLING_FLAGS.collect,
     number: [...MODEL_FLAGS.number, ...SAMPLING_FLAGS.number],
+    choice: MODEL_FLAGS.choice,
   };
   return runCommand("generate", help, args, spec, generate);
 }
 
-async function generate(flags: Flags): Promise<void> {
-  if (flags.rest.length !== 1) {
+async function generate(flags: Flags): Promise<number> {
+  const [given_, ...others] = flags.rest;
+  if (others.length > 0) {
     throw new UsageError(
       `Cannot generate from ${flags.rest.length} prompts: expected one PROMPT, in quotes if it ` +
-        `has blanks; "deno task generate --help" shows the options`,
+        `has blanks; "${NAME} --help" shows the options`,
     );
   }
-  const options = samplingOptions(flags);
-  const started = performance.now();
-  await using model = await openModel(flags);
-  const loadMs = performance.now() - started;
-  const text = flags.rest[0] === "-" ? await readStdin() : flags.rest[0]!;
-  const asIds = flags.on("ids"), json = flags.on("json");
+  const options = samplingOptions(flags, MOST_TOKENS.generate);
+  for (const note of [...samplingNotes(flags), ...idNotes(flags)]) writeNote(`generate: ${note}`);
+  const text = await readPrompt({ command: "generate", text: given_, file: flags.text("file") });
+  const prompt = flags.on("ids") ? parseIds(text) : text;
+  const special = given({ parseSpecial: flags.on("special") || undefined });
 
+  using stopped = interrupt("Interrupted while the model was loading");
+  const started = performance.now();
+  await using model = await openModel(flags, {
+    command: "generate",
+    signal: stopped.signal,
+    check: (opened) => checkPrompt(opened, prompt, special),
+  });
+  const loadMs = performance.now() - started;
+  return await stream(
+    flags,
+    model,
+    prompt,
+    { ...options, ...special, signal: stopped.signal },
+    loadMs,
+  );
+}
+
+/**
+ * Refuses a prompt that the model cannot have, before its weights are there.
+ *
+ * @throws InputError when it is empty, too long or holds ids that the model does not know
+ */
+function checkPrompt(
+  opened: OpenedModel,
+  prompt: string | readonly number[],
+  special: { parseSpecial?: boolean },
+): void {
+  const { config, contextLength } = opened;
+  const ids = typeof prompt === "string" ? tokenizerOf(opened).encode(prompt, special) : prompt;
+  checkIds(ids, config.vocabSize);
+  if (ids.length <= contextLength) return;
+  throw new InputError(
+    `Cannot generate from a prompt of ${ids.length} tokens: the context holds ${contextLength}; ` +
+      `shorten the prompt or raise contextLength`,
+  );
+}
+
+/** Streams the text to stdout, then says how it went; returns the exit code. */
+async function stream(
+  flags: Flags,
+  model: Model,
+  prompt: string | readonly number[],
+  options: GenerateOptions & { readonly signal: AbortSignal },
+  loadMs: number,
+): Promise<number> {
+  const asIds = flags.on("ids"), json = flags.on("json");
   // The stop token comes out only for the text that it makes certain.
   const stops = options.stopIds ?? model.stopIds;
   let result: GenerationResult | undefined;
   const begun = performance.now();
   let first = NaN, last = begun, count = 0;
-  const stream = model.session().generate(asIds ? parseIds(text) : text, {
+  using progress = promptProgress();
+  const tokens = model.session().generate(prompt, {
     ...options,
-    ...given({ parseSpecial: flags.on("special") || undefined }),
+    onPrompt: progress.update,
     onFinish: (it) => result = it,
   });
-  for await (const { id, text } of stream) {
-    last = performance.now();
-    if (count++ === 0) first = last;
-    if (json || asIds && stops.includes(id)) continue;
-    writeOut(asIds ? `${count > 1 ? " " : ""}${id}` : text);
+  try {
+    for await (const { id, text } of tokens) {
+      progress[Symbol.dispose]();
+      last = performance.now();
+      if (count++ === 0) first = last;
+      if (json || asIds && stops.includes(id)) continue;
+      writeOut(asIds ? `${count > 1 ? " " : ""}${id}` : text);
+    }
+  } catch (error) {
+    if (!(error instanceof Interrupted) || !result) throw error;
+    progress[Symbol.dispose]();
   }
   if (!json) writeOut("\n");
 
   const { promptIds, ids, stopReason } = result!;
   const perSecond = (tokens: number, ms: number): number | null =>
     tokens > 0 && ms > 0 ? round(tokens / ms * 1000) : null;
-  const report = {
-    model: model.name,
-    backend: model.backend,
-    threads: model.threads,
-    promptIds,
-    ids,
-    text: result!.text,
-    stopReason,
-    loadMs: round(loadMs),
-    firstTokenMs: count > 0 ? round(first - begun) : null,
-    promptTokensPerSecond: count > 0 ? perSecond(promptIds.length, first - begun) : null,
-    tokensPerSecond: perSecond(count - 1, last - first),
-    peakMemoryBytes: peakMemoryBytes(),
-  };
-  if (json) writeOut(JSON.stringify(report) + "\n");
-  else {
-    console.error(
-      `${model.backend}, ${model.threads} threads: loaded in ${report.loadMs} ms, prompt of ` +
-        `${promptIds.length} tokens at ${report.promptTokensPerSecond ?? "-"}/s, ` +
-        `${ids.length} tokens at ${report.tokensPerSecond ?? "-"}/s, ended by ${stopReason}`,
+  if (json) {
+    const report = {
+      model: model.name,
+      backend: model.backend,
+      threads: model.threads,
+      promptIds,
+      ids,
+      text: result!.text,
+      stopReason,
+      loadMs: round(loadMs),
+      firstTokenMs: count > 0 ? round(first - begun) : null,
+      promptTokensPerSecond: count > 0 ? perSecond(promptIds.length, first - begun) : null,
+      tokensPerSecond: perSecond(count - 1, last - first),
+      peakMemoryBytes: peakMemoryBytes(),
+    };
+    writeOut(JSON.stringify(report) + "\n");
+  } else {
+    const full = promptIds.length + ids.length > model.contextLength;
+    const limit = full
+      ? `the context of ${model.contextLength}`
+      : `--max-tokens ${options.maxTokens}`;
+    const ended = {
+      stop: "ended by stop",
+      length: `ended by length (${limit})`,
+      abort: "interrupted",
+    }[stopReason];
+    writeNote(
+      `${model.backend}, ${counted(model.threads, "thread")}: loaded in ${formatMs(loadMs)}, ` +
+        `prompt of ${counted(promptIds.length, "token")} at ` +
+        `${formatRate(count > 0 ? promptIds.length : 0, first - begun)}, ` +
+        `${counted(ids.length, "token")} at ${formatRate(count - 1, last - first)}, ${ended}`,
     );
   }
+  return stopReason === "abort" ? INTERRUPTED : 0;
 }
 
 function round(value: number): number {

@@ -10,22 +10,24 @@ import { openModel } from "../runtime/load.ts";
 import { defaultContext, type MemoryNeeded, memoryNeeded } from "../runtime/memory_needed.ts";
 import { findDefinition } from "../runtime/models/registry.ts";
 import { resolveWeights, WEIGHTS_OPTIONS, type WeightsOption } from "../runtime/weights.ts";
-import { type Flags, runCommand, UsageError, writeOut } from "./command.ts";
+import { commandName, type Flags, runCommand, UsageError, writeNote, writeOut } from "./command.ts";
 import { locateModel } from "./model_flags.ts";
+import { withFlags } from "./option_names.ts";
 import { formatBytes, progressLine } from "./progress.ts";
 
 /** What `--help` prints. */
-export const help: string = `Usage: deno task inspect [options] [MODEL]
+export const help: string = `Usage: ${commandName("inspect")} [options] [MODEL]
 
 Shows a model's metadata, tensors, the layouts that they are stored in, and the memory it needs.
 MODEL is a GGUF file, a safetensors directory, a URL or hf:… (default: the model of Sparrow).
 
   --weights W         as-is, int4, int8, f32: show this choice of layouts (default as-is)
-  --context N         context length for the memory needed (default: the model's own, at most 4096)
+  -m, --model M       the same as MODEL
+  -c, --context N     context length for the memory needed (default: the model's own, at most 4096)
   --tensors           list every tensor
   --offline           use downloaded models only
   --json              print one JSON object: { model, format, metadata, config, tensors, memory }
-  --help              print this
+  -h, --help          print this
 
 Exit codes: 0 done, 1 failed, 2 wrong usage.`;
 
@@ -33,8 +35,9 @@ Exit codes: 0 done, 1 failed, 2 wrong usage.`;
 export function run(args: string[]): Promise<number> {
   const spec = {
     boolean: ["json", "tensors", "offline"],
-    string: ["model", "weights"],
+    string: ["model"],
     number: ["context"],
+    choice: { weights: WEIGHTS_OPTIONS },
   };
   return runCommand("inspect", help, args, spec, inspect);
 }
@@ -49,16 +52,16 @@ interface TensorRow {
 }
 
 async function inspect(flags: Flags): Promise<void> {
-  const [named, ...others] = flags.rest;
+  const named = [...flags.rest, ...flags.texts("model")];
   const weights = (flags.text("weights") ?? "as-is") as WeightsOption;
-  if (others.length > 0 || !WEIGHTS_OPTIONS.includes(weights)) {
-    throw new UsageError(
-      others.length > 0
-        ? `Cannot inspect ${flags.rest.length} models: expected one`
-        : `Cannot inspect with --weights ${weights}: expected ${WEIGHTS_OPTIONS.join(", ")}`,
-    );
+  if (named.length > 1) {
+    throw new UsageError(`Cannot inspect ${named.length} models: expected one`);
   }
-  const source = await locate(flags, named);
+  if (flags.number("context") !== undefined) checkCount("context", flags.number("context")!);
+  if (flags.on("json") && flags.on("tensors")) {
+    writeNote("inspect: --tensors has no effect with --json, which always lists them");
+  }
+  const source = await locate(flags, named[0]);
   const file = await openModel(source);
   try {
     const tensors = new Map<string, TensorRow>();
@@ -95,7 +98,7 @@ async function inspect(flags: Flags): Promise<void> {
       writeOut(JSON.stringify({ ...report, memory, problem }, bigints) + "\n");
     } else {
       writeOut(describe(file.name, file.format, file.metadata, config, rows, memory, flags) + "\n");
-      if (problem) console.error(`inspect: ${problem}`);
+      if (problem) writeNote(`inspect: ${withFlags(problem)}`);
     }
   } finally {
     file.close();
@@ -104,9 +107,9 @@ async function inspect(flags: Flags): Promise<void> {
 
 async function locate(flags: Flags, named: string | undefined): Promise<string | undefined> {
   using line = progressLine();
-  const spec = named ?? flags.text("model");
-  if (spec && /^https?:/i.test(spec)) return spec; // its header is enough
-  return await locateModel({ ...flags, text: () => spec }, line);
+  // Of a file on a server the header is enough.
+  if (named && /^https?:/i.test(named) && !flags.on("offline")) return named;
+  return await locateModel({ ...flags, text: () => named }, line);
 }
 
 interface Memory extends MemoryNeeded {

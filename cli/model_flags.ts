@@ -4,31 +4,48 @@
  * @module
  */
 
-import { InputError, loadModel, type LoadOptions, type Model, sampler } from "../mod.ts";
+import {
+  InputError,
+  loadModel,
+  type LoadOptions,
+  type Model,
+  ModelError,
+  type OpenedModel,
+  sampler,
+} from "../mod.ts";
 import { quote } from "../escape.ts";
-import type { GenerateOptions } from "../runtime/generate.ts";
-import { type Flags, type FlagSpec, given } from "./command.ts";
+import { CACHE_TYPES } from "../kernels/op.ts";
+import { checkOptions, type GenerateOptions } from "../runtime/generate.ts";
+import { WEIGHTS_OPTIONS } from "../runtime/weights.ts";
+import { type Flags, type FlagSpec, given, UsageError, writeNote } from "./command.ts";
+import { loadingNotes, runningNotes } from "./effects.ts";
 import { GPU_KERNELS_HELP, gpuOptions } from "./gpu_flags.ts";
 import { hubOptionsFromEnv } from "./hub_env.ts";
+import { withFlags } from "./option_names.ts";
 import { type ProgressLine, progressLine } from "./progress.ts";
 
 /** Flags of `openModel`. */
 export const MODEL_FLAGS = {
   boolean: ["offline"],
-  string: ["model", "backend", "gpu-kernels", "weights", "cache-type"],
+  string: ["model", "gpu-kernels"],
   number: ["threads", "context", "gpu-layers"],
+  choice: {
+    "backend": ["auto", "wasm", "webgpu", "reference"],
+    "weights": WEIGHTS_OPTIONS,
+    "cache-type": CACHE_TYPES,
+  },
 } satisfies FlagSpec;
 
 /** Help text of `MODEL_FLAGS`. */
 export const MODEL_HELP = `Model:
-  --model M           GGUF file, safetensors directory, URL, or hf:ORG/REPO[@REVISION][:FILE-or-QUANT-TAG]
+  -m, --model M       GGUF file, safetensors directory, URL, or hf:ORG/REPO[@REVISION][:FILE-or-QUANT-TAG]
                       (default: the model that comes with Sparrow)
   --backend B         auto, wasm, webgpu, reference; auto is webgpu where there is a GPU, and goes
                       on with wasm when it fails (default auto)
   --gpu-layers N      run the first N layers on the GPU and the rest with wasm (default: all on one)
 ${GPU_KERNELS_HELP}
-  --threads N         worker threads (default: all cores)
-  --context N         most tokens of prompt and answer (default: the model's own, at most 4096)
+  -t, --threads N     worker threads (default: all cores)
+  -c, --context N     most tokens of prompt and answer (default: the model's own, at most 4096)
   --weights W         as-is, int4, int8, f32: how matrices are stored (default as-is)
   --cache-type T      f32, f16, int8: how keys and values are stored (default f32)
   --offline           use downloaded models only`;
@@ -48,21 +65,39 @@ export const SAMPLING_FLAGS = {
   ],
 } satisfies FlagSpec;
 
+/** Most tokens of an answer where nothing else is said. */
+export const MOST_TOKENS = { generate: 512, chat: 2048 } as const;
+
 /** Help text of `SAMPLING_FLAGS`. */
-export const SAMPLING_HELP = `Generation:
-  --max-tokens N      most tokens to generate (default: until a stop token or the end of the context)
+export function samplingHelp(mostTokens: number): string {
+  return `Generation:
+  -n, --max-tokens N  most tokens to generate, -1 for no limit but the context's (default ${mostTokens})
   --temperature T     0 takes the most likely token, higher is bolder (default 0.8)
   --top-k K           choose among the K most likely tokens, 0 for all (default 40)
   --top-p P           choose among the fewest tokens whose probabilities reach P (default 0.95)
   --min-p P           choose among tokens at least P times as likely as the best (default 0)
   --repeat-penalty R  make the last 64 tokens less likely (default 1: off)
-  --seed S            whole number that makes the text repeatable
+  -s, --seed S        whole number that makes the text repeatable
   --stop TEXT         end before this text; may be given again
   --ignore-eos        go on after stop tokens
   --slide             when the context is full, forget the middle and go on, instead of stopping`;
+}
+
+/** What a command wants of loading beside the flags. */
+export interface OpenModelOptions {
+  /** The command, for notes. */
+  readonly command: string;
+  /** Ends loading. */
+  readonly signal?: AbortSignal;
+  /** Refuses what the model cannot do, before its weights are there. */
+  readonly check?: (opened: OpenedModel) => void | Promise<void>;
+}
 
 /** Loads the model that the flags name, with a progress line on a terminal. */
-export async function openModel(flags: Flags, signal?: AbortSignal): Promise<Model> {
+export async function openModel(
+  flags: Flags,
+  { command, signal, check }: OpenModelOptions,
+): Promise<Model> {
   const options = given({
     backend: flags.text("backend") as LoadOptions["backend"],
     weights: flags.text("weights") as LoadOptions["weights"],
@@ -71,17 +106,24 @@ export async function openModel(flags: Flags, signal?: AbortSignal): Promise<Mod
     contextLength: flags.number("context"),
     gpuLayers: flags.number("gpu-layers"),
     webgpu: gpuOptions(flags),
+    onOpened: check,
     signal,
   });
+  const loading = loadingNotes(flags);
+  for (const note of loading) writeNote(`${command}: ${note}`);
   hushDisplay();
   using line = progressLine();
   const source = await locateModel(flags, line);
-  return await loadModel(source, {
+  const model = await loadModel(source, {
     ...options as LoadOptions,
-    onWarning: line.note,
+    onWarning: (message) => line.note(`${command}: ${withFlags(message)}`),
     onProgress: ({ loaded, total }) =>
       line.update({ phase: "download", file: String(source ?? "default model"), loaded, total }),
   });
+  for (const note of runningNotes(flags, model)) {
+    if (!loading.includes(note)) line.note(`${command}: ${note}`);
+  }
+  return model;
 }
 
 /** Looking for a GPU, libraries complain on stderr where a Linux without a display lacks a folder. */
@@ -98,7 +140,18 @@ export async function locateModel(
   line: ProgressLine,
 ): Promise<string | undefined> {
   const spec = flags.text("model");
-  if (spec === undefined || !/^(hf:|https?:[^?#]*\.gguf([?#]|$))/i.test(spec)) return spec;
+  if (spec === undefined) return spec;
+  if (!/^(hf:|https?:[^?#]*\.gguf([?#]|$))/i.test(spec)) {
+    if (flags.on("offline") && /^https?:/i.test(spec)) {
+      throw new UsageError(
+        `Cannot load ${
+          quote(spec)
+        } with --offline: only GGUF files and hf: models are kept after ` +
+          `a download; leave --offline away`,
+      );
+    }
+    return spec;
+  }
   const { resolveModel } = await import("../runtime/hub/resolve.ts");
   const environment = hubOptionsFromEnv();
   return await resolveModel(spec, {
@@ -109,10 +162,20 @@ export async function locateModel(
   });
 }
 
-/** Options of generation that the flags name. */
-export function samplingOptions(flags: Flags): GenerateOptions {
+/**
+ * Options of generation that the flags name.
+ *
+ * @throws UsageError or InputError when one is out of range, before a model is loaded
+ */
+export function samplingOptions(flags: Flags, mostTokens: number): GenerateOptions {
+  const limit = flags.number("max-tokens") ?? mostTokens;
+  if (!Number.isInteger(limit) || limit < -1) {
+    throw new UsageError(
+      `Cannot generate with --max-tokens ${limit}: expected a whole number from 0, or -1 for no limit`,
+    );
+  }
   const options: GenerateOptions = given({
-    maxTokens: flags.number("max-tokens"),
+    maxTokens: limit === -1 ? Infinity : limit,
     temperature: flags.number("temperature"),
     topK: flags.number("top-k"),
     topP: flags.number("top-p"),
@@ -123,7 +186,8 @@ export function samplingOptions(flags: Flags): GenerateOptions {
     stopIds: flags.on("ignore-eos") ? [] : undefined,
     overflow: flags.on("slide") ? "slide" as const : undefined,
   });
-  sampler(options); // refuses what is out of range before a model is loaded
+  sampler(options);
+  checkOptions(options);
   return options;
 }
 
@@ -139,4 +203,15 @@ export function parseIds(text: string): number[] {
       `Cannot read token id ${quote(part)}: expected whole numbers, as in 1,2,3`,
     );
   });
+}
+
+/** The tokenizer of a model that is asked to read text. */
+export function tokenizerOf(
+  { name, tokenizer }: OpenedModel,
+): NonNullable<OpenedModel["tokenizer"]> {
+  if (tokenizer) return tokenizer;
+  throw new ModelError(
+    `Cannot read text with ${quote(name)}: it came without a tokenizer; use token ids, or put ` +
+      `tokenizer.json beside its config.json`,
+  );
 }

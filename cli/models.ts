@@ -4,23 +4,25 @@
  * @module
  */
 import { type CachedEntry, listCache, removeCached } from "../runtime/hub/inventory.ts";
-import { quote } from "../escape.ts";
 import { DEFAULT_ENDPOINT } from "../runtime/hub/resolve.ts";
-import { type Flags, runCommand, UsageError, writeOut } from "./command.ts";
+import { quote } from "../escape.ts";
+import { commandName, type Flags, runCommand, UsageError, writeNote, writeOut } from "./command.ts";
 import { hubOptionsFromEnv } from "./hub_env.ts";
 import { formatBytes } from "./progress.ts";
 
 /** What `--help` prints. */
-export const help: string = `Usage: deno task models [options]
+export const help: string = `Usage: ${commandName("models")} [options]
 
 Lists the models in the cache: name, revision, files, sizes, date.
 
 Options:
   --remove SPEC   remove a model: hf:ORG/REPO, or only @REVISION or :FILE-or-QUANT-TAG of it, or a URL
   --json          print one JSON object: { cacheDir, models }, or { removed, bytes } with --remove
-  --help          print this
+  -h, --help      print this
 
-Environment: SPARROW_CACHE, XDG_CACHE_HOME and HF_ENDPOINT, as "deno task pull --help" tells.
+Environment: SPARROW_CACHE, XDG_CACHE_HOME and HF_ENDPOINT, as "${
+  commandName("pull")
+} --help" tells.
 
 Exit codes: 0 done, 1 failed, 2 wrong usage.`;
 
@@ -32,8 +34,9 @@ export function run(args: string[]): Promise<number> {
 async function models(flags: Flags): Promise<void> {
   if (flags.rest.length > 0) {
     throw new UsageError(
-      `Cannot list ${quote(flags.rest[0])}: ` +
-        `expected options only; "deno task models --help" shows them`,
+      `Cannot list ${quote(flags.rest[0])}: expected options only; "${
+        commandName("models")
+      } --help" shows them`,
     );
   }
   const { cacheDir, endpoint = DEFAULT_ENDPOINT } = hubOptionsFromEnv();
@@ -46,7 +49,7 @@ async function models(flags: Flags): Promise<void> {
   }
   const entries = await listCache(cacheDir);
   if (flags.on("json")) writeOut(`${JSON.stringify({ cacheDir, models: entries })}\n`);
-  else if (entries.length === 0) console.error(`models: the cache ${quote(cacheDir)} is empty`);
+  else if (entries.length === 0) writeNote(`models: the cache ${quote(cacheDir)} is empty`);
   else writeOut(`${entries.map(describe).join("\n")}\n`);
 }
 

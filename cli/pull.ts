@@ -3,15 +3,23 @@
  *
  * @module
  */
-import { SparrowError } from "../errors.ts";
 import { fetchModel } from "../runtime/hub/resolve.ts";
 import { QUANT_PREFERENCE } from "../runtime/hub/select.ts";
-import { type Flags, given, runCommand, UsageError, writeOut } from "./command.ts";
+import {
+  commandName,
+  type Flags,
+  given,
+  runCommand,
+  UsageError,
+  writeNote,
+  writeOut,
+} from "./command.ts";
 import { hubOptionsFromEnv } from "./hub_env.ts";
+import { interrupt } from "./interrupt.ts";
 import { progressLine } from "./progress.ts";
 
 /** What `--help` prints. */
-export const help: string = `Usage: deno task pull [options] SPEC
+export const help: string = `Usage: ${commandName("pull")} [options] SPEC
 
 Downloads a model into the cache, going on where an earlier pull was cut, checks it, and prints its path.
 
@@ -26,7 +34,7 @@ Options:
   --offline         use what is in the cache, ask no network
   --connections N   connections for one large file, 1 to 32 (default 4)
   --json            print one JSON object: { spec, path, commit, files, bytes, downloaded, seconds }
-  --help            print this
+  -h, --help        print this
 
 Environment:
   HF_ENDPOINT       the hub to ask (default https://huggingface.co)
@@ -34,7 +42,7 @@ Environment:
   HF_HUB_OFFLINE    1 means --offline
   SPARROW_CACHE     cache directory (default $XDG_CACHE_HOME/sparrow, else ~/.cache/sparrow)
 
-Exit codes: 0 done, 1 failed, 2 wrong usage.`;
+Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.`;
 
 /** Runs the command; the result is its exit code. */
 export function run(args: string[]): Promise<number> {
@@ -47,37 +55,31 @@ async function pull(flags: Flags): Promise<void> {
   if (spec === undefined || others.length > 0) {
     throw new UsageError(
       `Cannot pull ${flags.rest.length} models: expected one SPEC; ` +
-        `"deno task pull --help" shows its forms`,
+        `"${commandName("pull")} --help" shows its forms`,
     );
   }
-  const interrupt = new AbortController();
-  const onInterrupt = () => {
-    interrupt.abort(
-      new SparrowError("Interrupted: what has arrived is kept, run it again to go on"),
-    );
-    Deno.removeSignalListener("SIGINT", onInterrupt); // the second one ends the process
-  };
-  Deno.addSignalListener("SIGINT", onInterrupt);
+  const environment = hubOptionsFromEnv();
+  const offline = environment.offline || flags.on("offline");
+  const connections = flags.number("connections");
+  if (offline && connections !== undefined) {
+    writeNote("pull: --connections has no effect offline");
+  }
+  using stopped = interrupt("Interrupted: what has arrived is kept, run it again to go on");
   using line = progressLine();
-  try {
-    const environment = hubOptionsFromEnv();
-    const started = performance.now();
-    const model = await fetchModel(spec, {
-      ...environment,
-      offline: environment.offline || flags.on("offline"),
-      ...given({ connections: flags.number("connections") }),
-      signal: interrupt.signal,
-      onProgress: line.update,
-      onWarning: (message) => line.note(`pull: ${message}`),
-    });
-    line[Symbol.dispose]();
-    const bytes = model.files.reduce((sum, file) => sum + file.size, 0);
-    const seconds = Math.round(performance.now() - started) / 1000;
-    const report = { spec, ...model, bytes, seconds };
-    writeOut(`${flags.on("json") ? JSON.stringify(report) : model.path}\n`);
-  } finally {
-    Deno.removeSignalListener("SIGINT", onInterrupt);
-  }
+  const started = performance.now();
+  const model = await fetchModel(spec, {
+    ...environment,
+    offline,
+    ...given({ connections }),
+    signal: stopped.signal,
+    onProgress: line.update,
+    onWarning: (message) => line.note(`pull: ${message}`),
+  });
+  line[Symbol.dispose]();
+  const bytes = model.files.reduce((sum, file) => sum + file.size, 0);
+  const seconds = Math.round(performance.now() - started) / 1000;
+  const report = { spec, ...model, bytes, seconds };
+  writeOut(`${flags.on("json") ? JSON.stringify(report) : model.path}\n`);
 }
 
 if (import.meta.main) Deno.exit(await run(Deno.args));

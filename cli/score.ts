@@ -4,20 +4,28 @@
  * @module
  */
 
-import { type Flags, readStdin, runCommand, UsageError, writeOut } from "./command.ts";
-import { MODEL_FLAGS, MODEL_HELP, openModel, parseIds } from "./model_flags.ts";
+import { InputError, type OpenedModel } from "../mod.ts";
+import { checkIds } from "../runtime/engine.ts";
+import { commandName, type Flags, runCommand, UsageError, writeOut } from "./command.ts";
+import { counted } from "./format.ts";
+import { interrupt } from "./interrupt.ts";
+import { MODEL_FLAGS, MODEL_HELP, openModel, parseIds, tokenizerOf } from "./model_flags.ts";
+import { readPrompt } from "./prompt.ts";
+
+const NAME = commandName("score");
 
 /** What `--help` prints. */
-export const help: string = `Usage: deno task score [options] (--text TEXT | --ids IDS)
+export const help: string = `Usage: ${NAME} [options] (--text TEXT | --file FILE | --ids IDS)
 
 Prints how likely the model finds a text: the natural logarithm of each token's probability given
 the tokens before it, and the perplexity. The first token has none before it and is not scored.
 
   --text TEXT         text to score; "-" reads stdin
+  -f, --file FILE     text to score, from a file; a newline at its end, as at that of stdin, is no part
   --ids IDS           token ids to score, between commas or blanks
   --json              print one JSON object: { model, backend, ids, tokens, logProbabilities,
                       totalLogProbability, perplexity }
-  --help              print this
+  -h, --help          print this
 
 ${MODEL_HELP}
 
@@ -27,26 +35,32 @@ Exit codes: 0 done, 1 failed, 2 wrong usage.`;
 export function run(args: string[]): Promise<number> {
   const spec = {
     boolean: ["json", ...MODEL_FLAGS.boolean],
-    string: ["text", "ids", ...MODEL_FLAGS.string],
+    string: ["text", "file", "ids", ...MODEL_FLAGS.string],
     number: MODEL_FLAGS.number,
+    choice: MODEL_FLAGS.choice,
   };
   return runCommand("score", help, args, spec, score);
 }
 
 async function score(flags: Flags): Promise<void> {
-  const text = flags.text("text"), idText = flags.text("ids");
-  if ((text === undefined) === (idText === undefined) || flags.rest.length > 0) {
+  const sources = ["text", "file", "ids"].filter((name) => flags.text(name) !== undefined);
+  if (sources.length !== 1 || flags.rest.length > 0) {
     throw new UsageError(
-      'Cannot score: expected one of --text and --ids; "deno task score --help" shows the options',
+      `Cannot score: expected one of --text, --file and --ids; "${NAME} --help" shows the options`,
     );
   }
-  await using model = await openModel(flags);
-  const ids = text === undefined
-    ? parseIds(idText!)
-    : model.tokenizer.encode(text === "-" ? await readStdin() : text);
-  if (ids.length < 2) {
-    throw new UsageError(`Cannot score ${ids.length} tokens: at least 2 are needed`);
-  }
+  const place = { command: "score", text: flags.text("text"), file: flags.text("file") };
+  const listed = flags.text("ids");
+  const input = listed === undefined ? await readPrompt(place) : parseIds(listed);
+  using stopped = interrupt("Interrupted");
+  let ids: readonly number[] = [];
+  await using model = await openModel(flags, {
+    command: "score",
+    signal: stopped.signal,
+    check: (opened) => {
+      ids = idsOf(opened, input);
+    },
+  });
   const logits = await model.logits({ ids }); // [tokens, vocab]
   const { vocabSize } = model.config;
   const logProbabilities = ids.slice(1).map((id, i) =>
@@ -77,6 +91,26 @@ async function score(flags: Flags): Promise<void> {
     `${rows.join("\n")}\ntotal ${total.toFixed(4)} over ${logProbabilities.length} tokens, ` +
       `perplexity ${perplexity.toFixed(4)}\n`,
   );
+}
+
+/**
+ * Token ids of what is to be scored.
+ *
+ * @throws InputError when there are too few, too many, or some that the model does not know
+ */
+function idsOf(opened: OpenedModel, input: string | readonly number[]): readonly number[] {
+  const ids = typeof input === "string" ? tokenizerOf(opened).encode(input) : input;
+  if (ids.length < 2) {
+    throw new InputError(`Cannot score ${counted(ids.length, "token")}: at least 2 are needed`);
+  }
+  checkIds(ids, opened.config.vocabSize);
+  if (ids.length > opened.contextLength) {
+    throw new InputError(
+      `Cannot score ${ids.length} tokens: the context holds ${opened.contextLength}; shorten the ` +
+        `text or raise contextLength`,
+    );
+  }
+  return ids;
 }
 
 /** Natural logarithm of the softmax of `logits` at `id`. */

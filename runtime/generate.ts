@@ -11,7 +11,7 @@ import { checkIds } from "./engine.ts";
 import type { Ahead } from "./ahead.ts";
 import type { Backend } from "./backend.ts";
 import { backendChoice, randomSeed, sampler, type SamplerOptions } from "./sampler.ts";
-import type { Session, SessionModel } from "./session.ts";
+import type { PromptProgress, Session, SessionModel } from "./session.ts";
 import { StopScanner } from "./stop_scanner.ts";
 
 /** One generated token. */
@@ -62,6 +62,11 @@ export interface GenerateOptions extends SamplerOptions {
   readonly parseSpecial?: boolean;
   /** Whether the tokenizer adds its own start and end tokens to a text prompt. Default true. */
   readonly addSpecial?: boolean;
+  /**
+   * Called while the prompt is read: at once with what is still cached of it, after each part of some
+   * hundred tokens, and at its end.
+   */
+  readonly onPrompt?: (progress: PromptProgress) => void;
   /** Ends generation; the iteration throws the signal's reason. */
   readonly signal?: AbortSignal;
   /** Called once when generation ends, however it ends. */
@@ -101,9 +106,15 @@ export async function* generate(
   let { history } = session;
   try {
     signal?.throwIfAborted();
-    const logitsOf = async (ids: readonly number[]): Promise<Float32Array> => {
+    const logitsOf = async (
+      ids: readonly number[],
+      onProgress?: (progress: PromptProgress) => void,
+    ): Promise<Float32Array> => {
       const length = history.length + ids.length;
-      const logits = await session.prefill(ids, signal ? { signal } : {});
+      const logits = await session.prefill(ids, {
+        ...(signal && { signal }),
+        ...(onProgress && { onProgress }),
+      });
       if (session.position !== length) throw disturbed();
       ({ history } = session);
       return logits;
@@ -136,8 +147,11 @@ export async function* generate(
       return next;
     };
     let next: number | undefined;
-    if (maxTokens > 0) next = await sampleAfter(promptIds.slice(shared), 0);
-    else stopReason = "length";
+    if (maxTokens > 0) {
+      const { onPrompt } = options;
+      onPrompt?.({ done: reusedTokens, total: promptIds.length });
+      next = sample(await logitsOf(promptIds.slice(shared), onPrompt), history, 0);
+    } else stopReason = "length";
     while (next !== undefined) {
       signal?.throwIfAborted();
       const id = next;
@@ -176,9 +190,14 @@ function disturbed(): InputError {
   );
 }
 
-function checkOptions(
+/**
+ * Refuses options that no model could generate with; `contextLength` may not be known yet.
+ *
+ * @throws InputError when one is out of range
+ */
+export function checkOptions(
   { maxTokens, sinkTokens, overflow, stop }: GenerateOptions,
-  contextLength: number,
+  contextLength = Infinity,
 ): void {
   if (
     maxTokens !== undefined && maxTokens !== Infinity &&

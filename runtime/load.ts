@@ -17,6 +17,7 @@ import { Model } from "./model.ts";
 import type { ModelConfig, ModelDefinition } from "./models/definition.ts";
 import { findDefinition } from "./models/registry.ts";
 import { type ModelText, readModelText, stopIdsOf } from "./text/model_text.ts";
+import type { Tokenizer } from "./text/tokenizer.ts";
 import {
   loadWeights,
   type ResolvedWeights,
@@ -53,8 +54,27 @@ export interface LoadOptions extends BackendOptions {
    * `console.warn`, which writes to stderr.
    */
   readonly onWarning?: (message: string) => void;
+  /**
+   * Called when configuration and tokenizer have been read and the weights are on their way: the place
+   * to refuse what this model cannot do. What it throws ends loading.
+   */
+  readonly onOpened?: (opened: OpenedModel) => void | Promise<void>;
   /** Ends loading; the promise rejects with the signal's reason. */
   readonly signal?: AbortSignal;
+}
+
+/** What is known of a model before its weights are there. */
+export interface OpenedModel {
+  /** Path or URL. */
+  readonly name: string;
+  /** The architecture's configuration. */
+  readonly config: ModelConfig;
+  /** Most tokens of one sequence. */
+  readonly contextLength: number;
+  /** Text to tokens and back; undefined for a model that came without. */
+  readonly tokenizer: Tokenizer | undefined;
+  /** Whether it came with a chat template. */
+  readonly hasChatTemplate: boolean;
 }
 
 /** Most tokens in one run of a prompt. */
@@ -121,7 +141,14 @@ export async function loadModel(
     const failed = new AbortController();
     let reading: Promise<ModelText | undefined> | undefined;
     const readText = (): Promise<ModelText | undefined> => {
-      reading ??= readModelText(file);
+      reading ??= (async () => {
+        const text = await readModelText(file);
+        await options.onOpened?.({
+          ...{ name: file.name, config, contextLength, tokenizer: text?.tokenizer },
+          hasChatTemplate: (text?.chatTemplate ?? undefined) !== undefined,
+        });
+        return text;
+      })();
       reading.catch((error) => failed.abort(error));
       return reading;
     };

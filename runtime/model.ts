@@ -104,6 +104,11 @@ export class Model {
     return this.#tokenizer !== undefined;
   }
 
+  /** Whether it came with a chat template. */
+  get hasChatTemplate(): boolean {
+    return (this.#file.chatTemplate ?? undefined) !== undefined;
+  }
+
   /**
    * A conversation as prompt token ids, written by the chat template that came with the model and
    * ending where the answer begins.

@@ -22,6 +22,22 @@ export interface SessionModel {
   readonly stopIds: readonly number[];
 }
 
+/** How far a prompt has come. */
+export interface PromptProgress {
+  /** Tokens of the sequence that are in the cache. */
+  readonly done: number;
+  /** Tokens of the sequence, those before the prompt too. */
+  readonly total: number;
+}
+
+/** How `Session.prefill` runs. */
+export interface PrefillOptions {
+  /** Ends it between two parts of the prompt; the promise rejects with the signal's reason. */
+  readonly signal?: AbortSignal;
+  /** Called after each part of the prompt, some hundred tokens, and at its end. */
+  readonly onProgress?: (progress: PromptProgress) => void;
+}
+
 /**
  * Owns a token history and its cache. Sessions of one model that generate at the same time run
  * together, as many as the model keeps `sequences`; a session whose cache rows another one needed
@@ -67,17 +83,18 @@ export class Session {
    *
    * @throws InputError when an id is out of range, there is none, or the context is full
    */
-  async prefill(
-    ids: readonly number[],
-    options: { signal?: AbortSignal } = {},
-  ): Promise<Float32Array> {
+  async prefill(ids: readonly number[], options: PrefillOptions = {}): Promise<Float32Array> {
     const { engine } = this.#model;
     checkIds(ids, engine.config.vocabSize);
     let tokens: readonly number[] = [];
-    return await engine.run({
+    const { onProgress } = options;
+    const logits = await engine.run({
       holder: this.#holder,
       output: "last",
       signal: options.signal,
+      ...(onProgress && {
+        progress: (done: number) => onProgress({ done, total: this.#history.length + ids.length }),
+      }),
       tokens: () => {
         const length = this.#tokens().length + ids.length;
         if (length > engine.options.contextLength) {
@@ -94,6 +111,8 @@ export class Session {
         return logits;
       },
     });
+    onProgress?.({ done: tokens.length, total: tokens.length });
+    return logits;
   }
 
   /** Appends one token and returns the logits after it, `[vocab]`. Errors as for `prefill`. */

@@ -18,6 +18,8 @@ export interface Request<T> {
   readonly output: Output;
   /** Ends it between two runs; the promise rejects with its reason. */
   readonly signal?: AbortSignal | undefined;
+  /** Told after each part of a long prompt but the last how many tokens are cached. */
+  progress?(cached: number): void;
   /**
    * The whole sequence, cached tokens too; called in every turn until it begins to run. What it
    * throws ends the request.
@@ -251,6 +253,12 @@ export class Turns {
         if (isLast) this.#finish(entry, sequence, entry.rows ?? rows);
       } catch (error) {
         await this.#fail([entry], error);
+        return true;
+      }
+      try {
+        if (!isLast) entry.request.progress?.(holder.cached);
+      } catch (error) {
+        this.#drop(entry).reject(error); // the caller's own, not the backend's
       }
       return true;
     }

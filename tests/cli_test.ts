@@ -108,7 +108,10 @@ Deno.test("generate writes the text to stdout and the rest to stderr", async () 
   assertEquals(json.stdout.split("\n").length, 2); // one line
   assertEquals(Object.keys(report), FIELDS);
   assertEquals(plain.stdout, report.text + "\n");
-  assertMatch(plain.stderr, /^wasm, 2 threads: loaded in .*, ended by length\n$/);
+  assertMatch(
+    plain.stderr,
+    /^wasm, 2 threads: loaded in .*, ended by length \(--max-tokens 12\)\n$/,
+  );
   assertEquals([report.model, report.backend, report.threads], [model, "wasm", 2]);
   assertEquals([report.ids.length, report.stopReason], [12, "length"]);
   for (const name of FIELDS.slice(7)) assert(report[name] > 0, `${name} is ${report[name]}`);
@@ -187,7 +190,7 @@ const MISTAKES: [
     "generate",
     ["--model", "%/tiny.gguf"],
     2,
-    "generate: Cannot generate from 0 prompts: expected one PROMPT",
+    "generate: Cannot generate without a prompt: expected PROMPT, --file FILE or text",
   ],
   ["generate", ["--model", "%/tiny.gguf", "a", "b"], 2, "generate: Cannot generate from 2 prompts"],
   [
@@ -210,37 +213,37 @@ const MISTAKES: [
     "generate",
     ["--temperature", "-1", "a"],
     2,
-    "Cannot sample with temperature -1: expected a number from 0 to 100",
+    "Cannot sample with --temperature -1: expected a number from 0 to 100",
   ],
   [
     "generate",
     ["--model", "%/tiny.gguf", "--threads", "0", "a"],
     2,
-    "Cannot load with threads 0: expected a whole",
+    "Cannot load with --threads 0: expected a whole",
   ],
   [
     "generate",
     ["--model", "%/tiny.gguf", "--backend", "gpu", "a"],
     2,
-    'Cannot use backend "gpu": expected auto',
+    'Cannot use --backend "gpu": expected auto',
   ],
   [
     "generate",
     ["--model", "%/tiny.gguf", "--weights", "q4", "a"],
     2,
-    'weights "q4": expected as-is, int4, int8, f32',
+    'Cannot use --weights "q4": expected as-is, int4, int8, f32',
   ],
   [
     "generate",
     ["--model", "%/tiny.gguf", "--cache-type", "f8", "a"],
     2,
-    'cacheType "f8": expected f32, f16, int8',
+    'Cannot use --cache-type "f8": expected f32, f16, int8',
   ],
   [
     "generate",
     ["--model", "%/tiny.gguf", "--context", "2.5", "a"],
     2,
-    "contextLength 2.5: expected a whole number",
+    "Cannot load with --context 2.5: expected a whole number",
   ],
   [
     "generate",
@@ -268,7 +271,7 @@ const MISTAKES: [
     "Cannot read standard input: its 3 bytes are not UTF-8",
     Uint8Array.of(65, 255, 66),
   ],
-  ["generate", ["--model", "%/plain.gguf", "the"], 1, "the model has no tokenizer; pass token ids"],
+  ["generate", ["--model", "%/plain.gguf", "the"], 1, "it came without a tokenizer; use token ids"],
   ["generate", ["--model", "%/none.gguf", "a"], 1, 'none.gguf": there is no such file'],
   ["generate", ["--model", "%/empty", "a"], 1, "found no files, expected one .gguf model"],
   ["generate", ["--model", "%/cut.gguf", "a"], 1, "cut.gguf"],
@@ -278,7 +281,7 @@ const MISTAKES: [
     1,
     "Cannot fetch http://127.0.0.1:9/x.gguf from 127.0.0.1:9",
   ],
-  ["chat", ["--model", "%/plain.gguf"], 1, "chat: Cannot chat with"],
+  ["chat", ["--model", "%/plain.gguf"], 1, "chat: Cannot read text with"],
   [
     "chat",
     ["--model", "%/tiny.gguf", "hello"],
@@ -286,28 +289,38 @@ const MISTAKES: [
     'chat: Cannot chat about "hello": type it at the prompt',
   ],
   ["inspect", ["%/tiny.gguf", "%/plain.gguf"], 2, "inspect: Cannot inspect 2 models: expected one"],
-  ["inspect", ["%/tiny.gguf", "--context", "-5"], 2, "Cannot load with context -5"],
+  ["inspect", ["%/tiny.gguf", "--context", "-5"], 2, "Cannot load with --context -5"],
   [
     "inspect",
     ["%/tiny.gguf", "--weights", "q4"],
     2,
-    "Cannot inspect with --weights q4: expected as-is",
+    'Cannot use --weights "q4": expected as-is',
   ],
   ["inspect", ["%/cut.gguf"], 1, "inspect: "],
-  ["score", ["--model", "%/tiny.gguf"], 2, "score: Cannot score: expected one of --text and --ids"],
+  [
+    "score",
+    ["--model", "%/tiny.gguf"],
+    2,
+    "score: Cannot score: expected one of --text, --file and --ids",
+  ],
   [
     "score",
     ["--model", "%/tiny.gguf", "--text", "a", "--ids", "1"],
     2,
-    "expected one of --text and --ids",
+    "expected one of --text, --file and --ids",
   ],
   [
     "score",
     ["--model", "%/tiny.gguf", "--ids", "1"],
     2,
-    "Cannot score 1 tokens: at least 2 are needed",
+    "Cannot score 1 token: at least 2 are needed",
   ],
-  ["score", ["--model", "%/plain.gguf", "--text", "the"], 1, "it came without one; use token ids"],
+  [
+    "score",
+    ["--model", "%/plain.gguf", "--text", "the"],
+    1,
+    "it came without a tokenizer; use token ids",
+  ],
 ];
 
 Deno.test("mistakes end with one line and an exit code", async () => {
@@ -369,7 +382,16 @@ Deno.test("every command explains itself", async () => {
 
 Deno.test("a closed pipe ends generate quietly", async () => {
   const model = `${await files()}/tiny.gguf`;
-  const endless = [...taskArgs("generate"), "--model", model, "--slide", "--ignore-eos", "the"];
+  const endless = [
+    ...taskArgs("generate"),
+    "--model",
+    model,
+    "--slide",
+    "--ignore-eos",
+    "-n",
+    "-1",
+    "the",
+  ];
   const { code, stdout, stderr } = await new Deno.Command("sh", {
     args: ["-c", '{ "$@"; echo "code $?" >&2; } | head -c 5', "sh", Deno.execPath(), ...endless],
     cwd: ROOT,
@@ -472,7 +494,8 @@ Deno.test("chat answers the lines of a pipe in turn", async () => {
   assert(second !== first, "the second answer does not know the first");
   assertEquals(
     stderr,
-    "The conversation is forgotten.\n/reset forgets the conversation, /exit ends the program\n",
+    'The conversation is forgotten.\nThere is no command "/what"; /help lists them, and a line that ' +
+      "begins with a blank is a message\n",
   );
   // The end of the input ends the program, and the last line is answered; so is a conversation
   // that outgrows the context.
@@ -492,7 +515,12 @@ Deno.test({
   async fn(): Promise<void> {
     const model = `${await files()}/tiny.gguf`;
     const child = new Deno.Command(Deno.execPath(), {
-      args: [...taskArgs("chat"), "--model", model, "--seed", "1", "--slide", "--ignore-eos"],
+      args: [
+        ...taskArgs("chat"),
+        "--model",
+        model,
+        ..."--seed 1 --slide --ignore-eos --max-tokens -1".split(" "),
+      ],
       cwd: ROOT,
       stdin: "piped",
       stdout: "piped",
@@ -519,7 +547,9 @@ Deno.test({
     }
     child.kill("SIGINT"); // at the prompt it ends the program
     assertEquals(await child.status, { success: true, code: 0, signal: null });
-    assertEquals(await errors, "The conversation is forgotten.\n".repeat(2));
+    const told =
+      /^The conversation is forgotten.\nchat: interrupted after \d+ tokens at [\d.]+\/s\n$/;
+    assertMatch((await errors).replace(/^(.*\n.*\n)(?:.*\n.*\n)$/, "$1"), told);
     await output.cancel();
     await input.close().catch(() => {});
   },

@@ -1,0 +1,114 @@
+/**
+ * The conversation itself: a message comes in, an answer goes out, until the input ends.
+ *
+ * @module
+ */
+
+import { type GenerationResult, InputError, type Model, type Session } from "../../mod.ts";
+import type { GenerateOptions } from "../../runtime/generate.ts";
+import { writeNote, writeOut } from "../command.ts";
+import { counted, formatRate } from "../format.ts";
+import { withFlags } from "../option_names.ts";
+import { promptProgress } from "../progress.ts";
+import { isCommand, runChatCommand } from "./commands.ts";
+import { type Conversation, promptOf } from "./conversation.ts";
+import { type MessageInput, pipedInput } from "./input.ts";
+import { terminalInput } from "./terminal.ts";
+
+/** What a conversation is held with. */
+export interface ChatSetup {
+  /** The model. */
+  readonly model: Model;
+  /** Instructions at the start. */
+  readonly system: string | undefined;
+  /** How answers are made. */
+  readonly options: GenerateOptions;
+  /** Whether the limit of `options.maxTokens` was asked for, so that reaching it is no news. */
+  readonly limitGiven: boolean;
+}
+
+/** Holds a conversation on stdin, stdout and stderr. */
+export async function talk(setup: ChatSetup): Promise<void> {
+  const { model } = setup;
+  using session = model.session();
+  const conversation: Conversation = { system: setup.system, messages: [] };
+  const context = { conversation, hasTemplate: model.hasChatTemplate };
+  let answering: AbortController | undefined;
+  const onInterrupt = (): void => answering ? answering.abort() : input.close();
+  const isTerminal = Deno.stdin.isTerminal() && Deno.stderr.isTerminal();
+  using input: MessageInput = isTerminal ? terminalInput({ interrupt: onInterrupt }) : pipedInput();
+  Deno.addSignalListener("SIGINT", onInterrupt);
+  try {
+    /** How often the last question has been answered, which gives another seed each time. */
+    let attempt = 0;
+    for (let message; (message = await input.next());) {
+      if (!message.literal && isCommand(message.text)) {
+        const outcome = await runChatCommand(message.text, context);
+        if (outcome === "exit") break;
+        if (outcome === "go on") continue;
+        attempt++;
+      } else {
+        const text = message.literal ? message.text : message.text.trim();
+        if (text.trim() === "") continue;
+        conversation.messages.push({ role: "user", content: text });
+        attempt = 0;
+      }
+      answering = new AbortController();
+      const answer = await reply(setup, session, conversation, attempt, answering.signal);
+      answering = undefined;
+      if (answer === undefined) conversation.messages.pop();
+      else conversation.messages.push({ role: "assistant", content: answer });
+    }
+  } finally {
+    Deno.removeSignalListener("SIGINT", onInterrupt);
+  }
+}
+
+/** Streams the answer and returns it; undefined where the question could not be put. */
+async function reply(
+  { model, options, limitGiven }: ChatSetup,
+  session: Session,
+  conversation: Conversation,
+  attempt: number,
+  signal: AbortSignal,
+): Promise<string | undefined> {
+  let answer = "", result: GenerationResult | undefined, first = NaN, last = NaN;
+  using progress = promptProgress();
+  const seed = options.seed === undefined ? {} : { seed: options.seed + attempt };
+  try {
+    const prompt = await promptOf(model, conversation);
+    const tokens = session.generate(prompt, {
+      ...{ ...options, ...seed, signal },
+      onPrompt: progress.update,
+      onFinish: (it) => result = it,
+    });
+    for await (const { text } of tokens) {
+      progress[Symbol.dispose]();
+      last = performance.now();
+      if (Number.isNaN(first)) first = last;
+      answer += text;
+      writeOut(text);
+    }
+  } catch (error) {
+    progress[Symbol.dispose]();
+    if (error instanceof InputError) {
+      writeNote(`chat: ${withFlags(error.message)}; /reset forgets the conversation`);
+      return undefined;
+    }
+    if (!signal.aborted) throw error;
+    writeOut(" …");
+  }
+  writeOut("\n");
+  const { ids, promptIds, stopReason } = result!;
+  if (stopReason === "abort") {
+    const speed = formatRate(ids.length - 1, last - first);
+    writeNote(`chat: interrupted after ${counted(ids.length, "token")} at ${speed}`);
+  } else if (stopReason === "length") {
+    const full = promptIds.length + ids.length > model.contextLength;
+    if (full) writeNote(`chat: the context of ${model.contextLength} tokens is full (--context)`);
+    else if (!limitGiven) {
+      writeNote(`chat: the answer was cut after ${ids.length} tokens (--max-tokens)`);
+    }
+  }
+  return answer;
+}

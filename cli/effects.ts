@@ -1,0 +1,67 @@
+/**
+ * Flags that were given and change nothing, as notes for stderr: whoever typed them expects something
+ * else than will happen.
+ *
+ * @module
+ */
+
+import type { Model } from "../mod.ts";
+import type { Flags } from "./flags.ts";
+
+/** Backends that have no use for a flag, for flags that only some of them read. */
+const IDLE: Readonly<Record<string, readonly string[]>> = {
+  "threads": ["webgpu", "reference"],
+  "gpu-kernels": ["wasm", "reference"],
+  "gpu-layers": ["wasm", "reference"],
+};
+
+/** `--FLAG has no effect with REASON`. */
+function idle(flag: string, reason: string): string {
+  return `--${flag} has no effect ${reason}`;
+}
+
+function isGiven(flags: Flags, name: string): boolean {
+  return flags.on(name) || flags.text(name) !== undefined;
+}
+
+/** Notes on sampling flags: the most likely token leaves nothing to choose. */
+export function samplingNotes(flags: Flags): string[] {
+  if (flags.number("max-tokens") === 0) return [];
+  if (flags.number("temperature") !== 0) return [];
+  return ["seed", "top-k", "top-p", "min-p"].filter((name) => isGiven(flags, name))
+    .map((name) => idle(name, "with --temperature 0, which takes the most likely token"));
+}
+
+/** Notes on flags of `generate` that speak of text where ids are meant. */
+export function idNotes(flags: Flags): string[] {
+  return flags.on("ids") && flags.on("special") ? [idle("special", "with --ids")] : [];
+}
+
+/** Notes that need no model. */
+export function loadingNotes(flags: Flags): string[] {
+  const backend = flags.text("backend");
+  return backend === undefined ? [] : backendNotes(flags, backend, `with --backend ${backend}`);
+}
+
+/** Notes on what a loaded model made of the flags. */
+export function runningNotes(flags: Flags, model: Model): string[] {
+  const named = flags.text("backend");
+  const reason = named === model.backend
+    ? `with --backend ${named}`
+    : `here: the model runs on ${model.backend}`;
+  const notes = backendNotes(flags, model.backend, reason);
+  if (!model.hasTokenizer && isGiven(flags, "stop")) {
+    notes.push(idle("stop", "with a model that came without a tokenizer"));
+  }
+  return notes;
+}
+
+function backendNotes(flags: Flags, backend: string, reason: string): string[] {
+  // Of a divided model each part has its own; none on the GPU is what `wasm` does anyway.
+  const layers = flags.number("gpu-layers");
+  const isDivided = backend === "webgpu" && layers !== undefined && layers > 0;
+  return Object.entries(IDLE).filter(([flag, backends]) =>
+    isGiven(flags, flag) && backends.includes(backend) && !isDivided &&
+    !(flag === "gpu-layers" && layers === 0)
+  ).map(([flag]) => idle(flag, reason));
+}

@@ -1,0 +1,33 @@
+/**
+ * How numbers are written for people: times, speeds, counts.
+ *
+ * @module
+ */
+
+/** Milliseconds as `4.2 ms`, `475 ms`, `1.2 s`, `95 s` or `12 min 5 s`. */
+export function formatMs(ms: number): string {
+  if (ms < 9.95) return `${shorten(ms)} ms`;
+  if (ms < 999.5) return `${Math.round(ms)} ms`;
+  const seconds = ms / 1000;
+  if (seconds < 99.5) return `${shorten(seconds)} s`;
+  const whole = Math.round(seconds);
+  if (whole < 3600) return `${Math.floor(whole / 60)} min ${whole % 60} s`;
+  return `${Math.floor(whole / 3600)} h ${Math.floor(whole / 60) % 60} min`;
+}
+
+/** How many in how many milliseconds, as `325/s`, `4.2/s` or `0.021/s`; `-` where it says nothing. */
+export function formatRate(count: number, ms: number): string {
+  const rate = count / ms * 1000;
+  return count > 0 && ms > 0 && Number.isFinite(rate) ? `${shorten(rate)}/s` : "-";
+}
+
+/** `1 thread`, `2 threads`. */
+export function counted(count: number, one: string, many = `${one}s`): string {
+  return `${count} ${count === 1 ? one : many}`;
+}
+
+/** Two digits at least, and nothing behind the point from ten on. */
+function shorten(value: number): string {
+  if (value >= 9.95) return String(Math.round(value));
+  return String(Number(value.toPrecision(2)));
+}

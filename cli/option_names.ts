@@ -1,0 +1,50 @@
+/**
+ * The library's options and the flags that set them: a message of the library names `contextLength`,
+ * and whoever typed a command knows `--context`.
+ *
+ * @module
+ */
+
+/** Flags by the name of the option that they set, as messages of the library have it. */
+export const FLAG_OF: Readonly<Record<string, string>> = {
+  backend: "backend",
+  cacheType: "cache-type",
+  connections: "connections",
+  contextLength: "context",
+  context: "context",
+  gpuLayers: "gpu-layers",
+  maxTokens: "max-tokens",
+  minP: "min-p",
+  offline: "offline",
+  overflow: "slide",
+  repeatPenalty: "repeat-penalty",
+  seed: "seed",
+  sequences: "sequences",
+  stop: "stop",
+  stopIds: "ignore-eos",
+  temperature: "temperature",
+  threads: "threads",
+  topK: "top-k",
+  topP: "top-p",
+  weights: "weights",
+};
+
+/** Words that are also words of English are options only before a value. */
+const NAMES = Object.keys(FLAG_OF).sort((a, b) => b.length - a.length);
+const camel = NAMES.filter((name) => /[A-Z]/.test(name)).join("|");
+const plain = NAMES.filter((name) => !/[A-Z]/.test(name)).join("|");
+const OPTION = new RegExp(
+  `\\b(?:${camel})\\b|(?<=\\b(?:with|use) )(?:${plain})(?= (?:"|-?\\d|-?Infinity|NaN))`,
+  "g",
+);
+
+/** The message with flags for options, except in what it quotes: names of files may be anything. */
+export function withFlags(message: string): string {
+  return message.split(/("(?:[^"\\]|\\.)*")/).map((part, i, parts) => {
+    if (i % 2 === 1) return part;
+    // An option before a quoted value ends its part.
+    const followed = i + 1 < parts.length ? `${part}"` : part;
+    const text = followed.replaceAll(OPTION, (name) => `--${FLAG_OF[name]}`);
+    return i + 1 < parts.length ? text.slice(0, -1) : text;
+  }).join("");
+}
