@@ -4,7 +4,7 @@
  * @module
  */
 
-import { type OpenedModel } from "../mod.ts";
+import type { OpenedModel } from "../mod.ts";
 import { quote } from "../escape.ts";
 import { COMMANDS_HELP } from "./chat/commands.ts";
 import { talk } from "./chat/loop.ts";

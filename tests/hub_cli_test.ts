@@ -124,7 +124,7 @@ Deno.test("pull: an interrupt ends it with one sentence and keeps what has arriv
   while (test.hub.sentByCdn() < 500_000) await new Promise((resolve) => setTimeout(resolve, 20));
   child.kill("SIGINT");
   const { code, out, err } = await finish(child);
-  assertEquals([code, out], [1, ""]);
+  assertEquals([code, out], [130, ""]);
   assertMatch(err, /^pull: Interrupted: [^\n]*\n$/);
   const [entry] = await listCache(test.dir);
   assert(entry.partialBytes > 0 && entry.bytes === 0);
