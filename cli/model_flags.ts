@@ -111,7 +111,6 @@ export async function openModel(
   });
   const loading = loadingNotes(flags);
   for (const note of loading) writeNote(`${command}: ${note}`);
-  hushDisplay();
   using line = progressLine();
   const source = await locateModel(flags, line);
   const model = await loadModel(source, {
@@ -124,14 +123,6 @@ export async function openModel(
     if (!loading.includes(note)) line.note(`${command}: ${note}`);
   }
   return model;
-}
-
-/** Looking for a GPU, libraries complain on stderr where a Linux without a display lacks a folder. */
-function hushDisplay(): void {
-  const variable = "XDG_RUNTIME_DIR";
-  const { state } = Deno.permissions.querySync({ name: "env", variable });
-  if (Deno.build.os !== "linux" || state !== "granted") return;
-  if (!Deno.env.has(variable)) Deno.env.set(variable, "/tmp");
 }
 
 /** Path or URL of the model that the flags name; hub models and GGUF URLs are downloaded first. */

@@ -30,14 +30,21 @@ export interface BackendOptions {
 /** Most worker threads; more are a mistake, and would only wait for each other. */
 const MAX_THREADS = 256;
 
+/** What `backend` may be. */
+const CHOICES: readonly string[] = ["auto", "wasm", "webgpu", "reference"];
+
 /**
- * The backends that the options allow, best first. A GPU that is software is none for `auto`: the
- * kernels of `wasm` use the same processor better.
+ * Checks the options without looking at the machine.
  *
- * @throws InputError when an option is out of range
+ * @throws InputError when one is out of range
  */
-export async function backendsToTry(options: BackendOptions): Promise<BackendName[]> {
+export function checkBackendOptions(options: BackendOptions): void {
   const { backend = "auto", threads, gpuLayers } = options;
+  if (!CHOICES.includes(backend)) {
+    throw new InputError(
+      `Cannot use backend ${quote(backend)}: expected auto, wasm, webgpu or reference`,
+    );
+  }
   if (threads !== undefined) checkCount("threads", threads, MAX_THREADS);
   if (gpuLayers !== undefined) {
     checkCount("gpuLayers", gpuLayers, undefined, 0);
@@ -47,19 +54,20 @@ export async function backendsToTry(options: BackendOptions): Promise<BackendNam
       );
     }
   }
-  switch (backend) {
-    case "auto": {
-      const { hasHardware } = await import("./webgpu/device.ts");
-      return await hasHardware() ? ["webgpu", "wasm"] : ["wasm"];
-    }
-    case "reference":
-    case "wasm":
-    case "webgpu":
-      return [backend];
-  }
-  throw new InputError(
-    `Cannot use backend ${quote(backend)}: expected auto, wasm, webgpu or reference`,
-  );
+}
+
+/**
+ * The backends that the options allow, best first. A GPU that is software is none for `auto`: the
+ * kernels of `wasm` use the same processor better.
+ *
+ * @throws InputError when an option is out of range
+ */
+export async function backendsToTry(options: BackendOptions): Promise<BackendName[]> {
+  checkBackendOptions(options);
+  const { backend = "auto" } = options;
+  if (backend !== "auto") return [backend];
+  const { hasHardware } = await import("./webgpu/device.ts");
+  return await hasHardware() ? ["webgpu", "wasm"] : ["wasm"];
 }
 
 /**

@@ -8,7 +8,13 @@ import { CACHE_TYPES, type CacheType } from "../kernels/op.ts";
 import { BackendError, InputError, MemoryError, SourceError, SparrowError } from "../errors.ts";
 import { quote } from "../escape.ts";
 import type { Backend, BackendName } from "./backend.ts";
-import { type BackendOptions, backendsToTry, checkCount, openBackend } from "./create_backend.ts";
+import {
+  type BackendOptions,
+  backendsToTry,
+  checkBackendOptions,
+  checkCount,
+  openBackend,
+} from "./create_backend.ts";
 import { Engine, type EngineOptions } from "./engine.ts";
 import { type ModelFile, openModelFile, type OpenOptions } from "./files/model_file.ts";
 import { NotFoundError } from "./files/source.ts";
@@ -121,10 +127,8 @@ export async function loadModel(
   }
   const sequences = checkCount("sequences", options.sequences ?? 1);
   options.signal?.throwIfAborted();
-  // While the file is opened, the system looks for a GPU.
-  const trying = backendsToTry(options);
+  checkBackendOptions(options);
   const { signal: _, ...lasting } = options;
-  trying.catch(() => {});
   const opened = await openWeights(source, options, weightsOption);
   const { file, config, contextLength, weights } = opened;
   try {
@@ -152,7 +156,7 @@ export async function loadModel(
       reading.catch((error) => failed.abort(error));
       return reading;
     };
-    const engine = await startEngine(opened, await trying, {
+    const engine = await startEngine(opened, await backendsToTry(options), {
       ...options,
       engine: {
         contextLength,

@@ -7,6 +7,7 @@
 import { BackendError } from "../../errors.ts";
 import { quote } from "../../escape.ts";
 import { type GpuTraits, LEAST_TRAITS } from "../../kernels/webgpu_kernel.ts";
+import { quietly } from "./quietly.ts";
 import probe from "./probe.wgsl" with { type: "text" };
 
 /** What an adapter is and offers. */
@@ -181,7 +182,7 @@ async function findAdapter(gpu: Gpu | undefined): Promise<GPUAdapter> {
     );
   }
   let cause: unknown;
-  const adapter = await gpu.requestAdapter({ powerPreference: "high-performance" })
+  const adapter = await quietly(() => gpu.requestAdapter({ powerPreference: "high-performance" }))
     .catch((error) => void (cause = error));
   if (!adapter) {
     throw new BackendError(

@@ -6,7 +6,11 @@
  * @module
  */
 
-import type { GluAttributes, MatmulAttributes, QuantizeActivationsAttributes } from "../../kernels/ops.ts";
+import type {
+  GluAttributes,
+  MatmulAttributes,
+  QuantizeActivationsAttributes,
+} from "../../kernels/ops.ts";
 import { sameShape } from "../../kernels/shape.ts";
 import { copyGraph, type GraphCopy } from "../copy_graph.ts";
 import type { Graph, GraphNode, Tensor } from "../graph.ts";
