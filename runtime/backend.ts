@@ -134,12 +134,18 @@ export interface TokenLoop {
   readonly logits: string;
   /** Input that gets the chosen id. */
   readonly ids: string;
-  /** Inputs that become one more. */
-  readonly counters: readonly [string, string];
-  /** Input `[1, 2]` with the span: its end becomes one more. */
-  readonly spans: string;
-  /** Rows that a span has at most. */
-  readonly window: number;
+  /** The other inputs, and how each goes on. */
+  readonly inputs: readonly InputAdvance[];
+}
+
+/** How an input `[1]` or `[1, 2]` goes on from one token to the next. */
+export interface InputAdvance {
+  /** Its name. */
+  readonly name: string;
+  /** What is added to each of its numbers. */
+  readonly step: readonly number[];
+  /** Where its two numbers are the start and end of a span: the most that may lie between them. */
+  readonly window?: number | undefined;
 }
 
 /** A compiled plan. */
@@ -156,7 +162,10 @@ export interface Executable {
   /**
    * Where the backend can: runs `count` times for one token, each time on what the last run chose,
    * and gives the chosen ids, -1 where no logit was a number. What runs is submitted before the call
-   * returns, so that a second call can follow before the first one's ids are there.
+   * returns, so that a second call can follow before the first one's ids are there. `loop` is the same
+   * in every call.
    */
+  /** Most inputs beside the ids that a loop may have; `runAhead` needs it. */
+  readonly mostAdvanced?: number;
   runAhead?(count: number, loop: TokenLoop, choice: AheadChoice): Promise<Int32Array>;
 }

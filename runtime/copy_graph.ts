@@ -73,3 +73,18 @@ export function copyGraph(
   }
   return own;
 }
+
+/** A copy without the ops that lead to no output and to no cache. */
+export function pruneGraph(graph: Graph): Graph {
+  const needed = new Set<Tensor>(graph.outputs.values());
+  const kept = new Set<GraphNode>();
+  for (const node of graph.nodes.toReversed()) {
+    // What is written in place stays for later runs.
+    if (!needed.has(node.output) && node.output.origin === "op") continue;
+    kept.add(node);
+    for (const input of node.inputs) needed.add(input);
+  }
+  return copyGraph(graph, (node, copy) => {
+    if (kept.has(node)) copy.keep(node);
+  });
+}

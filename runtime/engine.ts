@@ -1,33 +1,20 @@
 /**
- * A loaded model as a function from tokens to logits: the compiled plans, where each token's cache
- * row is, and the queue that lets one run follow another; turns.ts decides what runs when. Sessions
- * and `Model` are built on it.
+ * A loaded model as a function from tokens to logits: its programs on a backend, another backend where
+ * that one fails, and the queue that lets one run follow another; turns.ts decides what runs when.
+ * Sessions and `Model` are built on it.
  *
  * @module
  */
 
 import { BackendError, InputError } from "../errors.ts";
 import { quote } from "../escape.ts";
-import type { CacheType } from "../kernels/op.ts";
-import type { Backend, BackendName, Executable, TokenChoice, TokenLoop } from "./backend.ts";
-import { Graph } from "./graph.ts";
+import type { Backend, BackendName, TokenChoice } from "./backend.ts";
 import type { LeaseHolder } from "./leases.ts";
-import type { ModelConfig, ModelDefinition, Output } from "./models/definition.ts";
-import { placeGraphs, type Placement } from "./placement.ts";
-import { type Part, type Request, Turns } from "./turns.ts";
-import { type ResolvedWeights, weightScope } from "./weights.ts";
-
-/** How a model's memory and plans are sized. */
-export interface EngineOptions {
-  /** Most tokens of one sequence. */
-  readonly contextLength: number;
-  /** Sequences whose caches are kept at the same time. */
-  readonly sequences: number;
-  /** Element type of the caches. */
-  readonly cacheType: CacheType;
-  /** Most tokens in one run of a prompt. */
-  readonly chunk: number;
-}
+import type { ModelConfig, ModelDefinition } from "./models/definition.ts";
+import type { Program, RunPart } from "./models/program.ts";
+import { Plans, type PlanSizes } from "./plans.ts";
+import { type Request, Turns } from "./turns.ts";
+import type { ResolvedWeights } from "./weights.ts";
 
 /** Another backend for a model, when its own one fails. */
 export interface StandIn {
@@ -37,24 +24,16 @@ export interface StandIn {
   load(backend: Backend, signal: AbortSignal): Promise<void>;
 }
 
-/** All-token outputs are computed in smaller chunks, because their rows are as wide as the vocabulary. */
-const ALL_OUTPUT_CHUNK = 64;
-/** Most sequences of which one token each runs together. */
-const MOST_BATCH = 64;
-
 /** Runs a model on a backend. */
 export class Engine {
   readonly config: ModelConfig;
-  readonly options: EngineOptions;
-  readonly #definition: ModelDefinition;
+  readonly options: PlanSizes;
+  readonly #program: Program;
   readonly #weights: ResolvedWeights;
   #backend: Backend;
   #standIn: StandIn | undefined;
-  #placement!: Placement;
-  readonly #executables = new Map<string, Executable>();
+  #plans: Plans;
   readonly #turns: Turns;
-  /** Whose token the inputs of the plan for one token hold, if it ran ahead. */
-  #runner: object | undefined;
   #queue: Promise<unknown> = Promise.resolve();
   /** Why nothing can run any more. */
   #ended: Error | undefined;
@@ -66,23 +45,24 @@ export class Engine {
     config: ModelConfig,
     weights: ResolvedWeights,
     backend: Backend,
-    options: EngineOptions,
+    options: PlanSizes,
     standIn?: StandIn,
   ) {
-    this.#definition = definition;
+    this.#program = definition.programs(config).decode;
     this.config = config;
     this.#weights = weights;
     this.#backend = backend;
     this.options = options;
     this.#standIn = standIn;
-    this.#place();
+    this.#plans = this.#place();
     this.#turns = new Turns({
       exclusive: (task) => this.exclusive(task),
-      forward: (parts, output, wanted) => this.#forward(parts, output, wanted),
+      forward: (parts, output, wanted) => this.#plans.forward(parts, output, wanted),
       recover: (error) => this.#replaceBackend(error),
-      width: (output) => this.#width(output),
-      chunk: (output) => this.#chunk(output),
-      batch: this.#batch,
+      width: (output) => this.#plans.width(output),
+      chunk: (output) => this.#plans.chunk(output),
+      batch: this.#plans.batch,
+      sequenceRows: this.#plans.sequenceRows,
     }, options.sequences);
   }
 
@@ -98,13 +78,12 @@ export class Engine {
 
   /** Number of memories that the model spans. */
   get stages(): number {
-    return this.#placement.stages;
+    return this.#plans.stages;
   }
 
   /** Compiles the plans of generation, so that the first token does not wait for it. */
   prepare(): void {
-    this.#executable(1, "last");
-    this.#executable(this.options.chunk, "last");
+    this.#plans.prepare();
   }
 
   /**
@@ -138,47 +117,27 @@ export class Engine {
 
   /** Whether the backend can choose tokens and go on by itself. */
   get canRunAhead(): boolean {
-    return this.#executable(1, "last").runAhead !== undefined;
+    return this.#plans.canRunAhead;
   }
 
   /** Whether nothing else has run since `runner` ran ahead. */
   isAhead(runner: object): boolean {
-    return this.#runner === runner;
+    return this.#plans.isAhead(runner);
   }
 
   /**
    * Runs `count` tokens and chooses each next one where it is computed. The first is the last one of
-   * `history`; without a start, a runner that is ahead goes on from where it is. Calls belong inside
+   * the part's sequence; without a part, a runner that is ahead goes on from where it is. Calls belong inside
    * `exclusive`, which need not wait for the ids.
    */
   runAhead(
     runner: object,
-    start:
-      | { readonly sequence: number; readonly history: readonly number[] }
-      | undefined,
+    start: RunPart | undefined,
     count: number,
     choice: TokenChoice,
     draw: number,
   ): Promise<Int32Array> {
-    const executable = this.#executable(1, "last");
-    if (!executable.runAhead) {
-      throw new BackendError(`Cannot run ahead on backend ${this.#backend.name}`);
-    }
-    if (start) {
-      const { sequence, history } = start, position = history.length - 1;
-      this.#write(executable, [{ sequence, position, ids: history.slice(position) }]);
-      executable.write("outputRows", Int32Array.of(0));
-      this.#runner = runner;
-    }
-    const loop: TokenLoop = {
-      logits: "output",
-      ids: "ids",
-      counters: ["positions", "slots"],
-      spans: "spans",
-      window: this.#window,
-    };
-    const history = start && { history: start.history };
-    return executable.runAhead(count, loop, { ...choice, ...history, draw });
+    return this.#plans.runAhead(runner, start, count, choice, draw);
   }
 
   /**
@@ -199,12 +158,11 @@ export class Engine {
     this.#disposing.abort(this.#ended);
     await this.#queue;
     await this.#backend.dispose();
-    this.#executables.clear();
   }
 
   /** Gives weights and caches their memory in the backend. */
-  #place(): void {
-    this.#placement = placeGraphs(this.#backend, [this.#record(1, "last")]);
+  #place(): Plans {
+    return new Plans(this.#program, this.#weights, this.#backend, this.options);
   }
 
   /** Lets the stand-in take over, once; whether it did. Runs only while nothing else does. */
@@ -214,12 +172,10 @@ export class Engine {
     if (!standIn || !(reason instanceof Error) || reason instanceof InputError) return false;
     this.#standIn = undefined;
     await this.#backend.dispose();
-    this.#executables.clear();
-    this.#runner = undefined;
     this.#turns.forget();
     try {
       this.#backend = await standIn.open(reason);
-      this.#place();
+      this.#plans = this.#place();
       await standIn.load(this.#backend, this.#disposing.signal);
       this.prepare();
       return true;
@@ -230,94 +186,6 @@ export class Engine {
         { cause: error },
       );
     }
-  }
-
-  /** Cache rows that a token sees at most. */
-  get #window(): number {
-    return this.config.window ?? this.options.contextLength;
-  }
-
-  /** Sequences of which one token each runs together at most. */
-  get #batch(): number {
-    return Math.min(this.options.sequences, MOST_BATCH);
-  }
-
-  /** Elements of a row of the output. */
-  #width(output: Output): number {
-    return output === "hidden" ? this.config.hiddenSize : this.config.vocabSize;
-  }
-
-  /** Most tokens of one sequence in one run. */
-  #chunk(output: Output): number {
-    const { chunk } = this.options;
-    return output === "last" ? chunk : Math.min(chunk, ALL_OUTPUT_CHUNK);
-  }
-
-  /** One run, as `TurnRunner` describes it. */
-  async #forward(parts: readonly Part[], output: Output, wanted: boolean): Promise<Float32Array> {
-    const tokens = parts.reduce((sum, { ids }) => sum + ids.length, 0);
-    const together = parts.length > 1;
-    const executable = together
-      ? this.#executable(this.#batch, "all")
-      : this.#executable(tokens === 1 ? 1 : this.#chunk(output), output);
-    this.#runner = undefined;
-    this.#write(executable, parts);
-    if (output === "last" && !together) executable.write("outputRows", Int32Array.of(tokens - 1));
-    await executable.run(tokens);
-    if (!wanted) return new Float32Array(0);
-    const rows = output === "last" && !together ? 1 : tokens;
-    return await executable.read("output", rows * this.#width(output));
-  }
-
-  /** Writes the inputs for tokens that follow cached ones. */
-  #write(executable: Executable, parts: readonly Part[]): void {
-    const tokens = parts.reduce((sum, { ids }) => sum + ids.length, 0);
-    const ids = new Int32Array(tokens), positions = new Int32Array(tokens);
-    const slots = new Int32Array(tokens), spans = new Int32Array(2 * tokens);
-    let at = 0;
-    for (const part of parts) {
-      const first = part.sequence * this.#sequenceRows();
-      part.ids.forEach((id, i) => {
-        const position = part.position + i;
-        ids[at] = id;
-        positions[at] = position;
-        slots[at] = first + position;
-        spans[2 * at] = first + Math.max(0, position + 1 - this.#window);
-        spans[2 * at + 1] = first + position + 1;
-        at++;
-      });
-    }
-    executable.write("ids", ids);
-    executable.write("positions", positions);
-    executable.write("slots", slots);
-    executable.write("spans", spans);
-  }
-
-  /** Rows of one sequence in the caches: whole groups of 8, as kernels store them. */
-  #sequenceRows(): number {
-    return Math.ceil(this.options.contextLength / 8) * 8;
-  }
-
-  #record(tokens: number, output: Output): Graph {
-    const graph = new Graph({ tokens });
-    const { sequences, cacheType } = this.options;
-    const cacheRows = sequences * this.#sequenceRows();
-    this.#definition.forward(graph, this.config, weightScope(graph, this.#weights), {
-      cacheRows,
-      cacheType,
-      output,
-    });
-    return graph;
-  }
-
-  #executable(tokens: number, output: Output): Executable {
-    const key = `${output} ${tokens}`;
-    let executable = this.#executables.get(key);
-    if (!executable) {
-      executable = this.#placement.compile(this.#record(tokens, output));
-      this.#executables.set(key, executable);
-    }
-    return executable;
   }
 }
 

@@ -15,7 +15,8 @@ import {
   checkCount,
   openBackend,
 } from "./create_backend.ts";
-import { Engine, type EngineOptions } from "./engine.ts";
+import { Engine } from "./engine.ts";
+import type { PlanSizes } from "./plans.ts";
 import { type ModelFile, openModelFile, type OpenOptions } from "./files/model_file.ts";
 import { NotFoundError } from "./files/source.ts";
 import { defaultContext, type MemoryNeeded, memoryNeeded } from "./memory_needed.ts";
@@ -223,7 +224,7 @@ async function openWeights(
 
 /** How an engine is started. */
 interface StartOptions extends LoadOptions {
-  readonly engine: EngineOptions;
+  readonly engine: PlanSizes;
   readonly signal: AbortSignal;
   /** What this thread does while weights are on their way; looks after its own failure. */
   meanwhile(): Promise<unknown>;

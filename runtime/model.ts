@@ -166,7 +166,7 @@ export class Model {
         );
       }
     }
-    return await this.#forwardAll(ids, "all");
+    return await this.#forwardAll(ids, "logits");
   }
 
   /**
@@ -205,7 +205,7 @@ export class Model {
     return this.dispose();
   }
 
-  async #forwardAll(ids: readonly number[], output: "all" | "hidden"): Promise<Float32Array> {
+  async #forwardAll(ids: readonly number[], name: string): Promise<Float32Array> {
     checkIds(ids, this.config.vocabSize);
     if (ids.length > this.contextLength) {
       throw new InputError(
@@ -217,8 +217,8 @@ export class Model {
     try {
       return await this.#engine.run({
         holder,
-        output,
-        tokens: () => ids,
+        output: { name, rows: "all" },
+        sequence: () => ({ ids }),
         finish: (rows) => rows,
       });
     } finally {

@@ -8,6 +8,7 @@ import { InputError } from "../errors.ts";
 import { checkIds, type Engine } from "./engine.ts";
 import { Ahead } from "./ahead.ts";
 import type { LeaseHolder } from "./leases.ts";
+import { LAST_LOGITS } from "./plans.ts";
 import type { TokenChoice } from "./backend.ts";
 import { generate, type GenerateOptions, type Token } from "./generate.ts";
 import type { Tokenizer } from "./text/tokenizer.ts";
@@ -90,12 +91,12 @@ export class Session {
     const { onProgress } = options;
     const logits = await engine.run({
       holder: this.#holder,
-      output: "last",
+      output: LAST_LOGITS,
       signal: options.signal,
       ...(onProgress && {
         progress: (done: number) => onProgress({ done, total: this.#history.length + ids.length }),
       }),
-      tokens: () => {
+      sequence: () => {
         const length = this.#tokens().length + ids.length;
         if (length > engine.options.contextLength) {
           throw new InputError(
@@ -104,7 +105,7 @@ export class Session {
               `contextLength`,
           );
         }
-        return tokens = [...this.#history, ...ids];
+        return { ids: tokens = [...this.#history, ...ids] };
       },
       finish: (logits) => {
         this.#history = tokens;
@@ -181,10 +182,11 @@ export class Session {
           })
           : engine.run({
             holder: this.#holder,
-            output: "last",
-            tokens: () => this.#tokens(),
-            finish: (_, sequence) => {
-              const start = { sequence, history: [...this.#history, id] };
+            output: LAST_LOGITS,
+            sequence: () => ({ ids: this.#tokens() }),
+            finish: (_, firstRow) => {
+              const sequence = { ids: [...this.#history, id] }, position = this.#history.length;
+              const start = { sequence, position, count: 1, firstRow };
               return { ids: engine.runAhead(runner, start, count, choice, draw) };
             },
           }),

@@ -8,7 +8,7 @@
 
 import { MemoryError } from "../errors.ts";
 import { type HolderState, type LeaseHolder, Leases } from "./leases.ts";
-import type { Output } from "./models/definition.ts";
+import type { Output, RunPart, Sequence } from "./models/program.ts";
 
 /** Tokens of one sequence that are wanted. */
 export interface Request<T> {
@@ -24,22 +24,12 @@ export interface Request<T> {
    * The whole sequence, cached tokens too; called in every turn until it begins to run. What it
    * throws ends the request.
    */
-  tokens(): readonly number[];
+  sequence(): Sequence;
   /**
    * Takes the result (empty where every token was cached) in the turn in which it is complete; the
-   * holder has all tokens cached in the rows of `sequence`.
+   * holder has all tokens cached, in the rows from `firstRow` on.
    */
-  finish(output: Float32Array, sequence: number): T;
-}
-
-/** Tokens that run together and follow each other in one sequence. */
-export interface Part {
-  /** Whose rows. */
-  readonly sequence: number;
-  /** Cached tokens before them. */
-  readonly position: number;
-  /** The tokens. */
-  readonly ids: readonly number[];
+  finish(output: Float32Array, firstRow: number): T;
 }
 
 /** What turns are taken on. */
@@ -47,10 +37,10 @@ export interface TurnRunner {
   /** Runs a task when every earlier one has ended. */
   exclusive<T>(task: () => Promise<T>): Promise<T>;
   /**
-   * Runs one part, or several of one token each. Returns the logits of the last token, or a row for
-   * every token where several parts run or the output is of all; nothing where it is not wanted.
+   * Runs one part, or several of one token each. Returns a row for the last token, or for every token
+   * where several parts run or the output is of all; nothing where it is not wanted.
    */
-  forward(parts: readonly Part[], output: Output, wanted: boolean): Promise<Float32Array>;
+  forward(parts: readonly RunPart[], output: Output, wanted: boolean): Promise<Float32Array>;
   /** Whether the backend was replaced after this failure, so that runs can be repeated. */
   recover(error: unknown): Promise<boolean>;
   /** Elements of a row of the output. */
@@ -59,12 +49,14 @@ export interface TurnRunner {
   chunk(output: Output): number;
   /** Most parts that run together. */
   readonly batch: number;
+  /** Rows of a sequence in the caches. */
+  readonly sequenceRows: number;
 }
 
 interface Entry {
   readonly request: Request<unknown>;
   /** The sequence as it was when it began. */
-  tokens: readonly number[];
+  sequence: Sequence;
   /** Whether a part of it has run, so that its rows must not be taken away. */
   begun: boolean;
   /** Rows so far, where every token has one. */
@@ -103,7 +95,14 @@ export class Turns {
   /** Has a request served. */
   submit<T>(request: Request<T>): Promise<T> {
     const { promise, resolve, reject } = Promise.withResolvers<T>();
-    const entry = { request, tokens: [], begun: false, rows: undefined, resolve, reject };
+    const entry = {
+      request,
+      sequence: { ids: [] },
+      begun: false,
+      rows: undefined,
+      resolve,
+      reject,
+    };
     this.#pending.push(entry as unknown as Entry);
     this.#schedule();
     return promise;
@@ -180,9 +179,9 @@ export class Turns {
       if (heads.has(holder)) continue;
       try {
         signal?.throwIfAborted();
-        if (!entry.begun) entry.tokens = entry.request.tokens();
-        if (output !== "last") {
-          entry.rows ??= allocate(entry.tokens.length, this.#runner.width(output));
+        if (!entry.begun) entry.sequence = entry.request.sequence();
+        if (output.rows === "all") {
+          entry.rows ??= allocate(entry.sequence.ids.length, this.#runner.width(output));
         }
         heads.set(holder, entry);
       } catch (error) {
@@ -192,40 +191,44 @@ export class Turns {
     return Array.from(heads.values());
   }
 
-  /** Rows for a holder, unless it has to wait for them. */
+  /** The first of the rows that a holder gets, unless it has to wait for them. */
   #lease({ request: { holder } }: Entry, chosen: readonly Entry[]): number | undefined {
-    return this.#leases.take(holder, this.#turn, (other): HolderState => {
+    const sequence = this.#leases.take(holder, this.#turn, (other): HolderState => {
       if (chosen.some(({ request }) => request.holder === other)) return "pinned";
       const entry = this.#pending.find(({ request }) => request.holder === other);
       return entry === undefined ? "idle" : entry.begun ? "pinned" : "active";
     });
+    return sequence === undefined ? undefined : sequence * this.#runner.sequenceRows;
   }
 
   /** Runs one token, or none, of as many sequences as have rows and a place; whether there are any. */
   async #runSteps(steps: readonly Entry[]): Promise<boolean> {
-    const chosen: Entry[] = [], parts: Part[] = [];
+    const chosen: Entry[] = [], parts: RunPart[] = [];
     for (const entry of steps) {
       if (chosen.length === this.#runner.batch) break;
-      const sequence = this.#lease(entry, chosen);
+      if (chosen.length > 0 && chosen[0]!.request.output.name !== entry.request.output.name) {
+        continue;
+      }
+      const firstRow = this.#lease(entry, chosen);
       // Whoever lost its rows to another one has more to run than one token now.
-      if (sequence === undefined || !isStep(entry)) continue;
+      if (firstRow === undefined || !isStep(entry)) continue;
       chosen.push(entry);
-      const { holder } = entry.request;
-      parts.push({ sequence, position: holder.cached, ids: entry.tokens.slice(holder.cached) });
+      const { sequence, request: { holder: { cached: position } } } = entry;
+      parts.push({ sequence, position, count: sequence.ids.length - position, firstRow });
     }
-    const running = parts.filter(({ ids }) => ids.length > 0);
+    const running = parts.filter(({ count }) => count > 0);
     try {
       const rows = running.length > 0
-        ? await this.#runner.forward(running, "last", true)
+        ? await this.#runner.forward(running, chosen[0]!.request.output, true)
         : new Float32Array(0);
       const width = rows.length / Math.max(1, running.length);
       chosen.forEach((entry, i) => {
-        const { sequence, ids } = parts[i]!;
+        const { firstRow, count } = parts[i]!;
         const at = running.indexOf(parts[i]!);
         const row = running.length === 1 && at === 0
           ? rows
           : rows.slice(at * width, (at + 1) * width);
-        this.#finish(entry, sequence, ids.length === 0 ? new Float32Array(0) : row);
+        this.#finish(entry, firstRow, count === 0 ? new Float32Array(0) : row);
       });
     } catch (error) {
       await this.#fail(chosen, error);
@@ -236,21 +239,22 @@ export class Turns {
   /** Runs a chunk of the first prompt that can have rows; whether there is one. */
   async #runPrompt(prompts: readonly Entry[], shared: boolean): Promise<boolean> {
     for (const entry of prompts) {
-      const sequence = this.#lease(entry, []);
-      if (sequence === undefined) continue;
-      const { holder, output } = entry.request;
+      const firstRow = this.#lease(entry, []);
+      if (firstRow === undefined) continue;
+      const { sequence, request: { holder, output } } = entry;
       const position = holder.cached;
       const most = Math.min(this.#runner.chunk(output), shared ? SHARED_CHUNK : Infinity);
-      const ids = entry.tokens.slice(position, position + most);
-      const isLast = position + ids.length === entry.tokens.length;
+      const count = Math.min(most, sequence.ids.length - position);
+      const isLast = position + count === sequence.ids.length;
       entry.begun = true;
       try {
-        const parts = [{ sequence, position, ids }];
-        const rows = await this.#runner.forward(parts, output, isLast || output !== "last");
+        const parts = [{ sequence, position, count, firstRow }];
+        const isWanted = isLast || output.rows === "all";
+        const rows = await this.#runner.forward(parts, output, isWanted);
         entry.rows?.set(rows, position * this.#runner.width(output));
-        holder.cached = position + ids.length;
+        holder.cached = position + count;
         this.#leases.renew(holder, this.#turn);
-        if (isLast) this.#finish(entry, sequence, entry.rows ?? rows);
+        if (isLast) this.#finish(entry, firstRow, entry.rows ?? rows);
       } catch (error) {
         await this.#fail([entry], error);
         return true;
@@ -265,12 +269,12 @@ export class Turns {
     return false;
   }
 
-  #finish(entry: Entry, sequence: number, output: Float32Array): void {
+  #finish(entry: Entry, firstRow: number, output: Float32Array): void {
     const { holder } = entry.request;
     // Its holder may have left in the meantime.
     if (!this.#pending.includes(entry)) return;
-    holder.cached = entry.tokens.length;
-    const value = entry.request.finish(output, sequence);
+    holder.cached = entry.sequence.ids.length;
+    const value = entry.request.finish(output, firstRow);
     this.#expected.add(holder);
     this.#drop(entry).resolve(value);
   }
@@ -294,8 +298,8 @@ export class Turns {
 }
 
 /** Whether at most one token is left to run, and only its logits are wanted. */
-function isStep({ request: { holder, output }, tokens }: Entry): boolean {
-  return output === "last" && tokens.length - holder.cached <= 1;
+function isStep({ request: { holder, output }, sequence }: Entry): boolean {
+  return output.rows === "last" && sequence.ids.length - holder.cached <= 1;
 }
 
 /** Resolves after what the event loop has at hand; a timer would take a millisecond or more. */

@@ -46,9 +46,7 @@ class Drawer {
     const loop: TokenLoop = {
       logits: "logits",
       ids: "ids",
-      counters: ["positions", "slots"],
-      spans: "spans",
-      window: 1,
+      inputs: [{ name: "positions", step: [1] }, { name: "spans", step: [0, 1], window: 1 }],
     };
     const choice = backendChoice(options), ids: Int32Array[] = [];
     let draw = 0;

@@ -38,8 +38,8 @@ async function logits(
   rows.push(
     await engine.run({
       holder: { cached: 0 },
-      output: "all",
-      tokens: () => ids,
+      output: { name: "logits", rows: "all" },
+      sequence: () => ({ ids }),
       finish: (rows) => rows,
     }),
   );

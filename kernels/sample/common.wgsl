@@ -1,9 +1,8 @@
 // What greedy.wgsl and draw.wgsl share: reading logits [vocab], and the inputs of the run that
-// follows: its id, its position and slot, which are one more, and its span. One workgroup.
+// follows: its id, and up to four others of one or two numbers each. One workgroup.
 
 struct Params {
   vocab: u32,
-  window: u32, // rows that a token sees at most
   topK: u32, // at least 1
   scale: f32, // octaves for one unit of a logit
   topP: u32, // in units of 2^-24
@@ -19,17 +18,32 @@ struct Params {
 
 override LANES: u32; // a power of two
 override PENALTY: bool; // makes repeated tokens less likely
+// How each of the four inputs goes on: what is added to its first number, and to its second one.
+override FIRST_0: u32;
+override FIRST_1: u32;
+override FIRST_2: u32;
+override FIRST_3: u32;
+override SECOND_0: u32;
+override SECOND_1: u32;
+override SECOND_2: u32;
+override SECOND_3: u32;
+// Where it is not 0, the two numbers are a span, which is that long at most.
+override SPAN_0: u32;
+override SPAN_1: u32;
+override SPAN_2: u32;
+override SPAN_3: u32;
 
 const NONE = 0xffffffffu; // no logit is a number
 
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> logits: array<u32>; // bits of floats
 @group(0) @binding(2) var<storage, read_write> ids: array<u32>; // [1]
-@group(0) @binding(3) var<storage, read_write> positions: array<u32>; // [1]
-@group(0) @binding(4) var<storage, read_write> slots: array<u32>; // [1]
-@group(0) @binding(5) var<storage, read_write> spans: array<u32>; // [1, 2]
-@group(0) @binding(6) var<storage, read_write> chosen: array<u32>; // how many, then their ids
-@group(0) @binding(7) var<storage, read_write> last: array<u32>; // number of tokens up to its last one, by id
+@group(0) @binding(3) var<storage, read_write> input0: array<u32>; // [1] or [1, 2], as the others
+@group(0) @binding(4) var<storage, read_write> input1: array<u32>;
+@group(0) @binding(5) var<storage, read_write> input2: array<u32>;
+@group(0) @binding(6) var<storage, read_write> input3: array<u32>;
+@group(0) @binding(7) var<storage, read_write> chosen: array<u32>; // how many, then their ids
+@group(0) @binding(8) var<storage, read_write> last: array<u32>; // number of tokens up to its last one, by id
 
 // Unsigned numbers in the order of the logits; 0 for NaN and -Infinity, which cannot be chosen.
 fn keyOf(bits: u32) -> u32 {
@@ -61,9 +75,23 @@ fn advance(token: u32) {
   if (PENALTY && token != NONE) {
     last[token] = p.tokens + count + 1u;
   }
-  positions[0]++;
-  slots[0]++;
-  let end = spans[1] + 1u;
-  spans[0] = max(spans[0], end - min(end, p.window));
-  spans[1] = end;
+  let a = next(input0[0], input0[1], FIRST_0, SECOND_0, SPAN_0);
+  input0[0] = a.x;
+  input0[1] = a.y;
+  let b = next(input1[0], input1[1], FIRST_1, SECOND_1, SPAN_1);
+  input1[0] = b.x;
+  input1[1] = b.y;
+  let c = next(input2[0], input2[1], FIRST_2, SECOND_2, SPAN_2);
+  input2[0] = c.x;
+  input2[1] = c.y;
+  let d = next(input3[0], input3[1], FIRST_3, SECOND_3, SPAN_3);
+  input3[0] = d.x;
+  input3[1] = d.y;
+}
+
+// An input's two numbers for the next run; what lies behind the only number of an input is nobody's.
+fn next(first: u32, second: u32, addFirst: u32, addSecond: u32, span: u32) -> vec2<u32> {
+  let end = second + addSecond;
+  let start = first + addFirst;
+  return vec2(select(start, max(start, end - min(end, span)), span > 0u), end);
 }

@@ -13,10 +13,21 @@ import greedy from "./greedy.wgsl" with { type: "text" };
 import { distanceOfShare, octavesPerLogit, PROBABILITY_UNITS } from "./weight.ts";
 import weight from "./weight.wgsl" with { type: "text" };
 
-/** Logits, then what is written: ids, counters, spans, choices and when tokens came last. */
-const ACCESS = ["read", "write", "write", "write", "write", "write", "write"] as const;
+/** Logits, then what is written: ids, four other inputs, choices and when tokens came last. */
+const ACCESS = ["read", "write", "write", "write", "write", "write", "write", "write"] as const;
 
-/** Each chooses from the logits in binding 1 and advances the inputs in bindings 2 to 5. */
+/** How many inputs beside the ids a choice can advance. */
+export const MOST_ADVANCED = 4;
+
+/** How an input of one or two numbers goes on from one token to the next. */
+export interface Advance {
+  /** What is added to each of its numbers. */
+  readonly step: readonly number[];
+  /** Where its two numbers are a span: how long it is at most. */
+  readonly window?: number | undefined;
+}
+
+/** Each chooses from the logits in binding 1 and advances the inputs in bindings 2 to 6. */
 export const SAMPLE_SHADERS = {
   greedy: { name: "sample, greedy", code: common + greedy, access: ACCESS },
   draw: { name: "sample, draw", code: common + weight + draw, access: ACCESS },
@@ -27,8 +38,6 @@ export const SAMPLE_SHADERS = {
 export interface SampleParams {
   /** Logits. */
   readonly vocab: number;
-  /** Rows that a token sees at most. */
-  readonly window: number;
   /** 0 takes the largest logit. */
   readonly temperature: number;
   /** 0 keeps all. */
@@ -56,9 +65,10 @@ const MOST_LISTED = 256;
 /** Steps of a loop over the vocabulary for each candidate; software adapters stop at 65535 in all. */
 const MOST_STEPS = 50_000;
 
-/** The shader of a choice and its constants. */
+/** The shader of a choice and its constants; `advances` has an entry for each input beside the ids. */
 export function sampleShader(
   { vocab, temperature, topK, repeatPenalty, repeatWindow }: SampleParams,
+  advances: readonly Advance[],
 ): { shader: Shader; constants: Record<string, number> } {
   const { greedy, draw, drawAll } = SAMPLE_SHADERS;
   const lanes = vocab < MANY_LOGITS ? 64 : 256;
@@ -66,17 +76,27 @@ export function sampleShader(
   const isFew = candidates <= MOST_LISTED && candidates * (vocab / lanes + 32) <= MOST_STEPS;
   return {
     shader: temperature === 0 ? greedy : isFew ? draw : drawAll,
-    constants: { LANES: lanes, PENALTY: repeatPenalty !== 1 && repeatWindow > 0 ? 1 : 0 },
+    constants: {
+      LANES: lanes,
+      PENALTY: repeatPenalty !== 1 && repeatWindow > 0 ? 1 : 0,
+      ...Object.fromEntries(
+        Array.from({ length: MOST_ADVANCED }, (_, i) => advances[i] ?? { step: [] })
+          .flatMap(({ step: [first = 0, second = 0], window = 0 }, i) => [
+            [`FIRST_${i}`, first],
+            [`SECOND_${i}`, second],
+            [`SPAN_${i}`, window],
+          ]),
+      ),
+    },
   };
 }
 
 /** Its parameters. */
 export function sampleParams(params: SampleParams): number[] {
-  const { vocab, window, temperature, topK, topP, minP, seed, draw } = params;
+  const { vocab, temperature, topK, topP, minP, seed, draw } = params;
   const { repeatPenalty, repeatWindow, tokens } = params;
   return [
     vocab,
-    window,
     topK === 0 ? vocab : Math.min(topK, vocab),
     floatBits(octavesPerLogit(temperature)),
     Math.round(topP * PROBABILITY_UNITS),

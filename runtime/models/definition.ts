@@ -6,10 +6,8 @@
  * @module
  */
 
-import type { CacheType } from "../../kernels/op.ts";
 import type { ModelFile } from "../files/model_file.ts";
-import type { Graph, Tensor } from "../graph.ts";
-import type { WeightScope } from "../weights.ts";
+import type { Program } from "./program.ts";
 
 /** What the runtime must know of every model; definitions add their own fields. */
 export interface ModelConfig {
@@ -55,32 +53,10 @@ export interface ComputedWeight {
   values(): Float32Array;
 }
 
-/**
- * What a graph gives: `last` logits of the row in input `outputRows`, `all` logits of every token,
- * `hidden` the normalized hidden state of every token.
- */
-export type Output = "last" | "all" | "hidden";
-
-/** What a graph is recorded for. */
-export interface ForwardOptions {
-  /** Cache rows: context length times sequences. */
-  readonly cacheRows: number;
-  /** Element type of the caches. */
-  readonly cacheType: CacheType;
-  /** What the graph gives. */
-  readonly output: Output;
-}
-
-/** Inputs that every decoder graph has; the session writes them before each run. */
-export interface DecoderInputs {
-  /** Token ids `[tokens]`. */
-  readonly ids: Tensor;
-  /** Position of each token in its sequence `[tokens]`. */
-  readonly positions: Tensor;
-  /** Cache row of each token `[tokens]`. */
-  readonly slots: Tensor;
-  /** First and one past the last cache row that each token sees `[tokens, 2]`. */
-  readonly spans: Tensor;
+/** What a model does: a decoder reads tokens and gives the logits of the next one. */
+export interface Programs {
+  /** Reads a text from left to right. */
+  readonly decode: Program;
 }
 
 /** One architecture family. */
@@ -100,16 +76,6 @@ export interface ModelDefinition<C extends ModelConfig = ModelConfig> {
     file: ModelFile,
     contextLength: number,
   ): Promise<Iterable<FileWeight | ComputedWeight>>;
-  /** Records the graph from token ids to the output named `output`. */
-  forward(g: Graph, config: C, w: WeightScope, options: ForwardOptions): void;
-}
-
-/** Records the inputs of a decoder. */
-export function decoderInputs(g: Graph): DecoderInputs {
-  return {
-    ids: g.input("ids", ["tokens"], "i32"),
-    positions: g.input("positions", ["tokens"], "i32"),
-    slots: g.input("slots", ["tokens"], "i32"),
-    spans: g.input("spans", ["tokens", 2], "i32"),
-  };
+  /** What a model of this configuration does. */
+  programs(config: C): Programs;
 }

@@ -13,14 +13,7 @@ import { type ConfigReader, readConfig } from "../config.ts";
 import type { Graph, Tensor } from "../graph.ts";
 import type { ModelFile } from "../files/model_file.ts";
 import { readVector, type WeightScope } from "../weights.ts";
-import {
-  type ComputedWeight,
-  decoderInputs,
-  type FileWeight,
-  type ForwardOptions,
-  type ModelConfig,
-  type ModelDefinition,
-} from "./definition.ts";
+import type { ComputedWeight, FileWeight, ModelConfig, ModelDefinition } from "./definition.ts";
 import {
   type ExpertsConfig,
   expertsFromGguf,
@@ -29,6 +22,8 @@ import {
   listExperts,
   mixExperts,
 } from "./experts.ts";
+import { cacheRows, causalSpans, positions, tokenIds } from "./inputs.ts";
+import type { RunSizes } from "./program.ts";
 import { type RopeScaling, ropeTable } from "./rope.ts";
 
 /** Configuration of a llama-family model. */
@@ -108,53 +103,62 @@ export const llama: ModelDefinition<LlamaConfig> = {
     return listWeights(config, file, contextLength, factors);
   },
 
-  forward(g: Graph, config: LlamaConfig, w: WeightScope, options: ForwardOptions): void {
-    const { heads, kvHeads, headDim, rmsNormEps: eps, ropePairing: pairing } = config;
-    const { ids, positions, slots, spans } = decoderInputs(g);
-    const table = w.tensor("rope"); // [contextLength, rotaryDim]
-    const cacheShape = [options.cacheRows, kvHeads, headDim] as const;
-
-    const linear = (x: Tensor, name: string): Tensor => {
-      const bias = w.has(`${name}.bias`) ? [w.tensor(`${name}.bias`)] : [];
-      return g.op("matmul", [x, w.tensor(name), ...bias]);
-    };
-    const norm = (x: Tensor, name: string): Tensor =>
-      w.has(name) ? g.op("rmsNorm", [x, w.tensor(name)], { eps }) : x;
-
-    let x = g.op("embed", [ids, w.tensor("embedding")]); // [tokens, hidden]
-    for (let i = 0; i < config.layers; i++) {
-      g.cut(`layer ${i}`, i);
-      const keys = g.cache(`${i}.keys`, "keyCache", cacheShape, options.cacheType);
-      const values = g.cache(`${i}.values`, "valueCache", cacheShape, options.cacheType);
-
-      const a = norm(x, `${i}.attentionNorm`);
-      let q = norm(linear(a, `${i}.q`), `${i}.qNorm`); // [tokens, heads * headDim]
-      let k = norm(linear(a, `${i}.k`), `${i}.kNorm`); // [tokens, kvHeads * headDim]
-      const v = linear(a, `${i}.v`); // [tokens, kvHeads * headDim]
-      q = g.op("rope", [q, positions, table], { heads, pairing });
-      k = g.op("rope", [k, positions, table], { heads: kvHeads, pairing });
-      g.op("cacheStore", [keys, k, slots]);
-      g.op("cacheStore", [values, v, slots]);
-      const mixed = g.op("attention", [q, keys, values, spans], { heads, scale: headDim ** -0.5 });
-      x = g.op("add", [x, linear(mixed, `${i}.o`)]);
-
-      const m = norm(x, `${i}.mlpNorm`);
-      if (hasExperts(config.experts, i)) {
-        x = g.op("add", [x, mixExperts(g, w, config.experts, i, m)]);
-        continue;
-      }
-      const gated = g.op("glu", [linear(m, `${i}.gate`), linear(m, `${i}.up`)], { kind: "silu" }); // [tokens, intermediate]
-      x = g.op("add", [x, linear(gated, `${i}.down`)]);
-    }
-    g.cut("head");
-    if (options.output === "last") {
-      x = g.op("selectRows", [x, g.input("outputRows", [1], "i32")]); // [1, hidden]
-    }
-    x = norm(x, "norm");
-    if (options.output !== "hidden") x = linear(x, w.has("head") ? "head" : "embedding"); // […, vocab]
-    g.output("output", x);
-  },
+  programs: (config) => ({
+    decode: {
+      ids: tokenIds,
+      inputs: [positions, cacheRows, causalSpans(config.window)],
+      record: (g, w, sizes) => recordDecoder(g, config, w, sizes),
+    },
+  }),
 };
+
+function recordDecoder(
+  g: Graph,
+  config: LlamaConfig,
+  w: WeightScope,
+  { inputs, cacheRows, cacheType, wanted }: RunSizes,
+): Record<string, Tensor> {
+  const { heads, kvHeads, headDim, rmsNormEps: eps, ropePairing: pairing } = config;
+  const { ids, positions, cacheRows: rows, spans } = inputs as Record<string, Tensor>;
+  const table = w.tensor("rope"); // [contextLength, rotaryDim]
+  const cacheShape = [cacheRows, kvHeads, headDim] as const;
+
+  const linear = (x: Tensor, name: string): Tensor => {
+    const bias = w.has(`${name}.bias`) ? [w.tensor(`${name}.bias`)] : [];
+    return g.op("matmul", [x, w.tensor(name), ...bias]);
+  };
+  const norm = (x: Tensor, name: string): Tensor =>
+    w.has(name) ? g.op("rmsNorm", [x, w.tensor(name)], { eps }) : x;
+
+  let x = g.op("embed", [ids!, w.tensor("embedding")]); // [tokens, hidden]
+  for (let i = 0; i < config.layers; i++) {
+    g.cut(`layer ${i}`, i);
+    const keys = g.cache(`${i}.keys`, "keyCache", cacheShape, cacheType);
+    const values = g.cache(`${i}.values`, "valueCache", cacheShape, cacheType);
+
+    const a = norm(x, `${i}.attentionNorm`);
+    let q = norm(linear(a, `${i}.q`), `${i}.qNorm`); // [tokens, heads * headDim]
+    let k = norm(linear(a, `${i}.k`), `${i}.kNorm`); // [tokens, kvHeads * headDim]
+    const v = linear(a, `${i}.v`); // [tokens, kvHeads * headDim]
+    q = g.op("rope", [q, positions!, table], { heads, pairing });
+    k = g.op("rope", [k, positions!, table], { heads: kvHeads, pairing });
+    g.op("cacheStore", [keys, k, rows!]);
+    g.op("cacheStore", [values, v, rows!]);
+    const mixed = g.op("attention", [q, keys, values, spans!], { heads, scale: headDim ** -0.5 });
+    x = g.op("add", [x, linear(mixed, `${i}.o`)]);
+
+    const m = norm(x, `${i}.mlpNorm`);
+    if (hasExperts(config.experts, i)) {
+      x = g.op("add", [x, mixExperts(g, w, config.experts, i, m)]);
+      continue;
+    }
+    const gated = g.op("glu", [linear(m, `${i}.gate`), linear(m, `${i}.up`)], { kind: "silu" }); // [tokens, intermediate]
+    x = g.op("add", [x, linear(gated, `${i}.down`)]);
+  }
+  g.cut("head");
+  const hidden = norm(wanted(x), "norm"); // [rows, hidden]
+  return { hidden, logits: linear(hidden, w.has("head") ? "head" : "embedding") };
+}
 
 function* listWeights(
   config: LlamaConfig,

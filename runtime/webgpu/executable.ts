@@ -8,6 +8,7 @@
 import { BackendError } from "../../errors.ts";
 import { quote } from "../../escape.ts";
 import { elements } from "../../kernels/op.ts";
+import { MOST_ADVANCED } from "../../kernels/sample/webgpu.ts";
 import { type Dispatch, type Groups, MAX_GROUPS } from "../../kernels/webgpu_kernel.ts";
 import type { Executable, TensorData } from "../backend.ts";
 import type { Graph, Tensor } from "../graph.ts";
@@ -144,11 +145,13 @@ export function createExecutable(
       });
       return new Float32Array(await memory.download(copy, bytes));
     },
+    mostAdvanced: MOST_ADVANCED,
     async runAhead(count, loop, choice): Promise<Int32Array> {
       memory.check();
       sampling ??= createSampling(memory, pipelines, {
         logits: find(loop.logits, graph.outputs)!,
-        inputs: [loop.ids, ...loop.counters, loop.spans].map((name) => find(name, inputs)),
+        ids: find(loop.ids, inputs),
+        inputs: loop.inputs.map((it) => ({ ...it, buffer: find(it.name, inputs) })),
         vocab: elements(graph.outputs.get(loop.logits)!.shape),
       });
       const { copy, bytes } = memory.guard(
@@ -159,7 +162,7 @@ export function createExecutable(
           needed.advance(count - 1);
           setRows();
           needed.advance(1);
-          return sampling!.submit(count, record, { ...choice, window: loop.window });
+          return sampling!.submit(count, record, choice);
         },
       );
       const ids = new Int32Array(await memory.download(copy, bytes));

@@ -7,9 +7,9 @@
  */
 
 import { BackendError } from "../../errors.ts";
-import { sampleParams, sampleShader } from "../../kernels/sample/webgpu.ts";
+import { MOST_ADVANCED, sampleParams, sampleShader } from "../../kernels/sample/webgpu.ts";
 import type { Dispatch } from "../../kernels/webgpu_kernel.ts";
-import type { AheadChoice } from "../backend.ts";
+import type { AheadChoice, InputAdvance } from "../backend.ts";
 import type { GpuMemory } from "./memory.ts";
 import { PARAMS_BYTES, type Pipelines } from "./pipelines.ts";
 
@@ -20,8 +20,10 @@ export const MOST_AHEAD = 64;
 export interface SamplingBuffers {
   /** `[1, vocab]`. */
   readonly logits: GPUBuffer;
-  /** Ids, two counters, spans; absent where the graph does not read them. */
-  readonly inputs: readonly (GPUBuffer | undefined)[];
+  /** Where the chosen id goes; absent, as others, where the graph does not read it. */
+  readonly ids: GPUBuffer | undefined;
+  /** The other inputs, and how they go on. */
+  readonly inputs: readonly (InputAdvance & { readonly buffer: GPUBuffer | undefined })[];
   /** Logits. */
   readonly vocab: number;
 }
@@ -32,7 +34,7 @@ export interface Sampling {
   submit(
     count: number,
     record: (pass: GPUComputePassEncoder) => void,
-    choice: AheadChoice & { readonly window: number },
+    choice: AheadChoice,
   ): { copy: GPUBuffer; bytes: number };
   /** Takes a buffer back that has been read. */
   giveBack(copy: GPUBuffer): void;
@@ -42,14 +44,20 @@ export interface Sampling {
 export function createSampling(
   memory: GpuMemory,
   pipelines: Pipelines,
-  { logits, inputs, vocab }: SamplingBuffers,
+  { logits, ids, inputs, vocab }: SamplingBuffers,
 ): Sampling {
   const { device } = memory;
   const { STORAGE, COPY_SRC, COPY_DST, UNIFORM, MAP_READ } = GPUBufferUsage;
   const listBytes = 4 * MOST_AHEAD;
   const chosen = memory.create(4 + listBytes, STORAGE | COPY_SRC | COPY_DST, "chosen ids");
   const params = memory.create(PARAMS_BYTES, UNIFORM | COPY_DST, "sampling");
-  const buffers = inputs.map((buffer) => buffer ?? memory.create(16, STORAGE, "unread input"));
+  if (inputs.length > MOST_ADVANCED) {
+    throw new BackendError(
+      `Cannot run ahead: found ${inputs.length} inputs, expected at most ${MOST_ADVANCED}`,
+    );
+  }
+  const buffers = [ids, ...Array.from({ length: MOST_ADVANCED }, (_, i) => inputs[i]?.buffer)]
+    .map((buffer) => buffer ?? memory.create(16, STORAGE, "unread input"));
   /** For every id the number of tokens up to its last one: of `vocab` words when first needed. */
   let last = memory.create(16, STORAGE | COPY_DST, "last tokens"), isTracked = false;
   let bindGroup: GPUBindGroup | undefined;
@@ -78,7 +86,7 @@ export function createSampling(
       }
       tokens = history?.length ?? tokens;
       const sample = { ...choice, vocab, tokens };
-      const { shader, constants } = sampleShader(sample);
+      const { shader, constants } = sampleShader(sample, inputs);
       if (history && constants.PENALTY) track(history, choice.repeatWindow);
       tokens += count;
       const dispatch: Dispatch = {

@@ -1,0 +1,75 @@
+/**
+ * What a model does in one run, as the engine sees it: which numbers go in, how they go on from one
+ * token to the next, which tokens must run together, and which results come out. The model says all
+ * of it; the engine carries it out without knowing what it means.
+ *
+ * @module
+ */
+
+import type { CacheType } from "../../kernels/op.ts";
+import type { InputAdvance } from "../backend.ts";
+import type { Graph, Tensor } from "../graph.ts";
+import type { WeightScope } from "../weights.ts";
+
+/** A text as a model takes it: tokens so far, and what belongs to them. */
+export interface Sequence {
+  /** Token ids, cached ones too. */
+  readonly ids: readonly number[];
+}
+
+/** Tokens of one sequence that run, one after another. */
+export interface RunPart {
+  /** The whole sequence that they belong to. */
+  readonly sequence: Sequence;
+  /** Place in the sequence of the first of them: that many come before them. */
+  readonly position: number;
+  /** How many run. */
+  readonly count: number;
+  /** First row of the sequence in the caches. */
+  readonly firstRow: number;
+}
+
+/**
+ * An input of a graph, `i32 [tokens]` or `[tokens, 2]`: what is in it for each token, and how that
+ * goes on where a backend chooses tokens by itself.
+ */
+export interface InputRule extends InputAdvance {
+  /** Writes the numbers of token `i` of a part to `into`, from index `at` on. */
+  fill(part: RunPart, i: number, into: Int32Array, at: number): void;
+}
+
+/** What a graph is recorded for. */
+export interface RunSizes {
+  /** The inputs that the program's rules describe, by name. */
+  readonly inputs: Readonly<Record<string, Tensor>>;
+  /** Rows of a cache: those of all sequences. */
+  readonly cacheRows: number;
+  /** Element type of caches. */
+  readonly cacheType: CacheType;
+  /**
+   * The rows whose results are wanted: `x [tokens, width]` itself, or the last token's row alone. For
+   * what comes after the last layer, so that a prompt's head is computed once.
+   */
+  wanted(x: Tensor): Tensor;
+}
+
+/** One thing that a model does: read tokens and give results for them. */
+export interface Program {
+  /** Rule of the ids: the chosen token goes there. */
+  readonly ids: InputRule;
+  /** Rules of the other inputs. */
+  readonly inputs: readonly InputRule[];
+  /**
+   * Records the graph and returns its results by name, for the wanted rows each: "logits"
+   * `[rows, vocab]`, "hidden" `[rows, hidden]`. What nobody asks for is not computed.
+   */
+  record(g: Graph, w: WeightScope, sizes: RunSizes): Readonly<Record<string, Tensor>>;
+}
+
+/** A result of a program: which, and whether for every token or for the last one alone. */
+export interface Output {
+  /** Name that `Program.record` gives it. */
+  readonly name: string;
+  /** For which tokens. */
+  readonly rows: "last" | "all";
+}
