@@ -7,6 +7,7 @@
  *   listings/COMMIT.json                every file of the commit with size and hash
  *   files/COMMIT/…                      whole, checked files under their own names: what loaders open
  *   partial/HASH.{part,json,lock}       files that are still arriving, and how far they are
+ * CACHE/locks/KEY.lock                  held while a model is downloaded or removed
  * CACHE/url/HOST/KEY/                   KEY: SHA-256 of the URL, 16 digits (parts of one split file share it)
  *   records/NAME.json                   where the file came from, its size and hash
  *   files/NAME                          the file
@@ -21,7 +22,7 @@
  */
 import { createHash } from "./deps.ts";
 import { writeAtomically } from "./journal.ts";
-import type { HubFile } from "./select.ts";
+import { type HubFile, isHubFile } from "./select.ts";
 import { showUrl } from "./spec.ts";
 
 /** Where a repository is cached. */
@@ -37,6 +38,16 @@ export function urlDir(cacheDir: string, url: URL): { dir: string; name: string 
   return { dir: `${cacheDir}/url/${fileName(url.host)}/${key}`, name: fileName(last) || "model" };
 }
 
+/**
+ * The lock of a model's directory: shared by those who download into it, so that whoever removes it
+ * waits for none and harms none. It lies outside of what is removed.
+ */
+export async function modelLock(cacheDir: string, dir: string): Promise<string> {
+  const key = createHash("sha256").update(dir.slice(cacheDir.length)).digest("hex").slice(0, 16);
+  await Deno.mkdir(`${cacheDir}/locks`, { recursive: true });
+  return `${cacheDir}/locks/${key}.lock`;
+}
+
 /** Where a whole file of a commit is, or will be. */
 export function filePath(dir: string, commit: string, path: string): string {
   return `${dir}/files/${commit}/${path}`;
@@ -49,9 +60,18 @@ export async function readRef(dir: string, revision: string): Promise<string | u
   return commit !== undefined && /^[0-9a-f]{40}$/.test(commit) ? commit : undefined;
 }
 
-/** Remembers which commit a revision is. */
+/** The revision that a file under `refs/` is about; undefined for a file that is not ours. */
+export function refName(name: string): string | undefined {
+  try {
+    return decodeURIComponent(name);
+  } catch {
+    return undefined;
+  }
+}
+
+/** Remembers which commit a revision is. Writes nothing where nothing is new. */
 export async function writeRef(dir: string, revision: string, commit: string): Promise<void> {
-  if (revision === commit) return;
+  if (await readRef(dir, revision) === commit) return;
   await Deno.mkdir(`${dir}/refs`, { recursive: true });
   await writeAtomically(`${dir}/refs/${encodeURIComponent(revision)}`, commit);
 }
@@ -60,7 +80,8 @@ export async function writeRef(dir: string, revision: string, commit: string): P
 export async function readListing(dir: string, commit: string): Promise<HubFile[] | undefined> {
   const text = await readText(`${dir}/listings/${commit}.json`);
   try {
-    return text === undefined ? undefined : JSON.parse(text);
+    const files: unknown = text === undefined ? undefined : JSON.parse(text);
+    return Array.isArray(files) && files.every(isHubFile) ? files : undefined;
   } catch {
     return undefined; // damaged by hand: ask again
   }
@@ -111,7 +132,8 @@ export async function readUrlRecord(dir: string, name: string): Promise<UrlRecor
   if (text === undefined) return undefined;
   try {
     const record: UrlRecord = JSON.parse(text);
-    return await isWhole(`${dir}/files/${name}`, record.size) ? record : undefined;
+    const sane = typeof record.url === "string" && typeof record.sha256 === "string";
+    return sane && await isWhole(`${dir}/files/${name}`, record.size) ? record : undefined;
   } catch {
     return undefined;
   }

@@ -5,6 +5,7 @@
  * @module
  */
 import { InputError } from "../../errors.ts";
+import { modelLock } from "./cache.ts";
 import { type Downloaded, downloadFile, type DownloadOptions, type FileJob } from "./download.ts";
 import { HubClient, TRANSFER_TUNING, type TransferTuning } from "./http.ts";
 import { discardPart, removeJournal } from "./journal.ts";
@@ -28,7 +29,7 @@ export interface DownloadProgress {
 }
 
 /** How {@linkcode resolveModel} finds and downloads. Nothing is read from the environment. */
-export interface ResolveOptions extends Pick<DownloadOptions, "openPart"> {
+export interface ResolveOptions extends Pick<DownloadOptions, "openPart" | "freeBytes"> {
   /** Where downloads are kept (see `cache.ts`); needed for everything but a path. */
   readonly cacheDir?: string;
   /** The hub; {@linkcode DEFAULT_ENDPOINT} when absent. */
@@ -115,12 +116,18 @@ export class Context {
     });
   }
 
+  /** Keeps others from removing a model's directory until it is disposed of. */
+  async hold(dir: string): Promise<Disposable> {
+    const { signal } = this.options;
+    return await lockFile(await modelLock(this.cacheDir, dir), signal, undefined, true);
+  }
+
   /** Downloads a file unless it is whole, or becomes so while another process holds it. */
   async ensure(
     file: { name: string; job: FileJob; partial: string },
     hooks: FileHooks,
   ): Promise<void> {
-    const { signal, openPart } = this.options;
+    const { signal, openPart, freeBytes } = this.options;
     if (await hooks.present()) return;
     await Deno.mkdir(file.partial.slice(0, file.partial.lastIndexOf("/")), { recursive: true });
     using _lock = await lockFile(
@@ -134,6 +141,7 @@ export class Context {
     const got = await downloadFile(this.client, file.job, part, {
       signal,
       ...(openPart && { openPart }),
+      ...(freeBytes && { freeBytes }),
       onBytes: (loaded, total) => {
         this.downloaded += Math.max(0, loaded - (seen ?? loaded)); // the first report is what was here
         seen = loaded;

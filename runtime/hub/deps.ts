@@ -1,6 +1,6 @@
 /**
- * What downloads take from outside: npm's hub client (loaded only when a hub is asked) and the
- * incremental hash that the runtime itself carries. Nothing else in `runtime/hub` imports either.
+ * What downloads take from outside: npm's hub client (loaded only when a hub is asked), and the
+ * incremental hash and the room on a disk that the runtime itself can tell. Nothing else in `runtime/hub` imports either.
  *
  * @module
  */
@@ -10,6 +10,8 @@ import { SourceError } from "../../errors.ts";
 /** Node's incremental hash, native in Deno: a file of any size is hashed in constant memory. */
 export { createHash } from "node:crypto";
 export type { Hash } from "node:crypto";
+/** How much room a disk has, which `Deno` does not tell. */
+export { statfs } from "node:fs/promises";
 
 /** The hub client. */
 export type HubLibrary = typeof import("npm:@huggingface/hub@2.17.5");

@@ -10,7 +10,9 @@ import { HttpError, NetworkError } from "./failures.ts";
 import type { HubClient, Reply } from "./http.ts";
 import * as journals from "./journal.ts";
 import type { Journal } from "./journal.ts";
-import type { HubFile } from "./select.ts";
+import { type HubFile, MAX_FILE_BYTES } from "./select.ts";
+import { announcedHash, contentRange, versionOf } from "./announced.ts";
+import { checkRoom, freeBytes } from "./disk.ts";
 import { openPart, type PartWriter, syncFile, writePart } from "./part_file.ts";
 import { PrefixHash } from "./verify.ts";
 
@@ -38,6 +40,8 @@ export interface DownloadOptions {
   readonly onVerify?: () => void;
   /** Opens the part file for writing at an offset; tests put a full disk here. */
   readonly openPart?: (path: string, offset: number) => Promise<PartWriter>;
+  /** Bytes that are free on the disk of a directory, when known; tests put a small disk here. */
+  readonly freeBytes?: (dir: string) => Promise<number | undefined>;
 }
 
 /** A whole, checked file. */
@@ -49,6 +53,10 @@ export interface Downloaded {
 }
 
 const SAVE_EVERY_MS = 500;
+/** Most of a body whose length nobody announced: it may have no end. */
+const UNANNOUNCED_BYTES = 2 ** 36;
+/** Part of the free room that such a body may take. */
+const UNANNOUNCED_PART = 0.9;
 const MAX_RESTARTS = 1; // twice the same damage is no accident
 
 /** What is here is of no use: begin anew, and if that does not help, say so. */
@@ -116,6 +124,12 @@ class Download {
     if (this.job.size !== undefined && size !== this.job.size) {
       first.cancel();
       throw this.#wrongLength(size);
+    }
+    try {
+      await this.#checkRoom(size);
+    } catch (error) {
+      first.cancel();
+      throw error;
     }
     return await this.#segments(journals.newJournal(size, segmentBytes, validator, sha256), first);
   }
@@ -211,6 +225,11 @@ class Download {
           throw this.#wrongLength(stated);
         }
         const total = this.job.size ?? (Number.isNaN(stated) ? undefined : stated);
+        if (total !== undefined) await this.#checkRoom(total);
+        const most = total ?? Math.min(
+          UNANNOUNCED_BYTES,
+          (await this.#free() ?? Infinity) * UNANNOUNCED_PART,
+        );
         if (total === undefined && !sha256 && !reply.headers.has("transfer-encoding")) {
           throw new SourceError(
             `Cannot fetch ${this.job.subject}: the server does not say how long it is, so a cut would go unnoticed; use another address`,
@@ -221,8 +240,13 @@ class Download {
         this.#loaded = 0;
         this.options.onBytes?.(0, total);
         for await (const chunk of reply.body()) {
-          if (total !== undefined && this.#loaded + chunk.length > total) {
-            throw this.#wrongLength(this.#loaded + chunk.length);
+          if (this.#loaded + chunk.length > most) {
+            if (total !== undefined) throw this.#wrongLength(this.#loaded + chunk.length);
+            await journals.discardPart(this.part);
+            throw new SourceError(
+              `Cannot fetch ${this.job.subject}: the server does not say how long it is, and goes ` +
+                `on after ${this.#loaded} bytes; use another address`,
+            );
           }
           await writePart(file, this.part, chunk);
           this.#loaded += chunk.length;
@@ -301,6 +325,22 @@ class Download {
     );
   }
 
+  /** Refuses what no file can be, and what has no room here, before anything is made for it. */
+  async #checkRoom(size: number): Promise<void> {
+    const { subject } = this.job;
+    if (size > MAX_FILE_BYTES) {
+      throw new SourceError(
+        `Cannot fetch ${subject}: the server announces ${size} bytes, expected at most ` +
+          `${MAX_FILE_BYTES}; use another address`,
+      );
+    }
+    checkRoom(subject, size, await this.#free(), folderOf(this.part));
+  }
+
+  #free(): Promise<number | undefined> {
+    return (this.options.freeBytes ?? freeBytes)(folderOf(this.part));
+  }
+
   #open(offset: number): Promise<PartWriter> {
     return (this.options.openPart ?? openPart)(this.part, offset);
   }
@@ -341,20 +381,6 @@ class Download {
   }
 }
 
-/** `Content-Range: bytes FROM-TO/TOTAL` (RFC 9110 §14.4). */
-function contentRange(reply: Reply): { from: number; total: number } | undefined {
-  const [, from, total] =
-    /^bytes (\d+)-\d+\/(\d+)$/.exec(reply.headers.get("content-range") ?? "") ?? [];
-  return from === undefined ? undefined : { from: Number(from), total: Number(total) };
-}
-
-/** The SHA-256 by which a hub announces a large file before it redirects to its storage. */
-function announcedHash(reply: Reply): string {
-  return /^"?([0-9a-f]{64})"?$/.exec(reply.first.get("x-linked-etag") ?? "")?.[1] ?? "";
-}
-
-/** What tells this version of a file from another: a strong ETag, else the date (RFC 9110 §13.1.5). */
-function versionOf(headers: Headers): string {
-  const etag = headers.get("etag") ?? "";
-  return etag.startsWith('"') ? etag : headers.get("last-modified") ?? "";
+function folderOf(path: string): string {
+  return path.slice(0, path.lastIndexOf("/"));
 }

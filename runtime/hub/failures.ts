@@ -4,6 +4,7 @@
  * @module
  */
 import { SourceError } from "../../errors.ts";
+import { plain } from "../../escape.ts";
 
 /** A server's definite answer: asking again gives the same. */
 export class HttpError extends SourceError {
@@ -27,14 +28,27 @@ export class NetworkError extends SourceError {
   }
 }
 
-/** A request's signal, aborted by silence or by the caller. */
+/** Bytes that come, but too slowly to be waited for. */
+export class SlowError extends NetworkError {}
+
+/** What a connection must bring to be waited for. */
+export interface Pace {
+  /** Silence in ms after which it counts as dead. */
+  readonly stallMs: number;
+  /** Time in ms over which its rate is measured. */
+  readonly slowMs: number;
+  /** Bytes a second that it must bring on the average of `slowMs`. */
+  readonly slowRate: number;
+}
+
+/** A request's signal, aborted by silence, by a trickle or by the caller. */
 export interface StallWatch {
   /** For `fetch`. */
   readonly signal: AbortSignal;
-  /** Something moved: the silence begins anew. */
+  /** From here on bytes are waited for. */
   touch(): void;
-  /** Nothing is expected for now. */
-  pause(): void;
+  /** So many came; nothing is waited for now. */
+  pause(bytes?: number): void;
   /** The request is over. */
   stop(): void;
   /** Drops the connection. */
@@ -43,10 +57,12 @@ export interface StallWatch {
   explain(error: unknown, subject: string, host: string): unknown;
 }
 
-/** Aborts a request when nothing moved for `ms`, and tells that apart from other ends. */
-export function stallWatch(ms: number, outer?: AbortSignal): StallWatch {
+/** Aborts a request when nothing or too little comes, and tells that apart from other ends. */
+export function stallWatch(pace: Pace, outer?: AbortSignal): StallWatch {
+  const { stallMs, slowMs, slowRate } = pace;
   const controller = new AbortController();
-  let stalled = false;
+  let stalled = false, slow = false;
+  let since = 0, waited = 0, came = 0; // of the measurement under way: begin of the wait, ms, bytes
   let timer: ReturnType<typeof setTimeout> | undefined;
   const forward = () => controller.abort(outer?.reason);
   if (outer?.aborted) forward();
@@ -55,12 +71,21 @@ export function stallWatch(ms: number, outer?: AbortSignal): StallWatch {
     signal: controller.signal,
     touch() {
       clearTimeout(timer);
+      since = performance.now();
       timer = setTimeout(() => {
         stalled = true;
         controller.abort();
-      }, ms);
+      }, stallMs);
     },
-    pause: () => clearTimeout(timer),
+    pause(bytes = 0) {
+      clearTimeout(timer);
+      waited += performance.now() - since;
+      came += bytes;
+      if (waited < slowMs) return;
+      slow = came / waited * 1000 < slowRate;
+      waited = came = 0;
+      if (slow) controller.abort();
+    },
     stop() {
       clearTimeout(timer);
       outer?.removeEventListener("abort", forward);
@@ -73,11 +98,18 @@ export function stallWatch(ms: number, outer?: AbortSignal): StallWatch {
       if (outer?.aborted) return outer.reason;
       if (error instanceof SourceError) return error;
       if (stalled) {
-        return new NetworkError(`Cannot fetch ${subject}: ${host} sent nothing for ${ms / 1000} s`);
+        return new NetworkError(
+          `Cannot fetch ${subject}: ${host} sent nothing for ${stallMs / 1000} s`,
+        );
+      }
+      if (slow) {
+        return new SlowError(
+          `Cannot fetch ${subject}: ${host} sends less than ${slowRate} bytes a second`,
+        );
       }
       if (!(error instanceof Error)) return error;
       if (error instanceof Deno.errors.NotCapable) {
-        return new HttpError(`Cannot fetch ${subject}: ${error.message}`, 0);
+        return new HttpError(`Cannot fetch ${subject}: ${plain(error.message)}`, 0);
       }
       // The cause is what happened; it repeats the URL, whose query may be a signature.
       const { message } = error.cause instanceof Error ? error.cause : error;
@@ -85,7 +117,7 @@ export function stallWatch(ms: number, outer?: AbortSignal): StallWatch {
         /^client error \(\w+\): /,
         "",
       );
-      return new NetworkError(`Cannot fetch ${subject} from ${host}: ${reason}`);
+      return new NetworkError(`Cannot fetch ${subject} from ${host}: ${plain(reason, 300)}`);
     },
   };
   return watch;

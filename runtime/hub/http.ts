@@ -6,18 +6,21 @@
  * @module
  */
 import { InputError, type SourceError } from "../../errors.ts";
+import { quote } from "../../escape.ts";
 import {
   HttpError,
   NetworkError,
+  type Pace,
   retryAfterMs,
   sleep,
+  SlowError,
   type StallWatch,
   stallWatch,
 } from "./failures.ts";
 import { showUrl } from "./spec.ts";
 
 /** Patience and parallelism of transfers; the defaults suit real networks, tests shrink them. */
-export interface TransferTuning {
+export interface TransferTuning extends Pace {
   /** Failures in a row, without progress between them, that a request survives. Default 8. */
   readonly retries: number;
   /** The same while nobody has answered at all, as without a network. Default 3. */
@@ -26,8 +29,8 @@ export interface TransferTuning {
   readonly backoffMs: number;
   /** Longest wait before a retry in ms, also when the server's Retry-After asks for more. Default 60 000. */
   readonly maxWaitMs: number;
-  /** Silence in ms after which a connection counts as dead. Default 30 000. */
-  readonly stallMs: number;
+  /** Longest time in ms for a lookup: a commit, or all pages of a listing. Default 600 000. */
+  readonly lookupMs: number;
   /** Connections for one large file. Default 4. */
   readonly connections: number;
   /** Bytes that one ranged request asks for. Default 16 MiB. */
@@ -40,7 +43,10 @@ export const TRANSFER_TUNING: TransferTuning = {
   firstRetries: 3,
   backoffMs: 500,
   maxWaitMs: 60_000,
+  lookupMs: 600_000,
   stallMs: 30_000,
+  slowMs: 60_000, // generous: a modem of 1990 brings 300 bytes a second
+  slowRate: 250,
   connections: 4,
   segmentBytes: 16 << 20,
 };
@@ -90,7 +96,9 @@ export interface ClientOptions {
 }
 
 const MAX_REDIRECTS = 10;
-const MAX_JSON_BYTES = 64 << 20;
+/** Of one lookup, all pages together: a repository of 60 000 files. */
+const MAX_JSON_BYTES = 16 << 20;
+const MAX_PAGES = 1000;
 // A failing connection that still brings this much between failures is slow, not broken.
 const PROGRESS_BYTES = 1 << 20;
 
@@ -138,7 +146,7 @@ export class HubClient {
    * @throws {NetworkError} on what may pass
    */
   async open(url: URL, ask: Ask): Promise<Reply> {
-    const watch = stallWatch(this.tuning.stallMs, ask.signal);
+    const watch = stallWatch(this.tuning, ask.signal);
     let host = url.host;
     let first: Headers | undefined;
     try {
@@ -155,6 +163,16 @@ export class HubClient {
         this.#answered = true;
         first ??= response.headers;
         if (response.status === 200 || response.status === 206) {
+          const coding = response.headers.get("content-encoding") ?? "identity";
+          if (coding !== "identity") {
+            throw new HttpError(
+              `Cannot fetch ${ask.subject}: ${host} sends it in coding ${
+                quote(coding)
+              }, which was ` +
+                `not asked for; use another address`,
+              response.status,
+            );
+          }
           return reply(response, first, watch, ask);
         }
         await response.body?.cancel();
@@ -195,7 +213,12 @@ export class HubClient {
       } catch (error) {
         if (!(error instanceof NetworkError)) throw error;
         if (received() - mark >= PROGRESS_BYTES) [failures, mark] = [0, received()];
-        const patience = this.#answered ? retries : Math.min(retries, this.tuning.firstRetries);
+        // Whoever trickles once, trickles again: it takes a minute each time to notice.
+        const patience = error instanceof SlowError
+          ? Math.min(retries, 1)
+          : this.#answered
+          ? retries
+          : Math.min(retries, this.tuning.firstRetries);
         if (++failures > patience) {
           throw new NetworkError(
             `${error.message} (after ${failures} tries); check the connection and run it again`,
@@ -213,12 +236,27 @@ export class HubClient {
     }
   }
 
-  /** A `fetch` for small JSON answers with this client's redirects, token rule and retries. */
+  /**
+   * A `fetch` for the JSON answers of one lookup, with this client's redirects, token rule and retries.
+   * Together they are bounded in number, bytes and time, however many pages a server goes on with.
+   */
   fetcher(subject: string, options: RetryOptions): typeof fetch {
     const { signal } = options;
-    return (input) =>
-      this.retry(async () => {
-        const url = new URL(input instanceof Request ? input.url : input);
+    const end = performance.now() + this.tuning.lookupMs;
+    const asked = new Set<string>();
+    let before = 0; // bytes of the answers so far
+    const refuse = (what: string): never => {
+      throw new HttpError(`Cannot list ${subject}: ${this.endpoint} answers ${what}`, 200);
+    };
+    const inTime = (): void => {
+      if (performance.now() > end) refuse(`for more than ${this.tuning.lookupMs / 1000} s`);
+    };
+    return async (input) => {
+      const url = new URL(input instanceof Request ? input.url : input);
+      if (asked.has(url.href)) refuse("pages that follow each other in a circle");
+      if (asked.add(url.href).size > MAX_PAGES) refuse(`more than ${MAX_PAGES} pages`);
+      return await this.retry(async () => {
+        inTime();
         const answer = await this.open(url, {
           subject,
           headers: { accept: "application/json" },
@@ -227,16 +265,15 @@ export class HubClient {
         const chunks: Uint8Array<ArrayBuffer>[] = [];
         let size = 0;
         for await (const chunk of answer.body()) {
-          if ((size += chunk.length) > MAX_JSON_BYTES) {
-            throw new HttpError(
-              `Cannot list ${subject}: ${url.host} answers more than ${MAX_JSON_BYTES} bytes`,
-              200,
-            );
-          }
+          inTime();
+          size += chunk.length;
+          if (before + size > MAX_JSON_BYTES) refuse(`more than ${MAX_JSON_BYTES} bytes`);
           chunks.push(chunk);
         }
+        before += size;
         return new Response(new Blob(chunks), { headers: answer.headers });
       }, options);
+    };
   }
 
   #credentials(url: URL): Record<string, string> {
@@ -287,7 +324,8 @@ function reply(response: Response, first: Headers, watch: StallWatch, ask: Ask):
       try {
         watch.touch();
         for await (const chunk of response.body ?? []) {
-          watch.pause(); // time that the consumer takes is not the network's silence
+          watch.pause(chunk.length); // time that the consumer takes is not the network's silence
+          watch.signal.throwIfAborted();
           yield chunk;
           watch.touch();
         }

@@ -6,7 +6,8 @@
 import { InputError } from "../../errors.ts";
 import { quote } from "../../escape.ts";
 import * as cache from "./cache.ts";
-import { isLocked } from "./lock.ts";
+import { isLocked, tryLockFile } from "./lock.ts";
+import { diskError } from "./part_file.ts";
 import { selectFiles } from "./select.ts";
 import { formatSpec, parseModelSpec } from "./spec.ts";
 
@@ -71,6 +72,15 @@ export async function listCache(cacheDir: string): Promise<CachedEntry[]> {
  * @throws {InputError} when the cache has no such thing, or it is being downloaded
  */
 export async function removeCached(cacheDir: string, text: string, endpoint: URL): Promise<number> {
+  cacheDir = cacheDir.replace(/[/\\]+$/, "");
+  try {
+    return await remove(cacheDir, text, endpoint);
+  } catch (error) {
+    throw diskError(error, cacheDir);
+  }
+}
+
+async function remove(cacheDir: string, text: string, endpoint: URL): Promise<number> {
   const spec = parseModelSpec(text);
   const missing = new InputError(
     `Cannot remove ${formatSpec(spec)}: it is not in the cache ${quote(cacheDir)}; ` +
@@ -82,14 +92,14 @@ export async function removeCached(cacheDir: string, text: string, endpoint: URL
     : cache.urlDir(cacheDir, spec.url).dir;
   const all = await walk(dir);
   if (all.length === 0) throw missing;
-  for (const { path } of all.filter(({ path }) => path.endsWith(".lock"))) {
-    if (await isLocked(`${dir}/${path}`)) {
-      throw new InputError(
-        `Cannot remove ${
-          formatSpec(spec)
-        }: another process is downloading it; wait for it or end it`,
-      );
-    }
+  using alone = await tryLockFile(await cache.modelLock(cacheDir, dir));
+  const locks = all.filter(({ path }) => path.endsWith(".lock"));
+  const locked = await Promise.all(locks.map(({ path }) => isLocked(`${dir}/${path}`)));
+  if (!alone || locked.includes(true)) {
+    throw new InputError(
+      `Cannot remove ${formatSpec(spec)}: ` +
+        `another process is downloading it; wait for it or end it`,
+    );
   }
   if (spec.kind === "url" || (spec.revision === undefined && spec.pick === undefined)) {
     await Deno.remove(dir, { recursive: true });
@@ -120,9 +130,9 @@ export async function removeCached(cacheDir: string, text: string, endpoint: URL
 async function repoEntries(dir: string, endpoint: string, repo: string): Promise<CachedEntry[]> {
   const refs = new Map<string, string>(); // revision → commit
   for (const ref of await cache.names(`${dir}/refs`)) {
-    const revision = decodeURIComponent(ref);
-    const commit = await cache.readRef(dir, revision);
-    if (commit) refs.set(revision, commit);
+    const revision = cache.refName(ref);
+    const commit = revision === undefined ? undefined : await cache.readRef(dir, revision);
+    if (revision !== undefined && commit) refs.set(revision, commit);
   }
   const partialBytes = await partBytes(dir);
   const commits = await cache.names(`${dir}/files`);
@@ -171,8 +181,10 @@ interface Walked extends CachedFile {
 async function walk(dir: string, prefix = ""): Promise<Walked[]> {
   const found: Walked[] = [];
   for (const name of await cache.names(dir)) {
-    const stat = await Deno.stat(`${dir}/${name}`).catch(() => null); // may vanish meanwhile
-    if (stat?.isDirectory) found.push(...await walk(`${dir}/${name}`, `${prefix}${name}/`));
+    // A file may be a link to another disk. A directory that is one may lead in a circle, or out of here.
+    const link = await Deno.lstat(`${dir}/${name}`).catch(() => null); // may vanish meanwhile
+    const stat = link?.isSymlink ? await Deno.stat(`${dir}/${name}`).catch(() => null) : link;
+    if (link?.isDirectory) found.push(...await walk(`${dir}/${name}`, `${prefix}${name}/`));
     if (stat?.isFile) {
       found.push({ path: prefix + name, size: stat.size, modified: stat.mtime?.getTime() ?? 0 });
     }

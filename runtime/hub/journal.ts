@@ -20,13 +20,17 @@ export interface Journal {
   readonly done: number[];
 }
 
-/** A journal for a file of which nothing is here. */
+/** Segments of a file, so that a journal stays small, however large the file. */
+const MAX_SEGMENTS = 8192;
+
+/** A journal for a file of which nothing is here. Segments of very large files are larger. */
 export function newJournal(
   size: number,
   segmentBytes: number,
   validator: string,
   sha256: string,
 ): Journal {
+  segmentBytes = Math.max(segmentBytes, Math.ceil(size / MAX_SEGMENTS));
   const done = new Array<number>(Math.ceil(size / segmentBytes)).fill(0);
   return { size, validator, sha256, segmentBytes, done };
 }
@@ -48,10 +52,11 @@ export async function loadJournal(part: string): Promise<Journal | undefined> {
     const journal: Journal = JSON.parse(await Deno.readTextFile(journalPath(part)));
     const { size, segmentBytes, done } = journal;
     const length = (await Deno.stat(part)).size;
-    const sane = Number.isSafeInteger(size) && Number.isSafeInteger(segmentBytes) &&
+    const sane = Number.isSafeInteger(size) && Array.isArray(done) && done.length <= MAX_SEGMENTS &&
+      Number.isSafeInteger(segmentBytes) &&
       segmentBytes > 0 &&
       typeof journal.validator === "string" && typeof journal.sha256 === "string" &&
-      Array.isArray(done) && done.length === Math.ceil(size / segmentBytes) &&
+      done.length === Math.ceil(size / segmentBytes) &&
       done.every((n, i) =>
         Number.isSafeInteger(n) && n >= 0 && n <= segmentLength(journal, i) &&
         (n === 0 || i * segmentBytes + n <= length)

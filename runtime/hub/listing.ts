@@ -6,15 +6,17 @@
  * @module
  */
 import { SourceError, SparrowError } from "../../errors.ts";
-import { quote } from "../../escape.ts";
+import { plain, quote } from "../../escape.ts";
+import { isSafePath } from "../files/safe_path.ts";
 import { type HubLibrary, loadHubLibrary } from "./deps.ts";
 import type { HubClient, RetryOptions } from "./http.ts";
-import type { HubFile } from "./select.ts";
-import { isSafePath } from "./spec.ts";
+import { type HubFile, isHubFile, MAX_FILE_BYTES } from "./select.ts";
 
 // A lookup is small: whoever waits for it should hear soon that the hub is out of reach.
 const LOOKUP_RETRIES = 4;
-const MAX_FILES = 100_000;
+const MAX_ENTRIES = 100_000;
+/** What a loader may open; other files of a repository are pictures and papers. */
+const WANTED = /\.(gguf|safetensors|json|jinja|model|txt)$/i;
 
 /**
  * The commit that a branch, tag or commit of `repo` is now: 40 hexadecimal digits.
@@ -50,13 +52,15 @@ export function fetchListing(
 ): Promise<HubFile[]> {
   return asking(client, repo, options, async (hub, fetch) => {
     const files: HubFile[] = [];
+    let entries = 0;
     const params = { repo: { type: "model", name: repo } as const, revision: commit };
     for await (
       const entry of hub.listFiles({ ...params, recursive: true, hubUrl: client.endpoint, fetch })
     ) {
-      if (entry.type !== "file") continue;
-      files.push(toHubFile(entry));
-      if (files.length > MAX_FILES) throw new TypeError(`more than ${MAX_FILES} files`);
+      if (++entries > MAX_ENTRIES) throw new TypeError(`more than ${MAX_ENTRIES} entries`);
+      if (entry?.type !== "file") continue;
+      const file = toHubFile(entry);
+      if (file) files.push(file);
     }
     return files;
   });
@@ -83,27 +87,32 @@ async function asking<T>(
     return await ask(hub, client.fetcher(subject, { retries: LOOKUP_RETRIES, ...options }));
   } catch (error) {
     if (error instanceof SparrowError || options.signal?.aborted) throw error;
-    const found = error instanceof Error ? error.message : String(error);
+    const found = plain(error instanceof Error ? error.message : String(error), 300);
     throw new SourceError(
-      `Cannot list ${subject}: ${client.endpoint} does not answer as a hub does (${found}); check the endpoint (HF_ENDPOINT)`,
+      `Cannot list ${subject}: ${client.endpoint} does not answer as a hub does (${found}); ` +
+        `check the endpoint (HF_ENDPOINT)`,
     );
   }
 }
 
+/** An entry as far as it can be believed; nothing for a file that no loader wants under such a name. */
 function toHubFile(
   entry: { path: string; size: number; oid?: string; lfs?: { oid: string; size: number } },
-): HubFile {
+): HubFile | undefined {
   const { path, lfs } = entry;
-  // Of a large file, `oid` names the pointer that git keeps in its place.
-  const [size, hash, digits] = lfs ? [lfs.size, lfs.oid, 64] : [entry.size, entry.oid, 40];
-  if (typeof path !== "string" || !isSafePath(path)) {
+  if (typeof path !== "string") throw new TypeError(`the path ${quote(path)}`);
+  if (!isSafePath(path)) {
+    // Some systems cannot have a file "a: b.png" or "aux.md"; what points out of the folder is meant ill.
+    const harmless = path.split("/").every((part) => !/^\.{0,2}$/.test(part));
+    if (harmless && !WANTED.test(path)) return undefined;
     throw new TypeError(`the path ${quote(path)}`);
   }
-  if (!Number.isSafeInteger(size) || size < 0) {
-    throw new TypeError(`the size of ${quote(path)}`);
+  // Of a large file, `oid` names the pointer that git keeps in its place.
+  const { size, oid: hash } = lfs ?? entry;
+  if (!Number.isSafeInteger(size) || size < 0 || size > MAX_FILE_BYTES) {
+    throw new TypeError(`the size of ${quote(path)}, ${quote(size)} bytes`);
   }
-  if (typeof hash !== "string" || hash.length !== digits || !/^[0-9a-f]+$/.test(hash)) {
-    throw new TypeError(`the hash of ${quote(path)}`);
-  }
-  return { path, size, algorithm: lfs ? "sha256" : "git-sha1", hash };
+  const file = { path, size, algorithm: lfs ? "sha256" : "git-sha1", hash };
+  if (isHubFile(file)) return file;
+  throw new TypeError(`the hash of ${quote(path)}, ${quote(hash)}`);
 }

@@ -18,26 +18,36 @@ export interface FileLock extends Disposable {
  * Takes the lock at `path`, waiting while another process (or another call here) holds it.
  *
  * @param onWait called once, when there is something to wait for
+ * @param shared several may hold it together, but none beside one who holds it alone
  * @throws the signal's reason when it ends the wait
  */
 export async function lockFile(
   path: string,
   signal?: AbortSignal,
   onWait?: () => void,
+  shared = false,
 ): Promise<FileLock> {
   for (let waited = false;;) {
     signal?.throwIfAborted();
-    const file = await Deno.open(path, { create: true, write: true });
-    if (await file.tryLock(true)) {
-      // The holder before us removed its file: a lock on a name that is gone excludes nobody.
-      if (await isStill(path, file)) return { path, [Symbol.dispose]: () => release(path, file) };
-      file.close();
-      continue;
-    }
-    file.close();
+    const lock = await tryLockFile(path, shared);
+    if (lock) return lock;
     if (!waited) onWait?.();
     waited = true;
     await sleep(POLL_MS, signal);
+  }
+}
+
+/** Takes the lock at `path` if that needs no waiting. */
+export async function tryLockFile(path: string, shared = false): Promise<FileLock | undefined> {
+  for (;;) {
+    const file = await Deno.open(path, { create: true, write: true });
+    if (!await file.tryLock(!shared)) {
+      file.close();
+      return undefined;
+    }
+    // The holder before us removed its file: a lock on a name that is gone excludes nobody.
+    if (await isStill(path, file)) return { path, [Symbol.dispose]: () => release(path, file) };
+    file.close();
   }
 }
 
@@ -54,7 +64,8 @@ export async function isLocked(path: string): Promise<boolean> {
 
 function release(path: string, file: Deno.FsFile): void {
   try {
-    Deno.removeSync(path); // while held, so that nobody else's lock file is meant
+    // While held, and by nobody else, so that nobody's lock file is meant but ours.
+    if (file.tryLockSync(true)) Deno.removeSync(path);
   } catch { /* Windows keeps open files; the next holder removes it */ }
   file.close();
 }

@@ -8,11 +8,19 @@ import { quote } from "../../escape.ts";
 import * as cache from "./cache.ts";
 import { Context, type ResolveOptions } from "./context.ts";
 import type { FileJob } from "./download.ts";
+import { checkRoom, freeBytes } from "./disk.ts";
 import { NetworkError } from "./failures.ts";
 import { fetchCommit, fetchListing, fileUrl } from "./listing.ts";
 import { diskError } from "./part_file.ts";
 import { type HubFile, selectFiles, type Selection } from "./select.ts";
-import { formatSpec, type HubSpec, parseModelSpec, showUrl, type UrlSpec } from "./spec.ts";
+import {
+  formatSpec,
+  type HubSpec,
+  type ModelSpec,
+  parseModelSpec,
+  showUrl,
+  type UrlSpec,
+} from "./spec.ts";
 
 export { DEFAULT_ENDPOINT, type DownloadProgress, type ResolveOptions } from "./context.ts";
 
@@ -87,17 +95,21 @@ async function hubModel(spec: HubSpec, context: Context): Promise<ResolvedModel>
     );
     return found(dir, known, context);
   }
-  let listing = await cache.readListing(dir, commit);
-  if (listing === undefined) {
-    listing = await fetchListing(client, spec.repo, commit, { signal: options.signal });
-    await cache.writeListing(dir, commit, listing);
-  }
+  if (commit === known?.commit) return found(dir, known, context);
+  const listing = await cache.readListing(dir, commit) ??
+    await fetchListing(client, spec.repo, commit, { signal: options.signal });
   const selection = selectFiles(spec, listing);
   context.begin(selection.files.reduce((sum, file) => sum + file.size, 0));
+  using _ = await context.hold(dir);
+  await cache.writeListing(dir, commit, listing);
   const places = await cache.placesByHash(dir);
+  await checkRoomFor(selection.files, spec, dir, commit, places, context);
   for (const file of selection.files) {
     await ensureHubFile(context, spec, dir, commit, file, places);
     context.finish(file.size);
+  }
+  for (const { path, size } of selection.files) {
+    if (!await cache.isWhole(cache.filePath(dir, commit, path), size)) throw vanished(spec, path);
   }
   // The revision moves here only when it is complete, with what the cache has of it besides.
   for (const file of listing) await placeTwin(dir, commit, file, places);
@@ -139,6 +151,25 @@ function found(dir: string, { commit, selection }: CachedModel, context: Context
   }));
   const path = cache.filePath(dir, commit, selection.entry).replace(/\/$/, "");
   return { path, files, commit, downloaded: context.downloaded };
+}
+
+/** Refuses a model of which the disk has no room for what is missing, before any of it is fetched. */
+async function checkRoomFor(
+  files: readonly HubFile[],
+  spec: HubSpec,
+  dir: string,
+  commit: string,
+  places: Map<string, string[]>,
+  { options }: Context,
+): Promise<void> {
+  let needed = 0;
+  for (const { path, size, hash } of files) {
+    const here = [cache.filePath(dir, commit, path), ...places.get(hash) ?? []];
+    if ((await Promise.all(here.map((at) => cache.isWhole(at, size)))).includes(true)) continue;
+    const part = await Deno.stat(`${dir}/partial/${hash}.part`).catch(() => null);
+    needed += Math.max(0, size - 512 * (part?.blocks ?? 0)); // a part may have holes
+  }
+  checkRoom(formatSpec(spec), needed, await (options.freeBytes ?? freeBytes)(dir), dir);
 }
 
 async function ensureHubFile(
@@ -188,8 +219,10 @@ async function placeTwin(
 async function urlModel(spec: UrlSpec, context: Context): Promise<ResolvedModel> {
   const { cacheDir, options } = context;
   const files: { path: string; size: number }[] = [];
+  let lock: Disposable | undefined;
+  using _ = { [Symbol.dispose]: () => lock?.[Symbol.dispose]() };
   for (const url of splitUrls(spec.url)) {
-    const { dir, name } = cache.urlDir(cacheDir, url);
+    const { dir, name } = cache.urlDir(cacheDir, url); // one directory for all parts
     const path = `${dir}/files/${name}`;
     if (options.offline && !await cache.readUrlRecord(dir, name)) {
       throw new SourceError(
@@ -198,6 +231,7 @@ async function urlModel(spec: UrlSpec, context: Context): Promise<ResolvedModel>
           `fetch it first with "deno task pull"`,
       );
     }
+    if (!lock && !await cache.readUrlRecord(dir, name)) lock = await context.hold(dir);
     const job: FileJob = { url, subject: showUrl(url), binary: true };
     await context.ensure({ name, job, partial: `${dir}/partial/${name}` }, {
       present: async () => await cache.readUrlRecord(dir, name) !== undefined,
@@ -207,11 +241,19 @@ async function urlModel(spec: UrlSpec, context: Context): Promise<ResolvedModel>
         await Deno.rename(part, path);
       },
     });
-    const size = (await cache.readUrlRecord(dir, name))!.size;
-    context.finish(size);
-    files.push({ path, size });
+    const record = await cache.readUrlRecord(dir, name);
+    if (!record) throw vanished(spec, name);
+    context.finish(record.size);
+    files.push({ path, size: record.size });
   }
   return { path: files[0].path, files, downloaded: context.downloaded };
+}
+
+function vanished(spec: ModelSpec, path: string): SourceError {
+  return new SourceError(
+    `Cannot use ${formatSpec(spec)}: ${quote(path)} was removed from the cache meanwhile; ` +
+      `run it again`,
+  );
 }
 
 /** The URLs of all parts of a split GGUF file, or just this one. */

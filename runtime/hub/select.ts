@@ -5,6 +5,7 @@
  */
 import { InputError, SourceError } from "../../errors.ts";
 import { quote } from "../../escape.ts";
+import { isSafePath } from "../files/safe_path.ts";
 import { formatSpec, type HubSpec } from "./spec.ts";
 
 /** A file as the hub lists it, with the hash that its content must have. */
@@ -17,6 +18,18 @@ export interface HubFile {
   readonly algorithm: "sha256" | "git-sha1";
   /** The hash, lower-case hexadecimal. */
   readonly hash: string;
+}
+
+/** Far more than any model's file has; whoever announces more is not to be believed. */
+export const MAX_FILE_BYTES = 2 ** 43;
+
+/** Whether a value, of a hub or of the disk, is a file as it should be listed. */
+export function isHubFile(value: unknown): value is HubFile {
+  const { path, size, algorithm, hash } = (value ?? {}) as Partial<Record<keyof HubFile, unknown>>;
+  const digits = algorithm === "sha256" ? 64 : algorithm === "git-sha1" ? 40 : NaN;
+  return typeof path === "string" && isSafePath(path) &&
+    Number.isSafeInteger(size) && size as number >= 0 && size as number <= MAX_FILE_BYTES &&
+    typeof hash === "string" && hash.length === digits && /^[0-9a-f]+$/.test(hash);
 }
 
 /** The files to have, and which of them (or their directory) a loader opens. */

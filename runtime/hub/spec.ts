@@ -6,6 +6,7 @@
  */
 import { InputError } from "../../errors.ts";
 import { quote } from "../../escape.ts";
+import { isSafePath } from "../files/safe_path.ts";
 
 /** The forms that {@linkcode parseModelSpec} accepts, as messages and help texts show them. */
 export const SPEC_FORM = "hf:ORG/REPO[@REVISION][:FILE-or-QUANT-TAG], an https: URL or a path";
@@ -97,7 +98,7 @@ export function showUrl(url: URL): string {
 function parseHubSpec(text: string): HubSpec {
   const [, repo, revision, pick] = /^hf:(?:\/\/)?([^@:]*)(?:@([^:]*))?(?::(.*))?$/i
     .exec(text) ?? [];
-  if (repo === undefined || !REPO.test(repo) || repo.includes("..")) {
+  if (repo === undefined || !REPO.test(repo) || repo.includes("..") || !isSafePath(repo)) {
     throw badSpec(text, `found ${quote(repo ?? "")} where ORG/REPO belongs`);
   }
   if (revision !== undefined && !(REVISION.test(revision) && isSafePath(revision))) {
@@ -112,16 +113,6 @@ function parseHubSpec(text: string): HubSpec {
     ...(revision !== undefined && { revision }),
     ...(pick !== undefined && { pick }),
   };
-}
-
-/**
- * Whether a path from a spec or from a hub's listing stays inside the folder that it is joined to,
- * on every system: relative, no `.` or `..`, no backslash, colon or control character.
- */
-export function isSafePath(path: string): boolean {
-  // deno-lint-ignore no-control-regex
-  if (path === "" || /[\\:\u0000-\u001f\u007f]/.test(path)) return false;
-  return path.split("/").every((part) => part !== "" && part !== "." && part !== "..");
 }
 
 function badSpec(text: string, found: string): InputError {
