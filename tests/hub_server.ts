@@ -42,6 +42,10 @@ export interface Fault {
   damage?: boolean;
   /** Milliseconds to wait before every 64 KiB. */
   slowMs?: number;
+  /** Sends single bytes, with so many milliseconds between them. */
+  trickleMs?: number;
+  /** Sends zeros in chunks, without announcing a length, until the client goes. */
+  endless?: boolean;
 }
 
 /** A file in a repository. */
@@ -313,7 +317,9 @@ async function send(
   const { cutAfter = Infinity, stallAfter = Infinity } = fault;
   if (cutAfter < 0) return;
   if (stallAfter < 0) return await silence(conn);
-  const length = fault.noLength
+  const length = fault.endless
+    ? { "transfer-encoding": "chunked" }
+    : fault.noLength
     ? {}
     : { "content-length": String(bytes.length + (status === 200 ? fault.longerBy ?? 0 : 0)) };
   const lines = Object.entries({ connection: "close", ...length, ...headers, ...fault.headers })
@@ -324,6 +330,19 @@ async function send(
     conn,
     new TextEncoder().encode([`HTTP/1.1 ${status} Status`, ...lines, "", ""].join("\r\n")),
   );
+  for (let sent = 0; fault.endless; sent = request.sent += 65_536) {
+    if (sent > 1e9) throw new Error("the client reads without end");
+    const chunk = new Uint8Array(65_536 + 9);
+    chunk.set(new TextEncoder().encode("10000\r\n"));
+    chunk.set([13, 10], 65_536 + 7);
+    await write(conn, chunk);
+  }
+  for (const byte of fault.trickleMs ? bytes : []) {
+    await write(conn, Uint8Array.of(byte));
+    request.sent++;
+    await new Promise((resolve) => setTimeout(resolve, fault.trickleMs));
+  }
+  if (fault.trickleMs) return;
   if (fault.damage) {
     bytes = bytes.slice();
     bytes[bytes.length >> 1] ^= 1;

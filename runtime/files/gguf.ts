@@ -12,6 +12,7 @@ import { type MetadataValue, plainValue } from "./gguf_metadata.ts";
 import type { ModelFile, TensorEntry } from "./model_file.ts";
 import { quote } from "../../escape.ts";
 import { type ByteSource, NotFoundError } from "./source.ts";
+import { decoded } from "./source_file.ts";
 
 export type { MetadataArray, MetadataValue, NumberType, ValueType } from "./gguf_metadata.ts";
 
@@ -27,6 +28,9 @@ export interface GgufFile extends ModelFile {
 
 /** More than ten times the largest header known, vocabulary included. */
 const HEADER_LIMIT = 256 << 20;
+
+/** Files of a split model; each is kept open. */
+const MAX_PARTS = 1000;
 
 /** Name of one file of a split model: everything before the number, number, count. */
 const SPLIT_NAME = /^(.*)-(\d{5})-of-(\d{5})\.gguf$/;
@@ -157,6 +161,7 @@ async function openParts(
   }
 
   const count = number(givenHeader, "split.count", 1);
+  if (count > MAX_PARTS) fail(`it is one of ${count} files, expected at most ${MAX_PARTS}`);
   const [, prefix, givenNumber, nameCount] = SPLIT_NAME.exec(fileName(given.name)) ?? [];
   if (Number(nameCount) !== count) {
     fail(
@@ -205,8 +210,10 @@ export function firstOfSplit(names: readonly string[]): string | undefined {
   return firsts.length === 1 && !others ? first : undefined;
 }
 
+/** The last name of a path or URL, as a folder opens it. */
 function fileName(path: string): string {
-  return path.replace(/^.*[/\\]/, "");
+  const name = path.replace(/^.*[/\\]/, "");
+  return /^https?:/.test(path) ? decoded(name) : name;
 }
 
 function digits(index: number): string {

@@ -12,8 +12,10 @@ import type { ByteSource } from "./source.ts";
 /** A JSON object whose values are not known yet. */
 export type JsonObject = Record<string, unknown>;
 
-/** More than any `tokenizer.json` has. */
+/** More than any `tokenizer.json` has; a few bytes of JSON may take a hundred in memory. */
 const FILE_LIMIT = 128 << 20;
+/** More than any other file has: a configuration, a chat template, an index of shards. */
+const SMALL_LIMIT = 32 << 20;
 
 const utf8 = new TextDecoder("utf-8", { fatal: true });
 
@@ -51,12 +53,13 @@ export function parseJson(
   return value;
 }
 
-/** Reads and parses a whole file of JSON. */
-export async function readJson(source: ByteSource): Promise<JsonObject> {
-  if (source.size > FILE_LIMIT) {
+/** Reads and parses a whole file of JSON; by its name in the model it may be larger or smaller. */
+export async function readJson(source: ByteSource, file?: string): Promise<JsonObject> {
+  const most = file === "tokenizer.json" ? FILE_LIMIT : SMALL_LIMIT;
+  if (source.size > most) {
     throw new FormatError(
       `Cannot read JSON ${quote(source.name)}: it has ${source.size} bytes, ` +
-        `expected at most ${FILE_LIMIT}`,
+        `expected at most ${most}`,
     );
   }
   return parseJson(await source.read(0, source.size), `JSON ${quote(source.name)}`);
@@ -69,7 +72,7 @@ export async function readOptionalJson(
 ): Promise<JsonObject | undefined> {
   const source = await openIfThere(folder, name);
   try {
-    return source && await readJson(source);
+    return source && await readJson(source, name);
   } finally {
     source?.close();
   }

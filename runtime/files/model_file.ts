@@ -9,7 +9,7 @@ import { quote } from "../../escape.ts";
 import { type Folder, folderOf, memoryFolder, openFolder, openIfThere } from "./folder.ts";
 import { firstOfSplit, openGguf } from "./gguf.ts";
 import { openSafetensors, openShards } from "./safetensors.ts";
-import { isDirectory } from "./source_file.ts";
+import { decoded, isDirectory } from "./source_file.ts";
 import {
   type ByteSource,
   isHttp,
@@ -142,7 +142,8 @@ async function openFile(source: ByteSource, folder: Folder | undefined): Promise
   if (begins.startsWith("GGUF")) return await openGguf(source, folder);
   // A header length below 2^40, then the header itself.
   if (begins.slice(5, 9) === "\0\0\0{") return await openSafetensors(source, folder);
-  const file = source.name.replace(/^.*[/\\]/, "");
+  const last = source.name.replace(/^.*[/\\]/, "");
+  const file = /^https?:/.test(source.name) ? decoded(last) : last;
   if (folder && begins.startsWith("{") && file.endsWith(".index.json")) {
     source.close();
     return await openShards(folder, file);

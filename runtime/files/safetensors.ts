@@ -12,10 +12,14 @@ import type { Folder } from "./folder.ts";
 import { isObject, type JsonObject, parseJson, readJson, readOptionalJson } from "./json.ts";
 import type { ModelFile, TensorEntry } from "./model_file.ts";
 import { quote } from "../../escape.ts";
+import { isSafeName } from "./safe_path.ts";
 import { type ByteSource, NotFoundError } from "./source.ts";
 
 /** The specification allows more; no model comes near this. */
 const HEADER_LIMIT = 16 << 20;
+
+/** Files of one model; each is kept open. */
+const MAX_SHARDS = 1000;
 
 /** Bytes per element of the types that the specification names; others are not checked. */
 const ELEMENT_BYTES: Readonly<Record<string, number>> = {
@@ -61,7 +65,14 @@ export async function openShards(folder: Folder, index: string): Promise<ModelFi
   const tensors = new Map<string, TensorEntry>();
   const sources = new Map<string, ByteSource>();
   try {
-    for (const shard of [...new Set(weightMap.values())].sort()) {
+    const shards = [...new Set(weightMap.values())].sort();
+    if (shards.length > MAX_SHARDS) {
+      throw new FormatError(
+        `Cannot read shards of ${quote(name)}: the index names ${shards.length} files, expected ` +
+          `at most ${MAX_SHARDS}`,
+      );
+    }
+    for (const shard of shards) {
       const source = await openShard(folder, shard, name);
       sources.set(shard, source);
       await readTensors(source, tensors);
@@ -91,7 +102,7 @@ async function readIndex(folder: Folder, index: string): Promise<Map<string, str
     if (!isObject(weightMap)) return fail("weight_map is missing, expected files by tensor");
     return new Map(
       Object.entries(weightMap).map(([tensor, shard]) => {
-        if (typeof shard === "string" && /^[^/\\]+$/.test(shard)) return [tensor, shard];
+        if (typeof shard === "string" && isSafeName(shard)) return [tensor, shard];
         return fail(`tensor ${quote(tensor)} is in ${quote(shard)}, expected a file name`);
       }),
     );

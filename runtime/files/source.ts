@@ -22,6 +22,8 @@ export interface SourceOptions {
   readonly signal?: AbortSignal | undefined;
   /** Milliseconds without a byte from a server before a read fails (default 60 000). */
   readonly stallTimeout?: number | undefined;
+  /** Milliseconds of waiting over which a server's rate is measured (default 60 000). */
+  readonly slowTimeout?: number | undefined;
 }
 
 /** Bytes that can be read at any position, in any order, by several callers at once. */

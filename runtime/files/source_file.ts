@@ -71,7 +71,16 @@ export function listFiles(path: string | URL): Promise<string[]> {
 
 /** A path as messages show it. */
 export function showPath(path: string | URL): string {
-  return typeof path === "string" ? path : decodeURIComponent(path.pathname);
+  return typeof path === "string" ? path : decoded(path.pathname);
+}
+
+/** A part of a URL without its `%` escapes, as far as they are any. */
+export function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
 }
 
 /** Runs a file operation, turning the system's errors into `SourceError`. */

@@ -7,13 +7,18 @@
  */
 
 import { SourceError } from "../../errors.ts";
-import { quote } from "../../escape.ts";
+import { plain, quote } from "../../escape.ts";
+import { decoded } from "./source_file.ts";
 import { NotFoundError, type RawSource, reasonOf } from "./source_raw.ts";
 
 /** Bytes that are read and dropped rather than asking for a new range. */
 const SKIP_LIMIT = 1 << 20;
 /** Connections that one read may lose before it fails. */
 const RETRIES = 2;
+/** Bytes a second that a connection must bring: generous, a modem of 1990 brings 300. */
+const SLOW_RATE = 250;
+/** Far more than any model's file has; a server that announces more is not to be believed. */
+const MAX_BYTES = 2 ** 43;
 
 /** What a server is asked with. */
 export interface HttpOptions {
@@ -21,6 +26,8 @@ export interface HttpOptions {
   readonly signal?: AbortSignal | undefined;
   /** Milliseconds without a byte before a read fails (default 60 000). */
   readonly stallTimeout?: number | undefined;
+  /** Milliseconds of waiting over which the rate of a connection is measured (default 60 000). */
+  readonly slowTimeout?: number | undefined;
 }
 
 /**
@@ -56,20 +63,28 @@ class HttpFile implements RawSource {
   readonly #headers: Record<string, string> = {};
   readonly #signal: AbortSignal | undefined;
   readonly #stallTimeout: number;
+  readonly #slowTimeout: number;
+  /** Milliseconds waited, and bytes that came meanwhile, of the measurement under way. */
+  #waited = 0;
+  #came = 0;
   #request = new AbortController();
   #stream: Stream | undefined;
   /** What the last response said, for messages. */
   #status = "";
   #ranges = false;
 
-  constructor(url: URL, { signal, stallTimeout = 60_000 }: HttpOptions) {
+  constructor(
+    url: URL,
+    { signal, stallTimeout = 60_000, slowTimeout = 60_000 }: HttpOptions,
+  ) {
     this.name = showUrl(url);
     this.#url = new URL(url);
     this.#signal = signal;
     this.#stallTimeout = stallTimeout;
+    this.#slowTimeout = slowTimeout;
     if (url.username || url.password) {
       // Requests refuse credentials in URLs; this is the header that they stand for.
-      const pair = `${decodeURIComponent(url.username)}:${decodeURIComponent(url.password)}`;
+      const pair = `${decoded(url.username)}:${decoded(url.password)}`;
       this.#headers.Authorization = `Basic ${new TextEncoder().encode(pair).toBase64()}`;
       this.#url.username = this.#url.password = "";
     }
@@ -119,8 +134,10 @@ class HttpFile implements RawSource {
   async #take(at: number, target: Uint8Array): Promise<number> {
     const stream = this.#stream!;
     if (stream.rest.length === 0) {
+      const begun = performance.now();
       const { value, done } = await this.#timed(stream.reader.read());
       if (done) throw new Error("the body ended");
+      this.#measure(performance.now() - begun, value.length);
       stream.rest = value;
     }
     const from = Math.min(at - stream.position, stream.rest.length);
@@ -131,6 +148,16 @@ class HttpFile implements RawSource {
     return part.length;
   }
 
+  /** Gives up a connection that trickles, which would keep the reader waiting for years. */
+  #measure(ms: number, bytes: number): void {
+    this.#waited += ms;
+    this.#came += bytes;
+    if (this.#waited < this.#slowTimeout) return;
+    const slow = this.#came / this.#waited * 1000 < SLOW_RATE;
+    this.#waited = this.#came = 0;
+    if (slow) throw this.#failure(`it sends less than ${SLOW_RATE} bytes a second`);
+  }
+
   /** Asks for the file from `offset` on; a server without ranges answers from its start. */
   async #connect(offset: number): Promise<Stream> {
     this.#drop();
@@ -138,12 +165,17 @@ class HttpFile implements RawSource {
     const signals = [this.#request.signal];
     if (this.#signal) signals.push(this.#signal);
     const response = await this.#timed(fetch(this.#url, {
-      headers: { ...this.#headers, Range: `bytes=${offset}-` },
+      // Compressed bytes have no ranges, and no end that could be told beforehand.
+      headers: { "Accept-Encoding": "identity", ...this.#headers, Range: `bytes=${offset}-` },
       signal: AbortSignal.any(signals),
     }));
     const { status, statusText, headers } = response;
-    this.#status = `status ${status} ${statusText}`.trimEnd();
+    this.#status = `status ${status} ${plain(statusText, 60)}`.trimEnd();
     const range = headers.get("Content-Range") ?? "";
+    const coding = headers.get("Content-Encoding") ?? "identity";
+    if (response.ok && coding !== "identity") {
+      throw this.#failure(`the body is in coding ${quote(coding)}, which was not asked for`);
+    }
     let total: number;
     if (status === 206) {
       const [, first, length] = /^bytes (\d+)-\d+\/(\d+)$/.exec(range) ?? [];
@@ -155,7 +187,7 @@ class HttpFile implements RawSource {
       total = Number(length);
     } else if (status === 200) {
       total = Number(headers.get("Content-Length") || NaN);
-      if (!(total >= 0) || headers.has("Content-Encoding")) {
+      if (!(total >= 0)) {
         throw this.#failure("the server does not tell the file's size (Content-Length)");
       }
     } else if (status === 416 && range === "bytes */0") {
@@ -164,6 +196,9 @@ class HttpFile implements RawSource {
       throw new NotFoundError(`Cannot open ${quote(this.name)}: ${this.#status}; check the URL`);
     } else {
       throw this.#failure("expected status 200 or 206");
+    }
+    if (total > MAX_BYTES) {
+      throw this.#failure(`the file has ${total} bytes, expected at most ${MAX_BYTES}`);
     }
     if (this.size >= 0 && total !== this.size) {
       throw this.#failure(`the file has ${total} bytes now, but had ${this.size} when opened`);
@@ -203,10 +238,7 @@ class HttpFile implements RawSource {
       );
     }
     // Not as a cause: the system's messages quote URLs with their queries.
-    const reason = reasonOf(error).replaceAll(/https?:\/\/[^\s"')]+/g, (it) => {
-      const url = URL.parse(it);
-      return url ? showUrl(url) : "";
-    });
+    const reason = plain(reasonOf(error), 300);
     if (this.size < 0) return this.#failure(reason);
     return this.#failure(`the connection was lost at byte ${at} of ${this.size}: ${reason}`);
   }

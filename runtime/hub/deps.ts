@@ -5,13 +5,14 @@
  * @module
  */
 
+import { promises } from "node:fs";
 import { SourceError } from "../../errors.ts";
 
 /** Node's incremental hash, native in Deno: a file of any size is hashed in constant memory. */
 export { createHash } from "node:crypto";
 export type { Hash } from "node:crypto";
 /** How much room a disk has, which `Deno` does not tell. */
-export { statfs } from "node:fs/promises";
+export const statfs: typeof promises.statfs = promises.statfs;
 
 /** The hub client. */
 export type HubLibrary = typeof import("npm:@huggingface/hub@2.17.5");

@@ -7,6 +7,7 @@
 import { InputError } from "../../errors.ts";
 import { quote } from "../../escape.ts";
 import { isSafePath } from "../files/safe_path.ts";
+import { decoded } from "../files/source_file.ts";
 
 /** The forms that {@linkcode parseModelSpec} accepts, as messages and help texts show them. */
 export const SPEC_FORM = "hf:ORG/REPO[@REVISION][:FILE-or-QUANT-TAG], an https: URL or a path";
@@ -67,7 +68,7 @@ export function parseModelSpec(text: string): ModelSpec {
   if (!URL.canParse(text)) throw badSpec(text, "it is not a valid URL");
   const url = new URL(text);
   if (scheme === "file") {
-    return { kind: "path", path: decodeURIComponent(url.pathname).replace(/^\/([a-z]:)/i, "$1") };
+    return { kind: "path", path: decoded(url.pathname).replace(/^\/([a-z]:)/i, "$1") };
   }
   if (scheme !== "https" && scheme !== "http") {
     throw badSpec(
