@@ -7,7 +7,9 @@
 import { fileURLToPath } from "node:url";
 import { type Flags, UsageError, writeOut } from "../cli/command.ts";
 import { FormatError, SourceError, SparrowError } from "../errors.ts";
-import type { BenchPart } from "./part.ts";
+import { quote } from "../escape.ts";
+import { systemReason } from "../cli/errors.ts";
+import { type BenchPart, RUNS } from "./part.ts";
 import {
   acceptRatios,
   type Baseline,
@@ -31,7 +33,7 @@ without one, the kernels are measured now.
   --runs N            without RESULT.json: measurements of each (default 7)
   --results DIR       where accepted ratios are kept (default bench/results)
   --json              print the moves: [{ name, verdict, before, now }]
-  --help              print this
+  -h, --help          print this
 
 A ratio has moved when the medians differ by 3 % or more and each lies outside the other's range.
 Exit code 1 when one got worse and was not accepted.`;
@@ -42,7 +44,8 @@ class Regression extends SparrowError {}
 /** The command. */
 export const compare: BenchPart = {
   help,
-  flags: { boolean: ["accept", "json"], string: ["filter", "results"], number: ["runs"] },
+  takesFiles: true,
+  flags: { boolean: ["accept", "json"], string: ["filter", "results"], whole: { runs: RUNS } },
   run: benchCompare,
 };
 
@@ -113,7 +116,8 @@ function readRatios(file: string, expected: string): Measured {
   try {
     text = Deno.readTextFileSync(file);
   } catch (cause) {
-    throw new SourceError(`Cannot read ${file}: ${(cause as Error).message}`, { cause });
+    const reason = systemReason(cause) ?? (cause as Error).message;
+    throw new SourceError(`Cannot read ${quote(file)}: ${reason}`, { cause });
   }
   let value: Partial<Measured> | null;
   try {
@@ -124,6 +128,8 @@ function readRatios(file: string, expected: string): Measured {
   const ratios = Object.values(value?.ratios ?? {});
   const fits = typeof value?.machine?.cpu === "string" && ratios.length > 0 &&
     ratios.every((it) => [it?.min, it?.median, it?.max].every(Number.isFinite));
-  if (!fits) throw new FormatError(`Cannot compare ${file}: found no ratios, expected ${expected}`);
+  if (!fits) {
+    throw new FormatError(`Cannot compare ${quote(file)}: found no ratios, expected ${expected}`);
+  }
   return value as Measured;
 }

@@ -6,12 +6,13 @@
  */
 
 import { type Flags, runCommand, UsageError, writeOut } from "../cli/command.ts";
-import { BackendError } from "../errors.ts";
+import { systemReason } from "../cli/errors.ts";
+import { BackendError, SourceError } from "../errors.ts";
 import { quote } from "../escape.ts";
 import { type GpuKernelResult, type GpuKernels, measureGpuKernels } from "./gpu_kernels.ts";
 import { type GpuModelOptions, measureGpuModel, measureSynthetic } from "./gpu_models.ts";
 import { checkParity, type GpuParity } from "./gpu_parity.ts";
-import { type BenchPart, numberList } from "./part.ts";
+import { type BenchPart, checkModelPath, numberList, RUNS, TOKENS } from "./part.ts";
 import { describePeer, peerRatios, type PeerResult } from "./peers.ts";
 import type { Measured } from "./record.ts";
 import { describeMachine, digits } from "./stats.ts";
@@ -38,7 +39,7 @@ carry everything to a machine without one.
   --runs N            measurements of each (default 5)
   --out FILE          also write the JSON to FILE, as far as it is known, after each part
   --json              print { machine, adapter, parity, kernels, models, ratios }
-  --help              print this
+  -h, --help          print this
 
 Exit code 1 when a test of parity failed.`;
 
@@ -61,7 +62,12 @@ export const gpu: BenchPart = {
     boolean: ["json"],
     string: ["parts", "widths", "filter", "sizes", "dir", "prompt-tokens", "out"],
     collect: ["model"],
-    number: ["tokens", "position", "gen-tokens", "runs"],
+    whole: {
+      "tokens": [1, TOKENS[1]],
+      "position": TOKENS,
+      "gen-tokens": [1, TOKENS[1]],
+      "runs": RUNS,
+    },
   },
   run: benchGpu,
 };
@@ -71,6 +77,24 @@ const PARTS = ["parity", "kernels", "models"];
 async function benchGpu(flags: Flags): Promise<void> {
   const parts = namesOf(flags, "parts", PARTS.join(","), PARTS);
   const sizes = namesOf(flags, "sizes", "1b,7b", [...Object.keys(SIZES), "none"]);
+  const out = flags.text("out");
+  flags.texts("model").forEach(checkModelPath);
+  // Where results go is looked at before anything is measured.
+  if (out !== undefined) Deno.openSync(out, { append: true, create: true }).close();
+  const folder = parts.includes("models") ? await makeFolder(flags.text("dir")) : "";
+  try {
+    await measureParts(flags, parts, sizes, folder);
+  } finally {
+    if (folder !== "") await Deno.remove(folder, { recursive: true });
+  }
+}
+
+async function measureParts(
+  flags: Flags,
+  parts: readonly string[],
+  sizes: readonly string[],
+  folder: string,
+): Promise<void> {
   const runs = flags.number("runs") ?? 5, out = flags.text("out");
   const show = (line: string): void => {
     if (!flags.on("json")) writeOut(line + "\n");
@@ -121,14 +145,9 @@ async function benchGpu(flags: Flags): Promise<void> {
     };
     const models: PeerResult[] = [];
     for (const path of flags.texts("model")) models.push(...await measureGpuModel(path, options));
-    const folder = await Deno.makeTempDir({ ...pick(flags.text("dir")) });
-    try {
-      for (const name of sizes.filter((it) => it !== "none")) {
-        models.push(...await measureSynthetic(name, SIZES[name]!, folder, options));
-        keep({ models, ratios: { ...result.ratios, ...peerRatios(models) } });
-      }
-    } finally {
-      await Deno.remove(folder, { recursive: true });
+    for (const name of sizes.filter((it) => it !== "none")) {
+      models.push(...await measureSynthetic(name, SIZES[name]!, folder, options));
+      keep({ models, ratios: { ...result.ratios, ...peerRatios(models) } });
     }
     keep({ models, ratios: { ...result.ratios, ...peerRatios(models) } });
   }
@@ -141,8 +160,14 @@ async function benchGpu(flags: Flags): Promise<void> {
   }
 }
 
-function pick(dir: string | undefined): { dir?: string } {
-  return dir === undefined ? {} : { dir };
+/** A folder for models, inside `dir` where one is named. */
+async function makeFolder(dir: string | undefined): Promise<string> {
+  try {
+    return await Deno.makeTempDir(dir === undefined ? {} : { dir });
+  } catch (cause) {
+    const reason = systemReason(cause) ?? (cause as Error).message;
+    throw new SourceError(`Cannot write models into ${quote(dir)}: ${reason}`, { cause });
+  }
 }
 
 function namesOf(

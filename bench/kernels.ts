@@ -14,7 +14,7 @@ import { prepareKernel } from "./kernel_case.ts";
 import { type KernelRow, kernelRows } from "./kernel_rows.ts";
 import { type Calibrator, createCalibrator } from "./limits/calibrate.ts";
 import { type LimitName, LIMITS } from "./limits/limits.ts";
-import { type BenchPart, numberList } from "./part.ts";
+import { type BenchPart, numberList, RUNS } from "./part.ts";
 import type { Measured } from "./record.ts";
 import { describeMachine, digits, ratios, type Spread, spread, threadsText } from "./stats.ts";
 
@@ -163,8 +163,14 @@ function matcher(filter: string | undefined): (name: string) => boolean {
   if (filter === undefined) return () => true;
   const pattern = /^\/(.+)\/$/.exec(filter);
   if (!pattern) return (name) => name.includes(filter);
-  const compiled = new RegExp(pattern[1]!);
-  return (name) => compiled.test(name);
+  try {
+    const compiled = new RegExp(pattern[1]!);
+    return (name) => compiled.test(name);
+  } catch (cause) {
+    throw new UsageError(`Cannot use --filter ${quote(filter)}: ${(cause as Error).message}`, {
+      cause,
+    });
+  }
 }
 
 const help = `Usage: deno task bench [kernels] [options]
@@ -181,7 +187,7 @@ Shares of dram are of the better of the two ways to read.
   --backend LIST      wasm, plain (wasm without relaxed SIMD), reference (default wasm)
   --runs N            measurements of each row (default 7)
   --json              print { machine, limits, results, ratios }
-  --help              print this`;
+  -h, --help          print this`;
 
 /** The command. */
 export const kernels: BenchPart = {
@@ -189,7 +195,7 @@ export const kernels: BenchPart = {
   flags: {
     boolean: ["json"],
     string: ["filter", "threads", "backend"],
-    number: ["runs"],
+    whole: { runs: RUNS },
   },
   run: benchKernels,
 };

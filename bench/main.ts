@@ -4,7 +4,8 @@
  * @module
  */
 
-import { runCommand, UsageError } from "../cli/command.ts";
+import { commandName, runCommand, UsageError } from "../cli/command.ts";
+import { didYouMean } from "../cli/suggest.ts";
 import { quote } from "../escape.ts";
 import type { BenchPart } from "./part.ts";
 
@@ -43,11 +44,18 @@ async function main(args: readonly string[]): Promise<number> {
     const run = (): never => {
       const known = Object.keys(PARTS).join(", ");
       throw new UsageError(
-        `Cannot measure ${quote(word)}: expected ${known}, or nothing for kernels`,
+        `Cannot measure ${quote(word)}: expected ${known}, or nothing for kernels` +
+          didYouMean(word, Object.keys(PARTS)),
       );
     };
     return await runCommand("bench", help, [], {}, run);
   }
   const part = await PARTS[word]!();
-  return await runCommand("bench", part.help, isWord ? rest : args, part.flags, part.run);
+  return await runCommand("bench", part.help, isWord ? rest : args, part.flags, (flags) => {
+    if (part.takesFiles || flags.rest.length === 0) return part.run(flags);
+    throw new UsageError(
+      `Cannot measure ${quote(flags.rest[0])}: expected options only; ` +
+        `"${commandName(`bench ${word}`)} --help" shows them`,
+    );
+  });
 }

@@ -4,9 +4,13 @@
  * @module
  */
 
-import { type Flags, peakMemoryBytes, UsageError, writeOut } from "../cli/command.ts";
+import { type Flags, peakMemoryBytes, UsageError, writeNote, writeOut } from "../cli/command.ts";
+import { loadingNotes } from "../cli/effects.ts";
+import { MODEL_FLAGS } from "../cli/model_flags.ts";
+import { SparrowError } from "../errors.ts";
+import { quote } from "../escape.ts";
 import { loadModel, type LoadOptions } from "../mod.ts";
-import { type BenchPart, numberList } from "./part.ts";
+import { type BenchPart, numberList, RUNS } from "./part.ts";
 import { describeMachine, type Spread, spread, threadsText } from "./stats.ts";
 
 /** What one row measures. */
@@ -54,6 +58,9 @@ export interface ModelResult {
   /** Highest resident memory of the process, in bytes. */
   readonly peakMemoryBytes: number;
 }
+
+/** What a measuring process answers: a result, or the message of the error that it ended with. */
+export type ModelAnswer = ModelResult | { readonly refused: string };
 
 /** Measures one case in this process. */
 export async function measureModel(row: ModelCase): Promise<ModelResult> {
@@ -119,8 +126,12 @@ export async function measureModelApart(row: ModelCase): Promise<ModelResult> {
   await writer.write(new TextEncoder().encode(JSON.stringify(row)));
   await writer.close();
   const { success, stdout } = await child.output();
-  if (!success) throw new UsageError(`Cannot measure ${row.model}: the measuring process failed`);
-  return JSON.parse(new TextDecoder().decode(stdout));
+  if (!success) {
+    throw new SparrowError(`Cannot measure ${quote(row.model)}: the measuring process failed`);
+  }
+  const answer: ModelAnswer = JSON.parse(new TextDecoder().decode(stdout));
+  if ("refused" in answer) throw new SparrowError(answer.refused);
+  return answer;
 }
 
 const help = `Usage: deno task bench model --model M [options]
@@ -128,7 +139,7 @@ const help = `Usage: deno task bench model --model M [options]
 Prompt and generation speed of a model, each case in a process of its own, after one run that is not
 counted. "deno task synthetic" writes models of any size and type to measure.
 
-  --model M           GGUF file or safetensors directory
+  -m, --model M       GGUF file or safetensors directory
   --prompt-tokens N   tokens of the prompt that is timed, 0 for none (default 256)
   --gen-tokens N      tokens that are generated and timed, 0 for none (default 64)
   --context N         tokens in the context before generation (default 0)
@@ -141,7 +152,7 @@ counted. "deno task synthetic" writes models of any size and type to measure.
   --json              print { machine, results: [{ promptTokens, genTokens, context, threads, sequences,
                       promptTokensPerSecond: { min, median, max }, tokensPerSecond: { min, median, max },
                       loadMs, peakMemoryBytes }] }
-  --help              print this
+  -h, --help          print this
 
 Numbers of tokens, threads and sequences may be lists: --threads 1,2`;
 
@@ -150,12 +161,9 @@ export const model: BenchPart = {
   help,
   flags: {
     boolean: ["json"],
-    string: [
-      ...["model", "prompt-tokens", "gen-tokens", "context", "threads", "sequences", "weights"],
-      "backend",
-      "cache-type",
-    ],
-    number: ["runs"],
+    string: ["model", "prompt-tokens", "gen-tokens", "context", "threads", "sequences"],
+    choice: MODEL_FLAGS.choice,
+    whole: { runs: RUNS },
   },
   run: benchModel,
 };
@@ -163,6 +171,7 @@ export const model: BenchPart = {
 async function benchModel(flags: Flags): Promise<void> {
   const model = flags.text("model");
   if (model === undefined) throw new UsageError("Cannot measure: --model names no model");
+  for (const note of loadingNotes(flags)) writeNote(`bench: ${note}`);
   const list = (flag: string, fallback: number): number[] =>
     numberList(flags, flag, [fallback], ["threads", "sequences"].includes(flag) ? 1 : 0);
   const lists = [

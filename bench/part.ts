@@ -5,6 +5,8 @@
  */
 
 import { type Flags, type FlagSpec, UsageError } from "../cli/command.ts";
+import { systemReason } from "../cli/errors.ts";
+import { SourceError } from "../errors.ts";
 import { quote } from "../escape.ts";
 
 /** One word after `bench`, in a file of its own. */
@@ -13,8 +15,29 @@ export interface BenchPart {
   readonly help: string;
   /** Its options. */
   readonly flags: FlagSpec;
+  /** Whether it takes files, too. */
+  readonly takesFiles?: boolean;
   /** Does it. */
   run(flags: Flags): Promise<void>;
+}
+
+/** Range of a flag that says how often something is measured. */
+export const RUNS = [1, 10_000] as const;
+/** Range of a flag with a number of tokens. */
+export const TOKENS = [0, 2 ** 30] as const;
+
+/**
+ * Refuses a model file that is not there, before minutes of measuring have passed.
+ *
+ * @throws SourceError when it cannot be found
+ */
+export function checkModelPath(path: string): void {
+  try {
+    Deno.statSync(path);
+  } catch (cause) {
+    const reason = systemReason(cause) ?? (cause as Error).message;
+    throw new SourceError(`Cannot measure ${quote(path)}: ${reason}`, { cause });
+  }
 }
 
 /**

@@ -7,7 +7,7 @@
 
 import { type Flags, UsageError, writeOut } from "../cli/command.ts";
 import { quote } from "../escape.ts";
-import { type BenchPart, numberList } from "./part.ts";
+import { type BenchPart, checkModelPath, numberList, RUNS, TOKENS } from "./part.ts";
 import { describeWork, type Work } from "./peers/peer.ts";
 import { openPeer, type PeerProcess } from "./peers/spawn.ts";
 import { CPU_PEERS, PEERS } from "./peers/table.ts";
@@ -30,7 +30,7 @@ after one run each that is not counted. A ratio says how many times as fast Spar
   --prompt-tokens L   lengths of prompts (default 256,512)
   --runs N            measurements of each (default 5)
   --json              print { machine, versions, results, ratios }
-  --help              print this
+  -h, --help          print this
 
 A program that is not installed, or cannot do a work, is a row that says so.`;
 
@@ -125,7 +125,7 @@ export const peers: BenchPart = {
     boolean: ["json", "install"],
     string: ["threads", "peers", "filter", "prompt-tokens"],
     collect: ["model"],
-    number: ["runs", "position", "gen-tokens"],
+    whole: { "runs": RUNS, "position": TOKENS, "gen-tokens": [1, TOKENS[1]] },
   },
   run: benchPeers,
 };
@@ -138,6 +138,7 @@ async function benchPeers(flags: Flags): Promise<void> {
     const known = Object.keys(PEERS).join(", ");
     throw new UsageError(`Cannot compare with ${quote(unknown)}: expected ${known}`);
   }
+  flags.texts("model").forEach(checkModelPath);
   const names = ["sparrow", ...wanted.filter((name) => name !== "sparrow")];
   const works = worksOf(flags).filter((it) =>
     describeWork(it).includes(flags.text("filter") ?? "")

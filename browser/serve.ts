@@ -6,7 +6,17 @@
  * @module
  */
 
-import { parseArgs } from "../cli/deps.ts";
+import {
+  commandName,
+  type Flags,
+  runCommand,
+  UsageError,
+  writeNote,
+  writeOut,
+} from "../cli/command.ts";
+import { systemReason } from "../cli/errors.ts";
+import { SparrowError } from "../errors.ts";
+import { quote } from "../escape.ts";
 
 const ROOT = new URL("../", import.meta.url);
 
@@ -27,7 +37,7 @@ export function servePage(port: number, root: URL = ROOT): Deno.HttpServer<Deno.
   const options = { hostname: "127.0.0.1", port, onListen: () => {} };
   return Deno.serve(options, async (request) => {
     const { pathname } = new URL(request.url);
-    const path = pathname === "/" ? "browser/index.html" : decodeURIComponent(pathname.slice(1));
+    const path = pathname === "/" ? "browser/index.html" : decoded(pathname.slice(1));
     const type = TYPES[path.split(".").at(-1)!];
     const headers = new Headers({ ...ISOLATION_HEADERS, "Accept-Ranges": "bytes" });
     if (type === undefined || path.split("/").includes("..")) {
@@ -70,8 +80,50 @@ function limit(bytes: number): TransformStream<Uint8Array<ArrayBuffer>, Uint8Arr
   });
 }
 
+/** A path without its percent signs; empty, which is no file, where they mean nothing. */
+function decoded(path: string): string {
+  try {
+    return decodeURIComponent(path);
+  } catch {
+    return "";
+  }
+}
+
+const help = `Usage: ${commandName("page")} [options]
+
+Serves a page on 127.0.0.1 that runs models in the browser, with the bundle that
+"${commandName("bundle")}" makes. Ctrl-C ends it.
+
+  --port N        port, 0 for any that is free (default 8000)
+  -h, --help      print this
+
+Exit codes: 0 done, 1 failed, 2 wrong usage.`;
+
+async function page(flags: Flags): Promise<void> {
+  if (flags.rest.length > 0) {
+    throw new UsageError(`Cannot serve ${quote(flags.rest[0])}: expected options only`);
+  }
+  const port = flags.number("port") ?? 8000;
+  let server: Deno.HttpServer<Deno.NetAddr>;
+  try {
+    server = servePage(port);
+  } catch (cause) {
+    const reason = systemReason(cause);
+    if (reason === undefined) throw cause;
+    throw new SparrowError(`Cannot serve on port ${port}: ${reason}; choose another --port`, {
+      cause,
+    });
+  }
+  try {
+    await Deno.stat(new URL("dist/sparrow.js", ROOT));
+  } catch {
+    writeNote(`page: there is no bundle yet; "${commandName("bundle")}" makes it`);
+  }
+  writeOut(`http://127.0.0.1:${server.addr.port}/\n`);
+  await server.finished;
+}
+
 if (import.meta.main) {
-  const { port } = parseArgs(Deno.args, { string: ["port"], default: { port: "8000" } });
-  const server = servePage(Number(port));
-  console.log(`http://127.0.0.1:${server.addr.port}/`);
+  const spec = { whole: { port: [0, 65535] as const } };
+  Deno.exit(await runCommand("page", help, Deno.args, spec, page));
 }

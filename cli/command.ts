@@ -94,7 +94,8 @@ export async function runCommand(
 export function reportError(name: string, error: unknown): number {
   const message = error instanceof SparrowError ? error.message : describeFailure(error);
   if (message === undefined) throw error;
-  writeNote(`${name}: ${withFlags(message.replace(/\s*\n\s*/g, " "))}`);
+  const line = withFlags(message.replace(/\s*\n\s*/g, " "));
+  writeNote(`${name}: ${line.replaceAll(/\bdeno task (?=[a-z])/g, `${program} `)}`);
   if (error instanceof Interrupted) return INTERRUPTED;
   return error instanceof UsageError || error instanceof InputError ? 2 : 1;
 }

@@ -40,7 +40,10 @@ export function idNotes(flags: Flags): string[] {
 /** Notes that need no model. */
 export function loadingNotes(flags: Flags): string[] {
   const backend = flags.text("backend");
-  return backend === undefined ? [] : backendNotes(flags, backend, `with --backend ${backend}`);
+  if (backend === undefined || backend === "auto") return [];
+  // Loading refuses layers on a GPU that is not to be used.
+  if ((flags.number("gpu-layers") ?? 0) > 0 && backend !== "webgpu") return [];
+  return backendNotes(flags, backend, `with --backend ${backend}`);
 }
 
 /** Notes on what a loaded model made of the flags. */

@@ -20,7 +20,9 @@ export interface FlagSpec {
   readonly collect?: readonly string[];
   /** Flags with a number. */
   readonly number?: readonly string[];
-  /** Flags with one of a few words. */
+  /** Flags with a whole number, and the least and most that they can be; read with `number`. */
+  readonly whole?: Readonly<Record<string, readonly [least: number, most: number]>>;
+  /** Flags with one of a few words; read with `text`. */
   readonly choice?: Readonly<Record<string, readonly string[]>>;
 }
 
@@ -56,9 +58,10 @@ export const SHORT: Readonly<Record<string, string>> = {
  * @throws UsageError when a flag is not known, lacks its value or has one that it cannot have
  */
 export function readFlags(command: string, args: readonly string[], spec: FlagSpec): Flags {
-  const { collect = [], number = [], choice = {} } = spec;
+  const { collect = [], number = [], whole = {}, choice = {} } = spec;
   const boolean = ["help", ...spec.boolean ?? []];
-  const valued = [...spec.string ?? [], ...collect, ...number, ...Object.keys(choice)];
+  const numeric = [...number, ...Object.keys(whole)];
+  const valued = [...spec.string ?? [], ...collect, ...numeric, ...Object.keys(choice)];
   const known = [...boolean, ...valued];
   const hint = `; "${command} --help" shows the options`;
   const shorts = Object.entries(SHORT).filter(([, name]) => known.includes(name));
@@ -100,7 +103,9 @@ export function readFlags(command: string, args: readonly string[], spec: FlagSp
   const numbers = new Map<string, number>();
   for (const [name, all] of values) {
     const value = all.at(-1)!;
-    if (number.includes(name)) numbers.set(name, toNumber(name, value, hint));
+    if (numeric.includes(name)) numbers.set(name, toNumber(name, value, hint));
+    const range = Object.hasOwn(whole, name) ? whole[name]! : undefined;
+    if (range) checkRange(name, numbers.get(name)!, range);
     const words = Object.hasOwn(choice, name) ? choice[name]! : undefined;
     if (words && !words.includes(value)) {
       throw new UsageError(
@@ -124,6 +129,14 @@ function toNumber(name: string, text: string, hint: string): number {
     throw new UsageError(`Cannot read --${name}: ${quote(text)} is not a number${hint}`);
   }
   return value;
+}
+
+function checkRange(name: string, value: number, [least, most]: readonly [number, number]): void {
+  if (Number.isInteger(value) && value >= least && value <= most) return;
+  const upTo = Number.isFinite(most) ? ` to ${most}` : "";
+  throw new UsageError(
+    `Cannot use --${name} ${value}: expected a whole number from ${least}${upTo}`,
+  );
 }
 
 /** Refuses `-model x`, which would be `-m odel`, and `-temp 0`, which would be `-t emp`. */

@@ -34,7 +34,13 @@ export async function readPrompt({ command, text, file }: PromptPlace): Promise<
     throw new UsageError("Cannot read the prompt: it is given twice, by itself and with --file");
   }
   if (file !== undefined && file !== "-") return dropNewline(await readPromptFile(file));
-  if (text !== undefined && text !== "-") return text;
+  if (text !== undefined && text !== "-") {
+    // What Deno puts where an argument is not UTF-8.
+    if (text.includes("\ufffd")) {
+      writeNote(`${command}: the text holds U+FFFD: what was typed was perhaps not UTF-8`);
+    }
+    return text;
+  }
   const asked = text ?? file;
   if (asked === undefined && Deno.stdin.isTerminal()) {
     throw new UsageError(
@@ -86,7 +92,7 @@ async function readPromptFile(path: string): Promise<string> {
   } catch (error) {
     const reason = systemReason(error);
     if (reason === undefined) throw error;
-    throw new SourceError(`Cannot read the prompt from ${quote(path)}: ${reason}`, {
+    throw new SourceError(`Cannot read ${quote(path)}: ${reason}`, {
       cause: error,
     });
   }

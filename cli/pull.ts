@@ -46,7 +46,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.`;
 
 /** Runs the command; the result is its exit code. */
 export function run(args: string[]): Promise<number> {
-  const spec = { boolean: ["offline", "json"], number: ["connections"] };
+  const spec = { boolean: ["offline", "json"], whole: { connections: [1, 32] as const } };
   return runCommand("pull", help, args, spec, pull);
 }
 

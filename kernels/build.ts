@@ -6,9 +6,9 @@
  * @module
  */
 
-import asc from "./asc.ts";
 import { generateGlue, generatePackage } from "./build_glue.ts";
 import { KERNEL_NAMES } from "./wasm.ts";
+import { SparrowError } from "../errors.ts";
 
 const ROOT = new URL("./", import.meta.url);
 const PKG = new URL("pkg/", ROOT);
@@ -42,18 +42,18 @@ async function findKernels(): Promise<Map<string, string>> {
       const text = await Deno.readTextFile(new URL(path, ROOT));
       for (const [, name] of text.matchAll(/^export function (\w+)\(\s*args: usize/gm)) {
         if (found.has(name!)) {
-          throw new Error(`${path} exports ${name}, as ${found.get(name!)} does`);
+          throw new SparrowError(`${path} exports ${name}, as ${found.get(name!)} does`);
         }
         found.set(name!, path.replace(/\.ts$/, ""));
       }
     }
   }
   for (const name of KERNEL_NAMES) {
-    if (!found.has(name)) throw new Error(`no kernels/*/*.as.ts exports ${name}`);
+    if (!found.has(name)) throw new SparrowError(`no kernels/*/*.as.ts exports ${name}`);
   }
   for (const [name, path] of found) {
     if (!KERNEL_NAMES.includes(name)) {
-      throw new Error(`${path} exports ${name}, which no row names`);
+      throw new SparrowError(`${path} exports ${name}, which no row names`);
     }
   }
   return found;
@@ -86,6 +86,8 @@ function generateSources(kernels: ReadonlyMap<string, string>): Record<string, s
 
 /** Compiles the module; `relaxed` adds the relaxed SIMD instructions. */
 async function compile(sources: Record<string, string>, relaxed: boolean): Promise<Uint8Array> {
+  // Loaded here, where what it needs and does not get can be told.
+  const { default: asc } = await import("./asc.ts");
   let output: Uint8Array | undefined;
   const { error, stderr } = await asc.main(
     [
@@ -109,7 +111,7 @@ async function compile(sources: Record<string, string>, relaxed: boolean): Promi
       listFiles: () => [],
     },
   );
-  if (error || !output) throw new Error(`asc failed\n${stderr}`);
+  if (error || !output) throw new SparrowError(`asc failed\n${stderr}`);
   return output;
 }
 
@@ -129,7 +131,18 @@ async function build(): Promise<Record<string, Uint8Array>> {
   };
 }
 
-if (import.meta.main) {
+const HELP = `Usage: deno task build
+       deno task kernels
+
+Compiles the AssemblyScript kernels into kernels/pkg/; "kernels", or --check, only compares.
+
+  --check         compare with kernels/pkg/ and write nothing; exit code 1 when it differs
+  -h, --help      print this
+
+Exit codes: 0 done, 1 failed, 2 wrong usage.`;
+
+/** Builds and compares or writes; the result is the exit code. */
+async function main(check: boolean): Promise<number> {
   const files = await build();
   const stale: string[] = [];
   for (const [name, bytes] of Object.entries(files)) {
@@ -137,17 +150,40 @@ if (import.meta.main) {
     const old = await Deno.readFile(url).catch(() => new Uint8Array());
     if (old.length === bytes.length && old.every((byte, i) => byte === bytes[i])) continue;
     stale.push(name);
-    if (!Deno.args.includes("--check")) {
+    if (check) continue;
+    try {
       await Deno.mkdir(PKG, { recursive: true });
       await Deno.writeFile(url, bytes);
+    } catch (cause) {
+      throw new SparrowError(`Cannot write kernels/pkg/${name}: ${(cause as Error).message}`, {
+        cause,
+      });
     }
   }
-  const verb = Deno.args.includes("--check") ? "differ from" : "were written to";
   console.log(
     stale.length === 0
       ? `kernels/pkg is up to date: ${KERNEL_NAMES.length} kernels, ` +
         `${files["kernels_bg.wasm"]!.length} bytes`
-      : `${stale.join(", ")} ${verb} kernels/pkg`,
+      : `${stale.join(", ")} ${check ? "differ from" : "were written to"} kernels/pkg`,
   );
-  if (stale.length > 0 && Deno.args.includes("--check")) Deno.exit(1);
+  return stale.length > 0 && check ? 1 : 0;
+}
+
+if (import.meta.main) {
+  const unknown = Deno.args.find((it) => !["--check", "--help", "-h"].includes(it));
+  if (Deno.args.includes("--help") || Deno.args.includes("-h")) {
+    console.log(HELP);
+    Deno.exit(0);
+  }
+  if (unknown !== undefined) {
+    console.error(`build: Cannot read ${JSON.stringify(unknown)}: expected --check or nothing`);
+    Deno.exit(2);
+  }
+  try {
+    Deno.exit(await main(Deno.args.includes("--check")));
+  } catch (error) {
+    if (!(error instanceof SparrowError || error instanceof Deno.errors.NotCapable)) throw error;
+    console.error(`build: ${error.message}`);
+    Deno.exit(1);
+  }
 }

@@ -5,6 +5,7 @@
  * @module
  */
 
+import { type Flags, runCommand, UsageError } from "../cli/command.ts";
 import type { ModelFile, TensorEntry } from "../runtime/files/model_file.ts";
 import { type MemoryNeeded, memoryNeeded } from "../runtime/memory_needed.ts";
 import { ARCHITECTURES, findDefinition } from "../runtime/models/registry.ts";
@@ -136,8 +137,17 @@ function gb(bytes: number): string {
   return `${(bytes / 1e9).toFixed(2)} GB`;
 }
 
-if (import.meta.main) {
+const HELP = `Usage: deno task readme
+
+Rewrites the table of models in README.md from what the architectures need.
+
+  -h, --help      print this`;
+
+async function readme(flags: Flags): Promise<void> {
+  if (flags.rest.length > 0) throw new UsageError("Cannot write the table: expected no arguments");
   const url = new URL("../README.md", import.meta.url);
   await Deno.writeTextFile(url, withTable(await Deno.readTextFile(url), await modelTable()));
   await new Deno.Command(Deno.execPath(), { args: ["fmt", "-q", url.pathname] }).output();
 }
+
+if (import.meta.main) Deno.exit(await runCommand("readme", HELP, Deno.args, {}, readme));

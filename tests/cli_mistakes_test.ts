@@ -1,0 +1,266 @@
+/**
+ * Every program of deno.json, and every part of the benchmark, with the mistakes that users make: one
+ * line on stderr, the right exit code, no stack trace.
+ */
+
+import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { tinyGguf, withFolder } from "./tiny_model.ts";
+
+const ROOT = new URL("../", import.meta.url);
+const { tasks } = JSON.parse(await Deno.readTextFile(new URL("deno.json", ROOT)));
+
+/** Arguments of `deno` for every task that is a program of ours. */
+const PROGRAMS: Readonly<Record<string, readonly string[]>> = Object.fromEntries(
+  Object.entries<{ command: string }>(tasks)
+    .filter(([, { command }]) => /^deno run \S/.test(command) && !command.includes("&&"))
+    .map(([name, { command }]) => [name, command.split(" ").slice(1)]),
+);
+
+/** The words after `bench`, which are programs as well. */
+const BENCH = ["kernels", "model", "peers", "compare", "gpu"];
+
+interface Call {
+  /** The task, and a word of `bench`. */
+  readonly program: string;
+  /** What the user adds; `%` is a folder with `tiny.gguf`, `text` and `folder`. */
+  readonly args: readonly string[];
+  readonly code: number;
+  /** A part of the line. */
+  readonly line: string;
+  /** Permissions instead of those of the task. */
+  readonly permissions?: readonly string[];
+  /** Where stdout goes. */
+  readonly stdout?: string;
+  readonly env?: Readonly<Record<string, string>>;
+}
+
+function command({ program, args, permissions }: Call, folder: string): string[] {
+  const [task, ...words] = program.split(" ");
+  const given = PROGRAMS[task!]!;
+  const own = permissions
+    ? [
+      "run",
+      "--no-prompt",
+      ...permissions,
+      ...given.slice(1).filter((it) => !/^(-A$|--allow)/.test(it)),
+    ]
+    : given;
+  return [...own, ...words, ...args.map((it) => it.replace(/^%/, folder))];
+}
+
+async function runCall(call: Call, folder: string): Promise<void> {
+  const name = `${call.program} ${call.args.join(" ")} ${call.permissions ? "(permissions)" : ""}`;
+  const run = [Deno.execPath(), ...command(call, folder)];
+  const [file, ...args] = call.stdout === undefined
+    ? run
+    : ["sh", "-c", `exec "$@" > ${call.stdout}`, "sh", ...run];
+  const { code, stdout, stderr } = await new Deno.Command(file!, {
+    args,
+    cwd: ROOT,
+    env: { NO_COLOR: "1", ...call.env },
+    stdin: "null",
+    stdout: "piped",
+    stderr: "piped",
+    signal: AbortSignal.timeout(60_000),
+  }).output();
+  const [out, error] = [stdout, stderr].map((it) => new TextDecoder().decode(it));
+  assertStringIncludes(error!, call.line, name);
+  assertEquals([code, out, error!.split("\n").length], [call.code, "", 2], `${name}: ${error}`);
+  assert(!/Uncaught|^ {4}at /m.test(error!), error);
+  const [task, word] = call.program.split(" ");
+  assert(error!.startsWith(`${task === "kernels" ? "build" : task}: `), `${word}: ${error}`);
+}
+
+/** Runs two calls at a time. */
+async function runCalls(calls: readonly Call[]): Promise<void> {
+  const files = { "tiny.gguf": await tinyGguf({ context: 64 }), text: Uint8Array.of(65, 255) };
+  await withFolder(files, async (path) => {
+    await Deno.mkdir(`${path}/folder`);
+    const queue = [...calls];
+    const worker = async (): Promise<void> => {
+      for (let call; (call = queue.shift());) await runCall(call, path);
+    };
+    await Promise.all([worker(), worker()]);
+  });
+}
+
+const NAMES = Object.keys(PROGRAMS).flatMap((name) =>
+  name === "bench" ? BENCH.map((word) => `bench ${word}`) : [name]
+);
+
+Deno.test("every program is walked", () => {
+  const known = ["generate", "chat", "inspect", "score", "pull", "models", "build", "bench"];
+  const others = ["readme", "synthetic", "page", "kernels"];
+  const unknown = Object.keys(PROGRAMS).filter((it) => ![...known, ...others].includes(it));
+  assertEquals(unknown, [], "a program without mistakes of its own in this file");
+});
+
+Deno.test("a flag that there is not is one line, for every program", async () => {
+  await runCalls(NAMES.map((program) => ({
+    ...{ program, args: ["--no-such-flag"], code: 2 },
+    line: "--no-such-flag",
+  })));
+});
+
+Deno.test("--help needs no permission and does nothing else, for every program", async () => {
+  for (const program of NAMES) {
+    const call = { program, args: ["--help"], code: 0, line: "", permissions: [] };
+    const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+      args: command(call, ""),
+      cwd: ROOT,
+      env: { NO_COLOR: "1" },
+    }).output();
+    const [out, error] = [stdout, stderr].map((it) => new TextDecoder().decode(it));
+    assertEquals([code, error], [0, ""], program);
+    assert(out!.startsWith("Usage: "), program);
+  }
+});
+
+Deno.test({
+  name: "a full disk behind stdout is one line, for every program",
+  ignore: Deno.build.os !== "linux",
+  fn: () =>
+    runCalls(
+      NAMES.filter((it) => !["build", "kernels"].includes(it)).map((program) => ({
+        ...{ program, args: ["--help"], code: 1, stdout: "/dev/full" },
+        line: "Cannot write to standard output: no space left on device",
+      })),
+    ),
+});
+
+Deno.test({
+  name: "a full disk behind results is one line",
+  ignore: Deno.build.os !== "linux",
+  fn: () =>
+    runCalls(
+      [
+        ["generate", "-m", "%/tiny.gguf", "-n", "3", "the man"],
+        ["generate", "-m", "%/tiny.gguf", "-n", "3", "--json", "the man"],
+        ["inspect", "%/tiny.gguf"],
+        ["score", "-m", "%/tiny.gguf", "--text", "the man"],
+        ["page", "--port", "0"],
+      ].map(([program, ...args]) => ({
+        ...{ program: program!, args, code: 1, stdout: "/dev/full" },
+        line: "Cannot write to standard output: no space left on device",
+      })).filter(({ program }) => program !== "page"),
+    ), // which notes a missing bundle before
+});
+
+Deno.test("missing permissions are one line that names them", async () => {
+  const read = ["--allow-read"];
+  const rows: [program: string, args: string[], line: string, permissions: string[]][] = [
+    ["generate", ["-m", "%/tiny.gguf", "a"], "--allow-read", []],
+    ["generate", ["a"], "--allow-read", []],
+    ["generate", ["--file", "%/text"], "--allow-read", []],
+    ["generate", ["-m", "http://127.0.0.1:59999/x/", "a"], "--allow-net", read],
+    ["chat", [], "--allow-read", []],
+    ["inspect", ["%/tiny.gguf"], "--allow-read", []],
+    ["inspect", ["http://127.0.0.1:59999/x.gguf"], "--allow-net", read],
+    ["score", ["-m", "%/tiny.gguf", "--text", "a b"], "--allow-read", []],
+    ["pull", ["hf:a/b"], "--allow-env", []],
+    ["models", [], "--allow-env", []],
+    ["synthetic", ["%/out.gguf"], "--allow-write", []],
+    ["page", ["--port", "0"], "--allow-net", read],
+    ["build", [], "--allow-", []],
+    ["readme", [], "--allow-read", []],
+    ["bench model", ["-m", "%/tiny.gguf"], "--allow-", []],
+    ["bench compare", ["%/tiny.gguf"], "--allow-read", []],
+    ["bench peers", ["-m", "%/tiny.gguf"], "--allow-", []],
+    ["bench gpu", ["--out", "%/out.json"], "--allow-write", []],
+  ];
+  await runCalls(rows.map(([program, args, line, permissions]) => ({
+    ...{ program, args, line, permissions, code: 1 },
+  })));
+});
+
+Deno.test("files, folders, ports and values that are wrong are one line, for every program", async () => {
+  using taken = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const port = String((taken.addr as Deno.NetAddr).port);
+  const tiny = ["-m", "%/tiny.gguf"];
+  const rows: [program: string, args: string[], code: number, line: string][] = [
+    ["generate", ["--file", "%/nope"], 1, '/nope": there is no such file or folder'],
+    ["generate", ["--file", "%/folder"], 1, '/folder": it is a folder'],
+    ["generate", ["--file", "%/text"], 2, "2 bytes are not UTF-8, expected text"],
+    ["generate", ["--file", "%/text", "a"], 2, "it is given twice, by itself and with --file"],
+    ["generate", ["-m", "%/folder", "a"], 1, "found no files, expected one .gguf model"],
+    ["generate", ["-m", "%/text/x", "a"], 1, "/text/x"],
+    ["generate", [...tiny, "-n", "-5", "a"], 2, "--max-tokens -5: expected a whole number from 0"],
+    ["generate", [...tiny, "-n", "1.5", "a"], 2, "--max-tokens 1.5: expected a whole number"],
+    ["generate", [...tiny, "-t", "x", "a"], 2, '--threads: "x" is not a number'],
+    ["generate", [...tiny, "-c", "3", "the man"], 2, "shorten the prompt or raise --context"],
+    ["generate", [...tiny, "--ids", "1,4300"], 2, "token id 4300 at index 1: expected a whole"],
+    ["generate", [...tiny, "--ids", "1,two"], 2, 'Cannot read token id "two"'],
+    ["generate", [...tiny, "--bakend", "wasm", "a"], 2, "(did you mean --backend?)"],
+    ["generate", ["--offline", "-m", "http://127.0.0.1:59999/x/", "a"], 2, "with --offline"],
+    ["chat", ["-m", "%/nope"], 1, '/nope": there is no such file'],
+    ["chat", [...tiny, "--system", "x"], 2, "it came without a chat template"],
+    ["chat", [...tiny, "-n", "-5"], 2, "--max-tokens -5"],
+    ["inspect", ["%/nope"], 1, '/nope": there is no such file'],
+    ["inspect", ["%/text"], 1, "/text"],
+    ["inspect", ["%/tiny.gguf", "-c", "0"], 2, "Cannot load with --context 0"],
+    ["inspect", ["%/tiny.gguf", "-m", "%/tiny.gguf"], 2, "Cannot inspect 2 models"],
+    ["score", [...tiny, "--file", "%/nope"], 1, '/nope": there is no such file or folder'],
+    ["score", [...tiny, "--ids", "1,4300"], 2, "Cannot process token id 4300"],
+    ["score", [...tiny, "-c", "3", "--text", "the man"], 2, "raise --context"],
+    ["pull", ["x"], 1, 'model "x"'],
+    ["pull", ["hf:a"], 2, 'Cannot use model "hf:a"'],
+    [
+      "pull",
+      ["hf:a/b", "--connections", "0"],
+      2,
+      "--connections 0: expected a whole number from 1",
+    ],
+    ["models", ["--remove", "x"], 2, "Cannot remove"],
+    ["models", ["x"], 2, 'Cannot list "x"'],
+    ["synthetic", ["%/nope/x"], 1, '/nope/x": there is no such file or folder'],
+    ["synthetic", ["%/folder"], 1, '/folder": it is a folder'],
+    ["synthetic", [], 2, "expected one OUT"],
+    ["synthetic", ["--size", "16m", "%/x"], 2, "(did you mean 1m?)"],
+    ["synthetic", ["--type", "Q9", "%/x"], 2, '--type "Q9": expected Q4_0'],
+    ["synthetic", ["--seed", "-1", "%/x"], 2, "--seed -1: expected a whole number from 0"],
+    ["page", ["--port", port], 1, `port ${port}: another program uses this address`],
+    ["page", ["--port", "99999"], 2, "--port 99999: expected a whole number from 0 to 65535"],
+    ["page", ["--port", "http"], 2, '--port: "http" is not a number'],
+    ["page", ["x"], 2, 'Cannot serve "x"'],
+    ["build", ["x"], 2, 'Cannot read "x"'],
+    ["kernels", ["x"], 2, 'Cannot read "x"'],
+    ["readme", ["x"], 2, "expected no arguments"],
+    ["bench modle", [], 2, "(did you mean model?)"],
+    ["bench model", [], 2, "--model names no model"],
+    ["bench model", ["-m", "%/nope"], 1, '/nope": there is no such file'],
+    ["bench model", [...tiny, "--threads", "0"], 2, "no list of whole numbers from 1"],
+    ["bench model", [...tiny, "--runs", "0"], 2, "--runs 0: expected a whole number from 1"],
+    ["bench model", [...tiny, "--weights", "q4"], 2, '--weights "q4": expected as-is'],
+    ["bench model", [...tiny, "x"], 2, 'Cannot measure "x"'],
+    ["bench kernels", ["--filter", "/[/"], 2, 'Cannot use --filter "/[/"'],
+    ["bench kernels", ["--filter", "no such kernel"], 2, "no row matches"],
+    ["bench kernels", ["--backend", "wsm"], 2, 'backend "wsm": expected wasm'],
+    ["bench compare", ["%/nope"], 1, '/nope": there is no such file or folder'],
+    ["bench compare", ["%/text"], 1, "found no ratios, expected"],
+    ["bench peers", ["--peers", "nobody"], 2, 'Cannot compare with "nobody"'],
+    ["bench peers", ["-m", "%/nope"], 1, '/nope": there is no such file or folder'],
+    ["bench gpu", ["--model", "%/nope"], 1, '/nope": there is no such file or folder'],
+    ["bench gpu", ["--parts", "x"], 2, '--parts "x": expected parity'],
+    ["bench gpu", ["--out", "%/nope/x"], 1, '/nope/x": there is no such file or folder'],
+    ["bench gpu", ["--parts", "models", "--dir", "%/nope"], 1, "/nope"],
+  ];
+  const walked = new Set(rows.map(([program]) => program));
+  assertEquals(NAMES.filter((it) => !walked.has(it)), [], "programs without mistakes here");
+  await runCalls(rows.map(([program, args, code, line]) => ({ program, args, code, line })));
+});
+
+Deno.test("a cache that cannot be used is one line", async () => {
+  await withFolder({ text: "no folder" }, async (path) => {
+    const place = { HF_ENDPOINT: "http://127.0.0.1:9", SPARROW_CACHE: `${path}/text/cache` };
+    const rows: [string, string[]][] = [
+      ["pull", ["hf:a/b"]],
+      ["generate", ["-m", "hf:a/b", "x"]],
+    ];
+    for (const [program, args] of rows) {
+      await runCall(
+        { program, args, code: 1, line: "check the cache directory", env: place },
+        path,
+      );
+    }
+  });
+});
