@@ -74,16 +74,23 @@ export function copyGraph(
   return own;
 }
 
-/** A copy without the ops that lead to no output and to no cache. */
-export function pruneGraph(graph: Graph): Graph {
+/**
+ * A copy without the ops that lead to no output. An op that writes a cache is needed where a needed
+ * op reads that cache, and with `stores` in any case: for what later runs read.
+ */
+export function pruneGraph(graph: Graph, { stores }: { readonly stores: boolean }): Graph {
   const needed = new Set<Tensor>(graph.outputs.values());
   const kept = new Set<GraphNode>();
-  for (const node of graph.nodes.toReversed()) {
-    // What is written in place stays for later runs.
-    if (!needed.has(node.output) && node.output.origin === "op") continue;
-    kept.add(node);
-    for (const input of node.inputs) needed.add(input);
-  }
+  let found: number;
+  do { // until a cache that is read late has had its early writers looked at again
+    found = kept.size;
+    for (const node of graph.nodes.toReversed()) {
+      const isStore = node.output.origin === "cache";
+      if (kept.has(node) || !needed.has(node.output) && !(isStore && stores)) continue;
+      kept.add(node);
+      for (const input of node.inputs) needed.add(input);
+    }
+  } while (kept.size > found);
   return copyGraph(graph, (node, copy) => {
     if (kept.has(node)) copy.keep(node);
   });

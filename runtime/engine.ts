@@ -11,7 +11,7 @@ import { quote } from "../escape.ts";
 import type { Backend, BackendName, TokenChoice } from "./backend.ts";
 import type { LeaseHolder } from "./leases.ts";
 import type { ModelConfig, ModelDefinition } from "./models/definition.ts";
-import type { Program, RunPart } from "./models/program.ts";
+import type { Programs, RunPart } from "./models/program.ts";
 import { Plans, type PlanSizes } from "./plans.ts";
 import { type Request, Turns } from "./turns.ts";
 import type { ResolvedWeights } from "./weights.ts";
@@ -28,7 +28,7 @@ export interface StandIn {
 export class Engine {
   readonly config: ModelConfig;
   readonly options: PlanSizes;
-  readonly #program: Program;
+  readonly #programs: Programs;
   readonly #weights: ResolvedWeights;
   #backend: Backend;
   #standIn: StandIn | undefined;
@@ -48,7 +48,7 @@ export class Engine {
     options: PlanSizes,
     standIn?: StandIn,
   ) {
-    this.#program = definition.programs(config).decode;
+    this.#programs = definition.programs(config);
     this.config = config;
     this.#weights = weights;
     this.#backend = backend;
@@ -63,6 +63,8 @@ export class Engine {
       chunk: (output) => this.#plans.chunk(output),
       batch: this.#plans.batch,
       sequenceRows: this.#plans.sequenceRows,
+      runRows: this.#plans.runRows,
+      whole: (sequence) => this.#plans.whole(sequence),
     }, options.sequences);
   }
 
@@ -162,7 +164,7 @@ export class Engine {
 
   /** Gives weights and caches their memory in the backend. */
   #place(): Plans {
-    return new Plans(this.#program, this.#weights, this.#backend, this.options);
+    return new Plans(this.#programs, this.#weights, this.#backend, this.options);
   }
 
   /** Lets the stand-in take over, once; whether it did. Runs only while nothing else does. */

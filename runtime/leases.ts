@@ -12,6 +12,8 @@ export interface LeaseHolder {
    * loses them.
    */
   cached: number;
+  /** Whether what an encoder read for the sequence is in its rows. Becomes false when it loses them. */
+  encoded?: boolean;
 }
 
 /** What another holder is about: it will not miss its rows, it will, or it must keep them. */
@@ -62,8 +64,8 @@ export class Leases {
     if (at < 0) return undefined;
     const [lease] = this.#leases.splice(at, 1);
     if (lease!.holder !== holder) {
-      if (lease!.holder) lease!.holder.cached = 0;
-      holder.cached = 0;
+      if (lease!.holder) forget(lease!.holder);
+      forget(holder);
       lease!.holder = holder;
       lease!.since = turn;
     }
@@ -81,7 +83,7 @@ export class Leases {
     for (const lease of this.#leases) {
       if (lease.holder !== holder) continue;
       lease.holder = undefined;
-      holder.cached = 0;
+      forget(holder);
     }
   }
 
@@ -89,4 +91,10 @@ export class Leases {
   releaseAll(): void {
     for (const { holder } of this.#leases) if (holder) this.release(holder);
   }
+}
+
+/** Notes that nothing of a sequence is in any rows. */
+export function forget(holder: LeaseHolder): void {
+  holder.cached = 0;
+  holder.encoded = false;
 }

@@ -217,7 +217,7 @@ export class Model {
     try {
       return await this.#engine.run({
         holder,
-        output: { name, rows: "all" },
+        output: { program: "decode", name, rows: "all" },
         sequence: () => ({ ids }),
         finish: (rows) => rows,
       });

@@ -5,13 +5,21 @@
  * @module
  */
 
-import { BackendError, ModelError } from "../errors.ts";
+import { BackendError, InputError, ModelError } from "../errors.ts";
 import { quote } from "../escape.ts";
 import { type CacheType, elements } from "../kernels/op.ts";
 import type { Backend, Executable, TokenChoice } from "./backend.ts";
 import { pruneGraph } from "./copy_graph.ts";
 import { Graph, type Tensor } from "./graph.ts";
-import type { Output, Program, RunPart } from "./models/program.ts";
+import type {
+  InputRule,
+  Output,
+  Program,
+  ProgramName,
+  Programs,
+  RunPart,
+  Sequence,
+} from "./models/program.ts";
 import { placeGraphs, type Placement } from "./placement.ts";
 import { type ResolvedWeights, weightScope } from "./weights.ts";
 
@@ -23,42 +31,45 @@ export interface PlanSizes {
   readonly sequences: number;
   /** Element type of the caches. */
   readonly cacheType: CacheType;
-  /** Most tokens in one run of a prompt. */
+  /** Tokens in one run of a prompt, where the model does not need more of them together. */
   readonly chunk: number;
 }
 
-/** The result of generation. */
-export const LAST_LOGITS: Output = { name: "logits", rows: "last" };
+/** What generation asks for. */
+export const LAST_LOGITS: Output = { program: "decode", name: "logits", rows: "last" };
 
 /** All-token outputs are computed in smaller chunks, because their rows are as wide as the vocabulary. */
 const ALL_ROWS_CHUNK = 64;
 /** Most sequences of which one token each runs together. */
 const MOST_BATCH = 64;
 
-/** A program on a backend. */
+/** Programs on a backend. */
 export class Plans {
-  readonly #program: Program;
+  readonly #programs: Programs;
   readonly #weights: ResolvedWeights;
   readonly #backend: Backend;
   readonly #sizes: PlanSizes;
   readonly #placement: Placement;
-  /** Elements of a row of each result. */
-  readonly #widths: ReadonlyMap<string, number>;
+  /** Elements of a row of each result, by program and name. */
+  readonly #widths = new Map<string, number>();
   readonly #executables = new Map<string, Executable>();
   /** Whose token the inputs of the plan for one token hold, if it ran ahead. */
   #runner: object | undefined;
 
   /** Gives every weight and cache its memory; the weights are written afterwards. */
-  constructor(program: Program, weights: ResolvedWeights, backend: Backend, sizes: PlanSizes) {
-    this.#program = program;
+  constructor(programs: Programs, weights: ResolvedWeights, backend: Backend, sizes: PlanSizes) {
+    this.#programs = programs;
     this.#weights = weights;
     this.#backend = backend;
     this.#sizes = sizes;
-    const graph = this.#record(1, "last");
-    this.#widths = new Map(
-      Array.from(graph.outputs, ([name, { shape }]) => [name, elements(shape) / shape[0]!]),
-    );
-    this.#placement = placeGraphs(backend, [graph]);
+    const graphs = (Object.keys(programs) as ProgramName[]).map((program) => {
+      const graph = this.#record(program, 1, "all");
+      for (const [name, { shape }] of graph.outputs) {
+        this.#widths.set(`${program} ${name}`, elements(shape) / shape[0]!);
+      }
+      return graph;
+    });
+    this.#placement = placeGraphs(backend, graphs);
   }
 
   /** Number of memories that the model spans. */
@@ -71,34 +82,52 @@ export class Plans {
     return Math.ceil(this.#sizes.contextLength / 8) * 8;
   }
 
+  /** Most tokens of any run. */
+  get runRows(): number {
+    return Math.ceil(Math.max(this.#sizes.contextLength, this.#sizes.chunk) / 8) * 8;
+  }
+
   /** Sequences of which one token each runs together at most. */
   get batch(): number {
     return Math.min(this.#sizes.sequences, MOST_BATCH);
   }
 
-  /** Elements of a row of an output. */
-  width({ name }: Output): number {
-    const width = this.#widths.get(name);
-    if (width !== undefined) return width;
-    const known = Array.from(this.#widths.keys(), (it) => quote(it)).join(", ");
-    throw new ModelError(`Cannot compute ${quote(name)}: the model gives ${known}`);
+  /** Leading tokens of a sequence that must share one run. */
+  whole(sequence: Sequence): number {
+    return this.#programs.decode?.whole?.(sequence) ?? 0;
   }
 
-  /** Most tokens of one sequence in one run. */
+  /**
+   * Elements of a row of an output; 0 for none.
+   *
+   * @throws ModelError when the model has no such output
+   */
+  width({ program, name }: Output): number {
+    if (name === undefined) return 0;
+    const width = this.#widths.get(`${program} ${name}`);
+    if (width !== undefined) return width;
+    const known = Array.from(this.#widths.keys(), (it) => quote(it)).join(", ");
+    throw new ModelError(
+      `Cannot compute ${quote(`${program} ${name}`)}: this model gives ${known || "nothing"}`,
+    );
+  }
+
+  /** Tokens of one sequence that run together where nothing else is needed. */
   chunk({ rows }: Output): number {
     const { chunk } = this.#sizes;
-    return rows === "last" ? chunk : Math.min(chunk, ALL_ROWS_CHUNK);
+    return rows === "all" ? Math.min(chunk, ALL_ROWS_CHUNK) : chunk;
   }
 
   /** Compiles the plans of generation, so that the first token does not wait for it. */
   prepare(): void {
+    if (!this.#programs.decode) return;
     this.#executable(1, LAST_LOGITS);
     this.#executable(this.#sizes.chunk, LAST_LOGITS);
   }
 
   /**
-   * Runs one part, or several of one token each. Returns a row for the last token, or for every token
-   * where several parts run or the output is of all; nothing where it is not wanted.
+   * Runs parts of sequences together. Returns the rows of the output: of all their tokens, or one row
+   * for each part; nothing where it is not wanted.
    */
   async forward(
     parts: readonly RunPart[],
@@ -106,23 +135,37 @@ export class Plans {
     wanted: boolean,
   ): Promise<Float32Array> {
     const tokens = parts.reduce((sum, { count }) => sum + count, 0);
-    const together = parts.length > 1, { name } = output;
-    const executable = together
-      ? this.#executable(this.batch, { name, rows: "all" })
-      : this.#executable(tokens === 1 ? 1 : this.chunk(output), output);
+    // Several parts have a row each to give; a plan that gives all rows serves any number of them.
+    const rows = parts.length > 1 ? "all" : output.rows;
+    const executable = this.#executable(this.#capacity(tokens, output, parts.length), {
+      ...output,
+      rows,
+    });
     this.#runner = undefined;
-    this.#write(executable, parts);
-    const isLast = output.rows === "last" && !together;
-    if (isLast) executable.write("outputRows", Int32Array.of(tokens - 1));
+    this.#write(executable, output.program, parts);
+    const { name } = output;
+    if (rows !== "all" && name !== undefined) {
+      executable.write("outputRows", Int32Array.of(rows === "first" ? 0 : tokens - 1));
+    }
     await executable.run(tokens);
-    if (!wanted) return new Float32Array(0);
-    return await executable.read(name, (isLast ? 1 : tokens) * this.width(output));
+    if (!wanted || name === undefined) return new Float32Array(0);
+    const width = this.width(output);
+    const found = await executable.read(name, (rows === "all" ? tokens : 1) * width);
+    if (parts.length === 1 || output.rows === "all") return found;
+    const picked = new Float32Array(parts.length * width); // [parts, width]
+    parts.forEach(({ offset, count }, i) => {
+      const row = output.rows === "first" ? offset : offset + count - 1;
+      picked.set(found.subarray(row * width, (row + 1) * width), i * width);
+    });
+    return picked;
   }
 
   /** Whether the backend can choose tokens and go on by itself. */
   get canRunAhead(): boolean {
+    const { decode } = this.#programs;
+    if (!decode) return false;
     const { runAhead, mostAdvanced = Infinity } = this.#executable(1, LAST_LOGITS);
-    return runAhead !== undefined && this.#program.inputs.length <= mostAdvanced;
+    return runAhead !== undefined && decode.inputs.length <= mostAdvanced;
   }
 
   /** Whether nothing else has run since `runner` ran ahead. */
@@ -146,20 +189,43 @@ export class Plans {
       throw new BackendError(`Cannot run ahead on backend ${this.#backend.name}`);
     }
     if (start) {
-      this.#write(executable, [start]);
+      this.#write(executable, "decode", [start]);
       executable.write("outputRows", Int32Array.of(0));
       this.#runner = runner;
     }
-    const { ids, inputs } = this.#program;
+    const { ids, inputs } = this.#program("decode");
     const history = start && { history: start.sequence.ids };
-    const loop = { logits: LAST_LOGITS.name, ids: ids.name, inputs };
+    const loop = { logits: LAST_LOGITS.name!, ids: ids.name, inputs };
     return executable.runAhead(count, loop, { ...choice, ...history, draw });
   }
 
+  #program(name: ProgramName): Program {
+    const program = this.#programs[name];
+    if (program) return program;
+    throw new InputError(
+      `Cannot ${name} with this model: it is one that can ${
+        Object.keys(this.#programs).join(", ")
+      }`,
+    );
+  }
+
+  #rules(name: ProgramName): InputRule[] {
+    const { ids, inputs } = this.#program(name);
+    return [ids, ...inputs];
+  }
+
+  /** Tokens that the plan for a run has room for: few sizes, so that few plans are compiled. */
+  #capacity(tokens: number, output: Output, parts: number): number {
+    if (tokens === 1) return 1;
+    let capacity = parts > 1 && output.program === "decode" ? this.batch : this.chunk(output);
+    while (capacity < tokens) capacity *= 2;
+    return Math.min(capacity, this.runRows);
+  }
+
   /** Writes what the rules say of the tokens of a run. */
-  #write(executable: Executable, parts: readonly RunPart[]): void {
+  #write(executable: Executable, program: ProgramName, parts: readonly RunPart[]): void {
     const tokens = parts.reduce((sum, { count }) => sum + count, 0);
-    for (const rule of this.#rules()) {
+    for (const rule of this.#rules(program)) {
       const width = rule.step.length, data = new Int32Array(tokens * width);
       let at = 0;
       for (const part of parts) {
@@ -169,39 +235,37 @@ export class Plans {
     }
   }
 
-  #rules() {
-    return [this.#program.ids, ...this.#program.inputs];
-  }
-
-  /** Records a graph with all results of the program, for every token or the last one. */
-  #record(tokens: number, rows: Output["rows"], results?: readonly string[]): Graph {
+  /** Records a graph with all results of a program, or one of them, for every token or for one. */
+  #record(name: ProgramName, tokens: number, rows: Output["rows"], result?: string): Graph {
     const g = new Graph({ tokens });
     const inputs = Object.fromEntries(
-      this.#rules().map(({ name, step }) => [
+      this.#rules(name).map(({ name, step }) => [
         name,
         g.input(name, step.length === 1 ? ["tokens"] : ["tokens", step.length], "i32"),
       ]),
     );
     const { sequences, cacheType } = this.#sizes;
-    const recorded = this.#program.record(g, weightScope(g, this.#weights), {
+    const recorded = this.#program(name).record(g, weightScope(g, this.#weights), {
       inputs,
       cacheRows: sequences * this.sequenceRows,
+      runRows: this.runRows,
       cacheType,
       wanted: (x: Tensor) =>
         rows === "all" ? x : g.op("selectRows", [x, g.input("outputRows", [1], "i32")]),
     });
     for (const [name, tensor] of Object.entries(recorded)) {
-      if (results?.includes(name) ?? true) g.output(name, tensor);
+      if (result === undefined || name === result) g.output(name, tensor);
     }
     return g;
   }
 
-  #executable(tokens: number, output: Output): Executable {
-    const key = `${output.name} ${output.rows} ${tokens}`;
+  #executable(tokens: number, { program, name, rows }: Output): Executable {
+    const key = `${program} ${name} ${rows === "all" ? rows : "one"} ${tokens}`;
     let executable = this.#executables.get(key);
     if (!executable) {
-      const graph = pruneGraph(this.#record(tokens, output.rows, [output.name]));
-      executable = this.#placement.compile(graph);
+      // Without a name there is no such result: what is left is what writes the caches.
+      const graph = this.#record(program, tokens, rows, name ?? "");
+      executable = this.#placement.compile(pruneGraph(graph, { stores: name === undefined }));
       this.#executables.set(key, executable);
     }
     return executable;

@@ -186,7 +186,7 @@ export class Session {
             sequence: () => ({ ids: this.#tokens() }),
             finish: (_, firstRow) => {
               const sequence = { ids: [...this.#history, id] }, position = this.#history.length;
-              const start = { sequence, position, count: 1, firstRow };
+              const start = { sequence, position, count: 1, offset: 0, firstRow };
               return { ids: engine.runAhead(runner, start, count, choice, draw) };
             },
           }),

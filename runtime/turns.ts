@@ -37,8 +37,8 @@ export interface TurnRunner {
   /** Runs a task when every earlier one has ended. */
   exclusive<T>(task: () => Promise<T>): Promise<T>;
   /**
-   * Runs one part, or several of one token each. Returns a row for the last token, or for every token
-   * where several parts run or the output is of all; nothing where it is not wanted.
+   * Runs parts together. Returns the rows of the output: of all their tokens, or one row for each
+   * part; nothing where it is not wanted.
    */
   forward(parts: readonly RunPart[], output: Output, wanted: boolean): Promise<Float32Array>;
   /** Whether the backend was replaced after this failure, so that runs can be repeated. */
@@ -51,6 +51,10 @@ export interface TurnRunner {
   readonly batch: number;
   /** Rows of a sequence in the caches. */
   readonly sequenceRows: number;
+  /** Most tokens of any run. */
+  readonly runRows: number;
+  /** Leading tokens of a sequence that must share one run. */
+  whole(sequence: Sequence): number;
 }
 
 interface Entry {
@@ -142,7 +146,8 @@ export class Turns {
     await this.#gather();
     this.#turn++;
     const heads = this.#heads();
-    const steps = heads.filter(isStep), prompts = heads.filter((it) => !isStep(it));
+    const steps = heads.filter((it) => this.#isStep(it));
+    const prompts = heads.filter((it) => !this.#isStep(it));
     if (steps.length === 0 || prompts.length === 0) this.#owed = 0;
     const begun = performance.now();
     if (
@@ -180,7 +185,7 @@ export class Turns {
       try {
         signal?.throwIfAborted();
         if (!entry.begun) entry.sequence = entry.request.sequence();
-        if (output.rows === "all") {
+        if (output.rows === "all" && output.program === "decode") {
           entry.rows ??= allocate(entry.sequence.ids.length, this.#runner.width(output));
         }
         heads.set(holder, entry);
@@ -211,10 +216,12 @@ export class Turns {
       }
       const firstRow = this.#lease(entry, chosen);
       // Whoever lost its rows to another one has more to run than one token now.
-      if (firstRow === undefined || !isStep(entry)) continue;
-      chosen.push(entry);
+      if (firstRow === undefined || !this.#isStep(entry)) continue;
       const { sequence, request: { holder: { cached: position } } } = entry;
-      parts.push({ sequence, position, count: sequence.ids.length - position, firstRow });
+      const count = sequence.ids.length - position; // 0 or 1
+      const offset = parts.reduce((sum, { count }) => sum + count, 0);
+      chosen.push(entry);
+      parts.push({ sequence, position, count, offset, firstRow });
     }
     const running = parts.filter(({ count }) => count > 0);
     try {
@@ -239,16 +246,27 @@ export class Turns {
   /** Runs a chunk of the first prompt that can have rows; whether there is one. */
   async #runPrompt(prompts: readonly Entry[], shared: boolean): Promise<boolean> {
     for (const entry of prompts) {
+      if (entry.request.output.program === "encode") {
+        await this.#runWhole(prompts, entry.request.output);
+        return true;
+      }
       const firstRow = this.#lease(entry, []);
       if (firstRow === undefined) continue;
       const { sequence, request: { holder, output } } = entry;
+      if (sequence.source && !holder.encoded) {
+        await this.#encodeSource(entry, sequence.source, firstRow);
+        return true;
+      }
+      const whole = Math.min(this.#runner.whole(sequence), sequence.ids.length);
+      // What must share a run begins again where only a part of it is in the cache.
+      if (holder.cached < whole) holder.cached = 0;
       const position = holder.cached;
       const most = Math.min(this.#runner.chunk(output), shared ? SHARED_CHUNK : Infinity);
-      const count = Math.min(most, sequence.ids.length - position);
+      const count = Math.min(Math.max(most, whole - position), sequence.ids.length - position);
       const isLast = position + count === sequence.ids.length;
       entry.begun = true;
       try {
-        const parts = [{ sequence, position, count, firstRow }];
+        const parts = [{ sequence, position, count, offset: 0, firstRow }];
         const isWanted = isLast || output.rows === "all";
         const rows = await this.#runner.forward(parts, output, isWanted);
         entry.rows?.set(rows, position * this.#runner.width(output));
@@ -269,13 +287,61 @@ export class Turns {
     return false;
   }
 
+  /** Has an encoder read what a decoder's sequence answers to, into the rows that it keeps for that. */
+  async #encodeSource(entry: Entry, source: Sequence, firstRow: number): Promise<void> {
+    const { holder } = entry.request;
+    entry.begun = true;
+    try {
+      const part = { sequence: source, position: 0, count: source.ids.length, offset: 0, firstRow };
+      await this.#runner.forward([part], { program: "encode", rows: "last" }, false);
+      holder.encoded = true;
+      this.#leases.renew(holder, this.#turn);
+    } catch (error) {
+      await this.#fail([entry], error);
+    }
+  }
+
+  /** Runs as many whole texts through an encoder as one run holds; they need no rows of their own. */
+  async #runWhole(entries: readonly Entry[], output: Output): Promise<void> {
+    const chosen: Entry[] = [], parts: RunPart[] = [];
+    let offset = 0;
+    for (const entry of entries) {
+      const { sequence, request } = entry, count = sequence.ids.length;
+      const { program, name, rows } = request.output;
+      const isAlike = program === output.program && name === output.name && rows === output.rows;
+      if (!isAlike || chosen.length > 0 && offset + count > this.#runner.runRows) continue;
+      chosen.push(entry);
+      parts.push({ sequence, position: 0, count, offset, firstRow: 0 });
+      offset += count;
+    }
+    try {
+      const found = await this.#runner.forward(parts, output, true);
+      const width = this.#runner.width(output);
+      let at = 0;
+      chosen.forEach((entry, i) => {
+        const length = width * (output.rows === "all" ? parts[i]!.count : 1);
+        this.#finish(entry, 0, found.slice(at, at += length));
+      });
+    } catch (error) {
+      await this.#fail(chosen, error);
+    }
+  }
+
+  /** Whether at most one token is left to run, and only its result is wanted. */
+  #isStep({ request: { holder, output }, sequence }: Entry): boolean {
+    return output.program === "decode" && output.rows === "last" &&
+      sequence.ids.length - holder.cached <= 1 && (!sequence.source || holder.encoded === true) &&
+      (sequence.ids.length <= 1 || holder.cached >= this.#runner.whole(sequence));
+  }
+
   #finish(entry: Entry, firstRow: number, output: Float32Array): void {
     const { holder } = entry.request;
     // Its holder may have left in the meantime.
     if (!this.#pending.includes(entry)) return;
     holder.cached = entry.sequence.ids.length;
     const value = entry.request.finish(output, firstRow);
-    this.#expected.add(holder);
+    // A decoder's holder wants its next token soon.
+    if (entry.request.output.program === "decode") this.#expected.add(holder);
     this.#drop(entry).resolve(value);
   }
 
@@ -295,11 +361,6 @@ export class Turns {
     this.#pending = this.#pending.filter((it) => it !== entry);
     return entry;
   }
-}
-
-/** Whether at most one token is left to run, and only its logits are wanted. */
-function isStep({ request: { holder, output }, sequence }: Entry): boolean {
-  return output.rows === "last" && sequence.ids.length - holder.cached <= 1;
 }
 
 /** Resolves after what the event loop has at hand; a timer would take a millisecond or more. */

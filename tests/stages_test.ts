@@ -38,7 +38,7 @@ async function logits(
   rows.push(
     await engine.run({
       holder: { cached: 0 },
-      output: { name: "logits", rows: "all" },
+      output: { program: "decode", name: "logits", rows: "all" },
       sequence: () => ({ ids }),
       finish: (rows) => rows,
     }),

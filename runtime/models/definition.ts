@@ -7,7 +7,7 @@
  */
 
 import type { ModelFile } from "../files/model_file.ts";
-import type { Program } from "./program.ts";
+import type { Programs } from "./program.ts";
 
 /** What the runtime must know of every model; definitions add their own fields. */
 export interface ModelConfig {
@@ -51,12 +51,6 @@ export interface ComputedWeight {
   readonly shape: readonly number[];
   /** Computes the values, row-major; called once the model is known to fit in memory. */
   values(): Float32Array;
-}
-
-/** What a model does: a decoder reads tokens and gives the logits of the next one. */
-export interface Programs {
-  /** Reads a text from left to right. */
-  readonly decode: Program;
 }
 
 /** One architecture family. */

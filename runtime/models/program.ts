@@ -11,10 +11,18 @@ import type { InputAdvance } from "../backend.ts";
 import type { Graph, Tensor } from "../graph.ts";
 import type { WeightScope } from "../weights.ts";
 
-/** A text as a model takes it: tokens so far, and what belongs to them. */
+/** A text as a program takes it: tokens so far, and what belongs to them. */
 export interface Sequence {
   /** Token ids, cached ones too. */
   readonly ids: readonly number[];
+  /** Tokens at the start that see each other in both directions. */
+  readonly prefixLength?: number;
+  /** Segment of each token, for models that number them. */
+  readonly tokenTypeIds?: readonly number[];
+  /** Task of each token, for models that number them. */
+  readonly taskTypeIds?: readonly number[];
+  /** What an encoder reads before the decoder reads `ids`. */
+  readonly source?: Sequence;
 }
 
 /** Tokens of one sequence that run, one after another. */
@@ -25,6 +33,8 @@ export interface RunPart {
   readonly position: number;
   /** How many run. */
   readonly count: number;
+  /** Tokens of other parts that come before them in the run. */
+  readonly offset: number;
   /** First row of the sequence in the caches. */
   readonly firstRow: number;
 }
@@ -42,12 +52,14 @@ export interface InputRule extends InputAdvance {
 export interface RunSizes {
   /** The inputs that the program's rules describe, by name. */
   readonly inputs: Readonly<Record<string, Tensor>>;
-  /** Rows of a cache: those of all sequences. */
+  /** Rows of a cache that is kept for later runs: those of all sequences. */
   readonly cacheRows: number;
+  /** Rows of a cache that serves a single run: the most tokens of a run. */
+  readonly runRows: number;
   /** Element type of caches. */
   readonly cacheType: CacheType;
   /**
-   * The rows whose results are wanted: `x [tokens, width]` itself, or the last token's row alone. For
+   * The rows whose results are wanted: `x [tokens, width]` itself, or the row of one token alone. For
    * what comes after the last layer, so that a prompt's head is computed once.
    */
   wanted(x: Tensor): Tensor;
@@ -60,16 +72,34 @@ export interface Program {
   /** Rules of the other inputs. */
   readonly inputs: readonly InputRule[];
   /**
+   * Leading tokens of a sequence that must share one run, because they see each other: a prefix that
+   * is read in both directions. None where absent. An `encode` program always gets whole sequences.
+   */
+  readonly whole?: (sequence: Sequence) => number;
+  /**
    * Records the graph and returns its results by name, for the wanted rows each: "logits"
    * `[rows, vocab]`, "hidden" `[rows, hidden]`. What nobody asks for is not computed.
    */
   record(g: Graph, w: WeightScope, sizes: RunSizes): Readonly<Record<string, Tensor>>;
 }
 
-/** A result of a program: which, and whether for every token or for the last one alone. */
+/** What a model does. An encoder–decoder does both; its programs share weights and caches by name. */
+export interface Programs {
+  /** Reads a text as a whole; keeps nothing but what a `decode` program needs of it. */
+  readonly encode?: Program;
+  /** Reads a text from left to right, and gives "logits" of the next token. */
+  readonly decode?: Program;
+}
+
+/** Name of a program. */
+export type ProgramName = keyof Programs;
+
+/** A result of a program: which, and for which tokens. */
 export interface Output {
-  /** Name that `Program.record` gives it. */
-  readonly name: string;
-  /** For which tokens. */
-  readonly rows: "last" | "all";
+  /** Who gives it. */
+  readonly program: ProgramName;
+  /** Name that `Program.record` gives it; absent where only caches are to be written. */
+  readonly name?: string;
+  /** Every token, or one of them. */
+  readonly rows: "first" | "last" | "all";
 }
