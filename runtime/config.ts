@@ -13,8 +13,15 @@ import type { ModelFile } from "./files/model_file.ts";
 export interface ConfigReader {
   /** Whether the field is there and not null. */
   has(field: string): boolean;
-  /** A whole number of at least 1, or `fallback`, whatever it is, where absent. */
+  /**
+   * A whole number of at least 1, or `fallback`, whatever it is, where absent. A list with a number
+   * for each layer counts as one number where all are equal.
+   */
   count(field: string, fallback?: number): number;
+  /** A whole number of at least 0, as `count` otherwise. */
+  whole(field: string, fallback?: number): number;
+  /** True or false, or `fallback` where absent. */
+  flag(field: string, fallback: boolean): boolean;
   /** A finite number, or `fallback` where absent. */
   number(field: string, fallback?: number): number;
   /** A string, or `fallback` where absent. */
@@ -49,16 +56,27 @@ function readFields(
         `${quote(path + field)} is ${found}, expected ${expected}`,
     );
   };
+  function integer(field: string, least: number, fallback: number | undefined): number {
+    const found = get(field);
+    if (found === undefined && fallback !== undefined) return fallback;
+    const isList = Array.isArray(found) || ArrayBuffer.isView(found);
+    const values = isList ? Array.from(found as ArrayLike<unknown>) : [found];
+    const value = values[0];
+    if (values.some((it) => it !== value)) throw fail(field, "the same number for every layer");
+    if (!Number.isInteger(value) || (value as number) < least || (value as number) > MAX_COUNT) {
+      throw fail(field, `a whole number of at least ${least}`);
+    }
+    return value as number;
+  }
   return {
     get,
     has: (field) => get(field) !== undefined,
-    count(field, fallback): number {
-      const value = get(field);
-      if (value === undefined && fallback !== undefined) return fallback;
-      if (!Number.isInteger(value) || (value as number) < 1 || (value as number) > MAX_COUNT) {
-        throw fail(field, "a whole number of at least 1");
-      }
-      return value as number;
+    count: (field, fallback) => integer(field, 1, fallback),
+    whole: (field, fallback) => integer(field, 0, fallback),
+    flag(field, fallback): boolean {
+      const value = get(field) ?? fallback;
+      if (typeof value !== "boolean") throw fail(field, "true or false");
+      return value;
     },
     number(field, fallback): number {
       const value = get(field) ?? fallback;

@@ -7,6 +7,7 @@
  */
 
 import type { ModelFile } from "../files/model_file.ts";
+import type { Warn } from "./fields.ts";
 import type { Programs } from "./program.ts";
 
 /** What the runtime must know of every model; definitions add their own fields. */
@@ -25,8 +26,6 @@ export interface ModelConfig {
   readonly kvHeads: number;
   /** Elements of a head. */
   readonly headDim: number;
-  /** Tokens that a token sees, itself included; all before it where absent. */
-  readonly window?: number;
 }
 
 /** A weight that is read from the file. */
@@ -56,19 +55,23 @@ export interface ComputedWeight {
 /** One architecture family. */
 export interface ModelDefinition<C extends ModelConfig = ModelConfig> {
   /**
-   * Reads the configuration.
+   * Reads the configuration; `warn` is told which fields have no effect.
    *
    * @throws ModelError naming the field that is missing or not supported
    */
-  parseConfig(file: ModelFile): C;
+  parseConfig(file: ModelFile, warn?: Warn): C;
   /**
-   * Lists the weights; `contextLength` bounds position tables. The list is lazy, so that a corrupt
-   * number of layers ends at the first tensor that the file lacks.
+   * Lists the weights; `contextLength` bounds position tables, `warn` is told what is not as the
+   * configuration says. The list is lazy, so that a corrupt number of layers ends at the first tensor
+   * that the file lacks.
+   *
+   * @throws ModelError naming what is not supported
    */
   weights(
     config: C,
     file: ModelFile,
     contextLength: number,
+    warn?: Warn,
   ): Promise<Iterable<FileWeight | ComputedWeight>>;
   /** What a model of this configuration does. */
   programs(config: C): Programs;

@@ -44,41 +44,39 @@ export function hasExperts(
     !experts.denseLayers.includes(layer);
 }
 
+/** What the configuration classes of Transformers say where a file says nothing. */
+const DEFAULTS: Readonly<Record<string, { count: number; perToken: number; width: number }>> = {
+  mixtral: { count: 8, perToken: 2, width: 14336 },
+  olmoe: { count: 64, perToken: 8, width: 2048 },
+  qwen2_moe: { count: 60, perToken: 4, width: 1408 },
+  qwen3_moe: { count: 128, perToken: 8, width: 768 },
+};
+const SHARED_WIDTH = 5632;
+
 /** The experts that `config.json` names, none for other architectures. */
 export function expertsFromJson(file: ModelFile): ExpertsConfig | undefined {
   const config = readConfig(file);
   const architecture = config.text("model_type");
-  if (!["mixtral", "qwen2_moe", "qwen3_moe", "olmoe"].includes(architecture)) return undefined;
+  if (!Object.hasOwn(DEFAULTS, architecture)) return undefined;
+  const defaults = DEFAULTS[architecture]!;
+  const isQwen = architecture.startsWith("qwen");
   // Files of either name exist.
-  const count = config.count(config.has("num_experts") ? "num_experts" : "num_local_experts");
-  const perToken = config.count("num_experts_per_tok");
-  if (architecture === "mixtral") {
-    return checkExperts(file, {
-      count,
-      perToken,
-      intermediateSize: config.count("intermediate_size"),
-      normalized: true,
-      step: 1,
-      denseLayers: [],
-    });
-  }
-  const olmoe = architecture === "olmoe";
-  if (olmoe && config.has("clip_qkv")) {
-    throw new ModelError(
-      `Cannot load ${quote(file.name)}: field "clip_qkv" is ` +
-        `${quote(config.get("clip_qkv"))}, expected null`,
-    );
-  }
+  const field = config.has("num_experts") ? "num_experts" : "num_local_experts";
+  // Qwen's blocks are dense where there are none.
+  if (isQwen && config.whole(field, defaults.count) === 0) return undefined;
   return checkExperts(file, {
-    count,
-    perToken,
-    intermediateSize: config.count(olmoe ? "intermediate_size" : "moe_intermediate_size"),
+    count: config.count(field, defaults.count),
+    perToken: config.count("num_experts_per_tok", defaults.perToken),
+    intermediateSize: config.count(
+      isQwen ? "moe_intermediate_size" : "intermediate_size",
+      defaults.width,
+    ),
     ...(architecture === "qwen2_moe"
-      ? { sharedSize: config.count("shared_expert_intermediate_size") }
+      ? { sharedSize: config.count("shared_expert_intermediate_size", SHARED_WIDTH) }
       : {}),
-    normalized: config.get("norm_topk_prob") === true,
-    step: config.count("decoder_sparse_step", 1),
-    denseLayers: layersOf(file, config),
+    normalized: architecture === "mixtral" || config.flag("norm_topk_prob", false),
+    step: isQwen ? config.count("decoder_sparse_step", 1) : 1,
+    denseLayers: isQwen ? layersOf(file, config) : [],
   });
 }
 

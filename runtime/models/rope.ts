@@ -23,8 +23,17 @@ export type RopeScaling =
     readonly originalPositions: number;
     readonly betaFast: number;
     readonly betaSlow: number;
-    /** Factor of the cosines and sines. */
-    readonly attentionFactor: number;
+    /** Whether the pairs between which it interpolates are rounded to whole ones. */
+    readonly truncate: boolean;
+  }
+  | {
+    readonly type: "longrope";
+    /** Divisors of the frequencies, where the configuration has them; otherwise tensors do. */
+    readonly factors?: readonly number[];
+    /** Divides all of them; 1 where absent. */
+    readonly factor?: number;
+    /** Contexts longer than this have divisors of their own. */
+    readonly originalPositions?: number;
   };
 
 /** Parameters of a rotary embedding. */
@@ -36,7 +45,9 @@ export interface RopeOptions {
   /** Scaling scheme; none where absent. */
   readonly scaling?: RopeScaling | undefined;
   /** Divisors of each frequency from the file (`rope_freqs.weight`), `[rotaryDim / 2]`. */
-  readonly factors?: Float32Array | undefined;
+  readonly factors?: ArrayLike<number> | undefined;
+  /** Factor of cosines and sines; 1 where absent. */
+  readonly amplitude?: number | undefined;
 }
 
 /**
@@ -45,10 +56,9 @@ export interface RopeOptions {
  * @throws ModelError when `factors` has another length than `rotaryDim / 2`
  */
 export function ropeTable(options: RopeOptions, positions: number): Float32Array {
-  const { rotaryDim, scaling } = options;
+  const { rotaryDim, amplitude = 1 } = options;
   const half = rotaryDim / 2;
   const frequencies = ropeFrequencies(options); // [rotaryDim / 2]
-  const amplitude = scaling?.type === "yarn" ? scaling.attentionFactor : 1;
   const table = new Float32Array(positions * rotaryDim);
   for (let position = 0; position < positions; position++) {
     for (let i = 0; i < half; i++) {
@@ -86,6 +96,8 @@ function scaleFrequency(
       return frequency;
     case "linear": // Chen et al., arXiv:2306.15595
       return frequency / scaling.factor;
+    case "longrope": // Ding et al., arXiv:2402.13753
+      return frequency / (scaling.factor ?? 1);
     case "llama3": { // the scheme of the Llama 3.1 release
       const { factor, lowFreqFactor, highFreqFactor, originalPositions } = scaling;
       const turns = originalPositions * frequency / (2 * Math.PI);
@@ -99,8 +111,9 @@ function scaleFrequency(
       // Pair whose wavelength makes `turns` turns within the original context.
       const pairOf = (turns: number): number =>
         rotaryDim * Math.log(originalPositions / (turns * 2 * Math.PI)) / (2 * Math.log(theta));
-      const low = Math.max(Math.floor(pairOf(betaFast)), 0);
-      const high = Math.min(Math.ceil(pairOf(betaSlow)), rotaryDim - 1);
+      const [first, last] = [pairOf(betaFast), pairOf(betaSlow)];
+      const low = Math.max(scaling.truncate ? Math.floor(first) : first, 0);
+      const high = Math.min(scaling.truncate ? Math.ceil(last) : last, rotaryDim - 1);
       const squeezed = Math.min(1, Math.max(0, (i - low) / Math.max(high - low, 0.001)));
       return squeezed * frequency / factor + (1 - squeezed) * frequency;
     }

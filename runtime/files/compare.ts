@@ -1,0 +1,29 @@
+/**
+ * Whether two tensors of model files are the same.
+ *
+ * @module
+ */
+
+import type { TensorEntry } from "./model_file.ts";
+
+/** Bytes that are compared at a time. */
+const PIECE = 1 << 20;
+
+/**
+ * Whether two tensors have the same type, shape and bytes. Undefined on a server, which would have to
+ * send both.
+ */
+export async function sameBytes(a: TensorEntry, b: TensorEntry): Promise<boolean | undefined> {
+  if (a.type !== b.type || a.bytes !== b.bytes || a.shape.join() !== b.shape.join()) return false;
+  if (a.source === b.source && a.offset === b.offset) return true;
+  if ([a, b].some(({ source }) => /^https?:/.test(source.name))) return undefined;
+  for (let at = 0; at < a.bytes; at += PIECE) {
+    const length = Math.min(PIECE, a.bytes - at);
+    const [left, right] = [
+      await a.source.read(a.offset + at, length),
+      await b.source.read(b.offset + at, length),
+    ];
+    if (!left.every((byte, i) => byte === right[i])) return false;
+  }
+  return true;
+}

@@ -1,0 +1,211 @@
+/**
+ * The configuration fields that llama-family models are known to come with, in `config.json` and in
+ * GGUF metadata, by what they mean here.
+ *
+ * Source: the configuration classes of Transformers 5 and the metadata keys of llama.cpp.
+ *
+ * @module
+ */
+
+import type { FieldRules } from "./fields.ts";
+
+/** Fields of every model, of training and of generation. */
+const HARMLESS: readonly string[] = [
+  // About the file and the program that wrote it.
+  ...["_name_or_path", "name_or_path", "_commit_hash", "transformers_version", "architectures"],
+  ...["auto_map", "torch_dtype", "dtype", "tokenizer_class", "license", "custom_pipelines"],
+  ...["transformers.js_config", "unsloth_*", "_attn_*", "_flash_attn_*", "_experts_*"],
+  ...["attn_implementation", "experts_implementation", "use_flash_attn", "torchscript"],
+  ...[
+    "use_bfloat16",
+    "tf_legacy_loss",
+    "pruned_heads",
+    "return_dict",
+    "output_*",
+    "model_max_length",
+  ],
+  // Training.
+  ...["attention_dropout", "hidden_dropout", "hidden_dropout_prob", "attention_probs_dropout_prob"],
+  ...[
+    "attn_pdrop",
+    "embd_pdrop",
+    "resid_pdrop",
+    "layerdrop",
+    "neftune_noise_alpha",
+    "pretraining_tp",
+  ],
+  ...["initializer_range", "initializer_factor", "gradient_checkpointing", "router_aux_loss_coef"],
+  ...["router_z_loss_coef", "router_jitter_noise", "use_cache", "chunk_size_feed_forward"],
+  // Special tokens and tasks.
+  ...[
+    "bos_token_id",
+    "eos_token_id",
+    "pad_token_id",
+    "unk_token_id",
+    "sep_token_id",
+    "cls_token_id",
+  ],
+  ...["mask_token_id", "decoder_start_token_id", "forced_bos_token_id", "forced_eos_token_id"],
+  ...["id2label", "label2id", "num_labels", "problem_type", "finetuning_task", "prefix"],
+  ...["task_specific_params", "is_decoder", "cross_attention_hidden_size"],
+  // Generation, which generation_config.json tells.
+  ...["max_length", "min_length", "max_new_tokens", "do_sample", "early_stopping", "num_beams"],
+  ...["num_beam_groups", "num_return_sequences", "temperature", "top_k", "top_p", "typical_p"],
+  ...["repetition_penalty", "length_penalty", "diversity_penalty", "no_repeat_ngram_size"],
+  ...["encoder_no_repeat_ngram_size", "bad_words_ids", "suppress_tokens", "begin_suppress_tokens"],
+  ...["return_dict_in_generate", "remove_invalid_values", "exponential_decay_length_penalty"],
+];
+
+/** What every definition of this family reads from `config.json`. */
+const READ: readonly string[] = [
+  ...["model_type", "vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers"],
+  ...["num_attention_heads", "num_key_value_heads", "head_dim", "hidden_act", "rms_norm_eps"],
+  ...["max_position_embeddings", "original_max_position_embeddings", "tie_word_embeddings"],
+  ...["rope_theta", "rope_scaling", "rope_parameters", "layer_types", "quantization_config"],
+  ...["compression_config", "quantization"],
+];
+
+const OFF = [false];
+
+/** What other architectures do differently. */
+const NEUTRAL: Readonly<Record<string, readonly unknown[]>> = {
+  // Attention.
+  attention_bias: OFF,
+  qkv_bias: OFF,
+  bias: OFF,
+  use_bias: OFF,
+  mlp_bias: OFF,
+  clip_qkv: [],
+  attention_multiplier: [],
+  query_pre_attn_scalar: [],
+  attn_logit_softcapping: [0],
+  attn_temperature_tuning: [false, 0],
+  attention_chunk_size: [],
+  use_qk_norm: OFF,
+  qk_layernorm: OFF,
+  qk_norm: OFF,
+  alibi: OFF,
+  use_alibi: OFF,
+  is_causal: [true],
+  causal: [true],
+  use_bidirectional_attention: OFF,
+  add_cross_attention: OFF,
+  is_encoder_decoder: OFF,
+  // Positions.
+  partial_rotary_factor: [1],
+  rotary_pct: [1],
+  rope_interleave: OFF,
+  rope_interleaved: OFF,
+  no_rope_layers: [],
+  no_rope_layer_interval: [0],
+  position_embedding_type: ["rope", "rotary", "absolute"],
+  // Blocks and residual stream.
+  per_layer_config: [],
+  parallel_attn: OFF,
+  use_parallel_residual: OFF,
+  hidden_activation: ["silu", "swish"],
+  activation_function: ["silu", "swish"],
+  residual_multiplier: [1],
+  embedding_multiplier: [1],
+  scale_emb: [1],
+  scale_depth: [],
+  // Logits.
+  final_logit_softcapping: [0],
+  logit_softcapping: [0],
+  logits_scaling: [1],
+  logit_scale: [1],
+  lm_head_multiplier: [1],
+  // Experts.
+  num_experts: [0],
+  num_local_experts: [0],
+  n_routed_experts: [0],
+  n_shared_experts: [0],
+  num_shared_experts: [0],
+  first_k_dense_replace: [0],
+  n_group: [0, 1],
+  topk_group: [0, 1],
+  routed_scaling_factor: [1],
+  scoring_func: ["softmax"],
+  norm_topk_prob: OFF,
+};
+
+const WINDOW = ["sliding_window"];
+const QWEN_WINDOW = [...WINDOW, "use_sliding_window", "max_window_layers"];
+const EXPERTS = ["num_experts", "num_local_experts", "num_experts_per_tok"];
+const QWEN_EXPERTS = [
+  ...EXPERTS,
+  ...["moe_intermediate_size", "norm_topk_prob", "decoder_sparse_step", "mlp_only_layers"],
+];
+
+/** Fields that one architecture reads beyond what all do. */
+const ALSO_READ: Readonly<Record<string, readonly string[]>> = {
+  llama: ["attention_bias", "mlp_bias"],
+  mistral: WINDOW,
+  mixtral: [...WINDOW, ...EXPERTS],
+  olmoe: [...EXPERTS, "attention_bias", "norm_topk_prob"],
+  qwen2: QWEN_WINDOW,
+  qwen2_moe: [...QWEN_WINDOW, ...QWEN_EXPERTS, "shared_expert_intermediate_size", "qkv_bias"],
+  qwen3: [...QWEN_WINDOW, "attention_bias"],
+  qwen3_moe: [...QWEN_WINDOW, ...QWEN_EXPERTS, "attention_bias"],
+};
+
+/** The rules for `config.json`. */
+export function jsonFields(architecture: string): FieldRules {
+  const neutral = { ...NEUTRAL };
+  // Query, key and value of these always have biases.
+  if (architecture === "qwen2") neutral.qkv_bias = neutral.attention_bias = [true, false];
+  if (/^(qwen3|olmoe)/.test(architecture)) {
+    for (const it of ["use_qk_norm", "qk_layernorm", "qk_norm"]) neutral[it] = [true];
+  }
+  const read = [...READ, ...ALSO_READ[architecture]!];
+  return { read, harmless: HARMLESS, neutral };
+}
+
+/** The rules for GGUF metadata; names stand behind the architecture's. */
+export const GGUF_FIELDS: FieldRules = {
+  read: [
+    ...["vocab_size", "context_length", "embedding_length", "block_count", "feed_forward_length"],
+    ...["attention.head_count", "attention.head_count_kv", "attention.layer_norm_rms_epsilon"],
+    ...["attention.key_length", "attention.value_length", "attention.scale"],
+    ...["rope.dimension_count", "rope.freq_base", "rope.scale_linear", "rope.scaling.type"],
+    ...["rope.scaling.factor", "rope.scaling.attn_factor"],
+    ...["rope.scaling.original_context_length", "expert_count", "expert_used_count"],
+    ...["expert_feed_forward_length", "expert_shared_feed_forward_length", "expert_weights_norm"],
+  ],
+  harmless: [
+    ...["tensor_data_layout", "rope.scaling.finetuned", "attention.layer_norm_epsilon"],
+    ...["pooling_type", "classifier.output_labels", "expert_shared_count"],
+  ],
+  neutral: {
+    "attention.causal": [true],
+    "attention.clamp_kqv": [0],
+    "attention.max_alibi_bias": [0],
+    "attention.output_scale": [0, 1],
+    "attention.value_scale": [0, 1],
+    "attention.temperature_scale": [0],
+    "attention.temperature_length": [0],
+    "attn_logit_softcapping": [0],
+    "final_logit_softcapping": [0],
+    "router_logit_softcapping": [0],
+    "logit_scale": [0, 1],
+    "residual_scale": [0, 1],
+    "embedding_scale": [0, 1],
+    "embedding_length_out": [],
+    "use_parallel_residual": OFF,
+    "hidden_activation": ["silu", "swish"],
+    "leading_dense_block_count": [0],
+    "nextn_predict_layers": [0],
+    "interleave_moe_layer_step": [0, 1],
+    "moe_every_n_layers": [0, 1],
+    "expert_weights_scale": [0, 1],
+    "expert_gating_func": [0, 1], // softmax
+    "expert_group_count": [0, 1],
+    "expert_group_used_count": [0, 1],
+    "expert_group_scale": [0, 1],
+    "swiglu_clamp_exp": [0],
+    "swiglu_clamp_shexp": [0],
+    "rope.dimension_sections": [],
+    "rope.scaling.alpha": [0],
+    "rope.scaling.yarn_log_multiplier": [0],
+  },
+};
