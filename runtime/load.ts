@@ -25,6 +25,7 @@ import type { ModelConfig, ModelDefinition } from "./models/definition.ts";
 import { findDefinition } from "./models/registry.ts";
 import { type ModelText, readModelText, stopIdsOf } from "./text/model_text.ts";
 import type { Tokenizer } from "./text/tokenizer.ts";
+import { unusedTensors } from "./unused_tensors.ts";
 import {
   loadWeights,
   type ResolvedWeights,
@@ -57,8 +58,9 @@ export interface LoadOptions extends BackendOptions {
   /** Called as weights arrive. */
   readonly onProgress?: (progress: LoadProgress) => void;
   /**
-   * Told, once, when backend `auto` goes on with another one than it began with. Default
-   * `console.warn`, which writes to stderr.
+   * Told what of a model's files has no effect (fields that mean nothing to its architecture, tensors
+   * that are not used), and, once, when backend `auto` goes on with another one than it began with.
+   * Default `console.warn`, which writes to stderr.
    */
   readonly onWarning?: (message: string) => void;
   /**
@@ -168,7 +170,7 @@ export async function loadModel(
       signal: AbortSignal.any([failed.signal, ...(options.signal ? [options.signal] : [])]),
       meanwhile: readText,
       // The file is closed by then, and loading long ended.
-      reopen: () => openWeights(source, lasting, weightsOption),
+      reopen: () => openWeights(source, { ...lasting, onWarning: () => {} }, weightsOption),
     });
     try {
       const text = await readText();
@@ -203,19 +205,16 @@ async function openWeights(
   const file = await openModel(source, options);
   try {
     const definition = await findDefinition(file);
-    const config = definition.parseConfig(file);
+    const { onWarning = console.warn } = options;
+    const config = definition.parseConfig(file, onWarning);
     const contextLength = checkCount(
       "contextLength",
       options.contextLength ?? defaultContext(config),
     );
-    const specs = await definition.weights(config, file, contextLength);
-    return {
-      file,
-      definition,
-      config,
-      contextLength,
-      weights: resolveWeights(specs, file, storage),
-    };
+    const specs = await definition.weights(config, file, contextLength, onWarning);
+    const weights = resolveWeights(specs, file, storage);
+    for (const sentence of unusedTensors(file, weights, config.layers)) onWarning(sentence);
+    return { file, definition, config, contextLength, weights };
   } catch (error) {
     file.close();
     throw error;

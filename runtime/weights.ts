@@ -13,6 +13,7 @@ import { transcoder } from "../quant/transcode.ts";
 import type { Backend, FilePart, LoadPartsOptions } from "./backend.ts";
 import type { Graph, Tensor } from "./graph.ts";
 import type { ModelFile, TensorEntry } from "./files/model_file.ts";
+import { asFloat32 } from "./files/float64.ts";
 import type { ByteSource } from "./files/source.ts";
 import type { ComputedWeight, FileWeight } from "./models/definition.ts";
 
@@ -74,10 +75,17 @@ export function resolveWeights(
       continue;
     }
     const { name, shape } = spec;
-    const source = findEntries(spec, file), { type, name: tensor } = source[0]!;
+    const entries = findEntries(spec, file), source = entries.map(asFloat32);
+    const { type, name: tensor } = source[0]!;
     const matrix = shape.length === 2;
     const layout = matrix ? chooseLayout(type, spec.kept ? "as-is" : option) : "f32";
-    const { exact } = transcoder(type, layout, `tensor ${quote(tensor)} of ${quote(file.name)}`);
+    const isRounded = entries.some((it) => it.type === "F64");
+    const { exact: isKept } = transcoder(
+      type,
+      layout,
+      `tensor ${quote(tensor)} of ${quote(file.name)}`,
+    );
+    const exact = isKept && !isRounded;
     resolved.set(name, { name, shape, matrix, layout, exact, source });
   }
   return resolved;
@@ -252,7 +260,8 @@ async function streamParts(
 }
 
 /** Values of a small tensor that the model needs at load, such as frequency factors. */
-export async function readVector(entry: TensorEntry): Promise<Float32Array> {
+export async function readVector(tensor: TensorEntry): Promise<Float32Array> {
+  const entry = asFloat32(tensor);
   const length = entry.shape.reduce((product, extent) => product * extent, 1);
   const bytes = await entry.source.read(entry.offset, entry.bytes);
   const rows = transcoder(entry.type, "f32", `tensor ${quote(entry.name)}`).rows(bytes, length);
