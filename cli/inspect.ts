@@ -9,6 +9,7 @@ import { checkCount } from "../runtime/create_backend.ts";
 import { openModel } from "../runtime/load.ts";
 import { defaultContext, type MemoryNeeded, memoryNeeded } from "../runtime/memory_needed.ts";
 import { findDefinition } from "../runtime/models/registry.ts";
+import { unusedTensors } from "../runtime/unused_tensors.ts";
 import { resolveWeights, WEIGHTS_OPTIONS, type WeightsOption } from "../runtime/weights.ts";
 import { commandName, type Flags, runCommand, UsageError, writeNote, writeOut } from "./command.ts";
 import { locateModel } from "./model_flags.ts";
@@ -26,7 +27,7 @@ MODEL is a GGUF file, a safetensors directory, a URL or hf:… (default: the mod
   -c, --context N     context length for the memory needed (default: the model's own, at most 4096)
   --tensors           list every tensor
   --offline           use downloaded models only
-  --json              print one JSON object: { model, format, metadata, config, tensors, memory }
+  --json              print one JSON object: { model, format, metadata, config, tensors, memory, warnings }
   -h, --help          print this
 
 Exit codes: 0 done, 1 failed, 2 wrong usage.`;
@@ -70,15 +71,18 @@ async function inspect(flags: Flags): Promise<void> {
     }
     let config: Record<string, unknown> | undefined, memory: Memory | undefined;
     let problem: string | undefined;
+    const warnings: string[] = [];
+    const warn = (message: string): void => void warnings.push(message);
     try {
       const definition = await findDefinition(file);
-      const parsed = definition.parseConfig(file);
+      const parsed = definition.parseConfig(file, warn);
       const context = checkCount(
         "context",
         flags.number("context") ?? defaultContext(parsed),
       );
-      const specs = await definition.weights(parsed, file, context);
+      const specs = await definition.weights(parsed, file, context, warn);
       const resolved = resolveWeights(specs, file, weights);
+      unusedTensors(file, resolved, parsed.layers).forEach(warn);
       for (const { source, layout, exact } of resolved.values()) {
         if (typeof source === "function") continue;
         for (const { name } of source) Object.assign(tensors.get(name)!, { layout, exact });
@@ -95,9 +99,12 @@ async function inspect(flags: Flags): Promise<void> {
         Object.entries(file.metadata).map(([key, value]) => [key, shorten(value)]),
       );
       const report = { model: file.name, format: file.format, metadata, config, tensors: rows };
-      writeOut(JSON.stringify({ ...report, memory, problem }, bigints) + "\n");
+      writeOut(JSON.stringify({ ...report, memory, warnings, problem }, bigints) + "\n");
     } else {
       writeOut(describe(file.name, file.format, file.metadata, config, rows, memory, flags) + "\n");
+      if (warnings.length > 0) {
+        writeOut(["", "Warnings:", ...warnings.map((it) => `  ${it}`), ""].join("\n"));
+      }
       if (problem) writeNote(`inspect: ${withFlags(problem)}`);
     }
   } finally {

@@ -157,13 +157,37 @@ export interface LoadWeightsOptions {
  * Brings every weight into the backend: by the backend's own means where it has them, else in chunks
  * of about a megabyte, of which one is held at any time.
  *
- * @throws SourceError when something cannot be read
+ * @throws SourceError when something cannot be read, or a local file has been written meanwhile
  * @throws ModelError when a value cannot be held by its layout
  */
 export async function loadWeights(
   weights: ResolvedWeights,
   backend: Backend,
-  { onProgress, signal }: LoadWeightsOptions = {},
+  options: LoadWeightsOptions = {},
+): Promise<void> {
+  try {
+    await bringWeights(weights, backend, options);
+  } catch (error) {
+    // What is wrong may come of this.
+    if (!options.signal?.aborted) await checkUnchanged(weights);
+    throw error;
+  }
+  await checkUnchanged(weights);
+}
+
+/** Throws a `SourceError` when a file has been written since it was opened. */
+async function checkUnchanged(weights: ResolvedWeights): Promise<void> {
+  const sources = new Set<ByteSource>();
+  for (const { source } of weights.values()) {
+    if (typeof source !== "function") { for (const entry of source) sources.add(entry.source); }
+  }
+  for (const source of sources) await source.unchanged?.();
+}
+
+async function bringWeights(
+  weights: ResolvedWeights,
+  backend: Backend,
+  { onProgress, signal }: LoadWeightsOptions,
 ): Promise<void> {
   const parts: FilePart[] = [];
   for (const weight of weights.values()) {

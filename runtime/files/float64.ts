@@ -32,6 +32,7 @@ export function asFloat32(entry: TensorEntry): TensorEntry {
       into.set(new Uint8Array(narrow.buffer).subarray(from, from + length));
       return into.subarray(0, length);
     },
+    ...(source.unchanged ? { unchanged: () => source.unchanged!() } : {}),
     close(): void {},
   };
   return { ...entry, type: "F32", source: rounded, offset: 0, bytes: bytes / 2 };

@@ -23,13 +23,14 @@ const utf8 = new TextDecoder("utf-8", { fatal: true });
  * Parses a JSON object.
  *
  * @param what the thing in error messages, such as `JSON "x/config.json"`
- * @param options `uniqueKeys`: refuse a key that occurs twice, where `JSON.parse` keeps the last
+ * @param options `uniqueKeys`: refuse a key that occurs twice, where `JSON.parse` keeps the last;
+ *   `specials`: take `NaN`, `Infinity` and `-Infinity` for numbers, as Python does
  * @throws FormatError when the bytes are not UTF-8, not JSON, or no object
  */
 export function parseJson(
   bytes: Uint8Array,
   what: string,
-  { uniqueKeys = false }: { uniqueKeys?: boolean } = {},
+  { uniqueKeys = false, specials = false }: { uniqueKeys?: boolean; specials?: boolean } = {},
 ): JsonObject {
   let text: string;
   let value: unknown;
@@ -39,7 +40,7 @@ export function parseJson(
     throw new FormatError(`Cannot read ${what}: it is not UTF-8 text`);
   }
   try {
-    value = JSON.parse(text);
+    value = specials ? parseSpecials(text) : JSON.parse(text);
   } catch (error) {
     // The engine's message quotes the text, which may be long or unprintable.
     const reason = quote((error as Error).message);
@@ -53,7 +54,10 @@ export function parseJson(
   return value;
 }
 
-/** Reads and parses a whole file of JSON; by its name in the model it may be larger or smaller. */
+/**
+ * Reads and parses a whole file of JSON; by its name in the model it may be larger or smaller. NaN
+ * and infinities may stand in it, as Python writes them.
+ */
 export async function readJson(source: ByteSource, file?: string): Promise<JsonObject> {
   const most = file === "tokenizer.json" ? FILE_LIMIT : SMALL_LIMIT;
   if (source.size > most) {
@@ -62,7 +66,9 @@ export async function readJson(source: ByteSource, file?: string): Promise<JsonO
         `expected at most ${most}`,
     );
   }
-  return parseJson(await source.read(0, source.size), `JSON ${quote(source.name)}`);
+  return parseJson(await source.read(0, source.size), `JSON ${quote(source.name)}`, {
+    specials: true,
+  });
 }
 
 /** Reads a JSON file of a folder; undefined where there is none. */
@@ -75,6 +81,28 @@ export async function readOptionalJson(
     return source && await readJson(source, name);
   } finally {
     source?.close();
+  }
+}
+
+/** JSON strings, which are left as they are, and the numbers that Python writes and JSON has not. */
+const SPECIALS = /"(?:[^"\\]|\\.)*"|-?Infinity\b|\bNaN\b/g;
+
+/** A key that no file has. */
+const SPECIAL_KEY = "\0number";
+
+function parseSpecials(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    const replaced = text.replace(
+      SPECIALS,
+      (it) => it.startsWith('"') ? it : JSON.stringify({ [SPECIAL_KEY]: it }),
+    );
+    if (replaced === text) throw error;
+    return JSON.parse(replaced, (_key, value) => {
+      const number = isObject(value) ? value[SPECIAL_KEY] : undefined;
+      return number === undefined ? value : Number(number);
+    });
   }
 }
 

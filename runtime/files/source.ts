@@ -41,6 +41,13 @@ export interface ByteSource {
    * @throws SourceError when the range is not inside the source or its bytes cannot be had
    */
   read(offset: number, length: number, into?: Uint8Array): Promise<Uint8Array>;
+  /**
+   * Of what can change while it is read and does not say so by itself, a local file: compares it with
+   * what it was when it was opened.
+   *
+   * @throws SourceError when it has been written or replaced since
+   */
+  unchanged?(): Promise<void>;
   /** Releases the file or connection. Reads after it fail. */
   close(): void;
 }
@@ -125,6 +132,7 @@ export function serialSource(raw: RawSource, signal?: AbortSignal): ByteSource {
     name,
     size,
     ...(raw.path === undefined ? {} : { path: raw.path }),
+    ...(raw.unchanged ? { unchanged: () => raw.unchanged!() } : {}),
     async read(offset: number, length: number, into?: Uint8Array): Promise<Uint8Array> {
       check(offset, length, into);
       const target = into?.subarray(0, length) ?? new Uint8Array(length);

@@ -18,13 +18,33 @@ import { NotFoundError, type RawSource, reasonOf } from "./source_raw.ts";
 export async function openFile(path: string | URL): Promise<RawSource> {
   const name = showPath(path);
   // Opening comes second: a pipe or device would make it wait for ever.
-  const { isFile, isDirectory, size } = await local(name, () => Deno.stat(path));
+  const { isFile, isDirectory } = await local(name, () => Deno.stat(path));
   if (!isFile) {
     const found = isDirectory ? "a directory" : "neither a file nor a directory";
     throw new SourceError(`Cannot open ${quote(name)}: it is ${found}, expected a file`);
   }
   const file = await local(name, () => Deno.open(path));
+  const opened = await local(name, () => file.stat());
+  const { size } = opened;
   let position = 0;
+
+  async function unchanged(): Promise<void> {
+    let now: Deno.FileInfo;
+    try {
+      now = await local(name, () => Deno.stat(path));
+    } catch (error) {
+      // What is open can be read to its end.
+      if (error instanceof NotFoundError) return;
+      throw error;
+    }
+    const isSame = now.size === size && now.mtime?.getTime() === opened.mtime?.getTime() &&
+      now.ino === opened.ino && now.dev === opened.dev;
+    if (isSame) return;
+    throw new SourceError(
+      `Cannot use what was read from ${quote(name)}: the file was written or replaced meanwhile; ` +
+        `load it again when it is complete`,
+    );
+  }
 
   async function fill(offset: number, target: Uint8Array): Promise<void> {
     if (position !== offset) position = await file.seek(offset, Deno.SeekMode.Start);
@@ -45,6 +65,7 @@ export async function openFile(path: string | URL): Promise<RawSource> {
     name,
     size,
     path: path.toString(),
+    unchanged,
     fill: (offset, target) => local(name, () => fill(offset, target)),
     close: () => file.close(),
   };

@@ -72,6 +72,7 @@ class HttpFile implements RawSource {
   /** What the last response said, for messages. */
   #status = "";
   #ranges = false;
+  #version: { tag: string | null; modified: string | null } | undefined;
 
   constructor(
     url: URL,
@@ -203,10 +204,32 @@ class HttpFile implements RawSource {
     if (this.size >= 0 && total !== this.size) {
       throw this.#failure(`the file has ${total} bytes now, but had ${this.size} when opened`);
     }
+    this.#checkVersion(headers);
     this.size = total;
     this.#ranges = status === 206 || (offset === 0 && headers.get("Accept-Ranges") === "bytes");
     const reader = (response.body ?? new Blob().stream()).getReader();
     return { reader, rest: new Uint8Array(0), position: status === 206 ? offset : 0 };
+  }
+
+  /**
+   * Throws when a later response is of another version of the file than the first one. Where both
+   * have a strong tag, dates say nothing: servers of one address may differ in them.
+   */
+  #checkVersion(headers: Headers): void {
+    const strong = (tag: string | null): string | null => tag?.startsWith("W/") ? null : tag;
+    const found = {
+      tag: strong(headers.get("ETag")),
+      modified: headers.get("Last-Modified"),
+    };
+    const first = this.#version ??= found;
+    const [name, was, is] = first.tag && found.tag
+      ? ["ETag", first.tag, found.tag]
+      : ["Last-Modified", first.modified, found.modified];
+    if (!was || !is || was === is) return;
+    throw this.#failure(
+      `the file changed while it was read: ${name} is ${quote(is)} now, but was ${quote(was)} ` +
+        `when opened; load it again`,
+    );
   }
 
   /** Ends the request when nothing comes for too long. */

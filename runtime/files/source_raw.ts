@@ -14,6 +14,8 @@ export interface RawSource {
   readonly size: number;
   /** Path or `file:` URL by which another thread can open the same bytes. */
   readonly path?: string;
+  /** As `ByteSource.unchanged`. */
+  unchanged?(): Promise<void>;
   /** Fills all of `target` from `offset`. */
   fill(offset: number, target: Uint8Array): Promise<void>;
   /** Releases what is held. Called once. */
