@@ -55,7 +55,7 @@ export function checkFields(file: ModelFile, prefix: string, rules: FieldRules, 
     );
   }
   if (unknown.length > 0) {
-    const some = unknown.slice(0, 12).map(quote).join(", ");
+    const some = unknown.slice(0, 12).map((it) => quote(it)).join(", ");
     const more = unknown.length > 12 ? ` and ${unknown.length - 12} more` : "";
     warn(`${quote(file.name)} has fields that mean nothing to this architecture: ${some}${more}`);
   }

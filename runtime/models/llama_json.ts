@@ -80,7 +80,10 @@ export function llamaFromJson(file: ModelFile, warn: Warn): LlamaConfig {
   const heads = config.count("num_attention_heads", defaults.heads);
   const hiddenSize = config.count("hidden_size", defaults.hidden);
   const layers = config.count("num_hidden_layers", defaults.layers);
-  const headDim = config.count("head_dim", defaults.headDim ?? hiddenSize / heads);
+  const headDim = config.count(
+    "head_dim",
+    normLength(file) ?? defaults.headDim ?? hiddenSize / heads,
+  );
   // Of these, null means something else than nothing.
   const kvHeads = file.metadata.num_key_value_heads === null ? heads : defaults.kvHeads ?? heads;
   const positions = config.count("max_position_embeddings", defaults.positions);
@@ -107,6 +110,13 @@ export function llamaFromJson(file: ModelFile, warn: Warn): LlamaConfig {
     ...(windows ? { windows } : {}),
     ...(experts ? { experts } : {}),
   });
+}
+
+/** Where queries of each head are normalized, the length of a head, which no other tensor tells. */
+function normLength(file: ModelFile): number | undefined {
+  if (file.metadata.model_type !== "qwen3") return undefined;
+  const name = "layers.0.self_attn.q_norm.weight";
+  return (file.tensors.get(`model.${name}`) ?? file.tensors.get(name))?.shape[0];
 }
 
 /** Which matrices have biases; tensors of others are not used. */
