@@ -36,10 +36,9 @@ export class PasteSplitter {
       this.#isPasting = !this.#isPasting;
     }
     if (this.#isPasting) return; // until it is whole
-    // A mark may be cut; the Escape key alone is no beginning of one that is worth waiting for.
+    // A mark may be cut. The Escape key waits for the next one, and means nothing before it either.
     let kept = BEGIN.length - 1;
-    while (kept > 1 && !this.#rest.endsWith(BEGIN.slice(0, kept))) kept--;
-    if (kept === 1) kept = 0;
+    while (kept > 0 && !this.#rest.endsWith(BEGIN.slice(0, kept))) kept--;
     const keys = this.#rest.slice(0, this.#rest.length - kept);
     this.#rest = this.#rest.slice(keys.length);
     this.#hand(keys);

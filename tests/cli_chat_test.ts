@@ -1,0 +1,455 @@
+/** Conversations: lines, blocks and pastes as messages, commands, files, and a real terminal. */
+
+import {
+  assert,
+  assertEquals,
+  assertMatch,
+  assertNotEquals,
+  assertRejects,
+  assertStringIncludes,
+  assertThrows,
+} from "@std/assert";
+import { fromJson, textOf, toJson } from "../cli/chat/conversation.ts";
+import { readLines } from "../cli/chat/input.ts";
+import { PasteSplitter } from "../cli/chat/keys.ts";
+import { type Message, MessageLines } from "../cli/chat/messages.ts";
+import { describePrompt, promptProgress } from "../cli/progress.ts";
+import { FormatError, InputError } from "../mod.ts";
+import { CHAT_TEMPLATE, tinyGguf, withFolder } from "./tiny_model.ts";
+
+const ROOT = new URL("../", import.meta.url);
+const { tasks } = JSON.parse(await Deno.readTextFile(new URL("deno.json", ROOT)));
+
+/** The command line of a task. */
+function taskCommand(name: string): string[] {
+  return [Deno.execPath(), ...tasks[name].command.split(" ").slice(1)];
+}
+
+async function run(
+  name: string,
+  args: readonly string[],
+  stdin: string,
+): Promise<{ code: number; stdout: string; stderr: string }> {
+  const [file, ...own] = taskCommand(name);
+  const child = new Deno.Command(file!, {
+    args: [...own, ...args],
+    cwd: ROOT,
+    env: { NO_COLOR: "1" },
+    stdin: "piped",
+    stdout: "piped",
+    stderr: "piped",
+    signal: AbortSignal.timeout(60_000),
+  }).spawn();
+  const output = child.output();
+  await new Blob([stdin]).stream().pipeTo(child.stdin).catch(() => {});
+  const { code, stdout, stderr } = await output;
+  const [out, error] = [stdout, stderr].map((it) => new TextDecoder().decode(it));
+  return { code, stdout: out!, stderr: error! };
+}
+
+Deno.test("lines are messages, and so are blocks and pasted lines", () => {
+  const lines = new MessageLines();
+  const literal = (text: string): Message => ({ text, literal: true });
+  assertEquals(lines.push("/help"), { text: "/help", literal: false });
+  assertEquals(lines.push(""), { text: "", literal: false });
+  const block: [string, Message | undefined][] = [
+    ['"""', undefined],
+    ["/help", undefined],
+    ["", undefined],
+    ['  b"""', literal("/help\n\n  b")],
+    ['"""one line"""', literal("one line")],
+    ['"""begun', undefined],
+    ['"""', literal("begun")],
+    ['a """quoted""" word', { text: 'a """quoted""" word', literal: false }],
+  ];
+  for (const [line, message] of block) assertEquals(lines.push(line), message, line);
+  assertEquals([lines.push("a", true), lines.push('"""', true)], [undefined, undefined]);
+  assertEquals([lines.isOpen, lines.isBlock], [true, false]);
+  assertEquals(lines.push("b"), literal('a\n"""\nb'));
+  assertEquals([lines.push('"""'), lines.push('x"""', true)], [undefined, undefined]);
+  assertEquals(lines.push('"""'), literal('x"""')); // pasted quotes end nothing
+  lines.push('"""');
+  lines.clear();
+  assertEquals([lines.isOpen, lines.isBlock, lines.end()], [false, false, undefined]);
+});
+
+Deno.test("keys and pastes are told apart, wherever what the terminal sends is cut", () => {
+  const sent =
+    "a\x1b[D\x1b[200~x\r\ny\rz\x1b]52;c;Zg==\x07\x1b[201~\x1b[A春\x1b\x1b[200~\x1b[201~b";
+  const bytes = new TextEncoder().encode(sent);
+  const expected = [["keys", "a\x1b[D"], ["paste", "x\ny\nz]52;c;Zg=="], ["keys", "\x1b[A春\x1bb"]];
+  for (let size = 1; size <= bytes.length; size++) {
+    const events: [string, string][] = [];
+    const take = (kind: string) => (text: string) => {
+      if (events.at(-1)?.[0] === kind) events.at(-1)![1] += text;
+      else events.push([kind, text]);
+    };
+    const splitter = new PasteSplitter(take("keys"), take("paste"));
+    for (let at = 0; at < bytes.length; at += size) splitter.push(bytes.subarray(at, at + size));
+    assertEquals(events, expected as typeof events, `pieces of ${size}`);
+  }
+});
+
+Deno.test("a conversation comes back from its file, and other files are refused", () => {
+  const messages = [
+    { role: "user", content: "a\nb" },
+    { role: "assistant", content: '"c" €' },
+  ];
+  for (const system of [undefined, "be brief"]) {
+    assertEquals(fromJson(toJson({ system, messages }), "f"), { system, messages });
+  }
+  const user = { role: "user", content: "a" };
+  const refusals: [unknown, string][] = [
+    ["no", "it is not JSON"],
+    [[], "it has no list of messages"],
+    [{ messages: {} }, "it has no list of messages"],
+    [{ messages: [null] }, "message 0 is null"],
+    [{ messages: [{ role: "user" }] }, "message 0 is"],
+    [{ messages: [user] }, "the last question has no answer"],
+    [{ messages: [user, user] }, 'found a message of "user" where assistant follows'],
+    [{ messages: [{ role: "assistant", content: "" }] }, "where user follows"],
+  ];
+  for (const [value, message] of refusals) {
+    const text = value === "no" ? "no" : JSON.stringify(value);
+    const error = assertThrows(() => fromJson(text, "f"), FormatError);
+    assertStringIncludes(error.message, message);
+  }
+  assertEquals(
+    textOf([
+      ...messages,
+      { role: "user", content: "d" },
+      { role: "assistant", content: "e\n" },
+      user,
+    ]),
+    'a\nb"c" €\nde\na',
+  );
+});
+
+Deno.test("lines of a pipe may be cut anywhere, and have to be text", async () => {
+  const text = "one\r\n二\n\n three";
+  const bytes = new TextEncoder().encode(text);
+  for (const size of [1, 2, 7, 100]) {
+    const pieces = Array.from(
+      { length: Math.ceil(bytes.length / size) },
+      (_, i) => bytes.slice(i * size, (i + 1) * size),
+    );
+    const lines = await Array.fromAsync(readLines(ReadableStream.from(pieces)));
+    assertEquals(lines, ["one", "二", "", " three"]);
+  }
+  for (const pieces of [[Uint8Array.of(65, 10, 255, 10)], [Uint8Array.of(65, 10, 0xe4)]]) {
+    await assertRejects(
+      () => Array.fromAsync(readLines(ReadableStream.from(pieces))),
+      InputError,
+      "it is not UTF-8",
+    );
+  }
+});
+
+Deno.test("chat runs commands, tells unknown ones, and saves and loads what was said", async () => {
+  const model = await tinyGguf({ chatTemplate: CHAT_TEMPLATE, context: 512 });
+  await withFolder({ "tiny.gguf": model, other: "work" }, async (path) => {
+    const options = ["-m", `${path}/tiny.gguf`, "-n", "8", "--ignore-eos", "-s", "3"];
+    const first = await run(
+      "chat",
+      options,
+      [
+        "/regenerate",
+        "hi",
+        "/regenerate",
+        "/rgenerate",
+        " /usr is a message",
+        '"""',
+        "/two",
+        'lines"""',
+        "/system be brief",
+        "/system",
+        `/save ${path}/saved.json`,
+        `/save ${path}/saved.json`,
+        `/save ${path}/other`,
+        `/save ${path}/nope/x`,
+        "/save",
+        "/exit now",
+        "/exit",
+        "hi",
+      ].join("\n"),
+    );
+    assertEquals(first.code, 0, first.stderr);
+    assertEquals(first.stderr.trimEnd().split("\n"), [
+      "Cannot answer again: there is no answer yet",
+      'There is no command "/rgenerate" (did you mean /regenerate?); /help lists them, and a line ' +
+      "that begins with a blank is a message",
+      "The instructions are changed.",
+      "be brief",
+      `Saved 6 messages to "${path}/saved.json".`,
+      `Saved 6 messages to "${path}/saved.json".`,
+      `Cannot save to "${path}/other": it exists and is no conversation`,
+      `Cannot save to "${path}/nope/x": there is no such file or folder`,
+      "Cannot run /save without a file: expected /save FILE",
+      'Cannot run /exit with "now": it takes nothing',
+    ]);
+    assertEquals(await Deno.readTextFile(`${path}/other`), "work");
+    const { messages } = JSON.parse(await Deno.readTextFile(`${path}/saved.json`));
+    const [system, ...said] = messages;
+    assertEquals(system, { role: "system", content: "be brief" });
+    assertEquals(said.filter((_: unknown, i: number) => i % 2 === 0), [
+      { role: "user", content: "hi" },
+      { role: "user", content: "/usr is a message" },
+      { role: "user", content: "/two\nlines" },
+    ]);
+    // Four answers came out; the one that was asked for again is another one, and the one that stays.
+    const answers = said.filter((_: unknown, i: number) => i % 2 === 1)
+      .map(({ content }: { content: string }) => content);
+    assert(first.stdout.endsWith(answers.join("\n") + "\n"), first.stdout);
+    const replaced = first.stdout.slice(0, -(answers.join("\n").length + 2));
+    assertNotEquals(replaced, answers[0]);
+    assertEquals(replaced.length > 0, true);
+
+    const loads = [`/load ${path}/saved.json`, "hi", `/load ${path}/other`, `/load ${path}/nope`];
+    const again = await run(
+      "chat",
+      options,
+      ["/reset", ...loads, `/save ${path}/more.json`].join("\n"),
+    );
+    assertEquals(again.stderr.trimEnd().split("\n"), [
+      "The conversation is forgotten.",
+      `Loaded 6 messages from "${path}/saved.json".`,
+      `Cannot load the conversation "${path}/other": it is not JSON, expected what /save writes: ` +
+      '{"messages": [{"role": "user", "content": "…"}, …]}',
+      `Cannot load "${path}/nope": there is no such file or folder`,
+      `Saved 8 messages to "${path}/more.json".`,
+    ]);
+    const more = JSON.parse(await Deno.readTextFile(`${path}/more.json`)).messages;
+    assertEquals(more.slice(0, 7), messages);
+  });
+});
+
+Deno.test("chat with a model without a template continues what is written, turn by turn", async () => {
+  await withFolder({ "tiny.gguf": await tinyGguf({ context: 256 }) }, async (path) => {
+    const options = ["-m", `${path}/tiny.gguf`, "-n", "6", "--ignore-eos", "--temperature", "0"];
+    const lines = ["the man", "in the hat", "/system x", `/save ${path}/c.json`];
+    const { code, stdout, stderr } = await run("chat", options, lines.join("\n"));
+    assertEquals(code, 0, stderr);
+    const notes = stderr.trimEnd().split("\n");
+    assertMatch(notes[0]!, /^chat: this model came without a chat template: it continues .*hf:\S+/);
+    assertEquals(notes[0]!.match(/hf:\S+/g)?.length, 3);
+    assertEquals(notes[1], "Cannot give instructions: the model came without a chat template");
+    const { messages } = JSON.parse(await Deno.readTextFile(`${path}/c.json`));
+    assertEquals(messages.length, 4);
+    assertEquals(stdout, `${messages[1].content}\n${messages[3].content}\n`);
+    for (const at of [1, 3]) {
+      const alone = await run("generate", options, textOf(messages.slice(0, at)));
+      assertEquals(alone.stdout, `${messages[at].content}\n`);
+    }
+  });
+});
+
+/** A command on a pseudo-terminal, by script(1). */
+class PseudoTerminal {
+  readonly #child: Deno.ChildProcess;
+  readonly #input: WritableStreamDefaultWriter<Uint8Array>;
+  readonly #output: ReadableStreamDefaultReader<string>;
+  /** What it showed since the last `until`. */
+  text = "";
+
+  constructor(name: string, args: readonly string[]) {
+    const quoted = [...taskCommand(name), ...args].map((it) => `'${it.replaceAll("'", "'\\''")}'`);
+    this.#child = new Deno.Command("script", {
+      args: ["-qec", quoted.join(" "), "/dev/null"],
+      cwd: ROOT,
+      env: { NO_COLOR: "1", TERM: "xterm", SHELL: "/bin/sh" },
+      stdin: "piped",
+      stdout: "piped",
+      stderr: "null",
+      signal: AbortSignal.timeout(60_000),
+    }).spawn();
+    this.#input = this.#child.stdin.getWriter();
+    this.#output = this.#child.stdout.pipeThrough(new TextDecoderStream()).getReader();
+  }
+
+  async send(keys: string): Promise<void> {
+    await this.#input.write(new TextEncoder().encode(keys));
+  }
+
+  /** Waits for a text, and forgets what was shown up to its end; the result is what was before it. */
+  async until(wanted: string | RegExp): Promise<string> {
+    for (;;) {
+      const found = typeof wanted === "string"
+        ? this.text.indexOf(wanted)
+        : this.text.search(wanted);
+      if (found >= 0) {
+        const length = typeof wanted === "string"
+          ? wanted.length
+          : wanted.exec(this.text)![0].length;
+        const before = this.text.slice(0, found);
+        this.text = this.text.slice(found + length);
+        return before;
+      }
+      const { value, done } = await this.#output.read();
+      assert(!done, `it ended without ${wanted} after ${JSON.stringify(this.text)}`);
+      this.text += value;
+    }
+  }
+
+  /** Waits for its end: the exit code, and what it still showed. */
+  async end(): Promise<{ code: number; text: string }> {
+    for (;;) {
+      const { value, done } = await this.#output.read();
+      if (done) break;
+      this.text += value;
+    }
+    const { code } = await this.#child.status;
+    await this.#input.close().catch(() => {});
+    return { code, text: this.text };
+  }
+}
+
+let hasScript = false;
+try {
+  const { stdout } = await new Deno.Command("script", { args: ["--version"] }).output();
+  hasScript = new TextDecoder().decode(stdout).includes("util-linux");
+} catch {
+  // Not here.
+}
+
+/** What a prompt looks like when `text` has been typed. */
+const prompt = (text: string): RegExp => new RegExp(`> (\\x1b\\[3G)?${text}`);
+
+Deno.test({
+  name: "terminal: Ctrl-C clears a typed line, and ends the program on an empty one",
+  ignore: !hasScript,
+  async fn() {
+    await withFolder({ "tiny.gguf": await tinyGguf() }, async (path) => {
+      const terminal = new PseudoTerminal("chat", ["-m", `${path}/tiny.gguf`, "-n", "3"]);
+      await terminal.until(prompt(""));
+      await terminal.send("the man");
+      await terminal.until("the man");
+      await terminal.send("\x03");
+      await terminal.until(prompt(""));
+      await terminal.send('"""\rmore\r');
+      await terminal.until("more");
+      await terminal.until("... ");
+      await terminal.send("\x03");
+      await terminal.until(prompt(""));
+      await terminal.send("\x03");
+      const { code, text } = await terminal.end();
+      assertEquals([code, text.includes("man")], [0, false]);
+      assert(text.endsWith("\x1b[?2004l") && text.includes("\n"), JSON.stringify(text));
+    });
+  },
+});
+
+Deno.test({
+  name: "terminal: pasted lines are one message, at the cursor",
+  ignore: !hasScript,
+  async fn() {
+    await withFolder({ "tiny.gguf": await tinyGguf({ context: 256 }) }, async (path) => {
+      const terminal = new PseudoTerminal("chat", ["-m", `${path}/tiny.gguf`, "-n", "3"]);
+      await terminal.until(prompt(""));
+      await terminal.send("ad\x1b[D");
+      await terminal.send("\x1b[200~b\r/help\r\nc\x1b[201~");
+      await terminal.until("c");
+      await terminal.send("e\r");
+      await terminal.until(prompt(""));
+      await terminal.send(`/save ${path}/c.json\r`);
+      await terminal.until("Saved 2 messages");
+      await terminal.send("/exit\r");
+      assertEquals((await terminal.end()).code, 0);
+      const { messages } = JSON.parse(await Deno.readTextFile(`${path}/c.json`));
+      // The line break of the paste is Enter, after the whole line that stood there.
+      assertEquals(messages[0], { role: "user", content: "abd\n/help\nce" });
+    });
+  },
+});
+
+Deno.test({
+  name: "terminal: what is typed during an answer is there after it, and Ctrl-C leaves clean lines",
+  ignore: !hasScript,
+  async fn() {
+    await withFolder({ "tiny.gguf": await tinyGguf() }, async (path) => {
+      const endless = ["-m", `${path}/tiny.gguf`, "-n", "-1", "--slide", "--ignore-eos", "-s", "1"];
+      const terminal = new PseudoTerminal("chat", endless);
+      await terminal.until(prompt(""));
+      await terminal.send("the man\r");
+      await terminal.until(/man\r+\n[^\n]{20}/);
+      await terminal.send("/help\r"); // a whole line is taken up after the answer
+      await terminal.send("/exZt\x1b[D");
+      await terminal.until(/.{20}/);
+      await terminal.send("\x03");
+      const answer = await terminal.until(
+        / …\r+\nchat: interrupted after \d+ tokens at [\d.]+\/s\r+\n/,
+      );
+      assert(!answer.includes("/exZt"), "keys showed in the answer");
+      await terminal.until("/help\r\n");
+      await terminal.until("list these commands");
+      await terminal.until(prompt("/exZt"));
+      await terminal.send("\x7fi\r"); // deletes what is before the cursor
+      assertEquals((await terminal.end()).code, 0);
+    });
+  },
+});
+
+Deno.test({
+  name: "terminal: generate ends by Ctrl-C with a clean line, the timings and exit code 130",
+  ignore: !hasScript,
+  async fn() {
+    await withFolder({ "tiny.gguf": await tinyGguf() }, async (path) => {
+      const endless = ["-m", `${path}/tiny.gguf`, "-n", "-1", "--slide", "--ignore-eos", "the man"];
+      const terminal = new PseudoTerminal("generate", endless);
+      await terminal.until(/.{60}/);
+      await terminal.send("\x03");
+      await terminal.until(/\r*\nwasm, \d+ threads?: loaded in [\d.]+ m?s, prompt of 5 tokens at /);
+      const { code, text } = await terminal.end();
+      assertMatch(text, /^[\d.]+\/s, \d+ tokens at [\d.]+\/s, interrupted\r+\n$/);
+      assertEquals(code, 130);
+      // Without a prompt a terminal is not waited for, but with "-".
+      const none = await new PseudoTerminal("generate", ["-m", `${path}/tiny.gguf`]).end();
+      assertEquals([none.code, none.text.trimEnd().split("\n").length], [2, 1]);
+      assertStringIncludes(none.text, 'or "-" for standard input');
+      const typed = new PseudoTerminal("generate", ["-m", `${path}/tiny.gguf`, "-n", "3", "-"]);
+      await typed.until("generate: reading standard input, Ctrl-D ends it");
+      await typed.send("the man\r\x04");
+      await typed.until("prompt of 5 tokens"); // without the newline
+      assertEquals((await typed.end()).code, 0);
+    });
+  },
+});
+
+Deno.test("a prompt that takes a second has a line on the terminal, and a quick one has none", async () => {
+  let now = 0;
+  const written: string[] = [];
+  const terminal = {
+    columns: () => 60,
+    write: (text: string) => void written.push(text),
+    now: () => now,
+  };
+  {
+    using line = promptProgress(terminal);
+    line.update({ done: 0, total: 3000 });
+    now = 900;
+    line.update({ done: 256, total: 3000 });
+    assertEquals(written, []);
+    now = 2000;
+    line.update({ done: 512, total: 3000 });
+    assertEquals(written, [
+      "\r\x1b[2Kreading the prompt: 512 of 3000 tokens, 256/s, 0:10 left",
+    ]);
+    // It goes on by itself.
+    await new Promise<void>((resolve) => {
+      terminal.write = (text) => {
+        written.push(text);
+        resolve();
+      };
+    });
+    assertEquals(written.length, 2);
+  }
+  assertEquals(written.slice(2), ["\r\x1b[2K"]);
+  terminal.columns = () => 0;
+  using silent = promptProgress(terminal);
+  now = 9000;
+  silent.update({ done: 1, total: 2 });
+  assertEquals(written.length, 3);
+  assertEquals(
+    describePrompt({ done: 0, total: 1 }, 0, 3000),
+    "reading the prompt: 0 of 1 token, 0:03",
+  );
+});
