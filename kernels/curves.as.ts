@@ -25,7 +25,7 @@ import { storePart } from "./vector.as";
 @inline const GELU_TANH: i32 = 2;
 @inline const SILU: i32 = 3;
 @inline const SIGMOID: i32 = 4;
-@inline const TANH: i32 = 5;
+@inline export const TANH: i32 = 5;
 @inline const GELU_QUICK: i32 = 6;
 @inline const RELU_SQUARED: i32 = 7;
 

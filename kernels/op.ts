@@ -73,6 +73,8 @@ export interface Op<A> {
     readonly into: number;
     /** Whether the number of rows itself is allowed: the end of a range. */
     readonly inclusive?: boolean;
+    /** Whether −1 is allowed, which stands for none. */
+    readonly orNone?: boolean;
     /** How many things they number, where these are not the rows. */
     readonly count?: (inputs: readonly TensorType[], attrs: A) => number;
   };

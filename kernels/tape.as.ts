@@ -8,7 +8,7 @@ import { dispatch } from "./dispatch.as";
 
 export { barrier };
 
-@inline const STEP_BYTES: usize = 96;
+@inline const STEP_BYTES: usize = 128;
 @inline const FLAGS: usize = 4;
 @inline const CHUNK_COUNTER: usize = 8;
 @inline const ARGS: usize = 16;

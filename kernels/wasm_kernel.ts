@@ -10,7 +10,7 @@ import type { OpAttributes, OpName } from "./ops.ts";
 import type { TensorType } from "./op.ts";
 
 /** Words (int32) of one step of a tape. */
-export const STEP_WORDS = 24;
+export const STEP_WORDS = 32;
 
 /** Words of a step before its arguments: opcode, flags, chunk counter, reserved. */
 export const STEP_HEADER_WORDS = 4;
@@ -33,7 +33,7 @@ export interface Operand extends TensorType {
 export interface EncodedStep {
   /** Exported kernel function. */
   readonly kernel: string;
-  /** At most 20 int32 arguments. */
+  /** At most 28 int32 arguments. */
   readonly args: readonly number[];
   /** Bytes of scratch memory that each worker needs. */
   readonly scratchBytes?: number;

@@ -172,12 +172,13 @@ function checkIndices(
   if (!indexes) return;
   const { name } = inputs[indexes.input]!, into = inputs[indexes.into]!;
   const rows = indexes.count?.(inputs, attrs) ?? (into.perToken ? tokens : into.shape[0]!);
+  const least = indexes.orNone ? -1 : 0;
   const most = indexes.inclusive ? rows : rows - 1;
   for (const value of values.get(name) ?? []) {
-    if (Number.isInteger(value) && value >= 0 && value <= most) continue;
+    if (Number.isInteger(value) && value >= least && value <= most) continue;
     throw new InputError(
       `Cannot run: input ${quote(name)} ` +
-        `has index ${value}, expected a whole number from 0 to ${most}, ` +
+        `has index ${value}, expected a whole number from ${least} to ${most}, ` +
         `the ${indexes.count ? "parts" : "rows"} of ${quote(into.name)}`,
     );
   }

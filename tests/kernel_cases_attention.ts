@@ -7,7 +7,14 @@
 
 import type { Tensor } from "../graph.ts";
 import { CACHE_TYPES, type CacheType } from "../kernels/op.ts";
-import { normal, type OpCase, planted, type Recorder, type Run } from "./case_recorder.ts";
+import {
+  normal,
+  type OpCase,
+  planted,
+  type Recorder,
+  type Run,
+  type Values,
+} from "./case_recorder.ts";
 
 interface Shape {
   readonly rows: number;
@@ -85,12 +92,25 @@ function boundOf(...types: readonly CacheType[]): number {
   return types.includes("int8") ? 1e-3 : 2e-5;
 }
 
+/** What is done with scores, and what numbers it takes. */
+interface Adjustment {
+  readonly softCap?: number;
+  readonly bias?: "shared" | "perQuery";
+  /** Columns of a table of biases. */
+  readonly width?: number;
+  readonly center?: number;
+  readonly biases?: Values;
+  readonly sinks?: Values;
+}
+
 function attentionCase(
   title: string,
   { rows, kvHeads, group, headDim, keys = "f32", values = "f32" }: Shape,
   spans: Spans,
   more: Partial<OpCase<"attention">> = {},
+  { softCap, bias, width = 9, center, biases, sinks }: Adjustment = {},
 ): OpCase<"attention"> {
+  const heads = kvHeads * group;
   return {
     title,
     bound: boundOf(keys, values),
@@ -102,7 +122,24 @@ function attentionCase(
         scatteredCache(r, "keyCache", shape, keys, hidden),
         scatteredCache(r, "valueCache", shape, values, hidden),
         r.indices(["tokens", 2], (_, i, { tokens }) => spans(i >> 1, tokens, rows)[i & 1]!),
-      ], { heads: kvHeads * group, scale: headDim ** -0.5 });
+        ...(bias
+          ? [
+            bias === "shared"
+              ? r.constant([heads, width], biases)
+              : r.input(["tokens", heads * width], biases),
+            // The last rows, as when a prompt goes on.
+            r.indices(["tokens"], (_, i, { tokens }) => rows - tokens + i),
+          ]
+          : []),
+        ...(sinks ? [r.constant([heads], sinks)] : []),
+      ], {
+        heads,
+        scale: headDim ** -0.5,
+        ...(softCap && { softCap }),
+        ...(bias && { bias }),
+        ...(center !== undefined && { center }),
+        ...(sinks && { sinks: true }),
+      });
     },
     ...more,
   };
@@ -153,6 +190,117 @@ function benchCases(dtype: CacheType): OpCase<"attention">[] {
     }),
   ];
 }
+
+/** Every adjustment by itself, and all together. */
+const ADJUSTMENTS: Readonly<Record<string, Adjustment>> = {
+  "shared bias": { bias: "shared" },
+  "bias per query": { bias: "perQuery" },
+  "soft cap": { softCap: 1.5 },
+  sinks: { sinks: normal(2) },
+  "all of a shared bias": { bias: "shared", softCap: 0.7, sinks: normal() },
+  "all of a bias per query": { bias: "perQuery", softCap: 3, sinks: normal() },
+};
+
+/** Widths and centers of tables of biases: narrow, wider than a cache, all on one side, beside it. */
+const TABLES: readonly (readonly [width: number, center?: number])[] = [
+  ...[[1], [3], [8, 7], [16, 0], [64, 31], [701], [5, 40], [5, -40], [33, 32]] as const,
+];
+
+const ADJUSTED_CASES: readonly OpCase<"attention">[] = Object.entries(ADJUSTMENTS).flatMap((
+  [name, adjustment],
+) => [
+  ...Object.entries(SPANS).flatMap(([spansName, spans]) =>
+    [[17, 1, 6], [name.startsWith("all") ? 530 : 300, 7, 20]].map(([rows, group, headDim]) =>
+      attentionCase(
+        `${name}, ${spansName} spans in ${rows} rows, group of ${group}`,
+        { rows: rows!, kvHeads: 2, group: group!, headDim: headDim! },
+        spans,
+        { tokens: Math.min(rows!, 19), runs: [Math.min(rows!, 19), 1] },
+        { ...adjustment, width: 27 },
+      )
+    )
+  ),
+  // One token and many rows, which are shared out.
+  ...CACHE_TYPES.map((keys) =>
+    attentionCase(
+      `${name}, one token and 700 rows of ${keys}`,
+      { rows: 700, kvHeads: 2, group: 3, headDim: 20, keys, values: keys },
+      full,
+      { tokens: 1 },
+      { ...adjustment, width: 901 },
+    )
+  ),
+  ...CACHE_TYPES.flatMap((keys) =>
+    [1, 3].map((group) =>
+      attentionCase(
+        `${name}, ${keys} keys, group of ${group}`,
+        { rows: 150, kvHeads: 3, group, headDim: 36, keys, values: keys },
+        group === 1 ? causal : window,
+        { tokens: 9, runs: [9, 1] },
+        { ...adjustment, width: 101 },
+      )
+    )
+  ),
+  ...[[90, 1, 64], [301, 3, 20], [70, 5, 128]].map(([rows, group, headDim], i) =>
+    attentionCase(
+      `${name}, many tokens in ${rows} rows, group of ${group}, heads of ${headDim}`,
+      { rows: rows!, kvHeads: 2, group: group!, headDim: headDim! },
+      [causal, prefix, ragged][i]!,
+      { tokens: 45, runs: [45, 16, 33] },
+      { ...adjustment, width: 65 },
+    )
+  ),
+]);
+
+/** Further cases of biases, caps and sinks. */
+const EDGE_CASES: readonly OpCase<"attention">[] = [
+  ...(["shared", "perQuery"] as const).flatMap((bias) => [
+    ...TABLES.map(([width, center]) =>
+      attentionCase(
+        `${bias} bias of ${width} columns around ${center ?? "the middle"}`,
+        { rows: 141, kvHeads: 1, group: 2, headDim: 8 },
+        causal,
+        { tokens: 21, runs: [21, 1, 6] },
+        { bias, width, ...(center !== undefined && { center }) },
+      )
+    ),
+    // Of -Infinity: what ALiBi-like masks hold.
+    attentionCase(
+      `${bias} bias of -Infinity`,
+      { rows: 40, kvHeads: 2, group: 2, headDim: 12 },
+      causal,
+      { tokens: 20, runs: [20, 1] },
+      { bias, width: 21, biases: planted([-Infinity], 3) },
+    ),
+    attentionCase(
+      `${bias} bias of large numbers`,
+      { rows: 40, kvHeads: 2, group: 2, headDim: 12 },
+      causal,
+      { tokens: 20, runs: [20, 1], bound: 1e-4 }, // f32 has steps of 3e-5 there
+      { bias, width: 21, biases: normal(200) },
+    ),
+  ]),
+  ...[0.01, 50, 1e6].map((softCap) =>
+    attentionCase(
+      `soft cap of ${softCap}`,
+      { rows: 70, kvHeads: 2, group: 3, headDim: 64 },
+      causal,
+      { tokens: 20, runs: [20, 1] },
+      { softCap },
+    )
+  ),
+  ...([["-Infinity", planted([-Infinity], 2)], ["large numbers", normal(200)]] as const).map((
+    [name, sinks],
+  ) =>
+    attentionCase(
+      `sinks of ${name}`,
+      { rows: 70, kvHeads: 2, group: 3, headDim: 16 },
+      sequences,
+      { tokens: 20, runs: [20, 1] },
+      { sinks },
+    )
+  ),
+];
 
 /** Cases of `attention`. */
 export const ATTENTION_CASES: readonly OpCase<"attention">[] = [
@@ -228,6 +376,8 @@ export const ATTENTION_CASES: readonly OpCase<"attention">[] = [
       { tokens: 30, runs: [30, 17] },
     );
   }),
+  ...ADJUSTED_CASES,
+  ...EDGE_CASES,
   ...CACHE_TYPES.map(continued),
   ...CACHE_TYPES.flatMap((dtype) =>
     (["keyCache", "valueCache"] as const).flatMap((role) =>

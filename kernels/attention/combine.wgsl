@@ -46,6 +46,7 @@ fn main(
     values += factor * parts[part + column];
   }
   let token = head / p.heads;
+  let close = closing(most, sum, head % p.heads);
   let isEmpty = spans[2u * token] >= spans[2u * token + 1u];
-  out[i] = select(values / sum, vec4(0.0), isEmpty);
+  out[i] = select(values * close.x / close.y, vec4(0.0), isEmpty);
 }

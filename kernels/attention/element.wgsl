@@ -11,6 +11,9 @@ struct Params {
   keyHead: u32, // and of a head, for int8
   valueRow: u32,
   valueHead: u32,
+  width: i32, // columns of a table of biases
+  center: i32, // its column of the distance 0
+  softCap: f32,
 }
 
 override KEY_TYPE: u32; // as in cache_store/access.wgsl
@@ -69,6 +72,7 @@ fn main(
   let end = spans[2u * token + 1u];
   let at = (token * p.heads + head) * p.headDim;
   let kvHead = head / p.group;
+  let place = placeOf(token, head);
   for (var i = lane; i < p.headDim; i += WG) {
     query[i] = q[at + i];
   }
@@ -85,7 +89,7 @@ fn main(
       for (var i = 0u; i < p.headDim; i++) {
         product += query[i] * keyAt(row, kvHead, i);
       }
-      score = product * p.scale;
+      score = adjusted(product * p.scale, place, row);
     }
     let before = most;
     most = max(before, maxOf(score, lane));
@@ -107,10 +111,11 @@ fn main(
     workgroupBarrier(); // before the next tile's weights
   }
 
+  let close = closing(most, sum, head);
   for (var part = 0u; part < MOST_PARTS; part++) {
     let i = part * WG + lane;
     if (i < p.headDim) {
-      out[at + i] = select(0.0, sums[part] / sum, first < end);
+      out[at + i] = select(0.0, sums[part] * close.x / close.y, first < end);
     }
   }
 }

@@ -2,6 +2,7 @@
 // what they have seen so far. attention/wasm.as.ts says how it is used.
 
 import { exp2Of } from "./exp2.as";
+import { addSinks } from "./adjust.as";
 import { quantizeQueries } from "./scores_int8.as";
 
 /** Element types of caches: places in CACHE_TYPES of kernels/op.ts. */
@@ -12,7 +13,8 @@ import { quantizeQueries } from "./scores_int8.as";
 @inline export const CHUNK: i32 = 512;
 /** Start of a maximum: below any score but finite, so that its distance to -Inf is not NaN. */
 @inline export const LEAST: f32 = -3.4028234663852886e38;
-@inline const LOG2E: f32 = 1.44269504;
+/** What makes scores in units of log 2, as they are here, of natural ones. */
+@inline export const LOG2E: f32 = 1.44269504;
 
 // In scratch memory: this record, then queries [headDim][4] times scale with room for their steps
 // [⌈headDim / 32⌉][4], scores [CHUNK / 8][4][8], sums [headDim, padded to 8][4].
@@ -20,12 +22,13 @@ import { quantizeQueries } from "./scores_int8.as";
 @inline export const TOTAL: usize = 16; // sum of exponentials of each lane
 @inline export const FIRST: usize = 32; // first row that each lane sees
 @inline export const END: usize = 48; // row after the last that each lane sees
-@inline const OUT: usize = 64; // address of each lane's result, 0 for a lane without query
+@inline export const OUT: usize = 64; // address of each lane's result, 0 for a lane without query
 @inline export const SEEN_FROM: usize = 80; // rows that any lane sees
 @inline export const SEEN_TO: usize = 84;
 @inline export const SHARED_FROM: usize = 88; // rows that every lane sees
 @inline export const SHARED_TO: usize = 92;
 @inline export const LANES: usize = 96; // lanes with a query
+@inline export const SINK: usize = 112; // score of each lane's sink
 @inline export const QUERIES: usize = 128;
 
 /** Address of the steps of a quad's queries, where these are codes. */
@@ -161,8 +164,9 @@ export function mergeQuad(quad: usize, other: usize, headDim: i32): void {
   }
 }
 
-/** Divides the sums by the totals and writes them to the results. */
-export function closeQuad(quad: usize, headDim: i32): void {
+/** Adds sinks, divides the sums by the totals, and writes them to the results. */
+export function closeQuad(quad: usize, args: usize, headDim: i32): void {
+  if (load<usize>(args, 80)) addSinks(quad, args, headDim);
   const sums = sumsOf(quad, headDim);
   const empty = i32x4.ge_s(v128.load(quad, FIRST), v128.load(quad, END));
   const inverse = f32x4.div(f32x4.splat(1), v128.load(quad, TOTAL));

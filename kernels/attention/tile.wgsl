@@ -14,6 +14,9 @@ struct Params {
   keyHead: u32, // and of a head
   valueRow: u32,
   valueHead: u32,
+  width: i32, // columns of a table of biases
+  center: i32, // its column of the distance 0
+  softCap: f32,
 }
 
 const QUERIES = 32u;
@@ -42,6 +45,12 @@ var<workgroup> next: u32; // row
 // Vector at which query `n` of a kvHead begins, in q and out.
 fn queryAt(n: u32, kvHead: u32) -> u32 {
   return ((n / p.group) * p.heads + kvHead * p.group + n % p.group) * p.columns;
+}
+
+// Where the bias of query `n` is.
+fn placeAt(n: u32, kvHead: u32) -> vec2<i32> {
+  let query = min(n, p.count - 1u);
+  return placeOf(query / p.group, kvHead * p.group + query % p.group);
 }
 
 // What the spans have in common; one invocation.
@@ -91,6 +100,12 @@ fn main(
   let isUnbroken = limits.y < limits.z; // a row that all see
   let firsts = vec4(seen[line].x, seen[line + 8u].x, seen[line + 16u].x, seen[line + 24u].x);
   let ends = vec4(seen[line].y, seen[line + 8u].y, seen[line + 16u].y, seen[line + 24u].y);
+  let places = array(
+    placeAt(start + line, kvHead),
+    placeAt(start + line + 8u, kvHead),
+    placeAt(start + line + 16u, kvHead),
+    placeAt(start + line + 24u, kvHead),
+  );
   let rowsHeld = QUERIES * 16u / p.columns; // of values, in `stage`
 
   var most = vec4(LOWEST);
@@ -145,6 +160,9 @@ fn main(
     var largest = most;
     for (var j = 0u; j < 4u; j++) {
       scores[j] *= p.scale;
+      for (var i = 0u; i < 4u; i++) {
+        scores[j][i] = adjusted(scores[j][i], places[i], tile + column + 8u * j);
+      }
       if (!isWhole) {
         let row = vec4(tile + column + 8u * j);
         scores[j] = select(vec4(LOWEST), scores[j], (row >= firsts) & (row < ends));
@@ -227,10 +245,11 @@ fn main(
   }
   for (var i = 0u; i < 4u; i++) {
     let n = start + line + 8u * i;
+    let close = closing(most[i], sum[i], kvHead * p.group + n % p.group);
     for (var part = 0u; part < PARTS; part++) {
       let at = column + 8u * part;
       if (n < p.count && at < p.columns) {
-        let value = sums[i * PARTS + part] / sum[i];
+        let value = sums[i * PARTS + part] * close.x / close.y;
         out[queryAt(n, kvHead) + at] = select(vec4(0.0), value, firsts[i] < ends[i]);
       }
     }

@@ -12,6 +12,9 @@ struct Params {
   keyHead: u32, // and of a head
   valueRow: u32,
   valueHead: u32,
+  width: i32, // columns of a table of biases
+  center: i32, // its column of the distance 0
+  softCap: f32,
 }
 
 override SPLITS: u32;
@@ -63,6 +66,7 @@ fn main(
   }
   workgroupBarrier();
 
+  let place = placeOf(token, head);
   let column = lane % columns;
   let sharers = WG / columns;
   let share = lane / columns; // the last ones may have no share
@@ -78,7 +82,7 @@ fn main(
       for (var i = 0u; i < columns; i++) {
         products += query[i] * keyAt(key, columns, i);
       }
-      score = dot(products, vec4(1.0)) * p.scale;
+      score = adjusted(dot(products, vec4(1.0)) * p.scale, place, row);
     }
     let before = most;
     most = max(before, maxOf(score, lane));
@@ -105,7 +109,8 @@ fn main(
       mine += shares[i * columns + lane];
     }
     if (SPLITS == 1u) {
-      out[at + lane] = select(vec4(0.0), mine / sum, first < end);
+      let close = closing(most, sum, head);
+      out[at + lane] = select(vec4(0.0), mine * close.x / close.y, first < end);
     } else {
       let to = ((token * p.heads + head) * SPLITS + split) * (columns + 1u);
       out[to + lane] = mine;

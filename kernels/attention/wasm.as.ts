@@ -1,7 +1,8 @@
 // attention; cache_store/layout.ts describes the caches. Arguments:
 //   q, keys, values, spans, out, address of the token count, kvHeads, query heads per kvHead,
 //   headDim, scale, bytes of one kvHead's keys, of its values, type of the keys, of the values,
-//   tokens per tile
+//   tokens per tile; bias or 0, rows or 0, columns of a table of biases, the one of the distance 0,
+//   numbers of bias for a token (0 where shared), sinks or 0, cap of the scores or 0 (adjust.as.ts)
 //
 // A task is one kvHead for one tile of successive tokens; workers take tasks as they finish. All
 // queries of a task (tokens × query heads) go through the cache together, four at a time (a quad,
@@ -18,6 +19,7 @@
 
 import { barrier } from "../barrier.as";
 import { nextTask, scratch, shareStart } from "../common.as";
+import { adjustScores } from "./adjust.as";
 import { sumBlock, sumBlockInt8 } from "./blocks.as";
 import {
   CHUNK,
@@ -234,6 +236,7 @@ function attendRows(
     quadsEnd += unit;
   }
   const isInt8 = load<i32>(args, 52) == INT8;
+  const isAdjusted = load<usize>(args, 60) != 0 || load<f32>(args, 84) != 0;
   // The scores of several quads together are to stay in the nearest cache.
   const rows = queries > 4 ? CHUNK >> 1 : CHUNK;
   for (let chunk = from & -128; chunk < to; chunk += rows) {
@@ -244,8 +247,9 @@ function attendRows(
       const first = max(start, load<i32>(quad, SEEN_FROM)) & -8;
       const n = min(end, load<i32>(quad, SEEN_TO)) - first;
       if (n <= 0) continue;
-      hideEnds(quad, headDim, chunk, first, first + n);
       const scores = scoresOf(quad, headDim) + (<usize>(first - chunk) << 4);
+      if (isAdjusted) adjustScores(quad, args, scores, first, (n + 7) >> 3);
+      hideEnds(quad, headDim, chunk, first, first + n);
       if (!isInt8) weigh(quad, scores, (n + 7) >> 3, headDim, false);
     }
     if (isInt8) sumRowsInt8(args, values, start, end, room, quads, quadsEnd);
@@ -281,7 +285,7 @@ function attendTile(args: usize, kvHead: i32, token: i32, end: i32, room: usize)
   while (token < end) {
     const n = similarTokens(load<usize>(args, 12), token, end);
     const quadsEnd = attendRows(args, kvHead, token, n, 0, i32.MAX_VALUE, room, quads);
-    for (let quad = quads; quad < quadsEnd; quad += quadBytes(headDim)) closeQuad(quad, headDim);
+    for (let quad = quads; quad < quadsEnd; quad += quadBytes(headDim)) closeQuad(quad, args, headDim);
     token += n;
   }
 }
@@ -326,7 +330,7 @@ function attendTogether(
     const rowTo = from + ((stop - kvHead * blocks) << 7);
     const quadsEnd = attendRows(args, kvHead, token, tokens, rowFrom, rowTo, room, set);
     if (stop - at == blocks) {
-      for (let quad = set; quad < quadsEnd; quad += unit) closeQuad(quad, headDim);
+      for (let quad = set; quad < quadsEnd; quad += unit) closeQuad(quad, args, headDim);
     }
     set = room + roomBytes(headDim) + setBytes;
     at = stop;
@@ -355,7 +359,7 @@ function attendTogether(
         if (shareStart(line, w, workers) == shareStart(line, w + 1, workers)) continue;
         mergeQuad(quad, scratch(w) + roomBytes(headDim) + <usize>i * unit, headDim);
       }
-      closeQuad(quad, headDim);
+      closeQuad(quad, args, headDim);
     }
     first = last;
   }

@@ -8,6 +8,7 @@ import { headBytes, VALUE_COLUMNS, VALUE_ROWS } from "../cache_store/layout.ts";
 import { CACHE_GROUP } from "../cache_store/op.ts";
 import { CACHE_TYPES, type CacheType } from "../op.ts";
 import { floatBits, type WasmKernel } from "../wasm_kernel.ts";
+import { attentionOperands, biasColumns } from "./op.ts";
 
 /** Queries that go through the cache together: four lanes each, as in attention/wasm.as.ts. */
 const QUAD = 4;
@@ -21,16 +22,21 @@ const RECORD_BYTES = 128;
 /**
  * Arguments: q, keys, values, spans, out, address of the token count, kvHeads, query heads per
  * kvHead, headDim, scale, bytes of one kvHead's keys, of its values, type of the keys, of the
- * values (places in CACHE_TYPES), tokens per tile.
+ * values (places in CACHE_TYPES), tokens per tile; bias or 0, rows or 0, columns of a table of
+ * biases, the one of the distance 0, numbers of bias for a token (0 where shared), sinks or 0, the
+ * cap of the scores or 0.
  */
 export const attentionWasm: WasmKernel<"attention"> = {
   kernels: ["attention"],
-  encode([q, keys, values, spans], output, { heads, scale }) {
-    const [, kvHeads, headDim] = keys!.shape as readonly [number, number, number];
+  encode(inputs, output, attrs) {
+    const operands = attentionOperands(inputs, attrs), { heads, scale } = attrs;
+    const { q, keys, values, spans, bias, rows, sinks } = operands;
+    const { width, center } = biasColumns(operands, attrs);
+    const [, kvHeads, headDim] = keys.shape as readonly [number, number, number];
     const group = heads / kvHeads;
     // Successive tokens share quads: as many as fill whole ones.
     const step = [1, 2, 4].find((it) => it * group % QUAD === 0)!;
-    const tileTokens = Math.min(step * Math.ceil(TASK_QUERIES / (step * group)), q!.shape[0]!);
+    const tileTokens = Math.min(step * Math.ceil(TASK_QUERIES / (step * group)), q.shape[0]!);
     const quads = Math.ceil(tileTokens * group / QUAD);
     const pieces = Math.ceil(headDim / VALUE_COLUMNS);
     const steps = Math.ceil(headDim / CACHE_GROUP);
@@ -39,21 +45,28 @@ export const attentionWasm: WasmKernel<"attention"> = {
     return {
       kernel: "attention",
       args: [
-        q!.address,
-        keys!.address,
-        values!.address,
-        spans!.address,
+        q.address,
+        keys.address,
+        values.address,
+        spans.address,
         output.address,
-        q!.rows,
+        q.rows,
         kvHeads,
         group,
         headDim,
         floatBits(scale),
-        headBytes(keys!),
-        headBytes(values!),
-        CACHE_TYPES.indexOf(keys!.dtype as CacheType),
-        CACHE_TYPES.indexOf(values!.dtype as CacheType),
+        headBytes(keys),
+        headBytes(values),
+        CACHE_TYPES.indexOf(keys.dtype as CacheType),
+        CACHE_TYPES.indexOf(values.dtype as CacheType),
         tileTokens,
+        bias?.address ?? 0,
+        rows?.address ?? 0,
+        width,
+        center,
+        attrs.bias === "perQuery" ? heads * width : 0,
+        sinks?.address ?? 0,
+        floatBits(attrs.softCap ?? 0),
       ],
       // Two sets of quads, for parts of two kvHeads.
       scratchBytes: roomBytes + 2 * quads * quadBytes,

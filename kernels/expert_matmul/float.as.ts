@@ -30,7 +30,7 @@ import {
   panelDistance,
   startPanels,
 } from "../matmul/token_panels.as";
-import { expertOf, groupPairs, pairAt, sourceAt, startOf } from "./groups.as";
+import { clearDropped, expertOf, groupPairs, pairAt, sourceAt, startOf } from "./groups.as";
 
 const PANEL_HEADER: usize = 16;
 /** k of a block. */
@@ -99,6 +99,7 @@ function expertMatmulFloat(args: usize, worker: i32, workers: i32, layoutOfWeigh
     load<i32>(args, 24),
     unpacked + UNPACKED_BYTES,
   );
+  clearDropped(load<usize>(args, 12), pairs, out, rows, worker, workers);
   // The most panels that successive rows can touch.
   const panels = rows & 15 ? ((rows + 14) >> 4) + 1 : rows >> 4;
   if (pairs < TASK_PAIRS) {

@@ -1,5 +1,5 @@
 // The pairs of a token and an expert, grouped by expert: every group begins at a multiple of `tile`,
-// and what is left over at its end is NONE. One workgroup does it all, by a counting sort.
+// and what is left over at its end is NONE. Pairs without an expert are a group behind the others. One workgroup does it all, by a counting sort.
 
 struct Params {
   pairs: u32,
@@ -22,17 +22,17 @@ fn main(@builtin(local_invocation_index) lane: u32) {
   for (var i = lane; i < p.places; i += 256u) {
     list[i] = NONE;
   }
-  for (var i = lane; i < p.experts; i += 256u) {
+  for (var i = lane; i <= p.experts; i += 256u) {
     atomicStore(&places[i], 0u);
   }
   workgroupBarrier();
   for (var pair = lane; pair < p.pairs; pair += 256u) {
-    atomicAdd(&places[chosen[pair]], 1u);
+    atomicAdd(&places[min(chosen[pair], p.experts)], 1u);
   }
   workgroupBarrier();
   if (lane == 0u) {
     var next = 0u;
-    for (var i = 0u; i < p.experts; i++) {
+    for (var i = 0u; i <= p.experts; i++) {
       let members = atomicLoad(&places[i]);
       atomicStore(&places[i], next);
       next += (members + p.tile - 1u) / p.tile * p.tile;
@@ -41,6 +41,6 @@ fn main(@builtin(local_invocation_index) lane: u32) {
   workgroupBarrier();
   storageBarrier();
   for (var pair = lane; pair < p.pairs; pair += 256u) {
-    list[atomicAdd(&places[chosen[pair]], 1u)] = pair;
+    list[atomicAdd(&places[min(chosen[pair], p.experts)], 1u)] = pair;
   }
 }

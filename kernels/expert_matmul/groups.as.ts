@@ -11,6 +11,8 @@ export let starts: usize = 0;
 export let pairs: usize = 0;
 /** The row of x that belongs to each of `pairs`. */
 export let sources: usize = 0;
+/** How many pairs are in groups: not those whose expert is none, −1. */
+let grouped: i32 = 0;
 
 /**
  * Sorts `count` pairs into memory at `to`: 4 · (2 · experts + 2 + 2 · count) bytes. A row of x
@@ -26,7 +28,9 @@ export function groupPairs(chosen: usize, count: i32, each: i32, experts: i32, t
   memory.fill(starts, 0, <usize> (experts + 2) << 2);
   const end = chosen + (<usize> count << 2);
   for (let p = chosen; p < end; p += 4) {
-    const cell = cells + (<usize> load<i32>(p) << 2);
+    const expert = load<i32>(p);
+    if (expert < 0) continue;
+    const cell = cells + (<usize> expert << 2);
     store<i32>(cell, load<i32>(cell) + 1);
   }
   let found = 0;
@@ -41,14 +45,33 @@ export function groupPairs(chosen: usize, count: i32, each: i32, experts: i32, t
     sum += members;
     store<i32>(cell, sum);
   }
+  grouped = sum;
   for (let pair = 0; pair < count; pair++) {
-    const cell = starts + 4 + (<usize> load<i32>(chosen + (<usize> pair << 2)) << 2);
+    const expert = load<i32>(chosen + (<usize> pair << 2));
+    if (expert < 0) continue;
+    const cell = starts + 4 + (<usize> expert << 2);
     const at = load<i32>(cell);
     store<i32>(cell, at + 1);
     store<i32>(pairs + (<usize> at << 2), pair);
     store<i32>(sources + (<usize> at << 2), each == 1 ? pair : pair / each);
   }
   return found;
+}
+
+/** Fills one worker's share of the results of those of `count` pairs that have no expert with zeros. */
+export function clearDropped(
+  chosen: usize,
+  count: i32,
+  out: usize,
+  rows: i32,
+  worker: i32,
+  workers: i32,
+): void {
+  if (grouped == count) return;
+  const bytes = <usize> rows << 2;
+  for (let pair = worker; pair < count; pair += workers) {
+    if (load<i32>(chosen + (<usize> pair << 2)) < 0) memory.fill(out + <usize> pair * bytes, 0, bytes);
+  }
 }
 
 /** Expert of group `g`. */

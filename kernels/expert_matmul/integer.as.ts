@@ -23,7 +23,7 @@ import {
   panelDistance,
   startPanels,
 } from "../matmul/token_panels.as";
-import { expertOf, groupPairs, pairAt, sourceAt, startOf } from "./groups.as";
+import { clearDropped, expertOf, groupPairs, pairAt, sourceAt, startOf } from "./groups.as";
 
 const INT4: i32 = 0;
 const INT4M: i32 = 1;
@@ -101,6 +101,7 @@ function expertMatmulInteger(
     load<i32>(args, 24),
     lists,
   );
+  clearDropped(load<usize>(args, 12), pairs, out, rows, worker, workers);
   // The most panels that successive rows can touch.
   const panels = rows & 15 ? ((rows + 14) >> 4) + 1 : rows >> 4;
   if (pairs < TASK_PAIRS) {

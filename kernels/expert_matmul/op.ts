@@ -7,6 +7,7 @@
 
 import { elements, type Op, type TensorType } from "../op.ts";
 import { LAYOUT_NAMES } from "../../quant/formats.ts";
+import { NO_EXPERT } from "../top_experts/op.ts";
 import { check, checkCount, checkInput, describe, tensorBytes } from "../shape.ts";
 
 /** Attributes of `expertMatmul`. */
@@ -20,10 +21,10 @@ export interface ExpertMatmulAttributes {
  * row per token, the same for each of its experts. Inputs: `x [tokens, K]` or `[tokens, count, K]`
  * as f32 or quantized (a8), the matrix `weight [experts * N, K]` in any layout, and
  * `chosen [tokens, count]` of i32. The result is `[tokens, count, N]`. Matrices of experts that
- * nobody chose are not read.
+ * nobody chose are not read. Where `chosen[t, j]` is −1 (see `topExperts`), `out[t, j]` is zeros.
  */
 export const expertMatmul: Op<ExpertMatmulAttributes> = {
-  indexes: { input: 2, into: 1, count: (_, { experts }) => experts },
+  indexes: { input: 2, into: 1, count: (_, { experts }) => experts, orNone: true },
   shape(inputs, { experts }) {
     checkCount("expertMatmul", inputs, 3);
     const [x, weight, chosen] = inputs;
@@ -58,6 +59,7 @@ export const expertMatmul: Op<ExpertMatmulAttributes> = {
     const K = weight!.shape[1]!, N = weight!.shape[0]! / experts;
     const each = x!.shape.length === 3 ? 1 : chosen!.shape[1]!;
     chosen!.data.forEach((expert: number, i: number) => {
+      if (expert === NO_EXPERT) return;
       const from = Math.floor(i / each) * K;
       for (let n = 0; n < N; n++) {
         const row = (expert * N + n) * K;

@@ -90,6 +90,16 @@ fn store(place: u32, n: u32, row: u32, sums: vec4<f32>) {
   }
 }
 
+// Zeros for four rows of four pairs without an expert.
+fn clear(place: u32, n: u32) {
+  for (var i = 0u; i < 16u; i++) {
+    let pair = list[place + i / 4u];
+    if (pair != NONE && n + i % 4u < p.width) {
+      out[pair * p.width + n + i % 4u] = 0.0;
+    }
+  }
+}
+
 @compute @workgroup_size(16, QUADS)
 fn main(
   @builtin(workgroup_id) group: vec3<u32>,
@@ -102,6 +112,10 @@ fn main(
     return; // the same for all: `list` cannot change
   }
   let firstN = group.x * 64u;
+  if (chosen[pair] == NONE) { // and so of all of these pairs
+    clear(firstPlace + 4u * at.y, firstN + 4u * at.x);
+    return;
+  }
   let firstRow = chosen[pair] * p.width + firstN - p.firstRow;
   var sums0 = vec4(0.0); // four rows of pair 0
   var sums1 = vec4(0.0);

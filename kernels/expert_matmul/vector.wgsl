@@ -12,6 +12,8 @@ struct Params {
   each: u32, // pairs that a row of x belongs to
 }
 
+const NONE = 0xffffffffu;
+
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(4) var<storage, read> chosen: array<u32>;
 @group(0) @binding(5) var<storage, read_write> out: array<f32>;
@@ -43,7 +45,14 @@ fn main(
 ) {
   let n = group.x * 4u;
   let pair = group.y;
-  let row = chosen[pair] * p.width + n - p.firstRow;
+  let expert = chosen[pair];
+  if (expert == NONE) { // the same for all
+    if (lane < 4u && n + lane < p.width) {
+      out[pair * p.width + n + lane] = 0.0;
+    }
+    return;
+  }
+  let row = expert * p.width + n - p.firstRow;
   var sums = vec4(0.0);
   for (var i = lane; i < p.blocks * 4u; i += WG) {
     let b = i / 4u;

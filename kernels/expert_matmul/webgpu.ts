@@ -29,8 +29,8 @@ import vector from "./vector.wgsl" with { type: "text" };
 /** WGSL that reads activations, by their form. */
 const FORMS = { float4: xFloat4, float: xFloat, a8: xA8 } as const;
 
-/** Experts that group.wgsl has room for. */
-const MOST_EXPERTS = 4096;
+/** Experts that group.wgsl has room for, beside none. */
+const MOST_EXPERTS = 4095;
 
 /** Pairs for each expert, on average, from which on they are grouped. */
 const MANY_PAIRS = 4;
@@ -82,7 +82,7 @@ export const expertMatmulWebgpu: WebgpuKernel<"expertMatmul"> = {
     const quads = most / experts <= 16 ? 4 : 8, tilePairs = 4 * quads;
     /** The last tile of every group may be filled in part. */
     const tiles = (tokens: number): number =>
-      Math.floor(pairs(tokens) / tilePairs) + Math.min(experts, pairs(tokens));
+      Math.floor(pairs(tokens) / tilePairs) + Math.min(experts + 1, pairs(tokens));
     const dispatches: Dispatch[] = [];
     const list = isMany(output.shape[0]!)
       ? scratch(4 * tilePairs * tiles(output.shape[0]!))

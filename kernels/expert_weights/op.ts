@@ -6,6 +6,7 @@
 
 import { elements, type Op } from "../op.ts";
 import { quote } from "../../escape.ts";
+import { NO_EXPERT } from "../top_experts/op.ts";
 import { check, checkCount, checkInput, describe, trafficBytes } from "../shape.ts";
 
 /** Attributes of `expertWeights`. */
@@ -17,10 +18,11 @@ export interface ExpertWeightsAttributes {
 /**
  * `out[t, j]` is the softmax of `scores[t]` at expert `chosen[t, j]`, over all experts or over the
  * chosen ones (then it is the same as choosing first and dividing by the sum). Inputs:
- * `scores [tokens, experts]` and `chosen [tokens, count]` of i32.
+ * `scores [tokens, experts]` and `chosen [tokens, count]` of i32. Where `chosen[t, j]` is −1 (see
+ * `topExperts`), `out[t, j]` is 0, and over the chosen ones the others add up to 1.
  */
 export const expertWeights: Op<ExpertWeightsAttributes> = {
-  indexes: { input: 1, into: 0, count: ([scores]) => scores!.shape[1]! },
+  indexes: { input: 1, into: 0, count: ([scores]) => scores!.shape[1]!, orNone: true },
   shape(inputs, { over }) {
     checkCount("expertWeights", inputs, 2);
     const [scores, chosen] = inputs;
@@ -44,12 +46,14 @@ export const expertWeights: Op<ExpertWeightsAttributes> = {
       const row = scores!.data.subarray(t * experts, (t + 1) * experts);
       const picked = Array.from(
         chosen!.data.subarray(t * count, (t + 1) * count),
-        (expert) => row[expert]!,
+        (expert) => expert === NO_EXPERT ? undefined : row[expert]!,
       );
-      const counted = over === "all" ? Array.from(row) : picked;
+      const counted = over === "all" ? Array.from(row) : picked.filter((it) => it !== undefined);
       const max = Math.max(...counted);
       const sum = counted.reduce((sum, score) => sum + Math.exp(score - max), 0);
-      picked.forEach((score, j) => out.data[t * count + j] = Math.exp(score - max) / sum);
+      picked.forEach((score, j) => {
+        if (score !== undefined) out.data[t * count + j] = Math.exp(score - max) / sum;
+      });
     }
   },
   cost: (inputs) => ({

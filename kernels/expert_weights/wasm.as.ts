@@ -37,7 +37,7 @@ function weigh(
   let most: f32 = -Infinity;
   for (let i = 0; i < n; i++) {
     const at = all ? i : load<i32>(chosen + (i << 2));
-    const score = load<f32>(scores + (at << 2));
+    const score: f32 = at < 0 ? -Infinity : load<f32>(scores + (at << 2));
     store<f32>(spare + (i << 2), score);
     if (score > most) most = score;
   }
@@ -45,7 +45,9 @@ function weigh(
   for (let i = n; i < padded; i++) store<f32>(spare + (i << 2), -Infinity);
   const sum = sumLanes(expShifted(spare, spare, padded >> 2, f32x4.splat(most)));
   for (let j = 0; j < count; j++) {
-    const at = all ? load<i32>(chosen + (j << 2)) : j;
-    store<f32>(out + (j << 2), <f32> (<f64> load<f32>(spare + (at << 2)) / sum));
+    const expert = load<i32>(chosen + (j << 2));
+    const at = all ? expert : j;
+    const weight = expert < 0 ? 0 : <f64> load<f32>(spare + (at << 2)) / sum;
+    store<f32>(out + (j << 2), <f32> weight);
   }
 }

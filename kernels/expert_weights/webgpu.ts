@@ -19,7 +19,7 @@ export const expertWeightsWebgpu: WebgpuKernel<"expertWeights"> = {
     const rows = (tokens: number): number => rowsIn(output, tokens);
     return [{
       shader: SHADER,
-      constants: rowConstants(counted),
+      constants: { ...rowConstants(counted), OVER_ALL: over === "all" ? 1 : 0 },
       buffers: [bufferOf(scores!), bufferOf(chosen!), bufferOf(output)],
       params: (tokens) => [rows(tokens), experts, count, counted],
       groups: (tokens) => rowGroups(rows(tokens)),

@@ -9,6 +9,9 @@ struct Params {
 }
 
 const LOWEST = -3.4028234e38;
+const NONE = 0xffffffffu;
+
+override OVER_ALL: bool;
 
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> scores: array<f32>;
@@ -19,11 +22,20 @@ fn chosenScore(token: u32, j: u32) -> f32 {
   return scores[token * p.experts + chosen[token * p.count + j]];
 }
 
+fn isNone(token: u32, j: u32) -> bool {
+  return chosen[token * p.count + j] == NONE;
+}
+
+// Whether score `i` counts: all do, or those of the experts that were chosen.
+fn counts(token: u32, i: u32) -> bool {
+  return OVER_ALL || !isNone(token, i);
+}
+
 fn countedScore(token: u32, i: u32) -> f32 {
-  if (p.counted == p.count) { // all of them, in another order, if these are all experts
-    return chosenScore(token, i);
+  if (OVER_ALL) {
+    return scores[token * p.experts + i];
   }
-  return scores[token * p.experts + i];
+  return chosenScore(token, i);
 }
 
 @compute @workgroup_size(WG)
@@ -38,15 +50,23 @@ fn main(
   }
   var most = LOWEST;
   for (var i = lane; i < p.counted; i += WG) {
-    most = max(most, countedScore(token, i));
+    if (counts(token, i)) {
+      most = max(most, countedScore(token, i));
+    }
   }
   most = maxOf(most, lane);
   var sum = 0.0;
   for (var i = lane; i < p.counted; i += WG) {
-    sum += exp(countedScore(token, i) - most);
+    if (counts(token, i)) {
+      sum += exp(countedScore(token, i) - most);
+    }
   }
   sum = sumOf(sum, lane);
   for (var j = lane; j < p.count; j += WG) {
-    out[token * p.count + j] = exp(chosenScore(token, j) - most) / sum;
+    var weight = 0.0;
+    if (!isNone(token, j)) {
+      weight = exp(chosenScore(token, j) - most) / sum;
+    }
+    out[token * p.count + j] = weight;
   }
 }

@@ -1,6 +1,8 @@
-// topExperts. Arguments: scores, out, address of the token count, experts, count. Divided by rows.
-// One pass over the scores for each expert that is taken: there are few.
+// topExperts. Arguments: scores, out, address of the token count, experts, count, starts or 0,
+// capacity. Divided by rows. One pass over the scores for each expert that is taken: there are few.
+// With a capacity, one worker then goes through the choices of all: they are few numbers.
 
+import { barrier } from "../barrier.as";
 import { shareStart } from "../common.as";
 
 export function topExperts(args: usize, worker: i32, workers: i32): void {
@@ -15,6 +17,30 @@ export function topExperts(args: usize, worker: i32, workers: i32): void {
     takeFrom(scores, experts, out, count);
     scores += <usize> experts << 2;
     out += <usize> count << 2;
+  }
+  const starts = load<usize>(args, 20);
+  if (starts == 0) return;
+  barrier(workers);
+  if (worker == 0) drop(load<usize>(args, 4), starts, tokens, count, load<i32>(args, 24));
+}
+
+/**
+ * Writes −1 over experts that more than `capacity` tokens of a sequence chose. From the last token to
+ * the first, so that what each meets before it is still there.
+ */
+function drop(chosen: usize, starts: usize, tokens: i32, count: i32, capacity: i32): void {
+  for (let t = tokens - 1; t >= 0; t--) {
+    const first = max(0, load<i32>(starts + (<usize> t << 2)));
+    const own = chosen + ((<usize> t * count) << 2);
+    const end = own + (<usize> count << 2);
+    for (let p = own; p < end; p += 4) {
+      const expert = load<i32>(p);
+      let found = 1;
+      for (let q = chosen + ((<usize> first * count) << 2); q < own; q += 4) {
+        if (load<i32>(q) == expert) found++;
+      }
+      if (found > capacity) store<i32>(p, -1);
+    }
   }
 }
 
