@@ -7,16 +7,21 @@
 import { elements, type NoAttributes, type Op, type TensorType, type View } from "./op.ts";
 import { check, checkCount, checkInput, describe, sameShape, trafficBytes } from "./shape.ts";
 
-/** Op row of `out = f(a, b)`; `b` has the shape of `a`, or is a vector as long as its rows. */
+/** Whether `b` is one row, which meets every row of `a`. */
+export function isOneRow(a: TensorType, b: TensorType): boolean {
+  const width = a.shape.at(-1)!;
+  return !b.perToken && b.shape.at(-1) === width && elements(b.shape) === width;
+}
+
+/** Op row of `out = f(a, b)`; `b` has the shape of `a`, or is one row as long as those of `a`. */
 export function binaryOp(name: string, f: (a: number, b: number) => number): Op<NoAttributes> {
   function shape([a, b]: readonly TensorType[]): TensorType {
     checkInput(name, "a", a!, {});
     checkInput(name, "b", b!, {});
-    const vector = b!.shape.length === 1 && !b!.perToken && b!.shape[0] === a!.shape.at(-1);
     check(
       name,
-      vector || sameShape(a!, b!),
-      `b is ${describe(b!)}, expected the shape of a, ${describe(a!)}, or a vector of its width`,
+      isOneRow(a!, b!) || sameShape(a!, b!),
+      `b is ${describe(b!)}, expected the shape of a, ${describe(a!)}, or one row of its width`,
     );
     return { ...a!, dtype: "f32" };
   }

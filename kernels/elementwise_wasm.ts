@@ -4,6 +4,7 @@
  * @module
  */
 
+import { isOneRow } from "./elementwise.ts";
 import { columnsOf, type WasmKernel } from "./wasm_kernel.ts";
 
 /** The kernel `name`, whose arguments are those of kernels/elementwise.as.ts. */
@@ -11,7 +12,6 @@ export function binaryWasm<N extends "add" | "mul">(name: N): WasmKernel<N> {
   return {
     kernels: [name],
     encode([a, b], output) {
-      const vector = b!.shape.length === 1 && !b!.perToken;
       return {
         kernel: name,
         args: [
@@ -20,7 +20,7 @@ export function binaryWasm<N extends "add" | "mul">(name: N): WasmKernel<N> {
           output.address,
           a!.rows,
           columnsOf(a!),
-          vector ? b!.shape[0]! : 0,
+          isOneRow(a!, b!) ? columnsOf(b!) : 0,
         ],
       };
     },

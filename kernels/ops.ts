@@ -15,6 +15,7 @@ import { expertMatmul, type ExpertMatmulAttributes } from "./expert_matmul/op.ts
 import { expertSum } from "./expert_sum/op.ts";
 import { expertWeights, type ExpertWeightsAttributes } from "./expert_weights/op.ts";
 import { glu, type GluAttributes } from "./glu/op.ts";
+import { headMatmul, type HeadMatmulAttributes } from "./head_matmul/op.ts";
 import { layerNorm, type LayerNormAttributes } from "./layer_norm/op.ts";
 import { matmul, type MatmulAttributes } from "./matmul/op.ts";
 import { mul } from "./mul/op.ts";
@@ -24,6 +25,7 @@ import {
 } from "./quantize_activations/op.ts";
 import { rmsNorm, type RmsNormAttributes } from "./rms_norm/op.ts";
 import { rope, type RopeAttributes } from "./rope/op.ts";
+import { scale, type ScaleAttributes } from "./scale/op.ts";
 import { selectRows } from "./select_rows/op.ts";
 import { softmax } from "./softmax/op.ts";
 import { topExperts, type TopExpertsAttributes } from "./top_experts/op.ts";
@@ -34,11 +36,13 @@ export type { AttentionAttributes } from "./attention/op.ts";
 export type { ExpertMatmulAttributes } from "./expert_matmul/op.ts";
 export type { ExpertWeightsAttributes } from "./expert_weights/op.ts";
 export type { GluAttributes, GluKind } from "./glu/op.ts";
+export type { HeadMatmulAttributes } from "./head_matmul/op.ts";
 export type { LayerNormAttributes } from "./layer_norm/op.ts";
 export type { MatmulAttributes } from "./matmul/op.ts";
 export type { QuantizeActivationsAttributes } from "./quantize_activations/op.ts";
 export type { RmsNormAttributes } from "./rms_norm/op.ts";
 export type { RopeAttributes } from "./rope/op.ts";
+export type { ScaleAttributes } from "./scale/op.ts";
 export type { TopExpertsAttributes } from "./top_experts/op.ts";
 
 /** Name of each op, with the type of its attributes. */
@@ -61,6 +65,8 @@ export interface OpAttributes {
   readonly expertWeights: ExpertWeightsAttributes;
   /** Gated linear unit: a function of one tensor times another. */
   readonly glu: GluAttributes;
+  /** The part of a row of each head times a matrix of its own. */
+  readonly headMatmul: HeadMatmulAttributes;
   /** Normalization by mean and variance. */
   readonly layerNorm: LayerNormAttributes;
   /** Activations times a weight matrix. */
@@ -73,6 +79,8 @@ export interface OpAttributes {
   readonly rmsNorm: RmsNormAttributes;
   /** Rotary position embedding. */
   readonly rope: RopeAttributes;
+  /** Every element times one number. */
+  readonly scale: ScaleAttributes;
   /** Rows of an activation by index. */
   readonly selectRows: NoAttributes;
   /** Probabilities along each row. */
@@ -95,12 +103,14 @@ export const OPS: { readonly [N in OpName]: Op<OpAttributes[N]> } = {
   expertSum,
   expertWeights,
   glu,
+  headMatmul,
   layerNorm,
   matmul,
   mul,
   quantizeActivations,
   rmsNorm,
   rope,
+  scale,
   selectRows,
   softmax,
   topExperts,

@@ -13,6 +13,7 @@ import { expertMatmulWasm } from "./expert_matmul/wasm.ts";
 import { expertSumWasm } from "./expert_sum/wasm.ts";
 import { expertWeightsWasm } from "./expert_weights/wasm.ts";
 import { gluWasm } from "./glu/wasm.ts";
+import { headMatmulWasm } from "./head_matmul/wasm.ts";
 import { layerNormWasm } from "./layer_norm/wasm.ts";
 import { matmulWasm } from "./matmul/wasm.ts";
 import { mulWasm } from "./mul/wasm.ts";
@@ -21,6 +22,7 @@ import { PACK_KERNELS } from "./pack/wasm.ts";
 import { quantizeActivationsWasm } from "./quantize_activations/wasm.ts";
 import { rmsNormWasm } from "./rms_norm/wasm.ts";
 import { ropeWasm } from "./rope/wasm.ts";
+import { scaleWasm } from "./scale/wasm.ts";
 import { selectRowsWasm } from "./select_rows/wasm.ts";
 import { softmaxWasm } from "./softmax/wasm.ts";
 import { topExpertsWasm } from "./top_experts/wasm.ts";
@@ -37,12 +39,14 @@ export const WASM: { readonly [N in OpName]: WasmKernel<N> } = {
   expertSum: expertSumWasm,
   expertWeights: expertWeightsWasm,
   glu: gluWasm,
+  headMatmul: headMatmulWasm,
   layerNorm: layerNormWasm,
   matmul: matmulWasm,
   mul: mulWasm,
   quantizeActivations: quantizeActivationsWasm,
   rmsNorm: rmsNormWasm,
   rope: ropeWasm,
+  scale: scaleWasm,
   selectRows: selectRowsWasm,
   softmax: softmaxWasm,
   topExperts: topExpertsWasm,

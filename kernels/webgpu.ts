@@ -13,6 +13,7 @@ import { expertMatmulWebgpu } from "./expert_matmul/webgpu.ts";
 import { expertSumWebgpu } from "./expert_sum/webgpu.ts";
 import { expertWeightsWebgpu } from "./expert_weights/webgpu.ts";
 import { gluWebgpu } from "./glu/webgpu.ts";
+import { headMatmulWebgpu } from "./head_matmul/webgpu.ts";
 import { layerNormWebgpu } from "./layer_norm/webgpu.ts";
 import { matmulWebgpu } from "./matmul/webgpu.ts";
 import { mulWebgpu } from "./mul/webgpu.ts";
@@ -20,6 +21,7 @@ import type { OpName } from "./ops.ts";
 import { quantizeActivationsWebgpu } from "./quantize_activations/webgpu.ts";
 import { rmsNormWebgpu } from "./rms_norm/webgpu.ts";
 import { ropeWebgpu } from "./rope/webgpu.ts";
+import { scaleWebgpu } from "./scale/webgpu.ts";
 import { selectRowsWebgpu } from "./select_rows/webgpu.ts";
 import { softmaxWebgpu } from "./softmax/webgpu.ts";
 import { topExpertsWebgpu } from "./top_experts/webgpu.ts";
@@ -36,12 +38,14 @@ export const WEBGPU: { readonly [N in OpName]: WebgpuKernel<N> } = {
   expertSum: expertSumWebgpu,
   expertWeights: expertWeightsWebgpu,
   glu: gluWebgpu,
+  headMatmul: headMatmulWebgpu,
   layerNorm: layerNormWebgpu,
   matmul: matmulWebgpu,
   mul: mulWebgpu,
   quantizeActivations: quantizeActivationsWebgpu,
   rmsNorm: rmsNormWebgpu,
   rope: ropeWebgpu,
+  scale: scaleWebgpu,
   selectRows: selectRowsWebgpu,
   softmax: softmaxWebgpu,
   topExperts: topExpertsWebgpu,

@@ -5,12 +5,13 @@
  * @module
  */
 
-import { assert, assertEquals, assertRejects } from "@std/assert";
-import { InputError, ModelError } from "../errors.ts";
-import { compile, Graph } from "../graph.ts";
+import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
+import { InputError, ModelError, ShapeError } from "../errors.ts";
+import { compile, Graph, type Tensor } from "../graph.ts";
 import { expertMatmulWasm } from "../kernels/expert_matmul/wasm.ts";
 import { activationBytes, packedBytes } from "../kernels/pack/layouts.ts";
 import { quantizeActivationsWasm } from "../kernels/quantize_activations/wasm.ts";
+import type { TopExpertsAttributes } from "../kernels/ops.ts";
 import { loadModel } from "../mod.ts";
 import { LAYOUT_NAMES, LAYOUTS } from "../quant/formats.ts";
 import type { GgufTensor } from "../runtime/files/gguf_write.ts";
@@ -269,8 +270,30 @@ Deno.test("experts: numbers of experts that there are not are refused", async ()
   await assertRejects(
     () => program.run({ chosen: Int32Array.of(0, 3) }),
     InputError,
-    'input "chosen" has index 3, expected a whole number from 0 to 2',
+    'input "chosen" has index 3, expected a whole number from -1 to 2',
   );
+  await assertRejects(() => program.run({ chosen: Int32Array.of(0, -2) }), InputError, "index -2");
+  assertEquals(
+    (await program.run({ chosen: Int32Array.of(-1, 1) })).y,
+    Float32Array.of(0, 0, 4, 4),
+  );
+});
+
+Deno.test("topExperts: a capacity needs the starts of sequences, and a whole number", () => {
+  const g = new Graph({ tokens: 4 });
+  const scores = g.input("scores", ["tokens", 3]), starts = g.input("starts", ["tokens"], "i32");
+  assertEquals(g.op("topExperts", [scores, starts], { count: 1, capacity: 2 }).shape, [4, 1]);
+  const wrong: [Tensor[], TopExpertsAttributes, string][] = [
+    [[scores], { count: 1, capacity: 2 }, "it has 1 inputs, expected 2"],
+    [[scores, starts], { count: 1 }, "it has 2 inputs, expected 1"],
+    [[scores, starts], { count: 1, capacity: -1 }, "capacity is -1, expected a whole number"],
+    [[scores, starts], { count: 1, capacity: 1.5 }, "capacity is 1.5"],
+    [[scores, g.input("four", [4], "i32")], { count: 1, capacity: 1 }, "expected one for each row"],
+    [[scores, scores], { count: 1, capacity: 1 }, "expected i32 dense of rank 1"],
+  ];
+  for (const [inputs, attrs, message] of wrong) {
+    assertThrows(() => g.op("topExperts", inputs, attrs), ShapeError, message);
+  }
 });
 
 Deno.test("experts: the router keeps its precision whatever layout matrices shall have", async () => {

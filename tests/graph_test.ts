@@ -74,6 +74,11 @@ const CASES: { [N in OpName]: OpCase<N> } = {
     attrs: { kind: "gelu" },
     wrong: [{ kind: "swish" as "silu" }, { kind: "reluSquared" as "relu" }],
   },
+  headMatmul: {
+    inputs: (g) => [g.input("x", [3, 8]), g.matrix("w", [6, 4])],
+    attrs: { heads: 2 },
+    wrong: [{ heads: 1 }, { heads: 4 }, { heads: 0 }],
+  },
   layerNorm: {
     inputs: (g) => [g.input("x", [3, 8]), g.constant("w", [8]), g.constant("b", [8])],
     attrs: { eps: 1e-5 },
@@ -103,6 +108,12 @@ const CASES: { [N in OpName]: OpCase<N> } = {
       { heads: 2, pairing: "half", offset: 0.5 },
       { heads: 4, pairing: "other" as "half" },
     ],
+  },
+  scale: {
+    inputs: (g) => [g.input("x", [3, 8])],
+    attrs: { factor: 2 },
+    free: 0,
+    wrong: [{ factor: NaN }],
   },
   selectRows: {
     inputs: (g) => [g.input("x", [3, 8]), g.input("rows", [2], "i32")],

@@ -10,6 +10,7 @@ import {
   EXPERT_MATMUL_CASES,
   EXPERT_SUM_CASES,
   EXPERT_WEIGHTS_CASES,
+  HEAD_MATMUL_CASES,
   TOP_EXPERTS_CASES,
 } from "./kernel_cases_experts.ts";
 import { EMBED_CASES, MATMUL_CASES, QUANTIZE_CASES } from "./kernel_cases_matmul.ts";
@@ -61,6 +62,12 @@ function binaryCases<N extends "add" | "mul">(): OpCase<N>[] {
       bound,
       record: (r, op) => op([r.input([7, 29], values), r.input([7, 29], values)], attrs),
     })),
+    {
+      title: "one row for all",
+      runs: [5, 1],
+      bound,
+      record: (r, op) => op([r.input(["tokens", 21]), r.input([1, 21])], attrs),
+    },
     {
       title: "a vector and a vector",
       bound,
@@ -149,6 +156,8 @@ export const CASES: OpCases = {
       }))
     ),
   ],
+
+  headMatmul: HEAD_MATMUL_CASES,
 
   layerNorm: [
     ...WIDTHS.map((width): OpCase<"layerNorm"> => ({
@@ -274,6 +283,29 @@ export const CASES: OpCases = {
           ], { heads: 16, pairing }),
       } satisfies OpCase<"rope">,
     ]),
+  ],
+
+  scale: [
+    ...WIDTHS.map((width): OpCase<"scale"> => ({
+      title: `rows of ${width}`,
+      runs: [6, 1, 3],
+      bound: ROUNDING,
+      record: (r, op) => op([r.input(["tokens", width])], { factor: Math.sqrt(width) }),
+    })),
+    ...KINDS.flatMap(([name, values]) =>
+      [0, -0.25, 1e-3].map((factor): OpCase<"scale"> => ({
+        title: `${name} numbers by ${factor}`,
+        bound: ROUNDING,
+        record: (r, op) => op([r.input([3, 2, 13], values)], { factor }),
+      }))
+    ),
+    {
+      title: "prefill: 64 x 1024",
+      tokens: 64,
+      bound: ROUNDING,
+      bench: true,
+      record: (r, op) => op([r.input(["tokens", 1024])], { factor: 32 }),
+    },
   ],
 
   selectRows: [

@@ -5,6 +5,7 @@
  */
 
 import type { Tensor } from "../graph.ts";
+import { HEAD_LAYOUTS } from "../kernels/head_matmul/op.ts";
 import type { LayoutName } from "../quant/formats.ts";
 import {
   all,
@@ -111,6 +112,24 @@ export const EXPERT_MATMUL_CASES: readonly OpCase<"expertMatmul">[] = LAYOUTS.fl
       chosen: list([1, 3, 3, 1]),
     });
   }),
+  // Experts that were dropped: nothing is computed, and nothing is left as it was.
+  ...[false, true].flatMap((apart) =>
+    [[7, -1], [40, -1], [7, 3], [40, 3]].map(([tokens, end]) =>
+      expertCase(
+        `${end! < 0 ? "all" : "some"} of ${tokens} tokens' experts dropped${
+          apart ? ", rows apart" : ""
+        }`,
+        layout,
+        { experts: 3, rows: 21, columns: 45, count: 2 },
+        {
+          tokens: tokens!,
+          runs: [tokens!, 1, 3],
+          apart,
+          chosen: (random) => Math.floor(random() * (end! + 1)) - 1,
+        },
+      )
+    )
+  ),
   expertCase("NaN in some activations", layout, { experts: 4, rows: 20, columns: 45, count: 2 }, {
     x: planted([NaN], 60),
     tokens: 17,
@@ -140,14 +159,24 @@ function topCase(
   title: string,
   experts: number,
   count: number,
-  more: Partial<OpCase<"topExperts">> & { scores?: Values } = {},
+  more: Partial<OpCase<"topExperts">> & {
+    scores?: Values;
+    capacity?: number;
+    starts?: Values;
+  } = {},
 ): OpCase<"topExperts"> {
-  const { scores, ...rest } = more;
+  const { scores, capacity, starts, ...rest } = more;
   return {
     title,
     runs: [6, 1, 3],
     bound: 0,
-    record: (r, op) => numbersOf(r, op([r.input(["tokens", experts], scores)], { count }), experts),
+    record(r, op) {
+      const input = r.input(["tokens", experts], scores);
+      const chosen = capacity === undefined
+        ? op([input], { count })
+        : op([input, r.indices(["tokens"], starts!)], { count, capacity });
+      return numbersOf(r, chosen, experts);
+    },
     ...rest,
   };
 }
@@ -160,6 +189,24 @@ const CHOICES: readonly (readonly [experts: number, count: number])[] = [
 /** Cases of `topExperts`. */
 export const TOP_EXPERTS_CASES: readonly OpCase<"topExperts">[] = [
   ...CHOICES.map(([experts, count]) => topCase(`${count} of ${experts}`, experts, count)),
+  // Experts, experts of a token, capacity, tokens of a sequence.
+  ...[[3, 1, 2, 6], [3, 1, 1, 2], [4, 2, 2, 5], [4, 1, 0, 6], [8, 1, 3, 40], [2, 2, 4, 7]].map((
+    [experts, count, capacity, length],
+  ) =>
+    topCase(`${count} of ${experts}, ${capacity} times in ${length} tokens`, experts!, count!, {
+      tokens: 40,
+      runs: [40, 1, 13],
+      capacity: capacity!,
+      starts: (_, i) => i - i % length!,
+    })
+  ),
+  // Sequences of different lengths; the first began before the run.
+  topCase("1 of 2, twice in sequences of any length", 2, 1, {
+    tokens: 9,
+    runs: [9, 4],
+    capacity: 2,
+    starts: list([0, 0, 0, 3, 4, 4, 4, 4, 8]),
+  }),
   topCase("equal scores", 9, 4, { scores: below(3) }),
   topCase("nothing but zeros of both signs", 7, 7, { scores: list([0, -0]) }),
   topCase("hard numbers", 40, 12, { tokens: 50, runs: [50], scores: hard() }),
@@ -197,6 +244,17 @@ export const EXPERT_WEIGHTS_CASES: readonly OpCase<"expertWeights">[] = (["chose
     weightsCase("one Infinity", over, [9, 3], {
       scores: (random, i) => i === 12 ? Infinity : random(),
     }),
+    ...[[1, 0], [1, 2], [3, 2]].map(([count, capacity]): OpCase<"expertWeights"> => ({
+      title: `over ${over}, ${count} of 4, ${capacity} times`,
+      tokens: 9,
+      runs: [9, 1, 3],
+      bound: 1e-6,
+      record(r, op) {
+        const input = r.input(["tokens", 4], normal(3)), starts = r.indices(["tokens"], all(0));
+        const attrs = { count: count!, capacity: capacity! };
+        return op([input, r.graph.op("topExperts", [input, starts], attrs)], { over });
+      },
+    })),
     weightsCase("large numbers", over, [17, 4], { scores: normal(1e30) }),
     weightsCase("prefill: 64 x 8 of 128", over, [128, 8], { tokens: 64, runs: [64], bench: true }),
   ]);
@@ -229,3 +287,44 @@ export const EXPERT_SUM_CASES: readonly OpCase<"expertSum">[] = [
     record: (r, op) => op([r.input(["tokens", 8, 2048]), r.input(["tokens", 8])], {}),
   })),
 ];
+
+function headCase(
+  title: string,
+  layout: LayoutName,
+  [heads, rows, columns]: readonly [number, number, number],
+  more: Partial<OpCase<"headMatmul">> & { readonly x?: Values } = {},
+): OpCase<"headMatmul"> {
+  const { x, ...rest } = more;
+  return {
+    title: `${layout}, ${title}`,
+    bound: 2e-5,
+    record: (r, op) =>
+      op([r.input(["tokens", heads * columns], x), r.matrix([heads * rows, columns], layout)], {
+        heads,
+      }),
+    ...rest,
+  };
+}
+
+/** Cases of `headMatmul`: heads, rows and columns of a head's matrix. */
+export const HEAD_MATMUL_CASES: readonly OpCase<"headMatmul">[] = HEAD_LAYOUTS.flatMap((layout) => [
+  ...([
+    ...[[1, 1, 1], [1, 16, 32], [2, 5, 7], [3, 17, 10], [4, 33, 64], [2, 70, 41]] as const,
+    ...[[12, 20, 64], [5, 1, 100], [64, 3, 2]] as const,
+  ] satisfies (readonly [number, number, number])[]).map((shape) =>
+    headCase(`${shape[0]} heads, ${shape[1]} x ${shape[2]}`, layout, shape, {
+      tokens: 7,
+      runs: [7, 1, 2],
+    })
+  ),
+  headCase("many tokens", layout, [3, 45, 36], { tokens: 70, runs: [70, 69, 4] }),
+  headCase("NaN in some activations", layout, [3, 19, 20], {
+    x: planted([NaN], 60),
+    tokens: 17,
+    runs: [17, 1],
+  }),
+  headCase("prefill: 64 tokens, 12 heads, 512 x 64", layout, [12, 512, 64], {
+    tokens: 64,
+    bench: true,
+  }),
+]);

@@ -87,7 +87,9 @@ export const MATMUL_CASES: readonly OpCase<"matmul">[] = LAYOUTS.flatMap((layout
 
 /** Cases of `embed`. */
 export const EMBED_CASES: readonly OpCase<"embed">[] = LAYOUTS.flatMap((layout) => [
-  ...[[1, 1], [7, 3], [16, 32], [40, 33], [33, 100]].map(([rows, columns]): OpCase<"embed"> => ({
+  ...[[1, 1], [2, 128], [7, 3], [16, 32], [40, 33], [33, 100]].map((
+    [rows, columns],
+  ): OpCase<"embed"> => ({
     title: `${layout}, table of ${rows} x ${columns}`,
     runs: [6, 1],
     bound: 1e-7,

@@ -87,7 +87,7 @@ function expertMatmulFloat(args: usize, worker: i32, workers: i32, layoutOfWeigh
   rows = load<i32>(args, 16);
   columns = load<i32>(args, 20);
   blocks = (columns + BLOCK - 1) / BLOCK;
-  const pairs = load<i32>(load<usize>(args, 36));
+  const pairs = load<i32>(load<usize>(args, 36)) * load<i32>(args, 40);
   sums = scratch(worker);
   packed = sums + <usize> PANELS_PER_TASK * SUMS_BYTES;
   // Behind the activations, after which inner loops read on.

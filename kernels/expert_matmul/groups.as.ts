@@ -14,6 +14,12 @@ export let sources: usize = 0;
 /** How many pairs are in groups: not those whose expert is none, −1. */
 let grouped: i32 = 0;
 
+/** The expert of a pair, which may be none, −1; pairs take experts in turn where none are chosen. */
+@inline
+function chosenAt(chosen: usize, pair: i32, experts: i32): i32 {
+  return chosen == 0 ? pair % experts : load<i32>(chosen + (<usize> pair << 2));
+}
+
 /**
  * Sorts `count` pairs into memory at `to`: 4 · (2 · experts + 2 + 2 · count) bytes. A row of x
  * belongs to `each` successive pairs. Returns the number of groups.
@@ -26,9 +32,8 @@ export function groupPairs(chosen: usize, count: i32, each: i32, experts: i32, t
   // Two places further on, so that counting up to the ends leaves the starts.
   const cells = starts + 8;
   memory.fill(starts, 0, <usize> (experts + 2) << 2);
-  const end = chosen + (<usize> count << 2);
-  for (let p = chosen; p < end; p += 4) {
-    const expert = load<i32>(p);
+  for (let pair = 0; pair < count; pair++) {
+    const expert = chosenAt(chosen, pair, experts);
     if (expert < 0) continue;
     const cell = cells + (<usize> expert << 2);
     store<i32>(cell, load<i32>(cell) + 1);
@@ -47,7 +52,7 @@ export function groupPairs(chosen: usize, count: i32, each: i32, experts: i32, t
   }
   grouped = sum;
   for (let pair = 0; pair < count; pair++) {
-    const expert = load<i32>(chosen + (<usize> pair << 2));
+    const expert = chosenAt(chosen, pair, experts);
     if (expert < 0) continue;
     const cell = starts + 4 + (<usize> expert << 2);
     const at = load<i32>(cell);

@@ -57,9 +57,9 @@ let sums: usize = 0;
 let gathered: usize = 0;
 
 /**
- * args: weight (packed), x (a8), out (f32), chosen, rows of an expert, columns, experts, pairs that a
- * row of x belongs to, address of the number of rows of x, address of the number of pairs. Scratch:
- * see wasm.ts.
+ * args: weight (packed), x (a8), out (f32), chosen or 0, rows of an expert, columns, experts, pairs
+ * that a row of x belongs to, address of the number of rows of x, address of the number of rows of the
+ * result, pairs of each of these. Scratch: see wasm.ts.
  */
 export function expertMatmulInt4(args: usize, worker: i32, workers: i32): void {
   expertMatmulInteger(args, worker, workers, INT4, INT4_BLOCK);
@@ -90,7 +90,7 @@ function expertMatmulInteger(
   rows = load<i32>(args, 16);
   blocks = (load<i32>(args, 20) + 31) >> 5;
   sources = load<i32>(load<usize>(args, 32));
-  const pairs = load<i32>(load<usize>(args, 36));
+  const pairs = load<i32>(load<usize>(args, 36)) * load<i32>(args, 40);
   sums = scratch(worker);
   gathered = sums + 2 * SUMS_BYTES;
   const lists = gathered + <usize> max(blocks, PAIRS_AT_ONCE) * X_BLOCK;

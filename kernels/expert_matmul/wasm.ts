@@ -8,7 +8,7 @@ import { BackendError } from "../../errors.ts";
 import type { LayoutName } from "../../quant/formats.ts";
 import { elements } from "../op.ts";
 import { ACTIVATION_BLOCK_BYTES } from "../pack/layouts.ts";
-import { columnsOf, type WasmKernel } from "../wasm_kernel.ts";
+import { columnsOf, type EncodedStep, type Operand, type WasmKernel } from "../wasm_kernel.ts";
 
 const FLOAT_KERNELS: Readonly<Record<string, string>> = {
   f32: "expertMatmulF32",
@@ -24,41 +24,76 @@ const INTEGER_KERNELS: Readonly<Record<string, string>> = {
 /** Pairs of a token and an expert that are worked on together. */
 const PAIRS_AT_ONCE = 64;
 
+/** What the kernels work on: rows of x and experts of a weight, which meet in pairs. */
+export interface ExpertCall {
+  /** `[..., K]`. */
+  readonly x: Operand;
+  /** `[experts * N, K]`. */
+  readonly weight: Operand;
+  /** Expert of each pair; where absent, pairs take the experts in turn. */
+  readonly chosen?: Operand;
+  /** A row of N for each pair. */
+  readonly output: Operand;
+  /** Experts of the weight. */
+  readonly experts: number;
+  /** Pairs of each row that `output.rows` counts. */
+  readonly pairsOfRow: number;
+  /** Most pairs of a run. */
+  readonly mostPairs: number;
+  /** Successive pairs that a row of x belongs to. */
+  readonly pairsOfSource: number;
+}
+
 /**
- * Arguments: weight, x, out, chosen, rows of an expert, columns, experts, pairs that a row of x
- * belongs to, address of the number of rows of x, address of the number of pairs. Integer weights
- * take quantized activations (a8), float weights f32.
+ * Arguments: weight, x, out, chosen or 0, rows of an expert, columns, experts, pairs that a row of x
+ * belongs to, address of the number of rows of x, address of the number of rows of the result, pairs
+ * of each of these. Integer weights take quantized activations (a8), float weights f32.
  */
+export function encodeExperts(call: ExpertCall): EncodedStep {
+  const { x, weight, chosen, output, experts, mostPairs } = call;
+  const layout = weight.dtype as LayoutName;
+  const integer = Object.hasOwn(INTEGER_KERNELS, layout);
+  if (x.dtype !== (integer ? "a8" : "f32")) {
+    throw new BackendError(
+      `Cannot compute expertMatmul: x is ${x.dtype} and the weight ${layout}, expected x as ` +
+        `${integer ? "a8" : "f32"}`,
+    );
+  }
+  const columns = columnsOf(weight);
+  return {
+    kernel: (integer ? INTEGER_KERNELS : FLOAT_KERNELS)[layout]!,
+    args: [
+      weight.address,
+      x.address,
+      output.address,
+      chosen?.address ?? 0,
+      weight.shape[0]! / experts,
+      columns,
+      experts,
+      call.pairsOfSource,
+      x.rows,
+      output.rows,
+      call.pairsOfRow,
+    ],
+    scratchBytes: 4 * (2 * experts + 2 + 2 * mostPairs) +
+      (integer ? integerScratchBytes(columns) : floatScratchBytes()),
+  };
+}
+
+/** Arguments: see `encodeExperts`. */
 export const expertMatmulWasm: WasmKernel<"expertMatmul"> = {
   kernels: [...Object.values(FLOAT_KERNELS), ...Object.values(INTEGER_KERNELS)],
-  encode([x, weight, chosen], output, { experts }) {
-    const layout = weight!.dtype as LayoutName;
-    const integer = Object.hasOwn(INTEGER_KERNELS, layout);
-    if (x!.dtype !== (integer ? "a8" : "f32")) {
-      throw new BackendError(
-        `Cannot compute expertMatmul: x is ${x!.dtype} and the weight ${layout}, expected x as ` +
-          `${integer ? "a8" : "f32"}`,
-      );
-    }
-    const columns = columnsOf(weight!), pairs = elements(chosen!.shape);
-    return {
-      kernel: (integer ? INTEGER_KERNELS : FLOAT_KERNELS)[layout]!,
-      args: [
-        weight!.address,
-        x!.address,
-        output.address,
-        chosen!.address,
-        weight!.shape[0]! / experts,
-        columns,
-        experts,
-        x!.shape.length === 3 ? 1 : columnsOf(chosen!),
-        x!.rows,
-        output.rows,
-      ],
-      scratchBytes: 4 * (2 * experts + 2 + 2 * pairs) +
-        (integer ? integerScratchBytes(columns) : floatScratchBytes()),
-    };
-  },
+  encode: ([x, weight, chosen], output, { experts }) =>
+    encodeExperts({
+      x: x!,
+      weight: weight!,
+      chosen: chosen!,
+      output,
+      experts,
+      pairsOfRow: 1,
+      mostPairs: elements(chosen!.shape),
+      pairsOfSource: x!.shape.length === 3 ? 1 : columnsOf(chosen!),
+    }),
 };
 
 /** Sums of four panels, and activation blocks; the parts stand in integer.as.ts. */

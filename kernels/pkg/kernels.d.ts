@@ -76,6 +76,8 @@ export function rmsNorm(args: number, worker: number, workers: number): void;
 export function ropeHalf(args: number, worker: number, workers: number): void;
 /** Kernel `ropeInterleaved` on the arguments at `args`. */
 export function ropeInterleaved(args: number, worker: number, workers: number): void;
+/** Kernel `scale` on the arguments at `args`. */
+export function scale(args: number, worker: number, workers: number): void;
 /** Kernel `selectRows` on the arguments at `args`. */
 export function selectRows(args: number, worker: number, workers: number): void;
 /** Kernel `softmax` on the arguments at `args`. */
@@ -152,6 +154,7 @@ export interface InitOutput {
   readonly rmsNorm: (a: number, b: number, c: number) => void;
   readonly ropeHalf: (a: number, b: number, c: number) => void;
   readonly ropeInterleaved: (a: number, b: number, c: number) => void;
+  readonly scale: (a: number, b: number, c: number) => void;
   readonly selectRows: (a: number, b: number, c: number) => void;
   readonly softmax: (a: number, b: number, c: number) => void;
   readonly topExperts: (a: number, b: number, c: number) => void;

@@ -192,6 +192,11 @@ export function ropeInterleaved(args, worker, workers) {
   wasm.ropeInterleaved(args, worker, workers);
 }
 
+/** Kernel `scale` on the arguments at `args`. */
+export function scale(args, worker, workers) {
+  wasm.scale(args, worker, workers);
+}
+
 /** Kernel `selectRows` on the arguments at `args`. */
 export function selectRows(args, worker, workers) {
   wasm.selectRows(args, worker, workers);
