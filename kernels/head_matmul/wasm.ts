@@ -1,5 +1,5 @@
 /**
- * `headMatmul` on WebAssembly: the kernels of `expertMatmul`, with heads as experts.
+ * The WebAssembly kernels of `headMatmul`: those of `expertMatmul`, with heads as experts.
  *
  * @module
  */
@@ -7,11 +7,17 @@
 import { encodeExperts } from "../expert_matmul/wasm.ts";
 import type { WasmKernel } from "../wasm_kernel.ts";
 
+const KERNELS: Readonly<Record<string, string>> = {
+  f32: "headMatmulF32",
+  f16: "headMatmulF16",
+  bf16: "headMatmulBf16",
+};
+
 /** Arguments: see expert_matmul/wasm.ts. */
 export const headMatmulWasm: WasmKernel<"headMatmul"> = {
-  kernels: [], // those of expertMatmul
-  encode: ([x, weight], output, { heads }) =>
-    encodeExperts({
+  kernels: Object.values(KERNELS),
+  encode: ([x, weight], output, { heads }) => ({
+    ...encodeExperts({
       x: x!,
       weight: weight!,
       output,
@@ -21,4 +27,6 @@ export const headMatmulWasm: WasmKernel<"headMatmul"> = {
       mostPairs: x!.shape[0]! * heads,
       pairsOfSource: 1,
     }),
+    kernel: KERNELS[weight!.dtype]!,
+  }),
 };

@@ -48,6 +48,12 @@ export function expertSum(args: number, worker: number, workers: number): void;
 export function expertWeights(args: number, worker: number, workers: number): void;
 /** Kernel `glu` on the arguments at `args`. */
 export function glu(args: number, worker: number, workers: number): void;
+/** Kernel `headMatmulF32` on the arguments at `args`. */
+export function headMatmulF32(args: number, worker: number, workers: number): void;
+/** Kernel `headMatmulF16` on the arguments at `args`. */
+export function headMatmulF16(args: number, worker: number, workers: number): void;
+/** Kernel `headMatmulBf16` on the arguments at `args`. */
+export function headMatmulBf16(args: number, worker: number, workers: number): void;
 /** Kernel `layerNorm` on the arguments at `args`. */
 export function layerNorm(args: number, worker: number, workers: number): void;
 /** Kernel `matmulF32` on the arguments at `args`. */
@@ -140,6 +146,9 @@ export interface InitOutput {
   readonly expertSum: (a: number, b: number, c: number) => void;
   readonly expertWeights: (a: number, b: number, c: number) => void;
   readonly glu: (a: number, b: number, c: number) => void;
+  readonly headMatmulF32: (a: number, b: number, c: number) => void;
+  readonly headMatmulF16: (a: number, b: number, c: number) => void;
+  readonly headMatmulBf16: (a: number, b: number, c: number) => void;
   readonly layerNorm: (a: number, b: number, c: number) => void;
   readonly matmulF32: (a: number, b: number, c: number) => void;
   readonly matmulF16: (a: number, b: number, c: number) => void;

@@ -122,6 +122,21 @@ export function glu(args, worker, workers) {
   wasm.glu(args, worker, workers);
 }
 
+/** Kernel `headMatmulF32` on the arguments at `args`. */
+export function headMatmulF32(args, worker, workers) {
+  wasm.headMatmulF32(args, worker, workers);
+}
+
+/** Kernel `headMatmulF16` on the arguments at `args`. */
+export function headMatmulF16(args, worker, workers) {
+  wasm.headMatmulF16(args, worker, workers);
+}
+
+/** Kernel `headMatmulBf16` on the arguments at `args`. */
+export function headMatmulBf16(args, worker, workers) {
+  wasm.headMatmulBf16(args, worker, workers);
+}
+
 /** Kernel `layerNorm` on the arguments at `args`. */
 export function layerNorm(args, worker, workers) {
   wasm.layerNorm(args, worker, workers);
