@@ -26,8 +26,8 @@ import { findDefinition } from "./models/registry.ts";
 import { type ModelText, readModelText, stopIdsOf } from "./text/model_text.ts";
 import type { Tokenizer } from "./text/tokenizer.ts";
 import { unusedTensors } from "./unused_tensors.ts";
+import { loadWeights } from "./load_weights.ts";
 import {
-  loadWeights,
   type ResolvedWeights,
   resolveWeights,
   WEIGHTS_OPTIONS,

@@ -26,10 +26,7 @@ export function unusedTensors(
   weights: ResolvedWeights,
   layers: number,
 ): readonly string[] {
-  const used = new Set<string>();
-  for (const { source } of weights.values()) {
-    if (typeof source !== "function") { for (const { name } of source) used.add(name); }
-  }
+  const used = new Set(Array.from(weights.values()).flatMap(({ tensors }) => tensors));
   const unused = Array.from(file.tensors.keys()).filter((it) =>
     !used.has(it) && !HARMLESS.test(it)
   );

@@ -17,7 +17,8 @@ import { Engine } from "../runtime/engine.ts";
 import { openModelFile } from "../runtime/files/model_file.ts";
 import { findDefinition } from "../runtime/models/registry.ts";
 import { Session } from "../runtime/session.ts";
-import { loadWeights, resolveWeights } from "../runtime/weights.ts";
+import { loadWeights } from "../runtime/load_weights.ts";
+import { resolveWeights } from "../runtime/weights.ts";
 import { randomNumbers } from "./fixtures.ts";
 import { tinyBlob, type TinyOptions, tinyVocabulary } from "./tiny_model.ts";
 

@@ -9,6 +9,7 @@ import { type Flags, runCommand, UsageError } from "../cli/command.ts";
 import type { ModelFile, TensorEntry } from "../runtime/files/model_file.ts";
 import { type MemoryNeeded, memoryNeeded } from "../runtime/memory_needed.ts";
 import { ARCHITECTURES, findDefinition } from "../runtime/models/registry.ts";
+import { tensorsOf } from "../runtime/models/weight_spec.ts";
 import { resolveWeights, type WeightsOption } from "../runtime/weights.ts";
 
 /** Name, architecture, layers, hidden, inner, heads, kvHeads, headDim, vocab, tied embeddings, more. */
@@ -122,12 +123,11 @@ async function memory(
   const config = definition.parseConfig(file);
   const specs = Array.from(await definition.weights(config, file, CONTEXT));
   const entries = new Map(
-    specs.flatMap((spec) => {
-      if (!("tensor" in spec)) return [];
-      const names = typeof spec.tensor === "string" ? [spec.tensor] : spec.tensor;
-      const shape: TensorEntry["shape"] = [spec.shape[0]! / names.length, ...spec.shape.slice(1)];
-      return names.map((name) => [name, { name, shape, type: "F32" } as TensorEntry] as const);
-    }),
+    specs.flatMap(({ shape, source }) =>
+      "values" in source
+        ? []
+        : tensorsOf(shape, source).map((it) => [it.name, { ...it, type: "F32" } as TensorEntry])
+    ),
   );
   const whole = { ...file, tensors: entries };
   return memoryNeeded(resolveWeights(specs, whole, option), config, CONTEXT);

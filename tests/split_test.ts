@@ -19,7 +19,8 @@ import { Session } from "../runtime/session.ts";
 import { createSplitBackend } from "../runtime/split/backend.ts";
 import { cutGraph } from "../runtime/split/cut.ts";
 import { createWasmBackend } from "../runtime/wasm/backend.ts";
-import { loadWeights, resolveWeights } from "../runtime/weights.ts";
+import { loadWeights } from "../runtime/load_weights.ts";
+import { resolveWeights } from "../runtime/weights.ts";
 import { tinyBlob, type TinyOptions } from "./tiny_model.ts";
 import { hasWebgpu } from "./webgpu_adapter.ts";
 

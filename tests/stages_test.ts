@@ -9,7 +9,8 @@ import { openModelFile } from "../runtime/files/model_file.ts";
 import { findDefinition } from "../runtime/models/registry.ts";
 import { Session } from "../runtime/session.ts";
 import { createWasmBackend, type WasmBackendOptions } from "../runtime/wasm/backend.ts";
-import { loadWeights, resolveWeights } from "../runtime/weights.ts";
+import { loadWeights } from "../runtime/load_weights.ts";
+import { resolveWeights } from "../runtime/weights.ts";
 import { tinyBlob, type TinyOptions, tinyVocabulary } from "./tiny_model.ts";
 
 const CONTEXT = 48;

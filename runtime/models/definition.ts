@@ -9,6 +9,7 @@
 import type { ModelFile } from "../files/model_file.ts";
 import type { Warn } from "./fields.ts";
 import type { Programs } from "./program.ts";
+import type { WeightSpec } from "./weight_spec.ts";
 
 /** What the runtime must know of every model; definitions add their own fields. */
 export interface ModelConfig {
@@ -26,30 +27,6 @@ export interface ModelConfig {
   readonly kvHeads: number;
   /** Elements of a head. */
   readonly headDim: number;
-}
-
-/** A weight that is read from the file. */
-export interface FileWeight {
-  /** Name in the graph. */
-  readonly name: string;
-  /** `[rows, columns]` of a matrix, `[length]` of a vector. */
-  readonly shape: readonly number[];
-  /** Name in the file; of a matrix that lies there in parts of equal height, all their names. */
-  readonly tensor: string | readonly string[];
-  /** Extents in the file where they are others: `[experts, rows, columns]` of stacked matrices. */
-  readonly fileShape?: readonly number[];
-  /** Whether it stays as near to the file as possible, whatever layout matrices shall have. */
-  readonly kept?: boolean;
-}
-
-/** A weight that is computed at load. */
-export interface ComputedWeight {
-  /** Name in the graph. */
-  readonly name: string;
-  /** Extents; always dense f32. */
-  readonly shape: readonly number[];
-  /** Computes the values, row-major; called once the model is known to fit in memory. */
-  values(): Float32Array;
 }
 
 /** One architecture family. */
@@ -72,7 +49,7 @@ export interface ModelDefinition<C extends ModelConfig = ModelConfig> {
     file: ModelFile,
     contextLength: number,
     warn?: Warn,
-  ): Promise<Iterable<FileWeight | ComputedWeight>>;
+  ): Promise<Iterable<WeightSpec>>;
   /** What a model of this configuration does. */
   programs(config: C): Programs;
 }

@@ -15,7 +15,7 @@ import { type ConfigReader, readConfig } from "../config.ts";
 import type { ModelFile } from "../files/model_file.ts";
 import type { Graph, Tensor } from "../graph.ts";
 import type { WeightScope } from "../weights.ts";
-import type { FileWeight } from "./definition.ts";
+import { keptMatrix, matrix, type WeightSpec } from "./weight_spec.ts";
 
 /** The experts of a model. */
 export interface ExpertsConfig {
@@ -174,7 +174,7 @@ export function* listExperts(
   { architecture, hiddenSize }: { readonly architecture: string; readonly hiddenSize: number },
   layer: number,
   path: string,
-): Iterable<FileWeight> {
+): Iterable<WeightSpec> {
   const { count, intermediateSize, sharedSize } = experts;
   const names = file.format === "gguf" ? GGUF : architecture === "mixtral" ? MIXTRAL : OTHERS;
   const nameOf = (part: string): string => `${path}${part}.weight`;
@@ -184,31 +184,21 @@ export function* listExperts(
     ["down", hiddenSize, intermediateSize],
   ] as const;
   // The choice of experts is sensitive, and the router small.
-  yield {
-    name: `${layer}.router`,
-    shape: [count, hiddenSize],
-    tensor: nameOf(names.router),
-    kept: true,
-  };
+  yield keptMatrix(`${layer}.router`, count, hiddenSize, nameOf(names.router));
   for (const [i, [name, rows, columns]] of matrices.entries()) {
-    const weight = { name: `${layer}.experts.${name}`, shape: [count * rows, columns] };
     const stacked = names.stacked && nameOf(names.stacked[i]!);
     const apart = Array.from({ length: count }, (_, e) => nameOf(names.expert(e)[i]!));
-    if (stacked !== undefined && !file.tensors.has(apart[0]!)) {
-      yield { ...weight, tensor: stacked, fileShape: [count, rows, columns] };
-    } else yield { ...weight, tensor: apart };
+    const source = stacked !== undefined && !file.tensors.has(apart[0]!)
+      ? { tensor: stacked, fileShape: [count, rows, columns] }
+      : { tensor: apart };
+    yield matrix(`${layer}.experts.${name}`, count * rows, columns, source);
   }
   if (sharedSize === undefined) return;
   for (const [i, [name]] of matrices.entries()) {
-    const shape = name === "down" ? [hiddenSize, sharedSize] : [sharedSize, hiddenSize];
-    yield { name: `${layer}.shared.${name}`, shape, tensor: nameOf(names.shared[i]!) };
+    const [rows, columns] = name === "down" ? [hiddenSize, sharedSize] : [sharedSize, hiddenSize];
+    yield matrix(`${layer}.shared.${name}`, rows, columns, nameOf(names.shared[i]!));
   }
-  yield {
-    name: `${layer}.sharedGate`,
-    shape: [1, hiddenSize],
-    tensor: nameOf(names.sharedGate),
-    kept: true,
-  };
+  yield keptMatrix(`${layer}.sharedGate`, 1, hiddenSize, nameOf(names.sharedGate));
 }
 
 /** Records the block of a layer on `x [tokens, hidden]`; the result has the same shape. */

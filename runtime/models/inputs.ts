@@ -50,3 +50,77 @@ export function causalSpans(window?: number, name: string = "spans"): InputRule 
     },
   };
 }
+
+/**
+ * As `causalSpans`, with a prefix whose tokens see each other in both directions: those of a sequence
+ * with a `prefixLength` (Raffel et al., arXiv:1910.10683, figure 4). A program that has it says so in
+ * `whole`, because the prefix must share one run.
+ */
+export const prefixSpans: InputRule = {
+  name: "spans",
+  step: [0, 1],
+  fill({ sequence, firstRow, position }, i, into, at) {
+    into[at] = firstRow;
+    into[at + 1] = firstRow + Math.max(sequence.prefixLength ?? 0, position + i + 1);
+  },
+};
+
+/** Row of each token in the caches of an encoder, which serve a single run `[tokens]`. */
+export const runRows: InputRule = {
+  name: "rows",
+  step: [0],
+  fill({ offset }, i, into, at) {
+    into[at] = offset + i;
+  },
+};
+
+/**
+ * What each token of an encoder sees `[tokens, 2]`: the whole of its text; where that has a
+ * `prefixLength`, the prefix and what comes before it (UniLM, Dong et al., arXiv:1905.03197).
+ */
+export const encoderSpans: InputRule = {
+  name: "spans",
+  step: [0, 0],
+  fill({ sequence: { prefixLength }, offset, count }, i, into, at) {
+    into[at] = offset;
+    into[at + 1] = offset +
+      (prefixLength === undefined ? count : Math.max(prefixLength, i + 1));
+  },
+};
+
+/** Where a token of an encoder is stored for the decoder `[tokens]`: in the rows of its sequence. */
+export const sourceRows: InputRule = {
+  name: "sourceRows",
+  step: [0],
+  fill({ firstRow, position }, i, into, at) {
+    into[at] = firstRow + position + i;
+  },
+};
+
+/** What each token of a decoder sees of its source `[tokens, 2]`: all of it. */
+export const sourceSpans: InputRule = {
+  name: "sourceSpans",
+  step: [0, 0],
+  fill({ sequence: { source }, firstRow }, _, into, at) {
+    into[at] = firstRow;
+    into[at + 1] = firstRow + (source?.ids.length ?? 0);
+  },
+};
+
+/** Segment of each token `[tokens]`; zeros where nobody numbers them. */
+export const tokenTypes: InputRule = {
+  name: "tokenTypes",
+  step: [0],
+  fill({ sequence, position }, i, into, at) {
+    into[at] = sequence.tokenTypeIds?.[position + i] ?? 0;
+  },
+};
+
+/** Task of each token `[tokens]`; zeros where nobody numbers them. */
+export const taskTypes: InputRule = {
+  name: "taskTypes",
+  step: [0],
+  fill({ sequence, position }, i, into, at) {
+    into[at] = sequence.taskTypeIds?.[position + i] ?? 0;
+  },
+};

@@ -12,7 +12,7 @@ import { quote } from "../../escape.ts";
 import type { Graph, Tensor } from "../graph.ts";
 import type { ModelFile } from "../files/model_file.ts";
 import { readVector, type WeightScope } from "../weights.ts";
-import type { ComputedWeight, FileWeight, ModelDefinition } from "./definition.ts";
+import type { ModelDefinition } from "./definition.ts";
 import { hasExperts, listExperts, mixExperts } from "./experts.ts";
 import { cacheRows, causalSpans, positions, tokenIds } from "./inputs.ts";
 import type { LlamaConfig } from "./llama_config.ts";
@@ -22,6 +22,7 @@ import { type Head, headOf, type Names, namesOf } from "./llama_names.ts";
 import { refusePacked } from "./packed.ts";
 import type { RunSizes } from "./program.ts";
 import { ropeTable } from "./rope.ts";
+import { matrix, vector, type WeightSpec } from "./weight_spec.ts";
 
 /** The llama family. */
 export const llama: ModelDefinition<LlamaConfig> = {
@@ -146,14 +147,14 @@ function* listWeights(
   { embedding, head }: Head,
   contextLength: number,
   factors: ArrayLike<number> | undefined,
-): Iterable<FileWeight | ComputedWeight> {
+): Iterable<WeightSpec> {
   const { hiddenSize, intermediateSize, heads, kvHeads, headDim, vocabSize, rotaryDim } = config;
-  yield { name: "embedding", shape: [vocabSize, hiddenSize], tensor: embedding };
-  yield { name: "norm", shape: [hiddenSize], tensor: names.norm };
-  if (head !== undefined) yield { name: "head", shape: [vocabSize, hiddenSize], tensor: head };
+  yield matrix("embedding", vocabSize, hiddenSize, embedding);
+  yield vector("norm", hiddenSize, names.norm);
+  if (head !== undefined) yield matrix("head", vocabSize, hiddenSize, head);
   const headBias = "output.bias";
   if (file.format === "gguf" && head !== undefined && file.tensors.has(headBias)) {
-    yield { name: "head.bias", shape: [vocabSize], tensor: headBias };
+    yield vector("head.bias", vocabSize, headBias);
   }
   const shapes: Record<keyof typeof names.inLayer, readonly number[]> = {
     attentionNorm: [hiddenSize],
@@ -181,16 +182,22 @@ function* listWeights(
       const path = names.layer(i) + names.inLayer[name as keyof typeof shapes];
       const isNorm = name === "qNorm" || name === "kNorm";
       const isThere = !isNorm || (config.queryNorms ?? file.tensors.has(`${path}.weight`));
-      if (isThere) yield { name: `${i}.${name}`, shape, tensor: `${path}.weight` };
-      if (config.biases.includes(name)) {
-        yield { name: `${i}.${name}.bias`, shape: [shape[0]!], tensor: `${path}.bias` };
+      const [rows, columns] = shape as [number, number?];
+      if (isThere) {
+        yield columns === undefined
+          ? vector(`${i}.${name}`, rows, `${path}.weight`)
+          : matrix(`${i}.${name}`, rows, columns, `${path}.weight`);
       }
+      if (config.biases.includes(name)) yield vector(`${i}.${name}.bias`, rows, `${path}.bias`);
     }
   }
   const { theta, scaling, amplitude } = config.rope;
   yield {
     name: "rope",
+    role: "table",
     shape: [contextLength, rotaryDim],
-    values: () => ropeTable({ rotaryDim, theta, scaling, factors, amplitude }, contextLength),
+    source: {
+      values: () => ropeTable({ rotaryDim, theta, scaling, factors, amplitude }, contextLength),
+    },
   };
 }
