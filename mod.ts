@@ -16,6 +16,13 @@
  */
 
 export * from "./errors.ts";
+export type {
+  ChatCompletion,
+  ChatOptions,
+  ChatPrompt,
+  Completion,
+  Usage,
+} from "./runtime/complete.ts";
 export {
   loadModel,
   type LoadOptions,
@@ -23,6 +30,7 @@ export {
   type OpenedModel,
 } from "./runtime/load.ts";
 export { type EmbedOptions, type LogitsInput, Model } from "./runtime/model.ts";
+export type { Score, ScoreOptions } from "./runtime/score.ts";
 export type { CacheType } from "./kernels/op.ts";
 export type { BackendName } from "./runtime/backend.ts";
 export type { ChatMessage, RenderOptions } from "./runtime/text/chat_template.ts";
@@ -32,6 +40,7 @@ export {
   type BackendSupport,
   type ChosenVariants,
   detectBackends,
+  type DetectOptions,
   type GpuSupport,
   type KernelTimes,
   type TimesCache,

@@ -5,7 +5,7 @@
  */
 
 import { type GenerationResult, InputError, type Model, type OpenedModel } from "../mod.ts";
-import { checkIds } from "../runtime/engine.ts";
+import { readIds } from "../options.ts";
 import type { GenerateOptions } from "../runtime/generate.ts";
 import {
   commandName,
@@ -117,7 +117,7 @@ function checkPrompt(
 ): void {
   const { config, contextLength } = opened;
   const ids = typeof prompt === "string" ? tokenizerOf(opened).encode(prompt, special) : prompt;
-  checkIds(ids, config.vocabSize);
+  readIds(ids, config.vocabSize);
   if (ids.length <= contextLength) return;
   throw new InputError(
     `Cannot generate from a prompt of ${ids.length} tokens: the context holds ${contextLength}; ` +

@@ -5,7 +5,8 @@
  */
 
 import { ModelError } from "../errors.ts";
-import { checkCount } from "../runtime/create_backend.ts";
+import { checkValue } from "../options.ts";
+import { LOAD_RULES } from "../runtime/load.ts";
 import { openModel } from "../runtime/load.ts";
 import { defaultContext, type MemoryNeeded, memoryNeeded } from "../runtime/memory_needed.ts";
 import { findDefinition } from "../runtime/models/registry.ts";
@@ -58,7 +59,8 @@ async function inspect(flags: Flags): Promise<void> {
   if (named.length > 1) {
     throw new UsageError(`Cannot inspect ${named.length} models: expected one`);
   }
-  if (flags.number("context") !== undefined) checkCount("context", flags.number("context")!);
+  const given = flags.number("context");
+  if (given !== undefined) checkValue("load", "context", given, LOAD_RULES.contextLength);
   if (flags.on("json") && flags.on("tensors")) {
     writeNote("inspect: --tensors has no effect with --json, which always lists them");
   }
@@ -76,10 +78,7 @@ async function inspect(flags: Flags): Promise<void> {
     try {
       const definition = await findDefinition(file);
       const parsed = definition.parseConfig(file, warn);
-      const context = checkCount(
-        "context",
-        flags.number("context") ?? defaultContext(parsed),
-      );
+      const context = given ?? defaultContext(parsed);
       const specs = await definition.weights(parsed, file, context, warn);
       const resolved = resolveWeights(specs, file, weights);
       unusedTensors(file, resolved, parsed.layers).forEach(warn);

@@ -11,7 +11,6 @@ import {
   type Model,
   ModelError,
   type OpenedModel,
-  sampler,
 } from "../mod.ts";
 import { quote } from "../escape.ts";
 import { CACHE_TYPES } from "../kernels/op.ts";
@@ -177,7 +176,6 @@ export function samplingOptions(flags: Flags, mostTokens: number): GenerateOptio
     stopIds: flags.on("ignore-eos") ? [] : undefined,
     overflow: flags.on("slide") ? "slide" as const : undefined,
   });
-  sampler(options);
   checkOptions(options);
   return options;
 }

@@ -5,7 +5,7 @@
  */
 
 import { InputError, type OpenedModel } from "../mod.ts";
-import { checkIds } from "../runtime/engine.ts";
+import { readIds } from "../options.ts";
 import { commandName, type Flags, runCommand, UsageError, writeOut } from "./command.ts";
 import { counted } from "./format.ts";
 import { interrupt } from "./interrupt.ts";
@@ -103,7 +103,7 @@ function idsOf(opened: OpenedModel, input: string | readonly number[]): readonly
   if (ids.length < 2) {
     throw new InputError(`Cannot score ${counted(ids.length, "token")}: at least 2 are needed`);
   }
-  checkIds(ids, opened.config.vocabSize);
+  readIds(ids, opened.config.vocabSize);
   if (ids.length > opened.contextLength) {
     throw new InputError(
       `Cannot score ${ids.length} tokens: the context holds ${opened.contextLength}; shorten the ` +

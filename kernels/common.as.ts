@@ -18,6 +18,8 @@
 @inline export const SCRATCH_STRIDE: usize = 1416;
 /** Whether int8 products are summed four at a time: see dots.as.ts. */
 @inline export const QUADS: usize = 1420;
+/** Whether attention never divides a head between workers, so that sums do not depend on their number. */
+@inline export const WHOLE_HEADS: usize = 1424;
 /** 64 bytes that nobody writes. */
 @inline export const ZEROS: usize = 1984;
 

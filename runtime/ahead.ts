@@ -6,8 +6,6 @@
  * @module
  */
 
-import { InputError } from "../errors.ts";
-
 /** What running ahead needs of a session. */
 export interface AheadSession {
   /** Tokens that still fit into the context, before `accept`. */
@@ -24,6 +22,8 @@ export interface AheadSession {
   ): Promise<{ ids: Promise<Int32Array> } | undefined>;
   /** Appends a token that has been computed. */
   accept(id: number): void;
+  /** The error where no choice can be right. */
+  flaw(): Error;
 }
 
 /** Tokens of the first submission: so few that the second token is soon there. */
@@ -57,7 +57,7 @@ export class Ahead {
   /**
    * The token after `id`, which becomes part of the session; at most `most` tokens are still wanted.
    *
-   * @throws InputError when no logit is a number
+   * @throws ModelError when a logit is NaN or Infinity
    */
   async next(id: number, most: number): Promise<number> {
     if (this.#ready.length > 0) this.#session.accept(id);
@@ -74,7 +74,7 @@ export class Ahead {
       this.#adapt(count);
     }
     const next = this.#ready.shift()!;
-    if (next < 0) throw new InputError("Cannot choose a token: no logit is a finite number");
+    if (next < 0) throw this.#session.flaw();
     return next;
   }
 

@@ -6,7 +6,9 @@
 
 import { InputError } from "../errors.ts";
 import { quote } from "../escape.ts";
+import { FLAG, oneOf, optionsOf, type Rules, wholeNumberIn } from "../options.ts";
 import type { Backend, BackendName } from "./backend.ts";
+import { VARIANT_RULES } from "./webgpu/variant_rules.ts";
 import type { VariantOptions } from "./webgpu/variants.ts";
 
 /** Which backend, and how wide. */
@@ -23,34 +25,49 @@ export interface BackendOptions {
    * last logits too, runs on the `wasm` backend. All of the model where absent.
    */
   readonly gpuLayers?: number;
+  /**
+   * Whether the same model, options and calls shall give the same numbers to the bit on every
+   * processor and with any number of threads, at a price in speed. Runs on the `wasm` backend, with
+   * kernels whose arithmetic leaves nothing open; ARCHITECTURE.md says what that covers. Default
+   * false.
+   */
+  readonly reproducible?: boolean;
   /** Which kernels the `webgpu` backend uses, and where it keeps what it measured about them. */
   readonly webgpu?: VariantOptions;
 }
 
 /** Most worker threads; more are a mistake, and would only wait for each other. */
 const MAX_THREADS = 256;
+/** Largest count that any option may have. */
+export const MAX_COUNT: number = 2 ** 30;
 
-/** What `backend` may be. */
-const CHOICES: readonly string[] = ["auto", "wasm", "webgpu", "reference"];
+/** What each option may be. */
+export const BACKEND_RULES: Rules<BackendOptions> = {
+  backend: oneOf(["auto", "wasm", "webgpu", "reference"]),
+  threads: wholeNumberIn(1, MAX_THREADS),
+  gpuLayers: wholeNumberIn(0, MAX_COUNT),
+  reproducible: FLAG,
+  webgpu: optionsOf(VARIANT_RULES),
+};
 
 /**
- * Checks the options without looking at the machine.
+ * Checks the options together, without looking at the machine.
  *
- * @throws InputError when one is out of range
+ * @throws InputError when two exclude each other
  */
 export function checkBackendOptions(options: BackendOptions): void {
-  const { backend = "auto", threads, gpuLayers } = options;
-  if (!CHOICES.includes(backend)) {
+  const { backend = "auto", gpuLayers, reproducible = false } = options;
+  if (gpuLayers !== undefined && backend !== "auto" && backend !== "webgpu") {
     throw new InputError(
-      `Cannot use backend ${quote(backend)}: expected auto, wasm, webgpu or reference`,
+      `Cannot load with gpuLayers on backend ${quote(backend)}: expected webgpu or auto`,
     );
   }
-  if (threads !== undefined) checkCount("threads", threads, MAX_THREADS);
-  if (gpuLayers !== undefined) {
-    checkCount("gpuLayers", gpuLayers, undefined, 0);
-    if (backend !== "auto" && backend !== "webgpu") {
+  if (reproducible) {
+    const other = gpuLayers !== undefined ? "gpuLayers" : `backend ${quote(backend)}`;
+    if (gpuLayers !== undefined || backend !== "auto" && backend !== "wasm") {
       throw new InputError(
-        `Cannot load with gpuLayers on backend ${quote(backend)}: expected webgpu or auto`,
+        `Cannot load with ${other} and reproducible: only backend wasm gives the same numbers ` +
+          `everywhere`,
       );
     }
   }
@@ -60,11 +77,12 @@ export function checkBackendOptions(options: BackendOptions): void {
  * The backends that the options allow, best first. A GPU that is software is none for `auto`: the
  * kernels of `wasm` use the same processor better.
  *
- * @throws InputError when an option is out of range
+ * @throws InputError when two options exclude each other
  */
 export async function backendsToTry(options: BackendOptions): Promise<BackendName[]> {
   checkBackendOptions(options);
-  const { backend = "auto" } = options;
+  const { backend = "auto", reproducible } = options;
+  if (reproducible) return ["wasm"];
   if (backend !== "auto") return [backend];
   const { hasHardware } = await import("./webgpu/device.ts");
   return await hasHardware() ? ["webgpu", "wasm"] : ["wasm"];
@@ -77,7 +95,7 @@ export async function backendsToTry(options: BackendOptions): Promise<BackendNam
  */
 export async function openBackend(
   name: BackendName,
-  { threads, gpuLayers, webgpu }: BackendOptions = {},
+  { threads, gpuLayers, webgpu, reproducible }: BackendOptions = {},
 ): Promise<Backend> {
   if (name === "webgpu" && gpuLayers !== undefined) {
     const rest = await openBackend("wasm", threads === undefined ? {} : { threads });
@@ -94,7 +112,10 @@ export async function openBackend(
       return (await import("./reference/backend.ts")).createReferenceBackend();
     case "wasm": {
       const { createWasmBackend } = await import("./wasm/backend.ts");
-      return createWasmBackend(threads === undefined ? {} : { threads });
+      return createWasmBackend({
+        ...(threads === undefined ? {} : { threads }),
+        ...(reproducible ? { relaxed: false, wholeHeads: true } : {}),
+      });
     }
     case "webgpu":
       return await (await import("./webgpu/backend.ts")).createWebgpuBackend(webgpu);
@@ -112,19 +133,4 @@ export async function createBackend(options: BackendOptions): Promise<Backend> {
     }
   }
   return await openBackend(names.at(-1)!, options);
-}
-
-/** Throws unless an option is a whole number from `least` to `most`. */
-export function checkCount(
-  option: string,
-  value: number,
-  most: number = 2 ** 30,
-  least: number = 1,
-): number {
-  if (!Number.isInteger(value) || value < least || value > most) {
-    throw new InputError(
-      `Cannot load with ${option} ${value}: expected a whole number from ${least} to ${most}`,
-    );
-  }
-  return value;
 }

@@ -5,6 +5,7 @@
  */
 
 import { InputError } from "../errors.ts";
+import { optionsOf, readOptions, type Rules } from "../options.ts";
 import { hasRelaxedSimd } from "./wasm/module.ts";
 import { type AdapterFacts, openDevice } from "./webgpu/device.ts";
 import {
@@ -15,6 +16,7 @@ import {
   type VariantOptions,
   type Variants,
 } from "./webgpu/variants.ts";
+import { VARIANT_RULES } from "./webgpu/variant_rules.ts";
 
 export type { AdapterFacts, ChosenVariants, KernelTimes, TimesCache, VariantOptions, Variants };
 
@@ -41,6 +43,14 @@ export interface BackendSupport {
   readonly auto: "wasm" | "webgpu";
 }
 
+/** How backends are looked for. */
+export interface DetectOptions {
+  /** Which kernels a GPU shall use; what is open is measured. */
+  readonly webgpu?: VariantOptions;
+}
+
+const DETECT_RULES: Rules<DetectOptions> = { webgpu: optionsOf(VARIANT_RULES) };
+
 /** `(func (result v128) (i8x16.splat 1))` as a module. */
 // deno-fmt-ignore
 const SIMD_PROBE = new Uint8Array([
@@ -62,8 +72,9 @@ const SIMD_PROBE = new Uint8Array([
  * ```
  */
 export async function detectBackends(
-  options: { readonly webgpu?: VariantOptions } = {},
+  options: DetectOptions = {},
 ): Promise<BackendSupport> {
+  options = readOptions("detect backends", options, DETECT_RULES);
   const webgpu = await findGpu(options.webgpu);
   const usable = typeof SharedArrayBuffer === "function" && WebAssembly.validate(SIMD_PROBE);
   return {

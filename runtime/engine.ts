@@ -9,12 +9,19 @@
 import { BackendError, InputError } from "../errors.ts";
 import { quote } from "../escape.ts";
 import type { Backend, BackendName, TokenChoice } from "./backend.ts";
+import { flawOf, type ModelFacts } from "./flaws.ts";
 import type { LeaseHolder } from "./leases.ts";
 import type { ModelConfig, ModelDefinition } from "./models/definition.ts";
 import type { Programs, RunPart } from "./models/program.ts";
 import { Plans, type PlanSizes } from "./plans.ts";
 import { type Request, Turns } from "./turns.ts";
 import type { ResolvedWeights } from "./weights.ts";
+
+/** How an engine is sized. */
+export interface EngineOptions extends PlanSizes {
+  /** Path or URL of the model, for messages. */
+  readonly name?: string;
+}
 
 /** Another backend for a model, when its own one fails. */
 export interface StandIn {
@@ -27,7 +34,7 @@ export interface StandIn {
 /** Runs a model on a backend. */
 export class Engine {
   readonly config: ModelConfig;
-  readonly options: PlanSizes;
+  readonly options: EngineOptions;
   readonly #programs: Programs;
   readonly #weights: ResolvedWeights;
   #backend: Backend;
@@ -45,7 +52,7 @@ export class Engine {
     config: ModelConfig,
     weights: ResolvedWeights,
     backend: Backend,
-    options: PlanSizes,
+    options: EngineOptions,
     standIn?: StandIn,
   ) {
     this.#programs = definition.programs(config);
@@ -58,6 +65,8 @@ export class Engine {
     this.#turns = new Turns({
       exclusive: (task) => this.exclusive(task),
       forward: (parts, output, wanted) => this.#plans.forward(parts, output, wanted),
+      flaw: (rows, output, position) =>
+        flawOf(rows, this.#plans.width(output), output, position, this.facts),
       recover: (error) => this.#replaceBackend(error),
       width: (output) => this.#plans.width(output),
       chunk: (output) => this.#plans.chunk(output),
@@ -76,6 +85,12 @@ export class Engine {
   /** Bytes of weights and caches, by where they are. */
   get placedBytes(): Readonly<Partial<Record<BackendName, number>>> {
     return this.#backend.placedBytes;
+  }
+
+  /** Where numbers come from, for messages. */
+  get facts(): ModelFacts {
+    const { name, cacheType } = this.options;
+    return { name, cacheType, backend: this.#backend.name };
   }
 
   /** Number of memories that the model spans. */
@@ -186,25 +201,6 @@ export class Engine {
       throw this.#ended ??= new BackendError(
         `Cannot go on after ${quote(reason.message)}: ${(error as Error).message}`,
         { cause: error },
-      );
-    }
-  }
-}
-
-/** Throws unless there are ids and the model knows all of them. */
-export function checkIds(ids: readonly number[], vocabSize: number): void {
-  if (!Array.isArray(ids) && !ArrayBuffer.isView(ids)) {
-    throw new InputError(`Cannot process a prompt of type ${typeof ids}: expected token ids`);
-  }
-  if (ids.length === 0) {
-    throw new InputError("Cannot process a prompt of no tokens: give at least one");
-  }
-  for (let i = 0; i < ids.length; i++) {
-    const id = ids[i]!;
-    if (!Number.isInteger(id) || id < 0 || id >= vocabSize) {
-      throw new InputError(
-        `Cannot process token id ${id} at index ${i}: expected a whole number from 0 to ` +
-          `${vocabSize - 1}`,
       );
     }
   }

@@ -6,11 +6,28 @@
  */
 
 import { InputError, ModelError } from "../errors.ts";
-import { quote } from "../escape.ts";
-import { checkIds } from "./engine.ts";
+import {
+  CALLBACK,
+  either,
+  FLAG,
+  oneOf,
+  readIds,
+  readOptions,
+  type Rules,
+  SIGNAL,
+  TEXTS,
+  wholeNumberIn,
+} from "../options.ts";
 import type { Ahead } from "./ahead.ts";
 import type { Backend } from "./backend.ts";
-import { backendChoice, randomSeed, sampler, type SamplerOptions } from "./sampler.ts";
+import {
+  backendChoice,
+  randomSeed,
+  sampler,
+  SAMPLER_RULES,
+  type SamplerOptions,
+  samplerOptions,
+} from "./sampler.ts";
 import type { PromptProgress, Session, SessionModel } from "./session.ts";
 import { StopScanner } from "./stop_scanner.ts";
 
@@ -73,21 +90,40 @@ export interface GenerateOptions extends SamplerOptions {
   readonly onFinish?: (result: GenerationResult) => void;
 }
 
-/** Streams tokens; see `Session.generate`. */
+/** What each option may be. */
+export const GENERATE_RULES: Rules<GenerateOptions> = {
+  ...SAMPLER_RULES,
+  maxTokens: either(wholeNumberIn(0, Number.MAX_SAFE_INTEGER), Infinity),
+  stopIds: {
+    expected: "a list of token ids",
+    accepts: (value) => Array.isArray(value) && value.every((id) => Number.isInteger(id)),
+  },
+  stop: TEXTS,
+  overflow: oneOf(["stop", "slide"]),
+  sinkTokens: wholeNumberIn(0, Number.MAX_SAFE_INTEGER),
+  parseSpecial: FLAG,
+  addSpecial: FLAG,
+  onPrompt: CALLBACK,
+  signal: SIGNAL,
+  onFinish: CALLBACK,
+};
+
+/** Streams tokens; see `Session.generate`. `isLeft` tells whether nobody reads on. */
 export async function* generate(
   session: Session,
   model: SessionModel,
   prompt: string | readonly number[],
-  options: GenerateOptions,
+  given: GenerateOptions,
+  isLeft: () => boolean,
 ): AsyncGenerator<Token, void, void> {
   const { contextLength } = model.engine.options;
+  const options = readOptions("generate", given, GENERATE_RULES);
   const { maxTokens = Infinity, overflow = "stop", signal } = options;
   const sinkTokens = options.sinkTokens ?? Math.min(4, Math.floor(contextLength / 2));
-  checkOptions(options, contextLength);
-  const settings = { ...options, seed: options.seed ?? randomSeed() };
+  checkSinkTokens(sinkTokens, contextLength);
+  const settings = { ...samplerOptions(options), seed: options.seed ?? randomSeed() };
   const sample = sampler(settings), choice = backendChoice(settings);
-  const promptIds = toIds(prompt, model, options);
-  checkIds(promptIds, model.engine.config.vocabSize);
+  const promptIds = readIds(toIds(prompt, model, options), model.engine.config.vocabSize);
   if (promptIds.length > contextLength) {
     throw new InputError(
       `Cannot generate from a prompt of ${promptIds.length} tokens: the context holds ` +
@@ -101,6 +137,7 @@ export async function* generate(
   const emitted = new StopScanner(options.stop ?? []);
   const ids: number[] = [];
   let stopReason: StopReason = "abort";
+  while (session.leaving) await session.leaving;
   const shared = reusePrefix(session, promptIds);
   const reusedTokens = Math.min(shared, session.cachedTokens);
   let { history } = session;
@@ -146,11 +183,14 @@ export async function* generate(
       ({ history } = session);
       return next;
     };
+    const step = (promise: Promise<number>): Promise<number> =>
+      session.underWay(promise, () => signal?.aborted || isLeft());
     let next: number | undefined;
     if (maxTokens > 0) {
       const { onPrompt } = options;
       onPrompt?.({ done: reusedTokens, total: promptIds.length });
-      next = sample(await logitsOf(promptIds.slice(shared), onPrompt), history, 0);
+      const logits = logitsOf(promptIds.slice(shared), onPrompt);
+      next = await step(logits.then((it) => sample(it, history, 0)));
     } else stopReason = "length";
     while (next !== undefined) {
       signal?.throwIfAborted();
@@ -176,7 +216,7 @@ export async function* generate(
       if (session.history !== history) throw disturbed();
       const kept = full ? slide(session, sinkTokens) : [];
       ({ history } = session);
-      next = await after(id, kept);
+      next = await step(after(id, kept));
     }
   } finally {
     options.onFinish?.({ stopReason, promptIds, reusedTokens, ids, text: emitted.text });
@@ -191,40 +231,22 @@ function disturbed(): InputError {
 }
 
 /**
- * Refuses options that no model could generate with; `contextLength` may not be known yet.
+ * Refuses options that no model could generate with.
  *
- * @throws InputError when one is out of range
+ * @throws InputError when one is unknown or out of range
  */
-export function checkOptions(
-  { maxTokens, sinkTokens, overflow, stop }: GenerateOptions,
-  contextLength = Infinity,
-): void {
-  if (
-    maxTokens !== undefined && maxTokens !== Infinity &&
-    !(Number.isInteger(maxTokens) && maxTokens >= 0)
-  ) {
-    throw new InputError(
-      `Cannot generate ${maxTokens} tokens: expected a whole number from 0 for maxTokens`,
-    );
-  }
+export function checkOptions(options: GenerateOptions): void {
+  readOptions("generate", options, GENERATE_RULES);
+}
+
+/** Throws where sink tokens would leave no room to slide. */
+function checkSinkTokens(sinkTokens: number, contextLength: number): void {
   const most = Math.floor(contextLength / 2);
-  if (
-    sinkTokens !== undefined &&
-    !(Number.isInteger(sinkTokens) && sinkTokens >= 0 && sinkTokens <= most)
-  ) {
-    throw new InputError(
-      `Cannot keep ${sinkTokens} sink tokens: expected a whole number from 0 to ${most}, half the ` +
-        `context`,
-    );
-  }
-  if (overflow !== undefined && overflow !== "stop" && overflow !== "slide") {
-    throw new InputError(
-      `Cannot generate with overflow ${quote(overflow)}: expected stop or slide`,
-    );
-  }
-  if (stop !== undefined && !(Array.isArray(stop) && stop.every((it) => typeof it === "string"))) {
-    throw new InputError(`Cannot stop at ${quote(stop)}: expected a list of texts`);
-  }
+  if (sinkTokens <= most) return;
+  throw new InputError(
+    `Cannot generate with sinkTokens ${sinkTokens}: expected a whole number from 0 to ${most}, ` +
+      `half the context`,
+  );
 }
 
 function toIds(

@@ -9,14 +9,15 @@ import { BackendError, InputError, MemoryError, SourceError, SparrowError } from
 import { quote } from "../escape.ts";
 import type { Backend, BackendName } from "./backend.ts";
 import {
+  BACKEND_RULES,
   type BackendOptions,
   backendsToTry,
   checkBackendOptions,
-  checkCount,
+  MAX_COUNT,
   openBackend,
 } from "./create_backend.ts";
-import { Engine } from "./engine.ts";
-import type { PlanSizes } from "./plans.ts";
+import { CALLBACK, oneOf, readOptions, type Rules, SIGNAL, wholeNumberIn } from "../options.ts";
+import { Engine, type EngineOptions } from "./engine.ts";
 import { type ModelFile, openModelFile, type OpenOptions } from "./files/model_file.ts";
 import { NotFoundError } from "./files/source.ts";
 import { defaultContext, type MemoryNeeded, memoryNeeded } from "./memory_needed.ts";
@@ -85,6 +86,18 @@ export interface OpenedModel {
   /** Whether it came with a chat template. */
   readonly hasChatTemplate: boolean;
 }
+/** What each option may be. */
+export const LOAD_RULES: Rules<LoadOptions> = {
+  ...BACKEND_RULES,
+  contextLength: wholeNumberIn(1, MAX_COUNT),
+  weights: oneOf(WEIGHTS_OPTIONS),
+  cacheType: oneOf(CACHE_TYPES),
+  sequences: wholeNumberIn(1, MAX_COUNT),
+  onProgress: CALLBACK,
+  onWarning: CALLBACK,
+  onOpened: CALLBACK,
+  signal: SIGNAL,
+};
 
 /** Most tokens in one run of a prompt. */
 const DEFAULT_CHUNK = 256;
@@ -96,6 +109,7 @@ export const DEFAULT_MODEL: URL = new URL("../models/default/model.gguf", import
  * Loads a model from a GGUF file or a safetensors directory: a path, a `file:` or `http(s):` URL,
  * a Blob, or nothing for the model that comes with Sparrow.
  *
+ * @throws InputError when an option is unknown or out of range
  * @throws SourceError when it cannot be read
  * @throws FormatError when the file is damaged
  * @throws ModelError when the model cannot run: architecture, tensors, types
@@ -114,21 +128,10 @@ export const DEFAULT_MODEL: URL = new URL("../models/default/model.gguf", import
  */
 export async function loadModel(
   source?: string | URL | Blob,
-  options: LoadOptions = {},
+  given: LoadOptions = {},
 ): Promise<Model> {
-  const weightsOption = options.weights ?? "as-is";
-  if (!WEIGHTS_OPTIONS.includes(weightsOption)) {
-    throw new InputError(
-      `Cannot load with weights ${quote(weightsOption)}: expected ${WEIGHTS_OPTIONS.join(", ")}`,
-    );
-  }
-  const cacheType = options.cacheType ?? "f32";
-  if (!CACHE_TYPES.includes(cacheType)) {
-    throw new InputError(
-      `Cannot load with cacheType ${quote(cacheType)}: expected ${CACHE_TYPES.join(", ")}`,
-    );
-  }
-  const sequences = checkCount("sequences", options.sequences ?? 1);
+  const options = readOptions("load", given, LOAD_RULES);
+  const { weights: weightsOption = "as-is", cacheType = "f32", sequences = 1 } = options;
   options.signal?.throwIfAborted();
   checkBackendOptions(options);
   const { signal: _, ...lasting } = options;
@@ -162,6 +165,7 @@ export async function loadModel(
     const engine = await startEngine(opened, await backendsToTry(options), {
       ...options,
       engine: {
+        name: file.name,
         contextLength,
         sequences,
         cacheType,
@@ -207,10 +211,7 @@ async function openWeights(
     const definition = await findDefinition(file);
     const { onWarning = console.warn } = options;
     const config = definition.parseConfig(file, onWarning);
-    const contextLength = checkCount(
-      "contextLength",
-      options.contextLength ?? defaultContext(config),
-    );
+    const contextLength = options.contextLength ?? defaultContext(config);
     const specs = await definition.weights(config, file, contextLength, onWarning);
     const weights = resolveWeights(specs, file, storage);
     for (const sentence of unusedTensors(file, weights, config.layers)) onWarning(sentence);
@@ -223,7 +224,7 @@ async function openWeights(
 
 /** How an engine is started. */
 interface StartOptions extends LoadOptions {
-  readonly engine: PlanSizes;
+  readonly engine: EngineOptions;
   readonly signal: AbortSignal;
   /** What this thread does while weights are on their way; looks after its own failure. */
   meanwhile(): Promise<unknown>;

@@ -43,7 +43,8 @@ export function memoryNeeded(
     f16: 2 * headDim,
     int8: headDim + 4 * Math.ceil(headDim / CACHE_GROUP),
   };
-  const cacheBytes = 2 * (layers - elsewhere) * sequences * contextLength * kvHeads *
+  const rows = sequences > 1 ? Math.ceil(contextLength / 128) * 128 : contextLength;
+  const cacheBytes = 2 * (layers - elsewhere) * sequences * rows * kvHeads *
     headBytes[cacheType];
   return { weightBytes: packed, cacheBytes, totalBytes: packed + cacheBytes };
 }

@@ -7,8 +7,29 @@
 import { InputError, ModelError } from "../errors.ts";
 import { quote } from "../escape.ts";
 import type { BackendName } from "./backend.ts";
-import { checkIds, type Engine } from "./engine.ts";
+import {
+  accepts,
+  FLAG,
+  NUMBERS,
+  oneOf,
+  readIds,
+  readOptions,
+  type Rule,
+  type Rules,
+  SIGNAL,
+  TEXTS,
+} from "../options.ts";
+import {
+  type ChatCompletion,
+  type ChatOptions,
+  type Completion,
+  readMessages,
+  RENDER_RULES,
+} from "./complete.ts";
+import { Engine } from "./engine.ts";
+import type { GenerateOptions } from "./generate.ts";
 import type { ModelConfig } from "./models/definition.ts";
+import { type Score, score, SCORE_RULES, type ScoreOptions } from "./score.ts";
 import { Session } from "./session.ts";
 import {
   type ChatMessage,
@@ -36,10 +57,39 @@ export interface EmbedOptions {
   readonly pooling?: "last" | "mean";
   /** Whether vectors are scaled to length 1. Default true. */
   readonly normalize?: boolean;
+  /** Ends it between two runs; the promise rejects with the signal's reason. */
+  readonly signal?: AbortSignal;
 }
+
+const EMBED_RULES: Rules<EmbedOptions> = {
+  pooling: oneOf(["last", "mean"]),
+  normalize: FLAG,
+  signal: SIGNAL,
+};
+
+const ANYTHING: Rule = { expected: "anything", accepts: () => true };
+
+const LOGITS_RULES: Rules<LogitsInput> = {
+  ids: NUMBERS,
+  prefixLength: ANYTHING,
+  decoderIds: ANYTHING,
+  tokenTypeIds: ANYTHING,
+};
 
 /**
  * A loaded model: immutable, shared by any number of sessions. Made by `loadModel`.
+ *
+ * @example
+ * ```ts
+ * import { loadModel } from "@sparrow/sparrow";
+ *
+ * await using model = await loadModel(); // the small one that comes with Sparrow
+ * const { text, stopReason, usage } = await model.complete("春眠不觉晓，", { maxTokens: 24 });
+ * console.log(text, stopReason, usage.completionTokens);
+ *
+ * const { logProbabilities, perplexity } = await model.score("白日依山尽");
+ * console.log(logProbabilities.length, perplexity);
+ * ```
  */
 export class Model {
   /** The architecture's configuration. */
@@ -55,6 +105,9 @@ export class Model {
 
   /** Models are made by `loadModel`. */
   constructor(engine: Engine, tokenizer: Tokenizer | undefined, file: ModelFileFacts) {
+    if (!(engine instanceof Engine)) {
+      throw new InputError("Cannot make a Model: models are made by loadModel");
+    }
     this.#engine = engine;
     this.#tokenizer = tokenizer;
     this.#file = file;
@@ -117,9 +170,11 @@ export class Model {
    * @throws InputError when the template refuses the messages
    */
   async chatPrompt(
-    messages: readonly ChatMessage[],
-    options: RenderOptions = {},
+    conversation: readonly ChatMessage[],
+    given: RenderOptions = {},
   ): Promise<number[]> {
+    const messages = readMessages(conversation);
+    const options = readOptions("chat", given, RENDER_RULES);
     const source = this.#file.chatTemplate;
     if (source === undefined || source === null) {
       throw new ModelError(
@@ -148,7 +203,86 @@ export class Model {
       engine: this.#engine,
       tokenizer: this.#tokenizer,
       stopIds: this.stopIds,
+      chatPrompt: (messages, options) => this.chatPrompt(messages, options),
     });
+  }
+
+  /**
+   * The whole continuation of a prompt, text or token ids, by a session of its own.
+   * `session().generate` streams it, and a session keeps what it has computed.
+   *
+   * @throws InputError when the prompt is empty or longer than the context, or an option is unknown
+   * or wrong
+   * @throws ModelError when the prompt is text and the model has no tokenizer, or when logits are NaN
+   * or infinite
+   *
+   * @example
+   * ```ts
+   * import { loadModel } from "@sparrow/sparrow";
+   *
+   * await using model = await loadModel();
+   * const { text, stopReason, ids, usage } = await model.complete("床前明月光，", {
+   *   maxTokens: 6,
+   *   temperature: 0,
+   * });
+   * console.log(text, stopReason, ids.length, usage.totalTokens);
+   * ```
+   */
+  async complete(
+    prompt: string | readonly number[],
+    options: GenerateOptions = {},
+  ): Promise<Completion> {
+    using session = this.session();
+    return await session.complete(prompt, options);
+  }
+
+  /**
+   * The whole answer to a conversation, by a session of its own, with the chat template that came
+   * with the model. `session().chatStream` streams it.
+   *
+   * @throws InputError when the template refuses the messages, and as `complete`
+   * @throws ModelError when the model came without a chat template, and as `complete`
+   *
+   * @example
+   * ```ts ignore
+   * const messages = [{ role: "user", content: "Name three birds." }];
+   * const { text, message } = await model.chat(messages, { maxTokens: 100 });
+   * messages.push(message, { role: "user", content: "And three fish?" });
+   * ```
+   */
+  async chat(
+    messages: readonly ChatMessage[],
+    options: ChatOptions = {},
+  ): Promise<ChatCompletion> {
+    using session = this.session();
+    return await session.chat(messages, options);
+  }
+
+  /**
+   * How likely a text, or a list of token ids, is: the logarithm of the probability of every token
+   * after those before it, and the perplexity.
+   *
+   * @throws InputError when there are fewer than 2 tokens or more than the context holds
+   * @throws ModelError when the text is text and the model has no tokenizer, or when logits are NaN
+   * or infinite
+   *
+   * @example
+   * ```ts
+   * import { loadModel } from "@sparrow/sparrow";
+   *
+   * await using model = await loadModel();
+   * const { ids, texts, logProbabilities, perplexity } = await model.score("白日依山尽，");
+   * logProbabilities.forEach((value, i) => console.log(ids[i + 1], texts[i + 1], value));
+   * console.log(perplexity);
+   * ```
+   */
+  async score(input: string | readonly number[], options: ScoreOptions = {}): Promise<Score> {
+    const given = readOptions("score", options, SCORE_RULES);
+    const { addSpecial = true, parseSpecial = false } = given;
+    const ids = typeof input === "string"
+      ? this.tokenizer.encode(input, { addSpecial, parseSpecial })
+      : readIds(input, this.config.vocabSize, 0);
+    return await score(this.#engine, ids, this.#tokenizer, given);
   }
 
   /**
@@ -156,9 +290,11 @@ export class Model {
    *
    * @throws InputError when there are no ids, too many, one out of range, or a field that the
    * architecture does not take
+   * @throws ModelError when a logit is NaN or infinite: no numbers are given out with which nothing
+   * right can be done. -Infinity is a word that the model rules out
    */
   async logits(input: LogitsInput): Promise<Float32Array> {
-    const { ids, ...others } = input;
+    const { ids, ...others } = readOptions("compute logits", input, LOGITS_RULES);
     for (const [field, value] of Object.entries(others)) {
       if (value !== undefined) {
         throw new InputError(
@@ -172,18 +308,25 @@ export class Model {
   /**
    * One vector per text, `[hiddenSize]` each, from the normalized hidden states of the last layer.
    *
-   * @throws ModelError when the model came without tokenizer files
+   * @throws InputError when `texts` is no list of texts, or an option is unknown or wrong
+   * @throws ModelError when the model came without tokenizer files, or hidden states are not finite
    */
   async embed(texts: readonly string[], options: EmbedOptions = {}): Promise<Float32Array[]> {
-    const { pooling = "last", normalize = true } = options;
-    if (pooling !== "last" && pooling !== "mean") {
-      throw new InputError(`Cannot embed with pooling ${quote(pooling)}: expected last or mean`);
+    const { pooling = "last", normalize = true, signal } = readOptions(
+      "embed",
+      options,
+      EMBED_RULES,
+    );
+    if (!accepts(TEXTS, texts)) {
+      throw new InputError(
+        `Cannot embed ${quote(texts)}: expected a list of texts, as in ["a text"]`,
+      );
     }
     const width = this.config.hiddenSize;
     const vectors: Float32Array[] = [];
     for (const text of texts) {
       const ids = this.tokenizer.encode(text);
-      const hidden = await this.#forwardAll(ids, "hidden"); // [tokens, hidden]
+      const hidden = await this.#forwardAll(ids, "hidden", signal); // [tokens, hidden]
       const vector = hidden.slice(-width);
       if (pooling === "mean") {
         vector.fill(0);
@@ -205,8 +348,12 @@ export class Model {
     return this.dispose();
   }
 
-  async #forwardAll(ids: readonly number[], name: string): Promise<Float32Array> {
-    checkIds(ids, this.config.vocabSize);
+  async #forwardAll(
+    given: readonly number[],
+    name: string,
+    signal?: AbortSignal,
+  ): Promise<Float32Array> {
+    const ids = readIds(given, this.config.vocabSize);
     if (ids.length > this.contextLength) {
       throw new InputError(
         `Cannot process ${ids.length} tokens: the context holds ${this.contextLength}; ` +
@@ -218,6 +365,7 @@ export class Model {
       return await this.#engine.run({
         holder,
         output: { program: "decode", name, rows: "all" },
+        signal,
         sequence: () => ({ ids }),
         finish: (rows) => rows,
       });

@@ -77,9 +77,15 @@ export class Plans {
     return this.#placement.stages;
   }
 
-  /** Rows of one sequence in the caches: whole groups of 8, as kernels store them. */
+  /**
+   * Rows of one sequence in the caches: whole groups of 8, as kernels store them; whole blocks of
+   * 128 where there are several sequences, because kernels add up by blocks of so many rows, and
+   * what a sequence gives must not depend on which rows it has.
+   */
   get sequenceRows(): number {
-    return Math.ceil(this.#sizes.contextLength / 8) * 8;
+    const { contextLength, sequences } = this.#sizes;
+    const unit = sequences > 1 ? 128 : 8;
+    return Math.ceil(contextLength / unit) * unit;
   }
 
   /** Most tokens of any run. */

@@ -4,7 +4,8 @@
  * @module
  */
 
-import { InputError } from "../errors.ts";
+import { InputError, ModelError } from "../errors.ts";
+import { quote } from "../escape.ts";
 import {
   distance,
   distanceOfShare,
@@ -13,6 +14,14 @@ import {
   share,
   weight,
 } from "../kernels/sample/weight.ts";
+import {
+  checkValue,
+  numberIn,
+  NUMBERS,
+  readOptions,
+  type Rules,
+  wholeNumberIn,
+} from "../options.ts";
 import type { TokenChoice } from "./backend.ts";
 import { uniform } from "./random.ts";
 
@@ -44,16 +53,26 @@ export type Sampler = (
   draw?: number,
 ) => number;
 
-/** Least and most, and whether only whole numbers are meant. */
-const LIMITS = {
-  temperature: [0, 100, false],
-  topK: [0, 2 ** 31, true],
-  topP: [0, 1, false],
-  minP: [0, 1, false],
-  repeatPenalty: [0.01, 100, false],
-  repeatWindow: [0, 2 ** 31, true],
-  seed: [0, Number.MAX_SAFE_INTEGER, true],
-} as const;
+/** What each option may be. */
+export const SAMPLER_RULES: Rules<SamplerOptions> = {
+  temperature: numberIn(0, 100),
+  topK: wholeNumberIn(0, 2 ** 31),
+  topP: numberIn(0, 1),
+  minP: numberIn(0, 1),
+  repeatPenalty: numberIn(0.01, 100),
+  repeatWindow: wholeNumberIn(0, 2 ** 31),
+  seed: wholeNumberIn(0, Number.MAX_SAFE_INTEGER),
+};
+
+const DRAW = wholeNumberIn(0, Number.MAX_SAFE_INTEGER);
+
+/** The options of a sampler among others. */
+export function samplerOptions(options: SamplerOptions): SamplerOptions {
+  const names = Object.keys(SAMPLER_RULES) as (keyof SamplerOptions)[];
+  return Object.fromEntries(
+    names.filter((name) => options[name] !== undefined).map((name) => [name, options[name]]),
+  );
+}
 
 /** A choice as backends make it. */
 export function backendChoice(options: SamplerOptions & { seed: number }): TokenChoice {
@@ -63,9 +82,11 @@ export function backendChoice(options: SamplerOptions & { seed: number }): Token
 }
 
 /**
- * Makes a sampler; each call advances its random stream by one draw.
+ * Makes a sampler; each call advances its random stream by one draw. What it returns throws a
+ * ModelError where no choice can be right: a logit is NaN or infinite (-Infinity rules a word out),
+ * or every word is ruled out.
  *
- * @throws InputError when an option is out of range
+ * @throws InputError when an option is unknown or out of range
  *
  * @example
  * ```ts
@@ -76,16 +97,7 @@ export function backendChoice(options: SamplerOptions & { seed: number }): Token
  * ```
  */
 export function sampler(options: SamplerOptions = {}): Sampler {
-  for (const [name, [least, most, whole]] of Object.entries(LIMITS)) {
-    const value = options[name as keyof typeof LIMITS];
-    if (value === undefined) continue;
-    if (!(value >= least && value <= most) || whole && !Number.isInteger(value)) {
-      throw new InputError(
-        `Cannot sample with ${name} ${value}: expected a ${whole ? "whole " : ""}number from ` +
-          `${least} to ${most}`,
-      );
-    }
-  }
+  options = readOptions("sample", options, SAMPLER_RULES);
   const { temperature = 0.8, topK = 40, topP = 0.95, minP = 0 } = options;
   const { repeatPenalty = 1, repeatWindow = 64 } = options;
   const seed = options.seed ?? randomSeed();
@@ -93,6 +105,13 @@ export function sampler(options: SamplerOptions = {}): Sampler {
   const probability = Math.round(topP * PROBABILITY_UNITS);
   let draws = 0;
   return (logits, history = [], number = draws) => {
+    if (!(logits instanceof Float32Array) || logits.length === 0) {
+      throw new InputError(
+        `Cannot choose a token from ${quote(logits)}: expected a Float32Array of logits`,
+      );
+    }
+    checkValue("choose a token", "history", history, NUMBERS);
+    checkValue("choose a token", "draw", number, DRAW);
     draws = number + 1;
     const scores = repeatPenalty === 1 || repeatWindow === 0
       ? logits
@@ -126,22 +145,40 @@ export function randomSeed(): number {
 /**
  * Index of the largest element, the first of equals.
  *
- * @throws InputError when no element is a number
+ * @throws ModelError when an element is NaN or Infinity, or all are -Infinity
  */
 export function argmax(values: Float32Array): number {
   let best = -1, max = -Infinity;
   for (let i = 0; i < values.length; i++) {
-    if (values[i]! > max) max = values[best = i]!;
+    const value = values[i]!;
+    if (!(value < Infinity)) throw notFinite(i, value);
+    if (value > max) max = values[best = i]!;
   }
-  if (best < 0) throw new InputError("Cannot choose a token: no logit is a finite number");
+  if (best < 0) throw nothingLeft();
   return best;
+}
+
+function notFinite(id: number, value: number): ModelError {
+  return new ModelError(
+    `Cannot choose a token: the logit of id ${id} is ${value}, expected a finite number, or ` +
+      `-Infinity for a word that is ruled out`,
+  );
+}
+
+function nothingLeft(): ModelError {
+  return new ModelError(
+    "Cannot choose a token: every logit is -Infinity, so that every word is ruled out",
+  );
 }
 
 function penalize(logits: Float32Array, recent: readonly number[], penalty: number): Float32Array {
   const scores = logits.slice();
   // Products, because they are rounded everywhere in the same way.
   const [less, more] = [Math.fround(1 / penalty), Math.fround(penalty)];
-  for (const id of new Set(recent)) scores[id] = scores[id]! * (scores[id]! > 0 ? less : more);
+  for (const id of new Set(recent)) {
+    const score = scores[id];
+    if (score !== undefined) scores[id] = score * (score > 0 ? less : more);
+  }
   return scores;
 }
 
@@ -153,11 +190,11 @@ function mostLikely(logits: Float32Array, count: number): Uint32Array {
   let found = 0;
   const ids = new Uint32Array(logits.length);
   for (let id = 0; id < logits.length; id++) {
-    if (logits[id]! >= least && logits[id]! > -Infinity) ids[found++] = id;
+    const logit = logits[id]!;
+    if (!(logit < Infinity)) throw notFinite(id, logit);
+    if (logit >= least && logit > -Infinity) ids[found++] = id;
   }
-  if (found === 0) {
-    throw new InputError("Cannot choose a token: no logit is a finite number");
-  }
+  if (found === 0) throw nothingLeft();
   const order = (a: number, b: number): number => logits[b]! - logits[a]! || a - b;
   return ids.slice(0, found).sort(order).subarray(0, all ? found : count);
 }

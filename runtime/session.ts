@@ -5,12 +5,25 @@
  */
 
 import { InputError } from "../errors.ts";
-import { checkIds, type Engine } from "./engine.ts";
+import { quote } from "../escape.ts";
+import { CALLBACK, readIds, readOptions, type Rules, SIGNAL } from "../options.ts";
+import {
+  chat,
+  type ChatCompletion,
+  type ChatOptions,
+  type ChatPrompt,
+  chatStream,
+  complete,
+  type Completion,
+} from "./complete.ts";
+import { Engine } from "./engine.ts";
 import { Ahead } from "./ahead.ts";
+import { notFinite } from "./flaws.ts";
 import type { LeaseHolder } from "./leases.ts";
 import { LAST_LOGITS } from "./plans.ts";
 import type { TokenChoice } from "./backend.ts";
 import { generate, type GenerateOptions, type Token } from "./generate.ts";
+import type { ChatMessage } from "./text/chat_template.ts";
 import type { Tokenizer } from "./text/tokenizer.ts";
 
 /** What a session needs of its model. */
@@ -21,6 +34,8 @@ export interface SessionModel {
   readonly tokenizer: Tokenizer | undefined;
   /** Tokens that end an answer, from the model's files. */
   readonly stopIds: readonly number[];
+  /** What writes the prompt of a conversation; absent for a model without a chat template. */
+  readonly chatPrompt?: ChatPrompt;
 }
 
 /** How far a prompt has come. */
@@ -38,6 +53,8 @@ export interface PrefillOptions {
   /** Called after each part of the prompt, some hundred tokens, and at its end. */
   readonly onProgress?: (progress: PromptProgress) => void;
 }
+
+const PREFILL_RULES: Rules<PrefillOptions> = { signal: SIGNAL, onProgress: CALLBACK };
 
 /**
  * Owns a token history and its cache. Sessions of one model that generate at the same time run
@@ -58,9 +75,14 @@ export class Session {
   /** How many of them have their keys and values in the cache; more while a prompt is under way. */
   readonly #holder: LeaseHolder = { cached: 0 };
   #disposed = false;
+  /** The step of a generation that is under way, and whether that was aborted or left. */
+  #step: { readonly ended: Promise<unknown>; isGivenUp(): boolean } | undefined;
 
   /** Sessions are made by `Model.session`. */
   constructor(model: SessionModel) {
+    if (!(model?.engine instanceof Engine)) {
+      throw new InputError("Cannot make a Session: sessions are made by Model.session");
+    }
     this.#model = model;
   }
 
@@ -83,16 +105,17 @@ export class Session {
    * Appends tokens and returns the logits after the last one, `[vocab]`.
    *
    * @throws InputError when an id is out of range, there is none, or the context is full
+   * @throws ModelError when a logit is NaN or infinite; -Infinity is a word that the model rules out
    */
-  async prefill(ids: readonly number[], options: PrefillOptions = {}): Promise<Float32Array> {
+  async prefill(given: readonly number[], options: PrefillOptions = {}): Promise<Float32Array> {
     const { engine } = this.#model;
-    checkIds(ids, engine.config.vocabSize);
+    const { signal, onProgress } = readOptions("process a prompt", options, PREFILL_RULES);
+    const ids = readIds(given, engine.config.vocabSize);
     let tokens: readonly number[] = [];
-    const { onProgress } = options;
     const logits = await engine.run({
       holder: this.#holder,
       output: LAST_LOGITS,
-      signal: options.signal,
+      signal,
       ...(onProgress && {
         progress: (done: number) => onProgress({ done, total: this.#history.length + ids.length }),
       }),
@@ -129,7 +152,7 @@ export class Session {
   truncate(length: number): void {
     if (!Number.isInteger(length) || length < 0) {
       throw new InputError(
-        `Cannot truncate a session to ${length} tokens: expected a whole number from 0`,
+        `Cannot truncate a session to ${quote(length)} tokens: expected a whole number from 0`,
       );
     }
     this.#history = this.#history.slice(0, length);
@@ -143,16 +166,83 @@ export class Session {
 
   /**
    * Streams the model's continuation of a prompt, text or token ids. The prompt replaces the
-   * session's tokens; the part that it shares with them is not computed again.
+   * session's tokens; the part that it shares with them is not computed again. What a
+   * generation that was aborted or left still has on the backend is waited for; two at the same
+   * time in one session end with an error.
    *
-   * @throws InputError when the prompt is empty or longer than the context, or an option is wrong
-   * @throws ModelError when the prompt is text and the model has no tokenizer
+   * @throws InputError when the prompt is empty or longer than the context, or an option is unknown
+   * or wrong
+   * @throws ModelError when the prompt is text and the model has no tokenizer, or when logits are NaN
+   * or infinite
    */
   generate(
     prompt: string | readonly number[],
     options: GenerateOptions = {},
   ): AsyncGenerator<Token, void, void> {
-    return generate(this, this.#model, prompt, options);
+    let isLeft = false;
+    const stream = generate(this, this.#model, prompt, options, () => isLeft);
+    const end = stream.return.bind(stream);
+    stream.return = (value) => {
+      isLeft = true;
+      return end(value);
+    };
+    return stream;
+  }
+
+  /**
+   * The model's whole continuation of a prompt, text or token ids: what `generate` streams, as a
+   * promise. The prompt replaces the session's tokens; the part that it shares with them is not
+   * computed again. Rejects with the reason of `options.signal` where that ends it. Errors as for
+   * `generate`.
+   */
+  complete(
+    prompt: string | readonly number[],
+    options: GenerateOptions = {},
+  ): Promise<Completion> {
+    return complete(this, prompt, options);
+  }
+
+  /**
+   * The model's whole answer to a conversation, written with the chat template that came with it.
+   * What the conversation shares with the session's tokens is not computed again.
+   *
+   * @throws InputError when the template refuses the messages, and as `generate`
+   * @throws ModelError when the model came without a chat template, and as `generate`
+   */
+  chat(messages: readonly ChatMessage[], options: ChatOptions = {}): Promise<ChatCompletion> {
+    return chat(this, this.#model.chatPrompt, messages, options);
+  }
+
+  /** Streams the answer that `chat` gives as a whole; errors as for `chat`. */
+  chatStream(
+    messages: readonly ChatMessage[],
+    options: ChatOptions = {},
+  ): AsyncGenerator<Token, void, void> {
+    return chatStream(this, this.#model.chatPrompt, messages, options);
+  }
+
+  /**
+   * The step of a generation that was aborted or left and is still on the backend, if there is one:
+   * it changes the tokens when it ends.
+   *
+   * @internal
+   */
+  get leaving(): Promise<unknown> | undefined {
+    return this.#step?.isGivenUp() ? this.#step.ended : undefined;
+  }
+
+  /**
+   * Marks a step of a generation as under way until it ends.
+   *
+   * @internal
+   */
+  underWay<T>(promise: Promise<T>, isGivenUp: () => boolean): Promise<T> {
+    const ended = promise.catch(() => {}).finally(() => {
+      if (this.#step === step) this.#step = undefined;
+    });
+    const step = { ended, isGivenUp };
+    this.#step = step;
+    return promise;
   }
 
   /**
@@ -190,6 +280,8 @@ export class Session {
               return { ids: engine.runAhead(runner, start, count, choice, draw) };
             },
           }),
+      flaw: () =>
+        notFinite("a logit that was computed on the GPU is NaN or infinite", engine.facts),
       accept: (id) => {
         const isCached = this.#holder.cached === this.#history.length;
         this.#history = [...this.#history, id];

@@ -16,6 +16,11 @@ export interface Request<T> {
   readonly holder: LeaseHolder;
   /** What is wanted of them: logits of the last, or a row of each. */
   readonly output: Output;
+  /**
+   * Takes the rows of each run as they come, the first of which is of token `first`, instead of all
+   * of them in the end. Rows may come again where they had to be computed again.
+   */
+  onRows?(rows: Float32Array, first: number): void;
   /** Ends it between two runs; the promise rejects with its reason. */
   readonly signal?: AbortSignal | undefined;
   /** Told after each part of a long prompt but the last how many tokens are cached. */
@@ -41,6 +46,8 @@ export interface TurnRunner {
    * part; nothing where it is not wanted.
    */
   forward(parts: readonly RunPart[], output: Output, wanted: boolean): Promise<Float32Array>;
+  /** What is wrong with rows, the first of which is of token `position`, if anything is. */
+  flaw(rows: Float32Array, output: Output, position: number): Error | undefined;
   /** Whether the backend was replaced after this failure, so that runs can be repeated. */
   recover(error: unknown): Promise<boolean>;
   /** Elements of a row of the output. */
@@ -68,6 +75,9 @@ interface Entry {
   resolve(value: unknown): void;
   reject(error: unknown): void;
 }
+
+/** A request and why it failed. */
+type Failure = readonly [entry: Entry, error: unknown];
 
 /** Most tokens of a prompt in one run while others wait for their next token. */
 const SHARED_CHUNK = 64;
@@ -185,7 +195,7 @@ export class Turns {
       try {
         signal?.throwIfAborted();
         if (!entry.begun) entry.sequence = entry.request.sequence();
-        if (output.rows === "all" && output.program === "decode") {
+        if (output.rows === "all" && output.program === "decode" && !entry.request.onRows) {
           entry.rows ??= allocate(entry.sequence.ids.length, this.#runner.width(output));
         }
         heads.set(holder, entry);
@@ -229,16 +239,21 @@ export class Turns {
         ? await this.#runner.forward(running, chosen[0]!.request.output, true)
         : new Float32Array(0);
       const width = rows.length / Math.max(1, running.length);
+      const failures: Failure[] = [];
       chosen.forEach((entry, i) => {
         const { firstRow, count } = parts[i]!;
         const at = running.indexOf(parts[i]!);
         const row = running.length === 1 && at === 0
           ? rows
           : rows.slice(at * width, (at + 1) * width);
-        this.#finish(entry, firstRow, count === 0 ? new Float32Array(0) : row);
+        const output = count === 0 ? new Float32Array(0) : row;
+        const flaw = this.#flaw(entry, output);
+        if (flaw) failures.push([entry, flaw]);
+        else this.#finish(entry, firstRow, output);
       });
+      await this.#fail(failures);
     } catch (error) {
-      await this.#fail(chosen, error);
+      await this.#fail(chosen.map((entry): Failure => [entry, error]));
     }
     return chosen.length > 0;
   }
@@ -269,12 +284,15 @@ export class Turns {
         const parts = [{ sequence, position, count, offset: 0, firstRow }];
         const isWanted = isLast || output.rows === "all";
         const rows = await this.#runner.forward(parts, output, isWanted);
+        const flaw = this.#flaw(entry, rows, position);
+        if (flaw) throw flaw;
         entry.rows?.set(rows, position * this.#runner.width(output));
+        if (this.#pending.includes(entry)) entry.request.onRows?.(rows, position);
         holder.cached = position + count;
         this.#leases.renew(holder, this.#turn);
         if (isLast) this.#finish(entry, firstRow, entry.rows ?? rows);
       } catch (error) {
-        await this.#fail([entry], error);
+        await this.#fail([[entry, error]]);
         return true;
       }
       try {
@@ -297,7 +315,7 @@ export class Turns {
       holder.encoded = true;
       this.#leases.renew(holder, this.#turn);
     } catch (error) {
-      await this.#fail([entry], error);
+      await this.#fail([[entry, error]]);
     }
   }
 
@@ -317,13 +335,18 @@ export class Turns {
     try {
       const found = await this.#runner.forward(parts, output, true);
       const width = this.#runner.width(output);
+      const failures: Failure[] = [];
       let at = 0;
       chosen.forEach((entry, i) => {
         const length = width * (output.rows === "all" ? parts[i]!.count : 1);
-        this.#finish(entry, 0, found.slice(at, at += length));
+        const rows = found.slice(at, at += length);
+        const flaw = this.#flaw(entry, rows);
+        if (flaw) failures.push([entry, flaw]);
+        else this.#finish(entry, 0, rows);
       });
+      await this.#fail(failures);
     } catch (error) {
-      await this.#fail(chosen, error);
+      await this.#fail(chosen.map((entry): Failure => [entry, error]));
     }
   }
 
@@ -332,6 +355,16 @@ export class Turns {
     return output.program === "decode" && output.rows === "last" &&
       sequence.ids.length - holder.cached <= 1 && (!sequence.source || holder.encoded === true) &&
       (sequence.ids.length <= 1 || holder.cached >= this.#runner.whole(sequence));
+  }
+
+  /** What is wrong with rows of an entry; of those of all tokens the first is of token `position`. */
+  #flaw(
+    { request: { output }, sequence: { ids } }: Entry,
+    rows: Float32Array,
+    position = 0,
+  ): Error | undefined {
+    const first = output.rows === "last" ? ids.length - 1 : position;
+    return this.#runner.flaw(rows, output, first);
   }
 
   #finish(entry: Entry, firstRow: number, output: Float32Array): void {
@@ -345,16 +378,15 @@ export class Turns {
     this.#drop(entry).resolve(value);
   }
 
-  /** Ends the requests of a failed run, unless they can run again on another backend. */
-  async #fail(entries: readonly Entry[], error: unknown): Promise<void> {
-    const failed = entries.filter((it) => this.#pending.includes(it));
-    let reason = error;
+  /** Ends requests that failed, unless they can run again on another backend. */
+  async #fail(failures: readonly Failure[]): Promise<void> {
+    let failed = failures.filter(([entry]) => this.#pending.includes(entry));
     try {
-      if (failed.length === 0 || await this.#runner.recover(error)) return;
+      if (failed.length === 0 || await this.#runner.recover(failed[0]![1])) return;
     } catch (error) {
-      reason = error;
+      failed = failed.map(([entry]) => [entry, error]);
     }
-    for (const entry of failed) this.#drop(entry).reject(reason);
+    for (const [entry, error] of failed) this.#drop(entry).reject(error);
   }
 
   #drop(entry: Entry): Entry {

@@ -213,7 +213,7 @@ const MISTAKES: [
     "generate",
     ["--temperature", "-1", "a"],
     2,
-    "Cannot sample with --temperature -1: expected a number from 0 to 100",
+    "Cannot generate with --temperature -1: expected a number from 0 to 100",
   ],
   [
     "generate",

@@ -2,7 +2,7 @@
 
 import { assert, assertAlmostEquals, assertEquals, assertThrows } from "@std/assert";
 import fc from "fast-check";
-import { InputError, sampler, type SamplerOptions } from "../mod.ts";
+import { InputError, ModelError, sampler, type SamplerOptions } from "../mod.ts";
 
 /** Logits whose softmax is 0.4, 0.3, 0.2, 0.1. */
 const KNOWN = Float32Array.of(0.1, 0.4, 0.2, 0.3).map(Math.log); // ids by likelihood: 1 3 2 0
@@ -102,22 +102,30 @@ Deno.test("sampler() takes the first of equals, and repeats itself with one seed
   assertEquals(series(Number.MAX_SAFE_INTEGER), series(Number.MAX_SAFE_INTEGER));
 });
 
-Deno.test("sampler() never takes a token whose logit is not a number, and fails without any", () => {
+Deno.test("sampler() never takes a word that is ruled out, and makes no choice from broken logits", () => {
   for (const options of [{ temperature: 0 }, { topK: 2 }, { topK: 0 }, { repeatPenalty: 2 }]) {
     const sample = sampler({ seed: 1, ...options });
     for (let i = 0; i < 20; i++) {
-      assertEquals(sample(Float32Array.of(NaN, -Infinity, 1, NaN), [2]), 2);
-      assertEquals(sample(Float32Array.of(1, Infinity, 2), [0]), 1);
+      assertEquals(sample(Float32Array.of(-Infinity, -Infinity, 1, -Infinity), [2]), 2);
     }
-    for (const logits of [[NaN, NaN], [-Infinity, NaN], [-Infinity], []]) {
-      assertThrows(
-        () => sample(Float32Array.from(logits)),
-        InputError,
-        "Cannot choose a token: no logit is a finite number",
-      );
+    for (const [logits, message] of BROKEN) {
+      assertThrows(() => sample(Float32Array.from(logits), [0]), ModelError, message);
     }
+    assertThrows(
+      () => sample(new Float32Array(0)),
+      InputError,
+      "expected a Float32Array of logits",
+    );
+    assertThrows(() => sample([1, 2] as never), InputError, "expected a Float32Array of logits");
   }
 });
+
+const BROKEN: [logits: number[], message: string][] = [
+  [[1, NaN, 3], "Cannot choose a token: the logit of id 1 is NaN"],
+  [[1, 2, Infinity], "the logit of id 2 is Infinity, expected a finite number, or -Infinity"],
+  [[-Infinity, NaN], "the logit of id 1 is NaN"],
+  [[-Infinity, -Infinity], "every logit is -Infinity, so that every word is ruled out"],
+];
 
 const WRONG: SamplerOptions[] = [
   { temperature: -0.1 },
@@ -141,7 +149,7 @@ Deno.test("sampler() names the option that is out of range", () => {
     assertThrows(
       () => sampler(options),
       InputError,
-      `Cannot sample with ${name} ${value}: expected a`,
+      `Cannot sample with ${name} ${typeof value === "string" ? `"${value}"` : value}: expected a`,
     );
   }
 });

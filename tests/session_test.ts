@@ -498,16 +498,16 @@ Deno.test("prompts and options that cannot be used are refused by name", async (
     ],
     [[-1], {}, "token id -1 at index 0"],
     [[1.5], {}, "token id 1.5"],
-    [["1"] as unknown as number[], {}, "token id 1 at index 0"],
-    [undefined as unknown as string, {}, "a prompt of type undefined: expected token ids"],
+    [["1"] as unknown as number[], {}, 'token id "1" at index 0'],
+    [undefined as unknown as string, {}, "a prompt undefined: expected token ids"],
     [randomIds(17), {}, "a prompt of 17 tokens: the context holds 16; shorten the prompt"],
-    [[1], { maxTokens: -1 }, "Cannot generate -1 tokens: expected a whole number"],
-    [[1], { maxTokens: 2.5 }, "Cannot generate 2.5 tokens"],
-    [[1], { maxTokens: NaN }, "Cannot generate NaN tokens"],
-    [[1], { sinkTokens: 9 }, "Cannot keep 9 sink tokens: expected a whole number from 0 to 8"],
+    [[1], { maxTokens: -1 }, "Cannot generate with maxTokens -1: expected a whole number"],
+    [[1], { maxTokens: 2.5 }, "Cannot generate with maxTokens 2.5"],
+    [[1], { maxTokens: NaN }, "Cannot generate with maxTokens NaN"],
+    [[1], { sinkTokens: 9 }, "with sinkTokens 9: expected a whole number from 0 to 8"],
     [[1], { overflow: "wrap" as "slide" }, 'overflow "wrap": expected stop or slide'],
-    [[1], { stop: "x" as unknown as string[] }, 'Cannot stop at "x": expected a list of texts'],
-    [[1], { temperature: -1 }, "Cannot sample with temperature -1"],
+    [[1], { stop: "x" as unknown as string[] }, 'with stop "x": expected a list of texts'],
+    [[1], { temperature: -1 }, "Cannot generate with temperature -1"],
   ];
   for (const [prompt, options, message] of cases) {
     await assertRejects(() => session.generate(prompt, options).next(), InputError, message);
@@ -539,20 +539,6 @@ Deno.test("logits() refuses what the architecture does not take", async () => {
     InputError,
     "Cannot process 17 tokens",
   );
-});
-
-Deno.test("logits that are no numbers end generation with an error", async () => {
-  const contents = tinyContents();
-  const norm = contents.tensors.find(({ name }) => name === "output_norm.weight")!;
-  (norm.data as Uint8Array).fill(0xff); // NaN
-  for (const load of [{ backend: "reference" }, { threads: 2 }] as const) {
-    await using model = await loadModel(new Blob([await ggufBytes(contents)]), load);
-    await assertRejects(
-      () => run(model.session(), "the"),
-      InputError,
-      "Cannot choose a token: no logit is a finite number",
-    );
-  }
 });
 
 Deno.test("a model without a tokenizer works with ids and says so for text", async () => {

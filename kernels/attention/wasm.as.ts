@@ -18,7 +18,7 @@
 // lane by lane. (Codes of int8 are always numbers, and may be multiplied by 0.)
 
 import { barrier } from "../barrier.as";
-import { nextTask, scratch, shareStart } from "../common.as";
+import { nextTask, scratch, shareStart, WHOLE_HEADS } from "../common.as";
 import { adjustScores } from "./adjust.as";
 import { sumBlock, sumBlockInt8 } from "./blocks.as";
 import {
@@ -372,7 +372,7 @@ export function attention(args: usize, worker: i32, workers: i32): void {
   const kvHeads = load<i32>(args, 24);
   const tiles = (tokens + tileTokens - 1) / tileTokens;
   const tasks = tiles * kvHeads;
-  if (workers > 1 && tasks < ENOUGH_TASKS * workers) {
+  if (workers > 1 && tasks < ENOUGH_TASKS * workers && !load<i32>(WHOLE_HEADS)) {
     const quads = (tileTokens * load<i32>(args, 28) + 3) >> 2;
     const setBytes = <usize>quads * quadBytes(load<i32>(args, 32));
     for (let token = 0; token < tokens;) {

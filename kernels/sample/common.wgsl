@@ -33,7 +33,8 @@ override SPAN_1: u32;
 override SPAN_2: u32;
 override SPAN_3: u32;
 
-const NONE = 0xffffffffu; // no logit is a number
+const NONE = 0xffffffffu; // no choice can be right
+const BAD = 0xffffffffu; // key of NaN and Infinity: with one of them, no choice is made
 
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> logits: array<u32>; // bits of floats
@@ -45,10 +46,10 @@ const NONE = 0xffffffffu; // no logit is a number
 @group(0) @binding(7) var<storage, read_write> chosen: array<u32>; // how many, then their ids
 @group(0) @binding(8) var<storage, read_write> last: array<u32>; // number of tokens up to its last one, by id
 
-// Unsigned numbers in the order of the logits; 0 for NaN and -Infinity, which cannot be chosen.
+// Unsigned numbers in the order of the logits; 0 for -Infinity, which cannot be chosen.
 fn keyOf(bits: u32) -> u32 {
-  if ((bits & 0x7fffffffu) > 0x7f800000u || bits == 0xff800000u) {
-    return 0u;
+  if ((bits & 0x7fffffffu) >= 0x7f800000u) {
+    return select(BAD, 0u, bits == 0xff800000u);
   }
   if (bits == 0x80000000u) {
     return 0x80000000u; // -0 is 0

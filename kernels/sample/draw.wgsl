@@ -124,7 +124,7 @@ fn main(@builtin(local_invocation_index) lane: u32) {
   if (lane > 0u) {
     return;
   }
-  if (count == 0u) {
+  if (count == 0u || bestKey == BAD) {
     advance(NONE);
     return;
   }

@@ -236,7 +236,7 @@ fn main(@builtin(local_invocation_index) lane: u32) {
     left -= partial[part].x;
     part++;
   }
-  for (var i = part * each; i < p.vocab && bestKey > 0u; i++) {
+  for (var i = part * each; i < p.vocab && bestKey > 0u && bestKey != BAD; i++) {
     if (keyAt(i, seen) == foundKey) {
       if (left == 0u) {
         token = i;

@@ -28,6 +28,6 @@ fn main(@builtin(local_invocation_index) lane: u32) {
     for (var i = 1u; i < min(LANES, STEP); i++) {
       mine = larger(mine, best[i]);
     }
-    advance(select(p.vocab - mine.y, NONE, mine.x == 0u));
+    advance(select(p.vocab - mine.y, NONE, mine.x == 0u || mine.x == BAD));
   }
 }

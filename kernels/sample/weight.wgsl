@@ -59,7 +59,7 @@ fn distanceOf(key: u32) -> u32 {
     return FAR;
   }
   if (key == bestKey) {
-    return 0u; // it may be infinite
+    return 0u;
   }
   let octaves = (valueOf(bestKey) - valueOf(key)) * p.scale;
   if (octaves < 32.0) {

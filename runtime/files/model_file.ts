@@ -4,7 +4,7 @@
  * @module
  */
 
-import { FormatError, ModelError } from "../../errors.ts";
+import { FormatError, InputError, ModelError } from "../../errors.ts";
 import { quote } from "../../escape.ts";
 import { type Folder, folderOf, memoryFolder, openFolder, openIfThere } from "./folder.ts";
 import { firstOfSplit, openGguf } from "./gguf.ts";
@@ -84,6 +84,11 @@ export async function openModelFile(
   location: Location,
   options: OpenOptions = {},
 ): Promise<ModelFile> {
+  if (!isLocation(location)) {
+    throw new InputError(
+      `Cannot open a model at ${quote(location)}: expected a path, a URL or a Blob`,
+    );
+  }
   if (location instanceof Blob || location instanceof Uint8Array) {
     const folder = options.siblings && memoryFolder("", options.siblings, options);
     return await openFile(await openSource(location, options), folder);
@@ -93,6 +98,11 @@ export async function openModelFile(
     return await openModelFolder(openFolder(place, options));
   }
   return await openFile(await openSource(place, options), folderOf(place, options));
+}
+
+function isLocation(value: unknown): boolean {
+  return typeof value === "string" || value instanceof URL || value instanceof Blob ||
+    value instanceof Uint8Array;
 }
 
 /** Opens the one model that a folder holds. Errors as `openModelFile`. */

@@ -9,7 +9,7 @@
 import { BackendError, MemoryError, SourceError } from "../../errors.ts";
 import { quote } from "../../escape.ts";
 import { cacheBytes } from "../../kernels/cache_store/layout.ts";
-import { QUADS, SPIN_LIMIT } from "../../kernels/memory.ts";
+import { QUADS, SPIN_LIMIT, WHOLE_HEADS } from "../../kernels/memory.ts";
 import { elements, type TensorType } from "../../kernels/op.ts";
 import { activationBytes, PACK_ROWS, packedBytes } from "../../kernels/pack/layouts.ts";
 import { encodePack } from "../../kernels/pack/wasm.ts";
@@ -34,6 +34,11 @@ export interface WasmBackendOptions {
   readonly relaxed?: boolean;
   /** How the relaxed SIMD kernels sum products of int8; the faster way here where absent. */
   readonly dots?: Dots;
+  /**
+   * Whether each worker attends with whole heads, so that sums do not depend on the number of
+   * workers. Default false: where heads are few, several workers share one.
+   */
+  readonly wholeHeads?: boolean;
   /** Most bytes of weights and caches in one stage. */
   readonly stageBytes?: number;
   /** For tests: guard bytes around every buffer, checked after every run. */
@@ -225,6 +230,7 @@ class WasmBackend implements Backend {
       const crowded = this.#threads > (navigator.hardwareConcurrency ?? 1);
       memory.int32(SPIN_LIMIT, 1)[0] = crowded ? 0 : SPINS;
       memory.int32(QUADS, 1)[0] = this.#options.dots === "quads" ? 1 : 0;
+      memory.int32(WHOLE_HEADS, 1)[0] = this.#options.wholeHeads ? 1 : 0;
       this.#memories.push(memory);
       // Workers know the memories that there were when they started.
       this.#retire();

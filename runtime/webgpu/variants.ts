@@ -6,10 +6,12 @@
  * @module
  */
 
-import { BackendError, InputError } from "../../errors.ts";
+import { BackendError } from "../../errors.ts";
 import { quote } from "../../escape.ts";
+import { checkValue } from "../../options.ts";
 import type { OpenDevice } from "./device.ts";
 import { type KernelTimes, TIMED, timedShaders, timeKernels } from "./timing.ts";
+import { VARIANT_RULES } from "./variant_rules.ts";
 
 export type { KernelTimes };
 
@@ -72,20 +74,11 @@ export async function chooseVariants(
   return { ...fastest(times, open, options), times };
 }
 
-function checkOptions(
-  { facts }: OpenDevice,
-  { arithmetic, reduction, integer }: VariantOptions,
-): void {
-  const choices = [
-    ["arithmetic", arithmetic, ["f32", "f16"]],
-    ["reduction", reduction, ["subgroup", "shared"]],
-    ["integer", integer, [true, false]],
-  ] as const;
-  for (const [name, value, allowed] of choices) {
-    if (value !== undefined && !(allowed as readonly unknown[]).includes(value)) {
-      throw new InputError(
-        `Cannot use webgpu with ${name} ${quote(value)}: expected ${allowed.join(" or ")}`,
-      );
+function checkOptions({ facts }: OpenDevice, options: VariantOptions): void {
+  const { arithmetic, reduction } = options;
+  for (const name of ["arithmetic", "reduction", "integer"] as const) {
+    if (options[name] !== undefined) {
+      checkValue("use webgpu", name, options[name], VARIANT_RULES[name]);
     }
   }
   if (arithmetic === "f16" && !facts.f16) {
