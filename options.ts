@@ -74,7 +74,7 @@ export const SIGNAL: Rule = {
 /** One of some names. */
 export function oneOf(names: readonly string[]): Rule {
   return {
-    expected: names.join(", ").replace(/, ([^,]*)$/, " or $1"),
+    expected: names.join(names.length > 2 ? ", " : " or "),
     accepts: (value) => names.includes(value as string),
   };
 }
@@ -209,7 +209,7 @@ export function didYouMean(name: string, names: readonly string[]): string {
 /** The name that a mistyped one most likely means, if any: case, `_` and `-` do not count. */
 export function closest(name: string, names: readonly string[]): string | undefined {
   const plain = (text: string): string => text.toLowerCase().replaceAll(/[_-]/g, "");
-  const typed = plain(name.slice(0, 100));
+  const typed = plain(name);
   let best: string | undefined, least = Math.max(1, Math.floor(typed.length / 3)) + 1;
   for (const it of names) {
     const away = editDistance(typed, plain(it));
@@ -218,8 +218,12 @@ export function closest(name: string, names: readonly string[]): string | undefi
   return best;
 }
 
-/** Insertions, deletions, replacements and swaps of neighbours between two short texts. */
-function editDistance(a: string, b: string): number {
+/**
+ * Fewest letters to insert, delete, replace or swap with their neighbour (optimal string alignment,
+ * a restricted Damerau–Levenshtein distance).
+ */
+export function editDistance(a: string, b: string): number {
+  if (Math.abs(a.length - b.length) > 8) return Infinity; // far enough, and long words cost nothing
   let before: number[] = [], last = Array.from({ length: b.length + 1 }, (_, j) => j);
   for (let i = 1; i <= a.length; i++) {
     const row = [i];

@@ -25,7 +25,7 @@ import { type ProgressLine, progressLine } from "./progress.ts";
 
 /** Flags of `openModel`. */
 export const MODEL_FLAGS = {
-  boolean: ["offline"],
+  boolean: ["offline", "reproducible"],
   string: ["model", "gpu-kernels"],
   number: ["threads", "context", "gpu-layers"],
   choice: {
@@ -47,6 +47,8 @@ ${GPU_KERNELS_HELP}
   -c, --context N     most tokens of prompt and answer (default: the model's own, at most 4096)
   --weights W         as-is, int4, int8, f32: how matrices are stored (default as-is)
   --cache-type T      f32, f16, int8: how keys and values are stored (default f32)
+  --reproducible      the same numbers to the bit on every processor, with any number of threads, at
+                      a price in speed; runs with wasm
   --offline           use downloaded models only`;
 
 /** Flags of `samplingOptions`. */
@@ -76,7 +78,8 @@ export function samplingHelp(mostTokens: number): string {
   --top-p P           choose among the fewest tokens whose probabilities reach P (default 0.95)
   --min-p P           choose among tokens at least P times as likely as the best (default 0)
   --repeat-penalty R  make the last 64 tokens less likely (default 1: off)
-  -s, --seed S        whole number that makes the text repeatable
+  -s, --seed S        whole number that makes the text repeatable; on other processors too with
+                      --reproducible
   --stop TEXT         end before this text; may be given again
   --ignore-eos        go on after stop tokens
   --slide             when the context is full, forget the middle and go on, instead of stopping`;
@@ -105,6 +108,7 @@ export async function openModel(
     contextLength: flags.number("context"),
     gpuLayers: flags.number("gpu-layers"),
     webgpu: gpuOptions(flags),
+    reproducible: flags.on("reproducible") || undefined,
     onOpened: check,
     signal,
   });

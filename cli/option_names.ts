@@ -15,6 +15,7 @@ export const FLAG_OF: Readonly<Record<string, string>> = {
   maxTokens: "max-tokens",
   minP: "min-p",
   repeatPenalty: "repeat-penalty",
+  reproducible: "reproducible",
   seed: "seed",
   sequences: "sequences",
   temperature: "temperature",

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { quote } from "../escape.ts";
 import { InputError, type OpenedModel } from "../mod.ts";
 import { readIds } from "../options.ts";
 import { commandName, type Flags, runCommand, UsageError, writeOut } from "./command.ts";
@@ -61,14 +62,8 @@ async function score(flags: Flags): Promise<void> {
       ids = idsOf(opened, input);
     },
   });
-  const logits = await model.logits({ ids }); // [tokens, vocab]
-  const { vocabSize } = model.config;
-  const logProbabilities = ids.slice(1).map((id, i) =>
-    logProbability(logits.subarray(i * vocabSize, (i + 1) * vocabSize), id)
-  );
-  const total = logProbabilities.reduce((sum, value) => sum + value, 0);
-  const perplexity = Math.exp(-total / logProbabilities.length);
-  const tokens = ids.map((id) => model.hasTokenizer ? model.tokenizer.idToToken(id) : undefined);
+  const result = await model.score(ids, { signal: stopped.signal });
+  const { texts: tokens, logProbabilities, totalLogProbability: total, perplexity } = result;
   if (flags.on("json")) {
     writeOut(
       JSON.stringify({
@@ -85,7 +80,7 @@ async function score(flags: Flags): Promise<void> {
   }
   const rows = logProbabilities.map((value, i) =>
     `${value.toFixed(4).padStart(10)}  ${String(ids[i + 1]).padStart(7)}  ` +
-    JSON.stringify(tokens[i + 1] ?? "")
+    quote(tokens[i + 1])
   );
   writeOut(
     `${rows.join("\n")}\ntotal ${total.toFixed(4)} over ${logProbabilities.length} tokens, ` +
@@ -111,12 +106,4 @@ function idsOf(opened: OpenedModel, input: string | readonly number[]): readonly
     );
   }
   return ids;
-}
-
-/** Natural logarithm of the softmax of `logits` at `id`. */
-function logProbability(logits: Float32Array, id: number): number {
-  const max = logits.reduce((a, b) => Math.max(a, b), -Infinity);
-  let sum = 0;
-  for (const value of logits) sum += Math.exp(value - max);
-  return logits[id]! - max - Math.log(sum);
 }

@@ -4,6 +4,8 @@
  * @module
  */
 
+import { editDistance } from "../options.ts";
+
 /** What other programs call our flags. */
 const OTHER_NAMES: Readonly<Record<string, string>> = {
   "temp": "temperature",
@@ -42,24 +44,4 @@ export function nearest(word: string, known: readonly string[]): string | undefi
 export function didYouMean(word: string, known: readonly string[], prefix = ""): string {
   const best = nearest(word, known);
   return best === undefined ? "" : ` (did you mean ${prefix}${best}?)`;
-}
-
-/**
- * Fewest letters to insert, delete, replace or swap with their neighbour (optimal string alignment,
- * a restricted Damerau–Levenshtein distance).
- */
-export function editDistance(a: string, b: string): number {
-  if (Math.abs(a.length - b.length) > 8) return Infinity; // far enough, and long words cost nothing
-  const rows = [Array.from({ length: b.length + 1 }, (_, j) => j)];
-  for (let i = 1; i <= a.length; i++) {
-    const row = [i];
-    for (let j = 1; j <= b.length; j++) {
-      const replaced = rows[i - 1]![j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1);
-      row[j] = Math.min(rows[i - 1]![j]! + 1, row[j - 1]! + 1, replaced);
-      const swapped = i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1];
-      if (swapped) row[j] = Math.min(row[j]!, rows[i - 2]![j - 2]! + 1);
-    }
-    rows.push(row);
-  }
-  return rows[a.length]![b.length]!;
 }

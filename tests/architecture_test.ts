@@ -16,12 +16,13 @@ const DEPENDENCY_FILES = ["runtime/deps.ts", "runtime/hub/deps.ts"];
 const LAYERS: Readonly<Record<string, readonly string[]>> = {
   "escape.ts": [],
   "errors.ts": ["escape.ts"],
-  quant: ["errors.ts", "escape.ts"],
-  kernels: ["errors.ts", "escape.ts", "quant"],
-  runtime: ["errors.ts", "escape.ts", "quant", "kernels"],
+  "options.ts": ["errors.ts", "escape.ts"],
+  quant: ["errors.ts", "escape.ts", "options.ts"],
+  kernels: ["errors.ts", "escape.ts", "options.ts", "quant"],
+  runtime: ["errors.ts", "escape.ts", "options.ts", "quant", "kernels"],
   "mod.ts": ["errors.ts", "quant", "kernels", "runtime"],
   "graph.ts": ["errors.ts", "quant", "kernels", "runtime"],
-  cli: ["errors.ts", "escape.ts", "mod.ts", "quant", "kernels", "runtime"],
+  cli: ["errors.ts", "escape.ts", "options.ts", "mod.ts", "quant", "kernels", "runtime"],
 };
 
 interface Edge {

@@ -522,7 +522,7 @@ Deno.test("loadModel() refuses options by name", async () => {
     [{ backend: "tpu" as "wasm" }, 'backend "tpu": expected auto'],
     [{ contextLength: 0 }, "contextLength 0: expected a whole number"],
     [{ contextLength: 1.5 }, "contextLength 1.5"],
-    [{ contextLength: "9" as unknown as number }, "contextLength 9"],
+    [{ contextLength: "9" as unknown as number }, 'contextLength "9"'],
     [{ sequences: 0 }, "sequences 0"],
     [{ threads: 1000 }, "threads 1000: expected a whole number from 1 to 256"],
   ];
