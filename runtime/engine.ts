@@ -14,7 +14,8 @@ import type { LeaseHolder } from "./leases.ts";
 import type { ModelConfig, ModelDefinition } from "./models/definition.ts";
 import type { Programs, RunPart } from "./models/program.ts";
 import { Plans, type PlanSizes } from "./plans.ts";
-import { type Request, Turns } from "./turns.ts";
+import type { Request } from "./requests.ts";
+import { Turns } from "./turns.ts";
 import type { ResolvedWeights } from "./weights.ts";
 
 /** How an engine is sized. */

@@ -11,7 +11,8 @@ import { UsageError } from "../cli/errors.ts";
 import { type FlagSpec, readFlags, SHORT } from "../cli/flags.ts";
 import { counted, formatMs, formatRate } from "../cli/format.ts";
 import { FLAG_OF, withFlags } from "../cli/option_names.ts";
-import { editDistance, nearest } from "../cli/suggest.ts";
+import { nearest } from "../cli/suggest.ts";
+import { editDistance } from "../options.ts";
 import { InputError, loadModel, sampler } from "../mod.ts";
 import { checkOptions } from "../runtime/generate.ts";
 import { tinyBlob } from "./tiny_model.ts";
@@ -125,6 +126,7 @@ Deno.test("messages of the library name the flags that a user has, for every opt
     maxTokens: () => Promise.resolve(checkOptions({ maxTokens: -2 })),
     minP: sample({ minP: 2 }),
     repeatPenalty: sample({ repeatPenalty: 0 }),
+    reproducible: load({ reproducible: 1 }),
     seed: sample({ seed: 1.5 }),
     sequences: load({ sequences: 0 }),
     temperature: sample({ temperature: -1 }),
