@@ -6,7 +6,7 @@
  * @module
  */
 
-import { plain } from "./escape.ts";
+import { plain, safeCause } from "./escape.ts";
 
 /** Base class: `catch (e) { if (e instanceof SparrowError) … }` tells mistakes from bugs. */
 export class SparrowError extends Error {
@@ -15,7 +15,10 @@ export class SparrowError extends Error {
    * control characters and no secrets of URLs, whatever names it was made of.
    */
   constructor(message: string, options?: ErrorOptions) {
-    super(plain(message), options);
+    super(
+      plain(message),
+      options && "cause" in options ? { cause: safeCause(options.cause) } : options,
+    );
     this.name = new.target.name;
   }
 }

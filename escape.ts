@@ -32,6 +32,8 @@ const UNSAFE = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}]
 /** The same, and what a JSON string escapes. */
 const UNQUOTABLE = new RegExp(`["\\\\]|${UNSAFE.source}`, "u");
 
+const UNSAFE_IN_JSON = new RegExp(`(?!\\n)${UNSAFE.source}`, "gu");
+
 const SHORT: Readonly<Record<string, string>> = {
   "\n": "\\n",
   "\r": "\\r",
@@ -160,6 +162,40 @@ function bareUrl(rest: string): string {
   // A sentence goes on after the query: its comma or full stop stays.
   const after = place === rest ? "" : /[.,:;!?)\]']*$/.exec(rest)![0];
   return host!.slice(host!.lastIndexOf("@") + 1) + path.join("") + after;
+}
+
+/**
+ * What an error was made from, fit for a log, which shows it too. An error whose text is safe is kept;
+ * of another there is a stand-in with the same prototype, whose message and stack are escaped.
+ */
+export function safeCause(cause: unknown): unknown {
+  if (!(cause instanceof Error)) return cause;
+  const [message, stack = ""] = [String(cause.message), cause.stack].map((it) =>
+    // The lines of a stack stay lines.
+    it?.split("\n").map((line) => plain(line)).join("\n")
+  );
+  const inner = safeCause(cause.cause);
+  if (message === cause.message && stack === (cause.stack ?? "") && inner === cause.cause) {
+    return cause;
+  }
+  const hidden = { writable: true, configurable: true, enumerable: false };
+  return Object.create(Object.getPrototypeOf(cause), {
+    name: { value: cause.name, ...hidden },
+    message: { value: message, ...hidden },
+    stack: { value: stack, ...hidden },
+    cause: { value: inner, ...hidden },
+  });
+}
+
+/** A value as JSON whose text no terminal obeys: what `quote` escapes is escaped, which JSON allows. */
+export function safeJson(value: unknown, indent?: number): string {
+  const json = JSON.stringify(
+    value,
+    (_, it) => typeof it === "bigint" ? it.toString() : it,
+    indent,
+  );
+  // JSON itself has escaped all controls but those of C1, so that breaks of lines are those of `indent`.
+  return json.replace(UNSAFE_IN_JSON, escaped);
 }
 
 /** Pictures of control characters. */

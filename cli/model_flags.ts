@@ -193,7 +193,7 @@ export function parseIds(text: string): number[] {
   return text.split(/[\s,]+/).filter((part) => part !== "").map((part) => {
     if (/^\d{1,15}$/.test(part)) return Number(part);
     throw new InputError(
-      `Cannot read token id ${quote(part)}: expected whole numbers, as in 1,2,3`,
+      `Cannot read token id ${quote(part)}: expected whole numbers of up to 15 digits, as in 1,2,3`,
     );
   });
 }

@@ -7,6 +7,7 @@
  */
 
 import { SourceError } from "../errors.ts";
+import { plain } from "../escape.ts";
 
 /** `@huggingface/tokenizers`: the translation of Oniguruma patterns, and Unicode normalizers. */
 export type TokenizersLibrary = typeof import("npm:@huggingface/tokenizers@0.2.0");
@@ -37,7 +38,7 @@ async function load<T>(name: string, library: Promise<T>): Promise<T> {
     return await library;
   } catch (cause) {
     throw new SourceError(
-      `Cannot load the package npm:${name}: ${(cause as Error).message}; ` +
+      `Cannot load the package npm:${name}: ${plain((cause as Error).message, 300)}; ` +
         `connect once so that Deno can cache it, or vendor it`,
       { cause },
     );

@@ -142,7 +142,7 @@ export async function loadModel(
     if (gpuLayers > config.layers) {
       throw new InputError(
         `Cannot load ${quote(file.name)} ` +
-          `with gpuLayers ${gpuLayers}: it has ${config.layers} layers`,
+          `with gpuLayers ${quote(gpuLayers)}: it has ${config.layers} layers`,
       );
     }
     const sizes = { sequences, cacheType };

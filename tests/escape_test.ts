@@ -3,7 +3,7 @@
 import { assert, assertEquals, assertNotMatch } from "@std/assert";
 import fc from "fast-check";
 import { InputError, SparrowError } from "../errors.ts";
-import { plain, quote, terminalText, withoutSecrets } from "../escape.ts";
+import { plain, quote, safeJson, terminalText, withoutSecrets } from "../escape.ts";
 
 /** What no message holds: controls, marks without width or of direction, separators, halves. */
 const UNSAFE = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}]/u;
@@ -137,5 +137,35 @@ Deno.test("terminalText() shows controls by pictures, however they are cut", () 
     let shown = "";
     for (let at = 0; at < text.length; at += size) shown += show(text.slice(at, at + size));
     assertEquals(shown, whole);
+  }
+});
+
+Deno.test("an error's cause is kept where it is safe, and shown safely where it is not", () => {
+  const safe = new TypeError("as it is");
+  assertEquals(new SparrowError("x", { cause: safe }).cause, safe);
+  assertEquals(new SparrowError("x", { cause: 5 }).cause, 5);
+  assert(!("cause" in new SparrowError("x")));
+  const inner = new Error("https://u:p@h/?sig=1");
+  const cause = new Deno.errors.NotFound("stat '\x1b]52;c;Zg==\x07'", { cause: inner });
+  const error = new SparrowError("x", { cause });
+  const shown = error.cause as Error;
+  assert(shown instanceof Deno.errors.NotFound);
+  assertEquals(shown.message, String.raw`stat '\u001b]52;c;Zg==\u0007'`);
+  assertEquals((shown.cause as Error).message, "https://h/");
+  for (const text of [Deno.inspect(error), String(shown.stack)]) {
+    assertNotMatch(text.replaceAll("\n", ""), UNSAFE);
+    assert(!text.includes("u:p@") && !text.includes("sig=1"));
+  }
+});
+
+Deno.test("safeJson() is JSON of the same value", () => {
+  const value = { "a\x9b": ["\u202e", "\ud800", "\x1b", 1n, null, "🐦 é\u200d\u{e0041}"] };
+  for (const indent of [undefined, 2]) {
+    const text = safeJson(value, indent);
+    assertNotMatch(text.replaceAll("\n", ""), UNSAFE);
+    assertEquals(JSON.parse(text), {
+      ...value,
+      "a\x9b": ["\u202e", "\ud800", "\x1b", "1", null, "🐦 é\u200d\u{e0041}"],
+    });
   }
 });

@@ -29,6 +29,9 @@ export interface GgufFile extends ModelFile {
 /** More than ten times the largest header known, vocabulary included. */
 const HEADER_LIMIT = 256 << 20;
 
+/** Far more than any file has. */
+const MAX_ALIGNMENT = 1 << 20;
+
 /** Files of a split model; each is kept open. */
 const MAX_PARTS = 1000;
 
@@ -106,10 +109,10 @@ function placeTensors(
   }
 
   const alignment = number(header, "general.alignment", 32);
-  if (alignment < 1 || alignment > 1 << 20 || !Number.isInteger(Math.log2(alignment))) {
+  if (alignment < 1 || alignment > MAX_ALIGNMENT || !Number.isInteger(Math.log2(alignment))) {
     throw new FormatError(
       `Cannot read GGUF ${quote(source.name)}: general.alignment is ${alignment}, ` +
-        `expected a power of two`,
+        `expected a power of two up to ${MAX_ALIGNMENT}`,
     );
   }
   const start = Math.ceil(header.length / alignment) * alignment;
@@ -178,7 +181,11 @@ async function openParts(
     const header = isGiven ? givenHeader : await readHeader(part);
     const [no, of] = [number(header, "split.no", 0), number(header, "split.count", 1)];
     if (no !== index || of !== count) {
-      fail(`${name} is part ${no + 1} of ${of} by its metadata, expected ${index + 1} of ${count}`);
+      fail(
+        `${quote(name)} is part ${no + 1} of ${of} by its metadata, expected ${
+          index + 1
+        } of ${count}`,
+      );
     }
     placeTensors(part, header, tensors);
     if (index === 0) first = header;
@@ -196,7 +203,7 @@ async function openPart(
   try {
     return await folder.open(name);
   } catch (error) {
-    if (error instanceof NotFoundError) fail(`its part ${name} is missing beside it`);
+    if (error instanceof NotFoundError) fail(`its part ${quote(name)} is missing beside it`);
     throw error;
   }
 }

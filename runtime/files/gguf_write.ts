@@ -125,7 +125,7 @@ function encodeHeader(
 
 function measure({ name, shape, type }: GgufTensor): { id: number; bytes: number } {
   const blocks = tensorBlocks(type);
-  if (!blocks) fail(`tensor ${quote(name)} has the unknown type ${type}`);
+  if (!blocks) fail(`tensor ${quote(name)} has the unknown type ${quote(type)}`);
   const { id, blockSize, blockBytes } = blocks;
   if (shape.length > 4 || !shape.every((extent) => Number.isSafeInteger(extent) && extent > 0)) {
     fail(`tensor ${quote(name)} has shape [${shape}], expected up to 4 positive extents`);
@@ -158,7 +158,7 @@ function writeItems(
     else if (type === "bool" && typeof item === "boolean") out.numbers(key, "u8", [Number(item)]);
     else if (type === "u64" || type === "i64") out.wide(item as number | bigint, key, type);
     else if (type === "array") writeValue(out, key, item as MetadataArray);
-    else fail(`metadata field ${quote(key)} has the value ${item}, expected a ${type}`);
+    else fail(`metadata field ${quote(key)} has the value ${quote(item)}, expected a ${type}`);
   }
 }
 
@@ -199,7 +199,7 @@ class ByteWriter {
     const integer = typeof value === "bigint" || Number.isSafeInteger(value) ? BigInt(value) : null;
     const kept = integer !== null && (type === "u64" ? BigInt.asUintN : BigInt.asIntN)(64, integer);
     if (kept !== integer) {
-      fail(`metadata field ${quote(key)} has the value ${value}, expected a ${type}`);
+      fail(`metadata field ${quote(key)} has the value ${quote(value)}, expected a ${type}`);
     }
     const at = this.#grow(8);
     this.#view.setBigUint64(at, BigInt.asUintN(64, integer!), true);
@@ -211,7 +211,7 @@ class ByteWriter {
     for (let i = 0; i < values.length; i++) {
       // Floats may round; integers may not change.
       if (type !== "f32" && type !== "f64" && array[i] !== values[i]) {
-        fail(`metadata field ${quote(key)} has the value ${values[i]}, expected a ${type}`);
+        fail(`metadata field ${quote(key)} has the value ${quote(values[i])}, expected a ${type}`);
       }
     }
     const bytes = new Uint8Array(array.buffer);

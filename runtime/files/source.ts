@@ -95,9 +95,10 @@ export function resolveLocation(location: string | URL): string | URL {
   }
   const url = URL.parse(location);
   if (url && /^(file|https?):$/.test(url.protocol)) return url;
-  const scheme = url ? `scheme ${url.protocol}` : "a malformed URL";
+  const found = url ? `the scheme ${url.protocol} cannot be read` : "it is a malformed URL";
   throw new InputError(
-    `Cannot open a ${scheme} location; pass a path or a file, http or https URL`,
+    `Cannot open ${quote(location instanceof URL ? location.href : location)}: ${found}; ` +
+      `pass a path or a file, http or https URL`,
   );
 }
 

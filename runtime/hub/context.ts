@@ -5,6 +5,7 @@
  * @module
  */
 import { InputError } from "../../errors.ts";
+import { quote } from "../../escape.ts";
 import { modelLock } from "./cache.ts";
 import { type Downloaded, downloadFile, type DownloadOptions, type FileJob } from "./download.ts";
 import { HubClient, TRANSFER_TUNING, type TransferTuning } from "./http.ts";
@@ -87,7 +88,7 @@ export class Context {
       connections !== undefined &&
       !(Number.isInteger(connections) && connections >= 1 && connections <= 32)
     ) {
-      throw new InputError(`Cannot use ${connections} connections: expected 1 to 32`);
+      throw new InputError(`Cannot use ${quote(connections)} connections: expected 1 to 32`);
     }
     this.cacheDir = cacheDir.replace(/[/\\]+$/, "");
     this.endpoint = url;

@@ -7,6 +7,7 @@
 
 import { promises } from "node:fs";
 import { SourceError } from "../../errors.ts";
+import { plain } from "../../escape.ts";
 
 /** Node's incremental hash, native in Deno: a file of any size is hashed in constant memory. */
 export { createHash } from "node:crypto";
@@ -33,7 +34,7 @@ export async function loadHubLibrary(): Promise<HubLibrary> {
     return await import(HUB_PACKAGE);
   } catch (cause) {
     throw new SourceError(
-      `Cannot load the package ${HUB_PACKAGE}: ${(cause as Error).message}; ` +
+      `Cannot load the package ${HUB_PACKAGE}: ${plain((cause as Error).message, 300)}; ` +
         `connect once so that Deno can cache it, or name the file by its URL`,
       { cause },
     );

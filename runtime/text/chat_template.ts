@@ -9,7 +9,7 @@
  */
 
 import { FormatError, InputError, SparrowError } from "../../errors.ts";
-import { quote } from "../../escape.ts";
+import { plain, quote } from "../../escape.ts";
 import { loadJinjaLibrary } from "../deps.ts";
 import type { JinjaLibrary } from "../deps.ts";
 import { reasonOf } from "./tokenizer_fields.ts";
@@ -213,7 +213,7 @@ function run(
     if (cause instanceof SparrowError) throw cause;
     if (cause instanceof TemplateRefusal) {
       throw new InputError(
-        `Cannot format a conversation: the chat template refuses it: ${cause.message}`,
+        `Cannot format a conversation: the chat template refuses it: ${plain(cause.message, 500)}`,
         { cause },
       );
     }

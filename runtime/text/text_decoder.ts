@@ -8,6 +8,7 @@
  */
 
 import { InputError } from "../../errors.ts";
+import { quote } from "../../escape.ts";
 import type { TokenizersLibrary } from "../deps.ts";
 import { flagField, listField, objectField, textField, wrongField } from "./tokenizer_fields.ts";
 import { compilePattern } from "./tokenizer_pattern.ts";
@@ -67,7 +68,7 @@ function byteStream(pieces: Pieces, skipSpecial: boolean): (id: number) => Uint8
   return (id) => {
     if (!Number.isInteger(id) || id < 0 || id >= pieces.vocabSize) {
       throw new InputError(
-        `Cannot decode token id ${id}: the vocabulary has ${pieces.vocabSize} tokens, ` +
+        `Cannot decode token id ${quote(id)}: the vocabulary has ${pieces.vocabSize} tokens, ` +
           `expected a whole number from 0 to ${pieces.vocabSize - 1}`,
       );
     }

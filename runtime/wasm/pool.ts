@@ -6,6 +6,7 @@
  */
 
 import { BackendError } from "../../errors.ts";
+import { plain } from "../../escape.ts";
 import { ABORTED, GENERATION } from "../../kernels/memory.ts";
 import type { Loader } from "./loader.ts";
 import workerSource from "./worker.js" with { type: "text" };
@@ -95,7 +96,9 @@ export async function startPool(
         cause: reason,
       });
     }
-    console.warn(`Sparrow runs on ${workers.length} of ${threads} threads: ${reason}`);
+    console.warn(
+      `Sparrow runs on ${workers.length} of ${threads} threads: ${plain(String(reason), 300)}`,
+    );
   }
   let broken: BackendError | undefined;
   workers.forEach((worker, i) => worker.postMessage({ worker: i, workers: workers.length }));
