@@ -49,10 +49,13 @@ export function writeOut(text: string): void {
   }
 }
 
-/** A line of text on standard error, for notes and timings; it is lost where nobody can read it. */
+/**
+ * A line of text on standard error, for notes and timings; it is lost where nobody can read it.
+ * Control codes in it are shown, not obeyed.
+ */
 export function writeNote(text: string): void {
   try {
-    const bytes = new TextEncoder().encode(`${text}\n`);
+    const bytes = new TextEncoder().encode(`${terminalText()(text)}\n`);
     for (let at = 0; at < bytes.length;) at += Deno.stderr.writeSync(bytes.subarray(at));
   } catch {
     // There is no other place to say it.

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { safeJson } from "../escape.ts";
 import { type GenerationResult, InputError, type Model, type OpenedModel } from "../mod.ts";
 import { readIds } from "../options.ts";
 import type { GenerateOptions } from "../runtime/generate.ts";
@@ -177,7 +178,7 @@ async function stream(
       tokensPerSecond: perSecond(count - 1, last - first),
       peakMemoryBytes: peakMemoryBytes(),
     };
-    writeOut(JSON.stringify(report) + "\n");
+    writeOut(safeJson(report) + "\n");
   } else {
     const full = promptIds.length + ids.length > model.contextLength;
     const limit = full

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { plain, quote, safeJson } from "../escape.ts";
 import { ModelError } from "../errors.ts";
 import { checkValue } from "../options.ts";
 import { LOAD_RULES } from "../runtime/load.ts";
@@ -98,11 +99,12 @@ async function inspect(flags: Flags): Promise<void> {
         Object.entries(file.metadata).map(([key, value]) => [key, shorten(value)]),
       );
       const report = { model: file.name, format: file.format, metadata, config, tensors: rows };
-      writeOut(JSON.stringify({ ...report, memory, warnings, problem }, bigints) + "\n");
+      writeOut(safeJson({ ...report, memory, warnings, problem }) + "
+");
     } else {
       writeOut(describe(file.name, file.format, file.metadata, config, rows, memory, flags) + "\n");
       if (warnings.length > 0) {
-        writeOut(["", "Warnings:", ...warnings.map((it) => `  ${it}`), ""].join("\n"));
+        writeOut(["", "Warnings:", ...warnings.map((it) => `  ${plain(it)}`), ""].join("\n"));
       }
       if (problem) writeNote(`inspect: ${withFlags(problem)}`);
     }
@@ -131,16 +133,20 @@ function describe(
   memory: Memory | undefined,
   flags: Flags,
 ): string {
-  const lines = [`${name} (${format})`, "", "Metadata:"];
+  const lines = [`${plain(name)} (${format})`, "", "Metadata:"];
   for (const [key, value] of Object.entries(metadata)) {
-    lines.push(`  ${key}: ${JSON.stringify(shorten(value), bigints)}`);
+    lines.push(`  ${quoteName(key)}: ${safeJson(shorten(value))}`);
   }
-  if (config) lines.push("", "Configuration:", `  ${JSON.stringify(config)}`);
+  if (config) lines.push("", "Configuration:", `  ${safeJson(config)}`);
   lines.push("", "Tensors:");
   if (flags.on("tensors")) {
     for (const { name, shape, type, bytes, layout, exact } of tensors) {
       const stored = layout === undefined ? "not used" : `${layout}${exact ? "" : " (rounded)"}`;
-      lines.push(`  ${name}  [${shape.join(", ")}]  ${type} → ${stored}  ${formatBytes(bytes)}`);
+      lines.push(
+        `  ${quoteName(name)}  ${quote(shape)}  ${quoteName(type)} → ${stored}  ${
+          formatBytes(bytes)
+        }`,
+      );
     }
   } else {
     for (const [group, members] of Map.groupBy(tensors, groupOf)) {
@@ -159,20 +165,26 @@ function describe(
 }
 
 function groupOf({ type, layout, exact }: TensorRow): string {
-  if (layout === undefined) return `${type} (not used)`;
-  return `${type} stored as ${layout}${exact ? ", exactly" : ", rounded"}`;
+  if (layout === undefined) return `${quoteName(type)} (not used)`;
+  return `${quoteName(type)} stored as ${layout}${exact ? ", exactly" : ", rounded"}`;
 }
 
-/** Long lists and texts are cut, so that a vocabulary does not fill the screen. */
-function shorten(value: unknown): unknown {
+/** Long lists and texts and deep structures are cut, so that a vocabulary does not fill the screen. */
+function shorten(value: unknown, depth = 4): unknown {
   if (typeof value === "string" && value.length > 200) return `${value.slice(0, 200)}…`;
   const list = ArrayBuffer.isView(value) ? Array.from(value as unknown as number[]) : value;
   if (Array.isArray(list) && list.length > 8) {
-    return [...list.slice(0, 8), `… ${list.length} in all`];
+    return [...list.slice(0, 8).map((it) => shorten(it, depth - 1)), `… ${list.length} in all`];
   }
-  return list;
+  if (typeof list !== "object" || list === null) return list;
+  if (depth === 0) return "…";
+  if (Array.isArray(list)) return list.map((it) => shorten(it, depth - 1));
+  return Object.fromEntries(
+    Object.entries(list).map(([key, it]) => [key, shorten(it, depth - 1)]),
+  );
 }
 
-function bigints(_key: string, value: unknown): unknown {
-  return typeof value === "bigint" ? value.toString() : value;
+/** A name as it is, or in quotes where it is none of the usual ones. */
+function quoteName(name: string): string {
+  return /^[\w.:/-]{1,120}$/.test(name) ? name : quote(name);
 }

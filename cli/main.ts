@@ -4,6 +4,8 @@
  * @module
  */
 
+import { quote } from "../escape.ts";
+
 /** A command: its `--help` text, and what runs it and returns the exit code. */
 interface Command {
   readonly help: string;
@@ -30,7 +32,7 @@ if (import.meta.main) {
   const load = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
   if (load) Deno.exit(await (await load()).run(args));
   const wanted = ["", "help", "-h", "--help"].includes(name);
-  if (!wanted) console.error(`Cannot run command "${name}": there is none of that name`);
+  if (!wanted) console.error(`Cannot run command ${quote(name)}: there is none of that name`);
   (name === "" || !wanted ? console.error : console.log)(USAGE);
   Deno.exit(wanted && name !== "" ? 0 : 2);
 }

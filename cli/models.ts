@@ -5,7 +5,7 @@
  */
 import { type CachedEntry, listCache, removeCached } from "../runtime/hub/inventory.ts";
 import { DEFAULT_ENDPOINT } from "../runtime/hub/resolve.ts";
-import { quote } from "../escape.ts";
+import { plain, quote, safeJson, withoutSecrets } from "../escape.ts";
 import { commandName, type Flags, runCommand, UsageError, writeNote, writeOut } from "./command.ts";
 import { hubOptionsFromEnv } from "./hub_env.ts";
 import { formatBytes } from "./progress.ts";
@@ -43,12 +43,12 @@ async function models(flags: Flags): Promise<void> {
   const spec = flags.text("remove");
   if (spec !== undefined) {
     const bytes = await removeCached(cacheDir, spec, new URL(endpoint));
-    const text = `removed ${spec}, ${formatBytes(bytes)}`;
-    writeOut(`${flags.on("json") ? JSON.stringify({ removed: spec, bytes }) : text}\n`);
+    const text = `removed ${plain(spec)}, ${formatBytes(bytes)}`;
+    writeOut(`${flags.on("json") ? safeJson({ removed: withoutSecrets(spec), bytes }) : text}\n`);
     return;
   }
   const entries = await listCache(cacheDir);
-  if (flags.on("json")) writeOut(`${JSON.stringify({ cacheDir, models: entries })}\n`);
+  if (flags.on("json")) writeOut(`${safeJson({ cacheDir, models: entries })}\n`);
   else if (entries.length === 0) writeNote(`models: the cache ${quote(cacheDir)} is empty`);
   else writeOut(`${entries.map(describe).join("\n")}\n`);
 }
@@ -60,8 +60,10 @@ function describe(model: CachedEntry): string {
   const facts = [revision, formatBytes(model.bytes), model.date.slice(0, 10), partial].filter(
     Boolean,
   );
-  const files = model.files.map(({ path, size }) => `  ${formatBytes(size).padStart(8)}  ${path}`);
-  return [`${model.name}  ${facts.join(", ")}`, ...files].join("\n");
+  const files = model.files.map(({ path, size }) =>
+    `  ${formatBytes(size).padStart(8)}  ${plain(path)}`
+  );
+  return [`${plain(model.name)}  ${facts.join(", ")}`, ...files].join("\n");
 }
 
 if (import.meta.main) Deno.exit(await run(Deno.args));

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { plain, terminalText } from "../escape.ts";
 import type { PromptProgress } from "../mod.ts";
 import type { DownloadProgress } from "../runtime/hub/resolve.ts";
 import { counted, formatRate } from "./format.ts";
@@ -61,7 +62,7 @@ export function progressLine(terminal: Terminal = stderrTerminal()): ProgressLin
     },
     note(text) {
       clear();
-      terminal.write(`${text}\n`);
+      terminal.write(`${terminalText()(text)}\n`);
     },
     [Symbol.dispose]: clear,
   };
@@ -114,8 +115,9 @@ export function describePrompt({ done, total }: PromptProgress, read: number, ms
 /** The line for a moment, at most `width` characters: `NAME 42% [####----] 275 MB of 640 MB, 12 MB/s, 0:30 left`. */
 export function describeProgress(progress: DownloadProgress, rate: number, width: number): string {
   const { phase, loaded, total } = progress;
+  const file = plain(progress.file); // it may be a URL with a signature
   if (phase === "wait") {
-    return fit(`${progress.file}: another process is downloading it, waiting`, width);
+    return fit(`${file}: another process is downloading it, waiting`, width);
   }
   const part = total ? Math.min(1, loaded / total) : 0;
   const percent = total ? `${Math.floor(part * 100)}% ` : "";
@@ -126,7 +128,7 @@ export function describeProgress(progress: DownloadProgress, rate: number, width
   const left = phase === "download" && total && rate > 0
     ? `, ${formatTime((total - loaded) / rate)} left`
     : "";
-  const name = progress.file.slice(progress.file.lastIndexOf("/") + 1);
+  const name = file.slice(file.lastIndexOf("/") + 1);
   for (const text of [`${name} ${percent}${bar}`, `${name} ${percent}`, percent]) {
     const line = text + counts + speed + left;
     if (line.length <= width) return line;

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { safeJson, withoutSecrets } from "../escape.ts";
 import { fetchModel } from "../runtime/hub/resolve.ts";
 import { QUANT_PREFERENCE } from "../runtime/hub/select.ts";
 import {
@@ -78,8 +79,8 @@ async function pull(flags: Flags): Promise<void> {
   line[Symbol.dispose]();
   const bytes = model.files.reduce((sum, file) => sum + file.size, 0);
   const seconds = Math.round(performance.now() - started) / 1000;
-  const report = { spec, ...model, bytes, seconds };
-  writeOut(`${flags.on("json") ? JSON.stringify(report) : model.path}\n`);
+  const report = { spec: withoutSecrets(spec), ...model, bytes, seconds };
+  writeOut(`${flags.on("json") ? safeJson(report) : model.path}\n`);
 }
 
 if (import.meta.main) Deno.exit(await run(Deno.args));

@@ -64,7 +64,7 @@ function readFields(
     const value = values[0];
     if (values.some((it) => it !== value)) throw fail(field, "the same number for every layer");
     if (!Number.isInteger(value) || (value as number) < least || (value as number) > MAX_COUNT) {
-      throw fail(field, `a whole number of at least ${least}`);
+      throw fail(field, `a whole number from ${least} to ${MAX_COUNT}`);
     }
     return value as number;
   }
