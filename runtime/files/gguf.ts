@@ -182,9 +182,7 @@ async function openParts(
     const [no, of] = [number(header, "split.no", 0), number(header, "split.count", 1)];
     if (no !== index || of !== count) {
       fail(
-        `${quote(name)} is part ${no + 1} of ${of} by its metadata, expected ${
-          index + 1
-        } of ${count}`,
+        `${name} is part ${no + 1} of ${of} by its metadata, expected ${index + 1} of ${count}`,
       );
     }
     placeTensors(part, header, tensors);
@@ -203,7 +201,7 @@ async function openPart(
   try {
     return await folder.open(name);
   } catch (error) {
-    if (error instanceof NotFoundError) fail(`its part ${quote(name)} is missing beside it`);
+    if (error instanceof NotFoundError) fail(`its part ${name} is missing beside it`);
     throw error;
   }
 }

@@ -125,7 +125,7 @@ function encodeHeader(
 
 function measure({ name, shape, type }: GgufTensor): { id: number; bytes: number } {
   const blocks = tensorBlocks(type);
-  if (!blocks) fail(`tensor ${quote(name)} has the unknown type ${quote(type)}`);
+  if (!blocks) fail(`tensor ${quote(name)} has the unknown type ${type}`);
   const { id, blockSize, blockBytes } = blocks;
   if (shape.length > 4 || !shape.every((extent) => Number.isSafeInteger(extent) && extent > 0)) {
     fail(`tensor ${quote(name)} has shape [${shape}], expected up to 4 positive extents`);
