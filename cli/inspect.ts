@@ -99,8 +99,7 @@ async function inspect(flags: Flags): Promise<void> {
         Object.entries(file.metadata).map(([key, value]) => [key, shorten(value)]),
       );
       const report = { model: file.name, format: file.format, metadata, config, tensors: rows };
-      writeOut(safeJson({ ...report, memory, warnings, problem }) + "
-");
+      writeOut(safeJson({ ...report, memory, warnings, problem }) + "\n");
     } else {
       writeOut(describe(file.name, file.format, file.metadata, config, rows, memory, flags) + "\n");
       if (warnings.length > 0) {

@@ -63,9 +63,10 @@ function readFields(
     const values = isList ? Array.from(found as ArrayLike<unknown>) : [found];
     const value = values[0];
     if (values.some((it) => it !== value)) throw fail(field, "the same number for every layer");
-    if (!Number.isInteger(value) || (value as number) < least || (value as number) > MAX_COUNT) {
-      throw fail(field, `a whole number from ${least} to ${MAX_COUNT}`);
+    if (!Number.isInteger(value) || (value as number) < least) {
+      throw fail(field, `a whole number of at least ${least}`);
     }
+    if ((value as number) > MAX_COUNT) throw fail(field, `at most ${MAX_COUNT}`);
     return value as number;
   }
   return {
