@@ -6,6 +6,7 @@
  * clipboard), characters that turn the direction of a line around, characters that nobody sees.
  *
  * - {@linkcode quote} is for a name or a value inside a message: `Cannot open ${quote(name)}: …`.
+ * - {@linkcode word} is the same for short names in lists.
  * - {@linkcode plain} is for a sentence of others that goes on in ours: `…: ${plain(reason)}`.
  * - {@linkcode terminalText} is for a model's text on a terminal, where line breaks must stay.
  *
@@ -95,6 +96,14 @@ function take(pieces: readonly string[], limit: number): string[] {
 export function quote(value: unknown, limit: number = QUOTE_LIMIT): string {
   if (typeof value === "string") return `"${escapeText(value, UNQUOTABLE, limit)}"`;
   return escapeText(describe(value, 3), UNSAFE, limit);
+}
+
+/**
+ * A short name, such as that of a type, a file or a kind: bare where it is an ordinary word, so that a
+ * list of them reads well, and as {@linkcode quote} has it otherwise.
+ */
+export function word(value: unknown): string {
+  return typeof value === "string" && /^[\w.:/+-]{1,120}$/.test(value) ? value : quote(value);
 }
 
 /** What is no text, in the manner of JSON; lists and objects to the given depth. */

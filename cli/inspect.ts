@@ -4,7 +4,7 @@
  * @module
  */
 
-import { plain, quote, safeJson } from "../escape.ts";
+import { plain, quote, safeJson, word } from "../escape.ts";
 import { ModelError } from "../errors.ts";
 import { checkValue } from "../options.ts";
 import { LOAD_RULES } from "../runtime/load.ts";
@@ -134,7 +134,7 @@ function describe(
 ): string {
   const lines = [`${plain(name)} (${format})`, "", "Metadata:"];
   for (const [key, value] of Object.entries(metadata)) {
-    lines.push(`  ${quoteName(key)}: ${safeJson(shorten(value))}`);
+    lines.push(`  ${word(key)}: ${safeJson(shorten(value))}`);
   }
   if (config) lines.push("", "Configuration:", `  ${safeJson(config)}`);
   lines.push("", "Tensors:");
@@ -142,9 +142,7 @@ function describe(
     for (const { name, shape, type, bytes, layout, exact } of tensors) {
       const stored = layout === undefined ? "not used" : `${layout}${exact ? "" : " (rounded)"}`;
       lines.push(
-        `  ${quoteName(name)}  ${quote(shape)}  ${quoteName(type)} → ${stored}  ${
-          formatBytes(bytes)
-        }`,
+        `  ${word(name)}  ${quote(shape)}  ${word(type)} → ${stored}  ${formatBytes(bytes)}`,
       );
     }
   } else {
@@ -164,8 +162,8 @@ function describe(
 }
 
 function groupOf({ type, layout, exact }: TensorRow): string {
-  if (layout === undefined) return `${quoteName(type)} (not used)`;
-  return `${quoteName(type)} stored as ${layout}${exact ? ", exactly" : ", rounded"}`;
+  if (layout === undefined) return `${word(type)} (not used)`;
+  return `${word(type)} stored as ${layout}${exact ? ", exactly" : ", rounded"}`;
 }
 
 /** Long lists and texts and deep structures are cut, so that a vocabulary does not fill the screen. */
@@ -181,9 +179,4 @@ function shorten(value: unknown, depth = 4): unknown {
   return Object.fromEntries(
     Object.entries(list).map(([key, it]) => [key, shorten(it, depth - 1)]),
   );
-}
-
-/** A name as it is, or in quotes where it is none of the usual ones. */
-function quoteName(name: string): string {
-  return /^[\w.:/-]{1,120}$/.test(name) ? name : quote(name);
 }

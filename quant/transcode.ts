@@ -6,7 +6,7 @@
  */
 
 import { InputError, ModelError, ShapeError } from "../errors.ts";
-import { quote } from "../escape.ts";
+import { word } from "../escape.ts";
 import { encodeRows, type Layout, type LayoutName, LAYOUTS, rowBytes } from "./formats.ts";
 import { NONLINEAR_CODES } from "./ggml_blocks.ts";
 import { unpackScales } from "./ggml_k.ts";
@@ -69,7 +69,7 @@ export function transcoder(
   if (!from) {
     const usable = GGML_TYPES.map((it) => it.name).join(", ");
     throw new ModelError(
-      `Cannot use ${tensor}: its type ${quote(type)} is not supported, expected one of ${usable}`,
+      `Cannot use ${tensor}: its type ${word(type)} is not supported, expected one of ${usable}`,
     );
   }
   const to = LAYOUTS[layout];
@@ -106,7 +106,7 @@ export function transcoder(
         convert(bytes, cols, out);
       } catch (error) {
         if (!(error instanceof InputError)) throw error;
-        throw new ModelError(`Cannot convert ${tensor} from ${quote(type)}: ${error.message}`);
+        throw new ModelError(`Cannot convert ${tensor} from ${word(type)}: ${error.message}`);
       }
       return out;
     },

@@ -6,7 +6,7 @@
  */
 
 import { ModelError } from "../errors.ts";
-import { quote } from "../escape.ts";
+import { quote, word } from "../escape.ts";
 import { type LayoutName, LAYOUTS, rowBytes } from "../quant/formats.ts";
 import { ggmlType } from "../quant/ggml_types.ts";
 import { transcoder } from "../quant/transcode.ts";
@@ -130,8 +130,8 @@ function findEntries(
   const other = entries.find((it) => it.type !== entries[0]!.type);
   if (other) {
     throw new ModelError(
-      `Cannot load ${quote(file.name)}: tensor ${quote(other.name)} is of type ${other.type}, ` +
-        `expected ${entries[0]!.type} as ${quote(entries[0]!.name)} is`,
+      `Cannot load ${quote(file.name)}: tensor ${quote(other.name)} is of type ${word(other.type)}, ` +
+        `expected ${word(entries[0]!.type)} as ${quote(entries[0]!.name)} is`,
     );
   }
   return entries;

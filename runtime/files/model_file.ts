@@ -189,5 +189,5 @@ const MISTAKES: readonly (readonly [string, string])[] = [
 function listed(names: readonly string[]): string {
   if (names.length === 0) return "no files";
   const more = names.length > 12 ? ` and ${names.length - 12} more` : "";
-  return names.slice(0, 12).map((name) => quote(name)).join(", ") + more;
+  return names.slice(0, 12).join(", ") + more;
 }
