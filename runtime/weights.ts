@@ -130,7 +130,9 @@ function findEntries(
   const other = entries.find((it) => it.type !== entries[0]!.type);
   if (other) {
     throw new ModelError(
-      `Cannot load ${quote(file.name)}: tensor ${quote(other.name)} is of type ${word(other.type)}, ` +
+      `Cannot load ${quote(file.name)}: tensor ${quote(other.name)} is of type ${
+        word(other.type)
+      }, ` +
         `expected ${word(entries[0]!.type)} as ${quote(entries[0]!.name)} is`,
     );
   }
