@@ -5,6 +5,7 @@
  * @module
  */
 
+import { resourceUsage } from "node:process";
 import { InputError, SparrowError } from "../errors.ts";
 import { terminalText } from "../escape.ts";
 import { describeFailure, Interrupted, systemReason, UsageError } from "./errors.ts";
@@ -114,10 +115,5 @@ export function given<T extends object>(
 
 /** Highest resident memory of this process so far, in bytes. */
 export function peakMemoryBytes(): number {
-  try {
-    const status = Deno.readTextFileSync("/proc/self/status");
-    return Number(/VmHWM:\s*(\d+) kB/.exec(status)![1]) * 1024;
-  } catch {
-    return Deno.memoryUsage().rss; // no /proc here: the present size is the best there is
-  }
+  return Math.max(resourceUsage().maxRSS * 1024, Deno.memoryUsage().rss);
 }

@@ -9,6 +9,7 @@ import type { TimesCache, VariantOptions } from "../runtime/webgpu/variants.ts";
 import { quote } from "../escape.ts";
 import { type Flags, UsageError } from "./command.ts";
 import { hubOptionsFromEnv } from "./hub_env.ts";
+import { isGranted } from "./permissions.ts";
 
 /** Help text of `--gpu-kernels`. */
 export const GPU_KERNELS_HELP =
@@ -47,7 +48,7 @@ export function gpuOptions(flags: Flags): VariantOptions {
   return { ...options, ...(cache && { cache }) };
 }
 
-/** A JSON file of texts by key; where there is no cache directory, none. */
+/** A JSON file of texts by key; none where there is no cache directory, or it may not be written. */
 function timesFile(): TimesCache | undefined {
   let folder: string;
   try {
@@ -55,7 +56,9 @@ function timesFile(): TimesCache | undefined {
   } catch {
     return undefined;
   }
-  const path = `${folder}/gpu_times.json`;
+  folder = `${folder}/gpu`;
+  if (!isGranted({ name: "write", path: folder })) return undefined;
+  const path = `${folder}/times.json`;
   const load = async (): Promise<Record<string, unknown>> => {
     try {
       return Object(JSON.parse(await Deno.readTextFile(path)));

@@ -11,6 +11,7 @@
  * @module
  */
 import { InputError } from "../errors.ts";
+import { isGranted, variable } from "./permissions.ts";
 import type { ResolveOptions } from "../runtime/hub/resolve.ts";
 
 /** The environment's part of {@linkcode ResolveOptions}. */
@@ -18,7 +19,7 @@ export type HubOptions =
   & Required<Pick<ResolveOptions, "cacheDir" | "offline">>
   & Pick<ResolveOptions, "endpoint" | "token">;
 
-/** How a variable is looked up; `Deno.env.get`, or a table in tests. */
+/** How a variable is looked up: in the environment, or in a table of a test. */
 export type Lookup = (name: string) => string | undefined;
 
 /**
@@ -26,7 +27,7 @@ export type Lookup = (name: string) => string | undefined;
  *
  * @throws {InputError} when nothing says where the cache is to be
  */
-export function hubOptionsFromEnv(get: Lookup = (name) => Deno.env.get(name)): HubOptions {
+export function hubOptionsFromEnv(get: Lookup = variable): HubOptions {
   const env = (name: string) => get(name)?.trim() || undefined; // set but empty counts as not set
   const endpoint = env("HF_ENDPOINT");
   const token = env("HF_TOKEN") ?? tokenFile(env);
@@ -46,14 +47,19 @@ function cacheHome(env: Lookup): string {
   const home = env("HOME") ?? env("USERPROFILE");
   if (home !== undefined) return `${home}/.cache`;
   throw new InputError(
-    "Cannot choose a cache directory: found neither HOME nor XDG_CACHE_HOME; set SPARROW_CACHE",
+    "Cannot choose a cache directory: found neither HOME nor XDG_CACHE_HOME" +
+      (isGranted({ name: "env", variable: "HOME" })
+        ? "; set SPARROW_CACHE"
+        : ", because reading variables is not permitted; run with --allow-env"),
   );
 }
 
 function tokenFile(env: Lookup): string | undefined {
   const home = env("HF_HOME") ?? `${cacheHome(env)}/huggingface`;
+  const path = env("HF_TOKEN_PATH") ?? `${home}/token`;
+  if (!isGranted({ name: "read", path })) return undefined;
   try {
-    return Deno.readTextFileSync(env("HF_TOKEN_PATH") ?? `${home}/token`).trim() || undefined;
+    return Deno.readTextFileSync(path).trim() || undefined;
   } catch {
     return undefined; // no file, or none that we may read: most models need no token
   }

@@ -1,10 +1,14 @@
 /**
- * The command line: `deno task COMMAND …` runs one file of this folder.
+ * The command line: the first word names a command, and one file of this folder runs it. `deno task
+ * COMMAND` comes here directly, an installed `sparrow COMMAND` by way of `sparrow.ts`.
  *
  * @module
  */
 
+import config from "../deno.json" with { type: "json" };
 import { quote } from "../escape.ts";
+import { commandName, setProgram, writeNote, writeOut } from "./command.ts";
+import { didYouMean } from "./suggest.ts";
 
 /** A command: its `--help` text, and what runs it and returns the exit code. */
 interface Command {
@@ -12,27 +16,51 @@ interface Command {
   run(args: string[]): Promise<number>;
 }
 
-/** Commands by name, loaded when they are run. */
-const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
-  generate: () => import("./generate.ts"),
-  chat: () => import("./chat.ts"),
-  inspect: () => import("./inspect.ts"),
-  score: () => import("./score.ts"),
-  pull: () => import("./pull.ts"),
-  models: () => import("./models.ts"),
+/** Commands by name: what they do, and where they are loaded from when they are run. */
+const COMMANDS: Readonly<Record<string, readonly [string, () => Promise<Command>]>> = {
+  generate: ["continue a prompt", () => import("./generate.ts")],
+  chat: ["talk with a model", () => import("./chat.ts")],
+  inspect: ["show what is in a model file, and the memory it needs", () => import("./inspect.ts")],
+  score: ["log-probability of every token of a text", () => import("./score.ts")],
+  pull: ["download a model from a hub into the cache", () => import("./pull.ts")],
+  models: ["list or remove downloaded models", () => import("./models.ts")],
 };
 
-const USAGE = `Usage: deno task COMMAND [options]
+function usage(): string {
+  const rows = Object.entries(COMMANDS).map(([name, [what]]) => `  ${name.padEnd(10)}${what}`);
+  return `Usage: ${commandName("COMMAND")} [options]
 
-Commands: ${Object.keys(COMMANDS).join(", ")}
-"deno task COMMAND --help" shows the options of each.`;
+${rows.join("\n")}
 
-if (import.meta.main) {
-  const [name = "", ...args] = Deno.args;
-  const load = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
-  if (load) Deno.exit(await (await load()).run(args));
-  const wanted = ["", "help", "-h", "--help"].includes(name);
-  if (!wanted) console.error(`Cannot run command ${quote(name)}: there is none of that name`);
-  (name === "" || !wanted ? console.error : console.log)(USAGE);
-  Deno.exit(wanted && name !== "" ? 0 : 2);
+"${commandName("COMMAND")} --help" shows the options of each, "--version" the version.`;
 }
+
+/**
+ * Runs a command line and returns its exit code.
+ *
+ * @param program what stands before a command's name when this program is called
+ */
+export async function main(program: string, args: readonly string[]): Promise<number> {
+  setProgram(program);
+  const [name, ...rest] = args;
+  const [, load] = Object.hasOwn(COMMANDS, name ?? "") ? COMMANDS[name!]! : [];
+  if (load) return await (await load()).run(rest);
+  if (name === "--version" || name === "-V") {
+    writeOut(`sparrow ${config.version} (deno ${Deno.version.deno}, v8 ${Deno.version.v8})\n`);
+    return 0;
+  }
+  if (name === "help" || name === "--help" || name === "-h") {
+    const about = rest[0] === undefined ? undefined : Object.hasOwn(COMMANDS, rest[0]);
+    if (about) return await main(program, [rest[0]!, "--help"]);
+    writeOut(`${usage()}\n`);
+    return 0;
+  }
+  if (name !== undefined) {
+    const meant = didYouMean(name, Object.keys(COMMANDS));
+    writeNote(`Cannot run command ${quote(name)}: there is none of that name${meant}`);
+  }
+  writeNote(usage());
+  return 2;
+}
+
+if (import.meta.main) Deno.exit(await main("deno task", Deno.args));

@@ -15,12 +15,14 @@ import {
 import { quote } from "../escape.ts";
 import { CACHE_TYPES } from "../kernels/op.ts";
 import { checkOptions, type GenerateOptions } from "../runtime/generate.ts";
+import { DEFAULT_MODEL } from "../runtime/load.ts";
 import { WEIGHTS_OPTIONS } from "../runtime/weights.ts";
 import { type Flags, type FlagSpec, given, UsageError, writeNote } from "./command.ts";
 import { loadingNotes, runningNotes } from "./effects.ts";
 import { GPU_KERNELS_HELP, gpuOptions } from "./gpu_flags.ts";
 import { hubOptionsFromEnv } from "./hub_env.ts";
 import { withFlags } from "./option_names.ts";
+import { giveUpNetwork } from "./permissions.ts";
 import { type ProgressLine, progressLine } from "./progress.ts";
 
 /** Flags of `openModel`. */
@@ -128,12 +130,17 @@ export async function openModel(
   return model;
 }
 
-/** Path or URL of the model that the flags name; hub models and GGUF URLs are downloaded first. */
+/**
+ * Path or URL of the model that the flags name; hub models and GGUF URLs are downloaded first. Where
+ * the model is a local file, the program gives up the network.
+ */
 export async function locateModel(
   flags: Flags,
   line: ProgressLine,
 ): Promise<string | undefined> {
   const spec = flags.text("model");
+  const isRemote = /^(hf:|https?:)/i.test(spec ?? DEFAULT_MODEL.href);
+  if (!isRemote) giveUpNetwork();
   if (spec === undefined) return spec;
   if (!/^(hf:|https?:[^?#]*\.gguf([?#]|$))/i.test(spec)) {
     if (flags.on("offline") && /^https?:/i.test(spec)) {

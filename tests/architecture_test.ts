@@ -22,7 +22,11 @@ const LAYERS: Readonly<Record<string, readonly string[]>> = {
   runtime: ["errors.ts", "escape.ts", "options.ts", "quant", "kernels"],
   "mod.ts": ["errors.ts", "quant", "kernels", "runtime"],
   "graph.ts": ["errors.ts", "quant", "kernels", "runtime"],
-  cli: ["errors.ts", "escape.ts", "options.ts", "mod.ts", "quant", "kernels", "runtime"],
+  cli: [
+    ...["deno.json", "errors.ts", "escape.ts", "options.ts", "mod.ts"],
+    ...["quant", "kernels", "runtime"],
+  ],
+  "deno.json": [],
 };
 
 interface Edge {

@@ -3,8 +3,9 @@
  * permissions are enough.
  */
 
-import { assertEquals, assertStringIncludes } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { quietly } from "../runtime/webgpu/quietly.ts";
+import { taskArgs } from "./task_args.ts";
 import { tinyGguf } from "./tiny_model.ts";
 import { hasWebgpu } from "./webgpu_adapter.ts";
 
@@ -25,12 +26,15 @@ interface Outcome {
 }
 
 /** Runs `deno …` without a terminal and with no variables but `BARE`. */
-async function bare(args: readonly string[]): Promise<Outcome> {
+async function bare(
+  args: readonly string[],
+  variables: Readonly<Record<string, string>> = {},
+): Promise<Outcome> {
   const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
     args: [...args],
     cwd: ROOT,
     clearEnv: true,
-    env: { ...BARE, NO_COLOR: "1" },
+    env: { ...BARE, NO_COLOR: "1", ...variables },
     stdin: "null",
     signal: AbortSignal.timeout(120_000),
   }).output();
@@ -115,4 +119,95 @@ Deno.test("quietly() gives back the result, and the variable as it was", async (
     if (before !== undefined) Deno.env.set(name, before);
     else Deno.env.delete(name);
   }
+});
+
+Deno.test("reading is enough for a local file: nothing else is used, nothing is asked", async () => {
+  const model = new URL("models/stories260K/stories260K.gguf", import.meta.url).pathname;
+  // The noise of drivers is what another test is about.
+  const variables = { XDG_RUNTIME_DIR: "/tmp" };
+  const run = (command: string, ...args: string[]): Promise<Outcome> =>
+    bare(
+      ["run", "--no-prompt", `--allow-read=${model}`, "cli/main.ts", command, ...args],
+      variables,
+    );
+  const text = await run("generate", "--model", model, "--seed", "3", "--max-tokens", "4", "Once");
+  assertEquals(text.code, 0, text.stderr);
+  assertMatch(text.stderr, /^wasm, \d+ threads?: loaded in [^\n]*\n$/);
+  const json = await run("generate", "--model", model, "--json", "--max-tokens", "4", "Once");
+  assertEquals([json.code, json.stderr], [0, ""]);
+  assert(JSON.parse(json.stdout).peakMemoryBytes > 1e7);
+  const score = await run("score", "--model", model, "--text", "Once upon a time");
+  assertEquals([score.code, score.stderr], [0, ""]);
+  const inspect = await run("inspect", model);
+  assertEquals([inspect.code, inspect.stderr], [0, ""]);
+});
+
+Deno.test("a permission that is missing is one line that names its flag", async () => {
+  const home = await Deno.makeTempDir({ prefix: "sparrow_" });
+  try {
+    const url = "http://127.0.0.1:9/m.gguf";
+    for (
+      const [allow, args, flag] of [
+        [[], ["generate", "x"], "--allow-read"],
+        [[], ["generate", "--file", "/nonexistent"], "--allow-read"],
+        [[], ["inspect", "x.gguf"], "--allow-read"],
+        [["-E"], ["models"], "--allow-read"],
+        [["-R"], ["models"], "--allow-env"],
+        [["-R"], ["pull", url], "--allow-env"],
+        [["-R", "-E"], ["pull", "hf:org/repo"], "--allow-net"],
+        [["-R", "-E", "-N"], ["pull", url], "--allow-write"],
+      ] as const
+    ) {
+      const found = await bare(["run", "--no-prompt", ...allow, "cli/main.ts", ...args], {
+        HOME: home,
+        DENO_DIR: Deno.env.get("DENO_DIR") ?? `${Deno.env.get("HOME")}/.cache/deno`,
+        XDG_RUNTIME_DIR: "/tmp",
+      });
+      const name = `${allow.join(" ")} ${args.join(" ")}: ${found.stderr}`;
+      assert(found.code > 0, name);
+      assertEquals([found.stdout, found.stderr.split("\n").length], ["", 2], name);
+      assertStringIncludes(found.stderr, flag);
+    }
+  } finally {
+    await Deno.remove(home, { recursive: true });
+  }
+});
+
+Deno.test("the tasks of the commands ask for no more than they use", () => {
+  const variables = { HOME: "/home/me", XDG_CACHE_HOME: "/c", SPARROW_CACHE: "/s" };
+  for (const name of ["generate", "chat", "inspect", "score", "pull", "models"]) {
+    const flags = taskArgs(name, variables).filter((it) => it.startsWith("-"));
+    assert(!flags.some((it) => /^(-A|--allow-(all|run|ffi|env|sys|import))$/.test(it)), name);
+    // A conversation can be saved where the user wants it.
+    const writes = flags.find((it) => it.startsWith("--allow-write"));
+    if (name !== "chat") {
+      const folders = writes!.replace("--allow-write=", "").split(",");
+      for (const folder of folders) {
+        assertMatch(folder, /^(\/s\/\w+|\/c\/sparrow|\/home\/me\/.cache\/sparrow|\/sparrow)$/);
+      }
+    }
+    assertEquals(flags.includes("--allow-net"), name !== "models", name);
+  }
+});
+
+Deno.test("a command gives up the network when its model is a local file", async () => {
+  const program = (spec: string): string =>
+    `import { locateModel } from "${new URL("cli/model_flags.ts", ROOT)}";
+    const flags = { text: () => ${JSON.stringify(spec)}, on: () => false };
+    await locateModel(flags as never, undefined as never);
+    console.log(Deno.permissions.querySync({ name: "net", host: "example.com" }).state);`;
+  const state = async (spec: string): Promise<string> => {
+    const folder = await Deno.makeTempDir({ prefix: "sparrow_" });
+    try {
+      await Deno.writeTextFile(`${folder}/main.ts`, program(spec));
+      const { stdout, stderr } = await bare(["run", "--no-prompt", "-N", `${folder}/main.ts`]);
+      assertEquals(stderr, "");
+      return stdout.trim();
+    } finally {
+      await Deno.remove(folder, { recursive: true });
+    }
+  };
+  assertEquals(await state("model.gguf"), "prompt");
+  assertEquals(await state("./https:/model.gguf"), "prompt");
+  assertEquals(await state("https://example.com/folder/"), "granted");
 });

@@ -4,6 +4,7 @@ import { hubOptionsFromEnv } from "../cli/hub_env.ts";
 import { describeProgress, formatBytes, formatTime, progressLine } from "../cli/progress.ts";
 import { InputError } from "../errors.ts";
 import { listCache, removeCached } from "../runtime/hub/inventory.ts";
+import { taskArgs } from "./task_args.ts";
 import { tinyGguf } from "./tiny_model.ts";
 import { type Bench, bench, content, filesUnder, TOKEN, wholeFiles } from "./hub_bench.ts";
 
@@ -15,24 +16,11 @@ function pull(test: Bench, ...args: string[]): Deno.ChildProcess {
 }
 
 function command(test: Bench, name: string, ...args: string[]): Deno.Command {
+  const variables = { SPARROW_CACHE: test.dir, HF_ENDPOINT: test.hub.endpoint, HF_TOKEN: TOKEN };
   return new Deno.Command(Deno.execPath(), {
-    args: [
-      "run",
-      "--no-prompt",
-      "--allow-net=127.0.0.1",
-      "--allow-env",
-      "--allow-read",
-      "--allow-write",
-      `${ROOT}cli/main.ts`,
-      name,
-      ...args,
-    ],
-    env: {
-      SPARROW_CACHE: test.dir,
-      HF_ENDPOINT: test.hub.endpoint,
-      HF_TOKEN: TOKEN,
-      NO_COLOR: "1",
-    },
+    args: [...taskArgs(name, variables), ...args],
+    cwd: ROOT,
+    env: { ...variables, NO_COLOR: "1" },
     stdin: "null",
     stdout: "piped",
     stderr: "piped",
