@@ -7,6 +7,7 @@
 import { CACHE_TYPES, type CacheType } from "../kernels/op.ts";
 import { BackendError, InputError, MemoryError, SourceError, SparrowError } from "../errors.ts";
 import { quote } from "../escape.ts";
+import { availableMemory } from "./available_memory.ts";
 import type { Backend, BackendName } from "./backend.ts";
 import {
   BACKEND_RULES,
@@ -317,15 +318,4 @@ function checkMemory(name: string, { totalBytes: needed }: MemoryNeeded): void {
         `available; use weights "int4" or a shorter contextLength`,
     );
   }
-}
-
-function availableMemory(): number {
-  try {
-    if (Deno.permissions.querySync({ name: "sys", kind: "systemMemoryInfo" }).state === "granted") {
-      return Deno.systemMemoryInfo().available;
-    }
-  } catch {
-    // Not in Deno.
-  }
-  return Infinity;
 }
