@@ -115,7 +115,7 @@ Deno.test("importing and using Sparrow without a model needs only the import", a
     assertEquals(stdout, "43 0\n");
     // Tests, the command line and the hub are no part of the library.
     const foreign = Array.from(paths).filter((path) =>
-      !/^\/(mod|graph|errors|escape|quant|kernels|runtime)\b/.test(path)
+      !/^\/(mod|graph|errors|escape|options|quant|kernels|runtime)\b/.test(path)
     );
     assertEquals(foreign, []);
   } finally {
