@@ -6,6 +6,7 @@
 
 import { type Flags, peakMemoryBytes, UsageError, writeNote, writeOut } from "../cli/command.ts";
 import { loadingNotes } from "../cli/effects.ts";
+import { formatMs } from "../cli/format.ts";
 import { MODEL_FLAGS } from "../cli/model_flags.ts";
 import { SparrowError } from "../errors.ts";
 import { quote } from "../escape.ts";
@@ -208,5 +209,7 @@ function describe(result: ModelResult): string {
   return `${threadsText(result.threads)}${several}, context ${result.context}: ` +
     `prompt of ${result.promptTokens} ${speed(result.promptTokensPerSecond)}, ` +
     `generation of ${result.genTokens} ${speed(result.tokensPerSecond)}, ` +
-    `loaded in ${result.loadMs} ms, peak ${Math.round(result.peakMemoryBytes / 2 ** 20)} MiB`;
+    `loaded in ${formatMs(result.loadMs)}, peak ${
+      Math.round(result.peakMemoryBytes / 2 ** 20)
+    } MiB`;
 }

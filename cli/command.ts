@@ -7,7 +7,7 @@
 
 import { resourceUsage } from "node:process";
 import { InputError, SparrowError } from "../errors.ts";
-import { terminalText } from "../escape.ts";
+import { plain, terminalText } from "../escape.ts";
 import { describeFailure, Interrupted, systemReason, UsageError } from "./errors.ts";
 import { type Flags, type FlagSpec, readFlags } from "./flags.ts";
 import { withFlags } from "./option_names.ts";
@@ -98,7 +98,7 @@ export async function runCommand(
 export function reportError(name: string, error: unknown): number {
   const message = error instanceof SparrowError ? error.message : describeFailure(error);
   if (message === undefined) throw error;
-  const line = withFlags(message.replace(/\s*\n\s*/g, " "));
+  const line = withFlags(plain(message.replace(/\s*\n\s*/g, " ")));
   writeNote(`${name}: ${line.replaceAll(/\bdeno task (?=[a-z])/g, `${program} `)}`);
   if (error instanceof Interrupted) return INTERRUPTED;
   return error instanceof UsageError || error instanceof InputError ? 2 : 1;

@@ -24,12 +24,22 @@ function isGiven(flags: Flags, name: string): boolean {
   return flags.on(name) || flags.text(name) !== undefined;
 }
 
+/** Values that leave one token to choose from, the most likely one. */
+const GREEDY: readonly (readonly [flag: string, value: number])[] = [
+  ["temperature", 0],
+  ["top-k", 1],
+  ["top-p", 0],
+  ["min-p", 1],
+];
+
 /** Notes on sampling flags: the most likely token leaves nothing to choose. */
 export function samplingNotes(flags: Flags): string[] {
-  if (flags.number("max-tokens") === 0) return [];
-  if (flags.number("temperature") !== 0) return [];
-  return ["seed", "top-k", "top-p", "min-p"].filter((name) => isGiven(flags, name))
-    .map((name) => idle(name, "with --temperature 0, which takes the most likely token"));
+  const greedy = GREEDY.find(([flag, value]) => flags.number(flag) === value);
+  if (!greedy) return [];
+  const reason = `with --${greedy.join(" ")}, which takes the most likely token`;
+  return ["seed", ...GREEDY.map(([flag]) => flag)]
+    .filter((flag) => flag !== greedy[0] && isGiven(flags, flag))
+    .map((flag) => idle(flag, reason));
 }
 
 /** Notes on flags of `generate` that speak of text where ids are meant. */
@@ -47,7 +57,10 @@ export function loadingNotes(flags: Flags): string[] {
 }
 
 /** Notes on what a loaded model made of the flags. */
-export function runningNotes(flags: Flags, model: Model): string[] {
+export function runningNotes(
+  flags: Flags,
+  model: Pick<Model, "backend" | "hasTokenizer">,
+): string[] {
   const named = flags.text("backend");
   const reason = named === model.backend
     ? `with --backend ${named}`

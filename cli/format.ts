@@ -22,6 +22,12 @@ export function formatRate(count: number, ms: number): string {
   return count > 0 && ms > 0 && Number.isFinite(rate) ? `${shorten(rate)}/s` : "-";
 }
 
+/** ` at 325/s`, or nothing where there is no rate. */
+export function atRate(count: number, ms: number): string {
+  const rate = formatRate(count, ms);
+  return rate === "-" ? "" : ` at ${rate}`;
+}
+
 /** `1 thread`, `2 threads`. */
 export function counted(count: number, one: string, many = `${one}s`): string {
   return `${count} ${count === 1 ? one : many}`;

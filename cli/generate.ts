@@ -21,7 +21,7 @@ import {
 } from "./command.ts";
 import { idNotes, samplingNotes } from "./effects.ts";
 import { Interrupted } from "./errors.ts";
-import { counted, formatMs, formatRate } from "./format.ts";
+import { atRate, counted, formatMs } from "./format.ts";
 import { interrupt } from "./interrupt.ts";
 import {
   MODEL_FLAGS,
@@ -34,8 +34,8 @@ import {
   samplingOptions,
   tokenizerOf,
 } from "./model_flags.ts";
-import { promptProgress } from "./progress.ts";
 import { readPrompt } from "./prompt.ts";
+import { promptProgress } from "./prompt_progress.ts";
 
 const NAME = commandName("generate");
 
@@ -141,6 +141,7 @@ async function stream(
   const begun = performance.now();
   let first = NaN, last = begun, count = 0;
   using progress = promptProgress();
+  options.signal.addEventListener("abort", progress.stopping);
   const tokens = model.session().generate(prompt, {
     ...options,
     onPrompt: progress.update,
@@ -191,9 +192,9 @@ async function stream(
     }[stopReason];
     writeNote(
       `${model.backend}, ${counted(model.threads, "thread")}: loaded in ${formatMs(loadMs)}, ` +
-        `prompt of ${counted(promptIds.length, "token")} at ` +
-        `${formatRate(count > 0 ? promptIds.length : 0, first - begun)}, ` +
-        `${counted(ids.length, "token")} at ${formatRate(count - 1, last - first)}, ${ended}`,
+        `prompt of ${counted(promptIds.length, "token")}` +
+        `${atRate(count > 0 ? promptIds.length : 0, first - begun)}, ` +
+        `${counted(ids.length, "token")}${atRate(count - 1, last - first)}, ${ended}`,
     );
   }
   return stopReason === "abort" ? INTERRUPTED : 0;

@@ -1,13 +1,11 @@
 /**
- * Progress on one line of a terminal's stderr: of downloads, of loading, of long prompts. Where stderr
+ * Progress on one line of a terminal's stderr: of downloads and of loading. Where stderr
  * is no terminal, nothing is drawn.
  *
  * @module
  */
 import { plain, terminalText } from "../escape.ts";
-import type { PromptProgress } from "../mod.ts";
 import type { DownloadProgress } from "../runtime/hub/resolve.ts";
-import { counted, formatRate } from "./format.ts";
 
 /** A line that redraws itself. */
 export interface ProgressLine extends Disposable {
@@ -28,7 +26,6 @@ export interface Terminal {
 }
 
 const REDRAW_MS = 100;
-const PROMPT_SILENCE_MS = 1000;
 const RATE_WINDOW_MS = 5000;
 const BAR = 20;
 
@@ -66,50 +63,6 @@ export function progressLine(terminal: Terminal = stderrTerminal()): ProgressLin
     },
     [Symbol.dispose]: clear,
   };
-}
-
-/** How far a prompt has come, drawn while it takes long. Dispose of it before writing results. */
-export interface PromptLine extends Disposable {
-  /** Takes news of the prompt. */
-  update(progress: PromptProgress): void;
-}
-
-/**
- * A line on a terminal's stderr that says how much of a prompt has been read, from the moment when it
- * has taken a second. It ticks by itself: the first part of a prompt may be the longest wait.
- */
-export function promptProgress(terminal: Terminal = stderrTerminal()): PromptLine {
-  const begun = terminal.now();
-  let progress: PromptProgress | undefined, first: PromptProgress | undefined, drawn = false;
-  const draw = (): void => {
-    const elapsed = terminal.now() - begun, columns = terminal.columns();
-    if (!progress || columns === 0 || elapsed < PROMPT_SILENCE_MS) return;
-    const text = describePrompt(progress, progress.done - first!.done, elapsed);
-    terminal.write(`\r\x1b[2K${fit(text, columns - 1)}`);
-    drawn = true;
-  };
-  const timer = terminal.columns() > 0 ? setInterval(draw, PROMPT_SILENCE_MS) : undefined;
-  return {
-    update(news) {
-      progress = news;
-      first ??= news;
-      draw();
-    },
-    [Symbol.dispose]() {
-      clearInterval(timer);
-      if (drawn) terminal.write("\r\x1b[2K");
-      drawn = false;
-      progress = undefined;
-    },
-  };
-}
-
-/** `reading the prompt: 512 of 3000 tokens, 120/s, 0:20 left`. */
-export function describePrompt({ done, total }: PromptProgress, read: number, ms: number): string {
-  const rate = read / ms * 1000;
-  const left = rate > 0 ? `${formatTime((total - done) / rate)} left` : formatTime(ms / 1000);
-  const speed = rate > 0 ? `${formatRate(read, ms)}, ` : "";
-  return `reading the prompt: ${done} of ${counted(total, "token")}, ${speed}${left}`;
 }
 
 /** The line for a moment, at most `width` characters: `NAME 42% [####----] 275 MB of 640 MB, 12 MB/s, 0:30 left`. */
@@ -152,11 +105,13 @@ export function formatTime(seconds: number): string {
   return h > 0 ? `${h}:${two(m)}:${two(s)}` : `${m}:${two(s)}`;
 }
 
-function fit(text: string, width: number): string {
+/** Text cut to a width. */
+export function fit(text: string, width: number): string {
   return text.slice(0, Math.max(0, width));
 }
 
-function stderrTerminal(): Terminal {
+/** The terminal that stderr is. */
+export function stderrTerminal(): Terminal {
   const encoder = new TextEncoder();
   return {
     // Some terminals do not know their size.

@@ -13,7 +13,8 @@ import { fromJson, textOf, toJson } from "../cli/chat/conversation.ts";
 import { readLines } from "../cli/chat/input.ts";
 import { PasteSplitter } from "../cli/chat/keys.ts";
 import { type Message, MessageLines } from "../cli/chat/messages.ts";
-import { describePrompt, promptProgress } from "../cli/progress.ts";
+import { describePrompt, promptProgress } from "../cli/prompt_progress.ts";
+import { atRate } from "../cli/format.ts";
 import { FormatError, InputError } from "../mod.ts";
 import { CHAT_TEMPLATE, tinyGguf, withFolder } from "./tiny_model.ts";
 
@@ -443,13 +444,18 @@ Deno.test("a prompt that takes a second has a line on the terminal, and a quick 
     assertEquals(written.length, 2);
   }
   assertEquals(written.slice(2), ["\r\x1b[2K"]);
+  assertEquals(atRate(300, 2000) + atRate(0, 2000), " at 150/s");
   terminal.columns = () => 0;
   using silent = promptProgress(terminal);
   now = 9000;
   silent.update({ done: 1, total: 2 });
   assertEquals(written.length, 3);
   assertEquals(
-    describePrompt({ done: 0, total: 1 }, 0, 3000),
+    describePrompt({ done: 0, total: 1 }, 0, 0, 3000),
     "reading the prompt: 0 of 1 token, 0:03",
+  );
+  assertEquals(
+    describePrompt({ done: 300, total: 900 }, 200, 2000, 5000),
+    "reading the prompt: 300 of 900 tokens, 100/s, 0:01 left",
   );
 });

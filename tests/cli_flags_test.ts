@@ -7,13 +7,14 @@ import {
   assertStringIncludes,
   assertThrows,
 } from "@std/assert";
+import { idNotes, loadingNotes, runningNotes, samplingNotes } from "../cli/effects.ts";
 import { UsageError } from "../cli/errors.ts";
 import { type FlagSpec, readFlags, SHORT } from "../cli/flags.ts";
 import { counted, formatMs, formatRate } from "../cli/format.ts";
 import { FLAG_OF, withFlags } from "../cli/option_names.ts";
 import { nearest } from "../cli/suggest.ts";
+import { type BackendName, InputError, loadModel, sampler } from "../mod.ts";
 import { editDistance } from "../options.ts";
-import { InputError, loadModel, sampler } from "../mod.ts";
 import { checkOptions } from "../runtime/generate.ts";
 import { tinyBlob } from "./tiny_model.ts";
 
@@ -152,6 +153,58 @@ Deno.test("messages of the library name the flags that a user has, for every opt
     'Cannot load "/contextLength with seed 3/a\\"b topK.gguf": use --weights "int4", a shorter ' +
       "--context or --cache-type int8; weights and caches, goes on with backend wasm",
   );
+});
+
+Deno.test("flags without effect are told, and others are not", () => {
+  const spec: FlagSpec = {
+    boolean: ["ids", "special"],
+    string: ["gpu-kernels"],
+    collect: ["stop"],
+    number: ["temperature", "top-k", "top-p", "min-p", "seed", "threads", "gpu-layers"],
+    choice: SPEC.choice!,
+  };
+  const flags = (text: string) => readFlags("x", text.split(" ").filter(Boolean), spec);
+  const named = (notes: string[]): string[] =>
+    notes.map((it) => {
+      assertStringIncludes(it, " has no effect ");
+      return it.slice(2, it.indexOf(" has"));
+    });
+  const sampling: [string, string[]][] = [
+    ["--seed 3 --temperature 0.1 --top-k 2 --top-p 0.5 --min-p 0.1", []],
+    ["--temperature 0", []],
+    ["--seed 3 --temperature 0 --top-k 2 --min-p 0.1", ["seed", "top-k", "min-p"]],
+    ["--top-k 1 --temperature 2 -s 3", ["seed", "temperature"]],
+    ["--top-p 0 -s 3", ["seed"]],
+    ["--min-p 1 -s 3", ["seed"]],
+  ];
+  for (const [text, expected] of sampling) {
+    assertEquals(named(samplingNotes(flags(text))), expected, text);
+  }
+  assertEquals(named(idNotes(flags("--ids --special"))), ["special"]);
+  assertEquals([...idNotes(flags("--ids")), ...idNotes(flags("--special"))], []);
+  const loading: [string, string[]][] = [
+    ["--threads 2 --gpu-kernels f16", []],
+    ["--threads 2 --backend wasm", []],
+    ["--threads 2 --backend webgpu", ["threads"]],
+    ["--threads 2 --backend webgpu --gpu-layers 3", []],
+    ["--threads 2 --gpu-kernels f16 --backend reference", ["threads", "gpu-kernels"]],
+    ["--gpu-kernels f16 --backend wasm", ["gpu-kernels"]],
+    ["--gpu-kernels f16 --backend auto", []],
+  ];
+  for (const [text, expected] of loading) {
+    assertEquals(named(loadingNotes(flags(text))), expected, text);
+  }
+  const running: [string, BackendName, boolean, string[]][] = [
+    ["--threads 2", "wasm", true, []],
+    ["--threads 2 --gpu-kernels f16", "webgpu", true, ["threads"]],
+    ["--gpu-kernels f16 --gpu-layers 3", "wasm", true, ["gpu-kernels", "gpu-layers"]],
+    ["--gpu-layers 0", "wasm", true, []],
+    ["--stop x", "wasm", true, []],
+    ["--stop x", "wasm", false, ["stop"]],
+  ];
+  for (const [text, backend, hasTokenizer, expected] of running) {
+    assertEquals(named(runningNotes(flags(text), { backend, hasTokenizer })), expected, text);
+  }
 });
 
 Deno.test("times, speeds and counts are written for people", () => {

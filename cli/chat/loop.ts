@@ -6,10 +6,10 @@
 
 import { type GenerationResult, InputError, type Model, type Session } from "../../mod.ts";
 import type { GenerateOptions } from "../../runtime/generate.ts";
-import { writeNote, writeOut } from "../command.ts";
-import { counted, formatRate } from "../format.ts";
+import { INTERRUPTED, writeNote, writeOut } from "../command.ts";
+import { atRate, counted } from "../format.ts";
 import { withFlags } from "../option_names.ts";
-import { promptProgress } from "../progress.ts";
+import { promptProgress } from "../prompt_progress.ts";
 import { isCommand, runChatCommand } from "./commands.ts";
 import { type Conversation, promptOf } from "./conversation.ts";
 import { type MessageInput, pipedInput } from "./input.ts";
@@ -34,7 +34,14 @@ export async function talk(setup: ChatSetup): Promise<void> {
   const conversation: Conversation = { system: setup.system, messages: [] };
   const context = { conversation, hasTemplate: model.hasChatTemplate };
   let answering: AbortController | undefined;
-  const onInterrupt = (): void => answering ? answering.abort() : input.close();
+  const onInterrupt = (): void => {
+    if (!answering) return input.close();
+    if (answering.signal.aborted) { // it waits for a part of a long prompt
+      input[Symbol.dispose]();
+      Deno.exit(INTERRUPTED);
+    }
+    answering.abort();
+  };
   const isTerminal = Deno.stdin.isTerminal() && Deno.stderr.isTerminal();
   using input: MessageInput = isTerminal ? terminalInput({ interrupt: onInterrupt }) : pipedInput();
   Deno.addSignalListener("SIGINT", onInterrupt);
@@ -74,6 +81,7 @@ async function reply(
 ): Promise<string | undefined> {
   let answer = "", result: GenerationResult | undefined, first = NaN, last = NaN;
   using progress = promptProgress();
+  signal.addEventListener("abort", progress.stopping);
   const seed = options.seed === undefined ? {} : { seed: options.seed + attempt };
   try {
     const prompt = await promptOf(model, conversation);
@@ -101,8 +109,8 @@ async function reply(
   writeOut("\n");
   const { ids, promptIds, stopReason } = result!;
   if (stopReason === "abort") {
-    const speed = formatRate(ids.length - 1, last - first);
-    writeNote(`chat: interrupted after ${counted(ids.length, "token")} at ${speed}`);
+    const speed = atRate(ids.length - 1, last - first);
+    writeNote(`chat: interrupted after ${counted(ids.length, "token")}${speed}`);
   } else if (stopReason === "length") {
     const full = promptIds.length + ids.length > model.contextLength;
     if (full) writeNote(`chat: the context of ${model.contextLength} tokens is full (--context)`);
