@@ -16,14 +16,13 @@ import { type Message, MessageLines } from "../cli/chat/messages.ts";
 import { describePrompt, promptProgress } from "../cli/prompt_progress.ts";
 import { atRate } from "../cli/format.ts";
 import { FormatError, InputError } from "../mod.ts";
+import { taskArgs } from "./task_args.ts";
 import { CHAT_TEMPLATE, tinyGguf, withFolder } from "./tiny_model.ts";
 
 const ROOT = new URL("../", import.meta.url);
-const { tasks } = JSON.parse(await Deno.readTextFile(new URL("deno.json", ROOT)));
-
 /** The command line of a task. */
 function taskCommand(name: string): string[] {
-  return [Deno.execPath(), ...tasks[name].command.split(" ").slice(1)];
+  return [Deno.execPath(), ...taskArgs(name)];
 }
 
 async function run(

@@ -4,17 +4,16 @@
  */
 
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { taskArgs } from "./task_args.ts";
 import { tinyGguf, withFolder } from "./tiny_model.ts";
 
 const ROOT = new URL("../", import.meta.url);
 const { tasks } = JSON.parse(await Deno.readTextFile(new URL("deno.json", ROOT)));
 
-/** Arguments of `deno` for every task that is a program of ours. */
-const PROGRAMS: Readonly<Record<string, readonly string[]>> = Object.fromEntries(
-  Object.entries<{ command: string }>(tasks)
-    .filter(([, { command }]) => /^deno run \S/.test(command) && !command.includes("&&"))
-    .map(([name, { command }]) => [name, command.split(" ").slice(1)]),
-);
+/** The tasks that are programs of ours. */
+const PROGRAMS = Object.entries<{ command: string }>(tasks)
+  .filter(([, { command }]) => command.startsWith("deno run ") && !command.includes("&&"))
+  .map(([name]) => name);
 
 /** The words after `bench`, which are programs as well. */
 const BENCH = ["kernels", "model", "peers", "compare", "gpu"];
@@ -34,9 +33,9 @@ interface Call {
   readonly env?: Readonly<Record<string, string>>;
 }
 
-function command({ program, args, permissions }: Call, folder: string): string[] {
+function command({ program, args, permissions, env }: Call, folder: string): string[] {
   const [task, ...words] = program.split(" ");
-  const given = PROGRAMS[task!]!;
+  const given = taskArgs(task!, { ...Deno.env.toObject(), ...env });
   const own = permissions
     ? [
       "run",
@@ -84,14 +83,14 @@ async function runCalls(calls: readonly Call[]): Promise<void> {
   });
 }
 
-const NAMES = Object.keys(PROGRAMS).flatMap((name) =>
+const NAMES = PROGRAMS.flatMap((name) =>
   name === "bench" ? BENCH.map((word) => `bench ${word}`) : [name]
 );
 
 Deno.test("every program is walked", () => {
   const known = ["generate", "chat", "inspect", "score", "pull", "models", "build", "bench"];
   const others = ["readme", "synthetic", "page", "kernels"];
-  const unknown = Object.keys(PROGRAMS).filter((it) => ![...known, ...others].includes(it));
+  const unknown = PROGRAMS.filter((it) => ![...known, ...others].includes(it));
   assertEquals(unknown, [], "a program without mistakes of its own in this file");
 });
 
@@ -148,7 +147,7 @@ Deno.test({
 
 Deno.test("missing permissions are one line that names them", async () => {
   const read = ["--allow-read"];
-  const rows: [program: string, args: string[], line: string, permissions: string[]][] = [
+  const rows: [program: string, args: string[], line: string, permissions: string[], code?: 2][] = [
     ["generate", ["-m", "%/tiny.gguf", "a"], "--allow-read", []],
     ["generate", ["a"], "--allow-read", []],
     ["generate", ["--file", "%/text"], "--allow-read", []],
@@ -157,8 +156,8 @@ Deno.test("missing permissions are one line that names them", async () => {
     ["inspect", ["%/tiny.gguf"], "--allow-read", []],
     ["inspect", ["http://127.0.0.1:59999/x.gguf"], "--allow-net", read],
     ["score", ["-m", "%/tiny.gguf", "--text", "a b"], "--allow-read", []],
-    ["pull", ["hf:a/b"], "--allow-env", []],
-    ["models", [], "--allow-env", []],
+    ["pull", ["hf:a/b"], "--allow-env", [], 2],
+    ["models", [], "--allow-env", [], 2],
     ["synthetic", ["%/out.gguf"], "--allow-write", []],
     ["page", ["--port", "0"], "--allow-net", read],
     ["build", [], "--allow-", []],
@@ -168,8 +167,8 @@ Deno.test("missing permissions are one line that names them", async () => {
     ["bench peers", ["-m", "%/tiny.gguf"], "--allow-", []],
     ["bench gpu", ["--out", "%/out.json"], "--allow-write", []],
   ];
-  await runCalls(rows.map(([program, args, line, permissions]) => ({
-    ...{ program, args, line, permissions, code: 1 },
+  await runCalls(rows.map(([program, args, line, permissions, code = 1]) => ({
+    ...{ program, args, line, permissions, code },
   })));
 });
 
