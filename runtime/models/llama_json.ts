@@ -88,7 +88,7 @@ export function llamaFromJson(file: ModelFile, warn: Warn): LlamaConfig {
   const kvHeads = file.metadata.num_key_value_heads === null ? heads : defaults.kvHeads ?? heads;
   const positions = config.count("max_position_embeddings", defaults.positions);
   const rope = ropeFromJson(file, config, defaults.theta, positions);
-  const windows = windowsOf(file, config, architecture, layers, defaults.window);
+  const windows = windowsOf(file, config, architecture, layers, defaults.window, warn);
   const experts = expertsFromJson(file);
   return checkLlama(file, {
     architecture,
@@ -143,6 +143,7 @@ function windowsOf(
   architecture: string,
   layers: number,
   standard: number | undefined,
+  warn: Warn,
 ): readonly (number | undefined)[] | undefined {
   const isQwen = architecture.startsWith("qwen");
   const hasWindow = isQwen
@@ -150,6 +151,12 @@ function windowsOf(
     : ["mistral", "mixtral"].includes(architecture);
   const isNull = file.metadata.sliding_window === null;
   const window = hasWindow && !isNull ? config.whole("sliding_window", standard ?? 0) : 0;
+  if (window > 0 && !isQwen && config.get("use_sliding_window") === false) {
+    warn(
+      `${quote(file.name)} has a sliding window of ${window} tokens: field "use_sliding_window" ` +
+        `has no effect in this architecture`,
+    );
+  }
   const types = config.get("layer_types");
   const fail = (found: string, expected: string): never => {
     throw new ModelError(
