@@ -226,8 +226,9 @@ class HttpFile implements RawSource {
       ? ["ETag", first.tag, found.tag]
       : ["Last-Modified", first.modified, found.modified];
     if (!was || !is || was === is) return;
+    const bare = (value: string): string => quote(value.replaceAll('"', ""));
     throw this.#failure(
-      `the file changed while it was read: ${name} is ${quote(is)} now, but was ${quote(was)} ` +
+      `the file changed while it was read: ${name} is ${bare(is)} now, but was ${bare(was)} ` +
         `when opened; load it again`,
     );
   }
