@@ -62,7 +62,7 @@ export class Plans {
     this.#weights = weights;
     this.#backend = backend;
     this.#sizes = sizes;
-    const graphs = (Object.keys(programs) as ProgramName[]).map((program) => {
+    const graphs = namesOf(programs).map((program) => {
       const graph = this.#record(program, 1, "all");
       for (const [name, { shape }] of graph.outputs) {
         this.#widths.set(`${program} ${name}`, elements(shape) / shape[0]!);
@@ -209,9 +209,7 @@ export class Plans {
     const program = this.#programs[name];
     if (program) return program;
     throw new InputError(
-      `Cannot ${name} with this model: it is one that can ${
-        Object.keys(this.#programs).join(", ")
-      }`,
+      `Cannot ${name} with this model: it can ${namesOf(this.#programs).join(", ")}`,
     );
   }
 
@@ -276,4 +274,9 @@ export class Plans {
     }
     return executable;
   }
+}
+
+/** Which programs there are. */
+function namesOf(programs: Programs): ProgramName[] {
+  return (["encode", "decode"] as const).filter((name) => programs[name]);
 }

@@ -6,6 +6,8 @@
  * @module
  */
 
+import { InputError } from "../../errors.ts";
+import { quote } from "../../escape.ts";
 import type { ModelFile } from "../files/model_file.ts";
 import type { Warn } from "./fields.ts";
 import type { Programs } from "./program.ts";
@@ -52,4 +54,21 @@ export interface ModelDefinition<C extends ModelConfig = ModelConfig> {
   ): Promise<Iterable<WeightSpec>>;
   /** What a model of this configuration does. */
   programs(config: C): Programs;
+}
+
+/**
+ * Refuses a context that is longer than the positions that a model has learned.
+ *
+ * @throws InputError with both numbers
+ */
+export function checkPositions(
+  { name }: ModelFile,
+  { maxPositions }: ModelConfig,
+  contextLength: number,
+): void {
+  if (contextLength <= maxPositions) return;
+  throw new InputError(
+    `Cannot load ${quote(name)} with contextLength ${contextLength}: it has learned ` +
+      `${maxPositions} positions`,
+  );
 }

@@ -7,54 +7,8 @@
  * @module
  */
 
+import { HARMLESS_FIELDS } from "./common_fields.ts";
 import type { FieldRules } from "./fields.ts";
-
-/** Fields of every model, of training and of generation. */
-const HARMLESS: readonly string[] = [
-  // About the file and the program that wrote it.
-  ...["_name_or_path", "name_or_path", "_commit_hash", "transformers_version", "architectures"],
-  ...["auto_map", "torch_dtype", "dtype", "tokenizer_class", "license", "custom_pipelines"],
-  ...["transformers.js_config", "unsloth_*", "_attn_*", "_flash_attn_*", "_experts_*"],
-  ...["attn_implementation", "experts_implementation", "use_flash_attn", "torchscript"],
-  ...[
-    "use_bfloat16",
-    "tf_legacy_loss",
-    "pruned_heads",
-    "return_dict",
-    "output_*",
-    "model_max_length",
-  ],
-  // Training.
-  ...["attention_dropout", "hidden_dropout", "hidden_dropout_prob", "attention_probs_dropout_prob"],
-  ...[
-    "attn_pdrop",
-    "embd_pdrop",
-    "resid_pdrop",
-    "layerdrop",
-    "neftune_noise_alpha",
-    "pretraining_tp",
-  ],
-  ...["initializer_range", "initializer_factor", "gradient_checkpointing", "router_aux_loss_coef"],
-  ...["router_z_loss_coef", "router_jitter_noise", "use_cache", "chunk_size_feed_forward"],
-  // Special tokens and tasks.
-  ...[
-    "bos_token_id",
-    "eos_token_id",
-    "pad_token_id",
-    "unk_token_id",
-    "sep_token_id",
-    "cls_token_id",
-  ],
-  ...["mask_token_id", "decoder_start_token_id", "forced_bos_token_id", "forced_eos_token_id"],
-  ...["id2label", "label2id", "num_labels", "problem_type", "finetuning_task", "prefix"],
-  ...["task_specific_params", "is_decoder", "cross_attention_hidden_size"],
-  // Generation, which generation_config.json tells.
-  ...["max_length", "min_length", "max_new_tokens", "do_sample", "early_stopping", "num_beams"],
-  ...["num_beam_groups", "num_return_sequences", "temperature", "top_k", "top_p", "typical_p"],
-  ...["repetition_penalty", "length_penalty", "diversity_penalty", "no_repeat_ngram_size"],
-  ...["encoder_no_repeat_ngram_size", "bad_words_ids", "suppress_tokens", "begin_suppress_tokens"],
-  ...["return_dict_in_generate", "remove_invalid_values", "exponential_decay_length_penalty"],
-];
 
 /** What every definition of this family reads from `config.json`. */
 const READ: readonly string[] = [
@@ -158,7 +112,7 @@ export function jsonFields(architecture: string): FieldRules {
     for (const it of ["use_qk_norm", "qk_layernorm", "qk_norm"]) neutral[it] = [true];
   }
   const read = [...READ, ...ALSO_READ[architecture]!];
-  return { read, harmless: HARMLESS, neutral };
+  return { read, harmless: HARMLESS_FIELDS, neutral };
 }
 
 /** The rules for GGUF metadata; names stand behind the architecture's. */

@@ -10,6 +10,7 @@ import type { CacheType } from "../../kernels/op.ts";
 import type { InputAdvance } from "../backend.ts";
 import type { Graph, Tensor } from "../graph.ts";
 import type { WeightScope } from "../weights.ts";
+import type { PromptRules } from "./prompt.ts";
 
 /** A text as a program takes it: tokens so far, and what belongs to them. */
 export interface Sequence {
@@ -89,10 +90,12 @@ export interface Programs {
   readonly encode?: Program;
   /** Reads a text from left to right, and gives "logits" of the next token. */
   readonly decode?: Program;
+  /** What prompts may hold beside ids; nothing where absent. */
+  readonly prompts?: PromptRules;
 }
 
 /** Name of a program. */
-export type ProgramName = keyof Programs;
+export type ProgramName = "encode" | "decode";
 
 /** A result of a program: which, and for which tokens. */
 export interface Output {

@@ -13,8 +13,17 @@ import type { ModelConfig, ModelDefinition } from "./definition.ts";
 const llama = async (): Promise<ModelDefinition> =>
   (await import("./llama.ts")).llama as unknown as ModelDefinition<ModelConfig>;
 
+const bert = async (): Promise<ModelDefinition> =>
+  (await import("./bert.ts")).bert as unknown as ModelDefinition<ModelConfig>;
+const t5 = async (): Promise<ModelDefinition> =>
+  (await import("./t5.ts")).t5 as unknown as ModelDefinition<ModelConfig>;
+const yuan1 = async (): Promise<ModelDefinition> =>
+  (await import("./yuan1.ts")).yuan1 as unknown as ModelDefinition<ModelConfig>;
+
 /** Definitions by `model_type` of config.json and `general.architecture` of GGUF. */
 export const ARCHITECTURES: Readonly<Record<string, () => Promise<ModelDefinition>>> = {
+  bert,
+  ernie: bert,
   llama,
   mistral: llama,
   mixtral: llama,
@@ -25,6 +34,8 @@ export const ARCHITECTURES: Readonly<Record<string, () => Promise<ModelDefinitio
   qwen3: llama,
   qwen3_moe: llama,
   qwen3moe: llama,
+  t5,
+  yuan1_megatron_gpt: yuan1,
 };
 
 /**
