@@ -76,8 +76,14 @@ export async function modelTable(): Promise<string> {
     const bytes = [int4.weightBytes, int8.weightBytes, int4.cacheBytes];
     rows.push(`| ${name} | \`${architecture}\` | ${bytes.map(gb).join(" | ")} |`);
   }
-  const names = Object.keys(ARCHITECTURES).map((it) => `\`${it}\``).join(", ");
-  return `Architectures that run, from GGUF and from safetensors: ${names}.\n\n${rows.join("\n")}`;
+  const named = (isGguf: boolean): string =>
+    Object.entries(ARCHITECTURES)
+      .filter(([, { formats }]) => formats.includes("gguf") === isGguf)
+      .map(([name]) => `\`${name}\``).join(", ");
+  return `Architectures that run, from GGUF and from safetensors: ${
+    named(true)
+  }; from safetensors ` +
+    `alone: ${named(false)}.\n\n${rows.join("\n")}`;
 }
 
 /** README text with the table in its place. */
@@ -93,6 +99,7 @@ async function memory(
   option: WeightsOption,
 ): Promise<MemoryNeeded> {
   const tensors = {
+    keys: () => [],
     has: (name: string) =>
       name.endsWith("_norm.weight")
         ? /^(qwen3|olmoe)/.test(architecture)

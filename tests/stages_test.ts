@@ -49,7 +49,7 @@ async function logits(
   return { rows, stages };
 }
 
-for (const [type, sizes] of [["F32", [150_000, 70_000]], ["Q4_0", [60_000, 36_000]]] as const) {
+for (const [type, sizes] of [["F32", [160_000, 80_000]], ["Q4_0", [90_000, 45_000]]] as const) {
   const model: TinyOptions = { layers: 4, type };
 
   Deno.test(`a model of ${type} in several memories computes the same as in one`, async () => {

@@ -10,18 +10,30 @@ import { quote } from "../../escape.ts";
 import type { ModelFile } from "../files/model_file.ts";
 import type { ModelConfig, ModelDefinition } from "./definition.ts";
 
-const llama = async (): Promise<ModelDefinition> =>
-  (await import("./llama.ts")).llama as unknown as ModelDefinition<ModelConfig>;
+/** A family, and the file formats that it is read from. */
+export interface Architecture {
+  /** Loads the definition. */
+  readonly load: () => Promise<ModelDefinition>;
+  /** Formats of files in which such models run. */
+  readonly formats: readonly ModelFile["format"][];
+}
 
-const bert = async (): Promise<ModelDefinition> =>
-  (await import("./bert.ts")).bert as unknown as ModelDefinition<ModelConfig>;
-const t5 = async (): Promise<ModelDefinition> =>
-  (await import("./t5.ts")).t5 as unknown as ModelDefinition<ModelConfig>;
-const yuan1 = async (): Promise<ModelDefinition> =>
-  (await import("./yuan1.ts")).yuan1 as unknown as ModelDefinition<ModelConfig>;
+/** A row; `load` gives a definition of any configuration. */
+function family(
+  formats: Architecture["formats"],
+  load: () => Promise<unknown>,
+): Architecture {
+  return { formats, load: async () => await load() as ModelDefinition<ModelConfig> };
+}
 
-/** Definitions by `model_type` of config.json and `general.architecture` of GGUF. */
-export const ARCHITECTURES: Readonly<Record<string, () => Promise<ModelDefinition>>> = {
+const EVERY = ["gguf", "safetensors"] as const;
+const bert = family(["safetensors"], async () => (await import("./bert.ts")).bert);
+const llama = family(EVERY, async () => (await import("./llama.ts")).llama);
+const t5 = family(["safetensors"], async () => (await import("./t5.ts")).t5);
+const yuan1 = family(["safetensors"], async () => (await import("./yuan1.ts")).yuan1);
+
+/** Families by `model_type` of config.json and `general.architecture` of GGUF. */
+export const ARCHITECTURES: Readonly<Record<string, Architecture>> = {
   bert,
   ernie: bert,
   llama,
@@ -46,10 +58,10 @@ export const ARCHITECTURES: Readonly<Record<string, () => Promise<ModelDefinitio
 export function findDefinition(file: ModelFile): Promise<ModelDefinition> {
   const field = file.format === "gguf" ? "general.architecture" : "model_type";
   const name = file.metadata[field];
-  const load = typeof name === "string" && Object.hasOwn(ARCHITECTURES, name)
+  const row = typeof name === "string" && Object.hasOwn(ARCHITECTURES, name)
     ? ARCHITECTURES[name]
     : undefined;
-  if (!load) {
+  if (!row) {
     throw new ModelError(
       `Cannot load ${quote(file.name)}: field ${quote(field)} is ` +
         `${name === undefined ? "missing" : quote(name)}, expected one of ${
@@ -57,5 +69,11 @@ export function findDefinition(file: ModelFile): Promise<ModelDefinition> {
         }`,
     );
   }
-  return load();
+  if (!row.formats.includes(file.format)) {
+    throw new ModelError(
+      `Cannot load ${quote(file.name)}: models of architecture ${quote(name)} are read from ` +
+        `${row.formats.join(" and ")}, not from ${file.format}; take the files in that form`,
+    );
+  }
+  return row.load();
 }
