@@ -12,9 +12,6 @@ import { plain } from "../escape.ts";
 /** `@huggingface/tokenizers`: the translation of Oniguruma patterns, and Unicode normalizers. */
 export type TokenizersLibrary = typeof import("npm:@huggingface/tokenizers@0.2.0");
 
-/** `@huggingface/jinja`: the template language of chat templates. */
-export type JinjaLibrary = typeof import("npm:@huggingface/jinja@0.5.11");
-
 /**
  * Loads `@huggingface/tokenizers`.
  *
@@ -22,15 +19,6 @@ export type JinjaLibrary = typeof import("npm:@huggingface/jinja@0.5.11");
  */
 export function loadTokenizersLibrary(): Promise<TokenizersLibrary> {
   return load("@huggingface/tokenizers@0.2.0", import("npm:@huggingface/tokenizers@0.2.0"));
-}
-
-/**
- * Loads `@huggingface/jinja`.
- *
- * @throws SourceError when the package is neither cached nor reachable
- */
-export function loadJinjaLibrary(): Promise<JinjaLibrary> {
-  return load("@huggingface/jinja@0.5.11", import("npm:@huggingface/jinja@0.5.11"));
 }
 
 async function load<T>(name: string, library: Promise<T>): Promise<T> {

@@ -72,7 +72,7 @@ Deno.test("render() gives templates what they expect around them", async () => {
     await render("{{ bos_token }}{{ messages[0].content }}{{ eos_token }}"),
     "<s>Hi</s>",
   );
-  assertEquals(await render("{{ add_generation_prompt }}{{ tools is none }}"), "truetrue");
+  assertEquals(await render("{{ add_generation_prompt }}{{ tools is none }}"), "TrueTrue");
   assertEquals(await render("{{ {'a': [1, 'é']} | tojson }}"), '{"a": [1, "é"]}');
   assertEquals(await render("{% for i in range(2, 6, 2) %}{{ i }},{% endfor %}"), "2,4,");
   assertEquals(await render("{% for i in range(3, 0, -1) %}{{ i }}{% endfor %}"), "321");
@@ -134,7 +134,11 @@ Deno.test("render() refuses malformed conversations", async () => {
   for (const [messages, message] of rows) {
     assertThrows(() => template.render(messages as ChatMessage[]), InputError, message);
   }
-  assertThrows(() => template.render([cyclic as unknown as ChatMessage]), FormatError);
+  assertThrows(
+    () => template.render([cyclic as unknown as ChatMessage]),
+    InputError,
+    "a message holds itself",
+  );
 });
 
 Deno.test("chatTemplate() refuses what is no template", async () => {
@@ -145,28 +149,149 @@ Deno.test("chatTemplate() refuses what is no template", async () => {
   for (const value of rows) await assertRejects(() => chatTemplate(value), FormatError);
 });
 
+/** Templates that would take for ever or fill the memory, by what ends them. */
+const DOUBLED = "{% set ns = namespace(l=[1], m=[1], t=(1,), s='x') %}{% for i in range(99) %}" +
+  "{% set ns.l = [ns.l, ns.l] %}{% set ns.m = [ns.m, ns.m] %}{% set ns.t = (ns.t, ns.t) %}{% endfor %}";
+const HOSTILE: readonly (readonly [string, string])[] = [
+  [
+    "{% for i in range(100000) %}{% for j in range(100000) %}{% endfor %}{% endfor %}",
+    "ran longer",
+  ],
+  ["{% for i in range(10000000000) %}{% endfor %}", "a range of 10000000000"],
+  [`${DOUBLED}{{ ns.l == ns.m }}`, "ran longer"],
+  [`${DOUBLED}{{ ns.l < ns.m }}`, "ran longer"],
+  [`${DOUBLED}{{ ns.l | tojson }}`, "characters|ran longer"],
+  [`${DOUBLED}{{ ns.l }}`, "characters|ran longer"],
+  [`${DOUBLED}{{ ns.l | pprint }}`, "list items|ran longer"],
+  [`${DOUBLED}{{ {ns.t: 1} }}`, "characters|ran longer"],
+  [
+    "{% set ns = namespace(a='x') %}{% for i in range(99) %}{% set ns.a = ns.a ~ ns.a %}{% endfor %}",
+    "characters",
+  ],
+  [
+    "{% set ns = namespace(a='x') %}{% for i in range(99) %}{% set ns.a = ns.a + ns.a %}{% endfor %}",
+    "characters",
+  ],
+  [
+    "{% set ns = namespace(a=[1]) %}{% for i in range(99) %}{% set ns.a = ns.a + ns.a %}{% endfor %}",
+    "list items",
+  ],
+  ["{{ messages | tojson(indent=40000000) }}", "characters"],
+  ["{{ ('a\n' * 1000) | indent(100000) }}", "characters"],
+  ["{{ 'a' * 1000000000 }}", "characters"],
+  ["{{ [1] * 1000000000 }}", "list items"],
+  ["{{ 'a'.ljust(1000000000) }}", "characters"],
+  ["{{ 'a' | center(1000000000) }}", "characters"],
+  ["{{ 'a'.zfill(1000000000) }}", "characters"],
+  ["{{ '{:1000000000}'.format(1) }}", "characters"],
+  ["{{ '{:01000000000,}'.format(1) }}", "characters"],
+  ["{{ '%1000000000d' % 1 }}", "characters"],
+  ["{{ '%*d' % (1000000000, 1) }}", "characters"],
+  ["{{ '%.1000000000d' % 1 }}", "characters"],
+  ["{{ ('\t' * 10000).expandtabs(100000000) }}", "characters"],
+  ["{{ ('x' * 100000).join('y' * 100000) }}", "characters"],
+  ["{{ ('x' * 100000).replace('x', 'y' * 100000) }}", "characters"],
+  ["{{ strftime_now('%999d' * 100000) }}", "characters"],
+  ["{{ [1] | batch(1000000000, 'x') | list }}", "list items"],
+  ["{{ [1] | slice(1000000000) | list }}", "list items|ran longer"],
+  ["{% for i in range(100000) %}{{ 'x' * 10000 }}{% endfor %}", "characters"],
+  [
+    "{% set a = 'a' * 500000 %}{% for i in range(100000) %}{{ a.find('b') }}{% endfor %}",
+    "ran longer",
+  ],
+];
+
 Deno.test("render() stops templates that loop or grow without end", async () => {
-  const hostile: [string, string][] = [
+  for (const [source, reason] of HOSTILE) {
+    const template = await chatTemplate(source, { timeLimitMs: 300 });
+    const begin = performance.now();
+    const error = assertThrows(() => template.render(HI), InputError);
+    assert(new RegExp(reason).test(error.message), `${source}: ${error.message}`);
+    assert(performance.now() - begin < 5000, source);
+  }
+});
+
+Deno.test("render() ends what is too deep or too large by an error of the template", async () => {
+  const rows: [string, string][] = [
+    ["{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}", "nested deeper"],
     [
-      "{% for i in range(1000000) %}{% for j in range(1000000) %}{% endfor %}{% endfor %}",
-      "ran longer than 100 ms",
+      "{% macro f() %}{% call f() %}{% endcall %}{{ caller }}{% endmacro %}{{ f() }}",
+      "nested deeper",
     ],
-    ["{% for i in range(10000000000) %}{% endfor %}", "a range of 10000000000"],
-    ["{% for i in range(1, 2, 0) %}{% endfor %}", "a range of"],
+    ["{% for a in [1] recursive %}{{ loop([1]) }}{% endfor %}", "nested deeper"],
     [
-      "{% set ns = namespace(a='x') %}{% for i in range(99) %}{% set ns.a = ns.a ~ ns.a %}" +
-      "{% endfor %}{{ ns.a }}",
-      "characters",
+      "{% set ns = namespace(l=[1]) %}{% for i in range(9999) %}{% set ns.l = [ns.l] %}{% endfor %}{{ ns.l }}",
+      "nested deeper",
     ],
+    ["{% set ns = namespace() %}{% set ns.a = ns %}{{ ns }}", "nested deeper"],
+    [`{{ messages${".a".repeat(50000)} }}`, "nested deeper"],
+    ["{{ 9 ** 9 ** 9 }}{{ 10 ** 1000000 }}", "more than 4300 digits"],
+    ["{{ '%.1000000000f' % 1 }}", "precision"],
     [
-      "{% set ns = namespace(a=[1]) %}{% for i in range(99) %}{% set ns.a = ns.a + ns.a %}" +
-      "{% endfor %}",
-      "list items",
+      "{% set ns = namespace(g=[1]) %}{% for i in range(50000) %}{% set ns.g = ns.g | select %}{% endfor %}{{ ns.g | list }}",
+      "line 1",
     ],
   ];
-  for (const [source, message] of hostile) {
-    const template = await chatTemplate(source, { timeLimitMs: 100 });
-    assertThrows(() => template.render(HI), InputError, message);
+  for (const [source, message] of rows) {
+    await assertRejects(() => render(source), FormatError, message);
   }
-  await assertRejects(() => render("{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}"), FormatError);
+});
+
+Deno.test("chatTemplate() compiles in a time that grows with the length", async () => {
+  const long: [string, string | undefined][] = [
+    [`{{ 1 ${" ".repeat(200000)}}}`, "1"],
+    [`${" ".repeat(200000)}{% if true %}x{% endif %}`, "x"],
+    [`${" ".repeat(500)}{% if true %}x{% endif %}`.repeat(1500), undefined],
+    ["a{{ 1 }}".repeat(50000), "a1".repeat(50000)],
+    [`{{ 1${"+1".repeat(50000)} }}`, "50001"],
+    [`{% if 0 %}${"{% elif 0 %}".repeat(20000)}{% endif %}`, ""],
+  ];
+  for (const [source, expected] of long) {
+    const text = (await chatTemplate(source)).render(HI);
+    if (expected !== undefined) assertEquals(text, expected);
+  }
+  const broken = [
+    "{{".repeat(100000),
+    "{%".repeat(100000),
+    "{#".repeat(100000),
+    `{% raw %}${"{%   ".repeat(100000)}`,
+    `{{ ${"(".repeat(100000)} }}`,
+    `{{ ${"not ".repeat(100000)}1 }}`,
+    `{{ ${"1".repeat(500000)} }}`,
+    "{% if 1 %}".repeat(50000),
+  ];
+  for (const source of broken) {
+    await assertRejects(() => chatTemplate(source), FormatError, "Cannot compile");
+  }
+  const slow = { timeLimitMs: 1 };
+  await assertRejects(
+    () => chatTemplate("{% set a = 1 %}".repeat(60000), slow),
+    FormatError,
+    "ran longer than 1 ms",
+  );
+});
+
+Deno.test("render() takes long conversations and structures that are shared", async () => {
+  const text = "A line of text, 天 👍.\n".repeat(40000); // most of a megabyte
+  const messages = [{ role: "user", content: text }, { role: "assistant", content: text }];
+  const template = await chatTemplate(
+    "{% set ns = namespace(p='') %}{% for m in messages %}" +
+      "{% set ns.p = ns.p + m.content.strip() | tojson ~ m.content.split('\n') | join('|') %}" +
+      "{% endfor %}{{ ns.p }}",
+  );
+  assertEquals(template.render(messages).length > 4 * 800000, true);
+  // One object in many places is converted once.
+  let shared: unknown = ["x"];
+  for (let i = 0; i < 40; i++) shared = [shared, shared];
+  const counted = await chatTemplate("{{ messages[0].content | length }}");
+  assertEquals(counted.render([{ role: "user", content: shared }]), "2");
+  let deep: unknown = "x";
+  for (let i = 0; i < 300; i++) deep = [deep];
+  assertThrows(
+    () => counted.render([{ role: "user", content: deep }]),
+    InputError,
+    "nested deeper than 200 levels",
+  );
+  const wrong = [{ role: "user", content: () => 1 }];
+  assertThrows(() => counted.render(wrong), InputError, "holds a function");
 });

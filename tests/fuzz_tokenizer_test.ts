@@ -298,7 +298,8 @@ Deno.test("chatTemplate() survives 1500 damaged templates", async () => {
     else if (kind === 1) damaged[at] = pieces[Math.floor(random() * pieces.length)];
     else damaged.splice(at, 0, pieces[Math.floor(random() * pieces.length)]);
     try {
-      (await chatTemplate(damaged.join(""), { timeLimitMs: 500 })).render(messages);
+      (await chatTemplate(damaged.join(""), { bosToken: "<s>", timeLimitMs: 500 }))
+        .render(messages);
       outcomes.rendered++;
     } catch (error) {
       if (!(error instanceof SparrowError)) throw new Error(`round ${round}`, { cause: error });

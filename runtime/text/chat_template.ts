@@ -1,19 +1,22 @@
 /**
  * Chat templates: from messages to the prompt that a model was trained on. A template is a Jinja
- * program that comes with the model (`chat_template` in tokenizer_config.json, `tokenizer.chat_template`
- * in GGUF), so it is untrusted: `@huggingface/jinja` interprets it under the bounds of
- * template_interpreter.ts. Encode the result with `{ addSpecial: false, parseSpecial: true }`: templates write
- * their own begin token.
+ * program that comes with the model (`chat_template.jinja` or tokenizer_config.json beside safetensors,
+ * `tokenizer.chat_template` in GGUF), so it is untrusted: jinja/ interprets it under a budget of time
+ * and memory. Give the pieces of a prompt to `encode` with `{ addSpecial: false }`: templates write their own
+ * begin token, and only what they wrote themselves is read as special tokens.
  *
  * @module
  */
 
-import { FormatError, InputError, SparrowError } from "../../errors.ts";
+import { FormatError, InputError } from "../../errors.ts";
 import { plain, quote } from "../../escape.ts";
-import { loadJinjaLibrary } from "../deps.ts";
-import type { JinjaLibrary } from "../deps.ts";
-import { reasonOf } from "./tokenizer_fields.ts";
-import { boundedInterpreter, boundedRange, formatTime } from "./template_interpreter.ts";
+import { Budget, TemplateError, TemplateLimit, TemplateRefusal } from "./jinja/budget.ts";
+import { conversion } from "./jinja/from_javascript.ts";
+import { compileTemplate, type Template } from "./jinja/template.ts";
+import { own, Text, type TextPiece } from "./jinja/text.ts";
+import { Dict, Items, type Value } from "./jinja/values.ts";
+
+export type { TextPiece } from "./jinja/text.ts";
 
 /** One message of a conversation. */
 export interface ChatMessage {
@@ -27,11 +30,13 @@ export interface ChatMessage {
 
 /** What the model's files say about the template's surroundings. */
 export interface ChatTemplateOptions {
-  /** The begin-of-sequence token as text; "" when the model has none. */
+  /** The begin-of-sequence token as text; left out when the model has none. */
   readonly bosToken?: string | undefined;
-  /** The end-of-sequence token as text; "" when the model has none. */
+  /** The end-of-sequence token as text; left out when the model has none. */
   readonly eosToken?: string | undefined;
-  /** The longest time that rendering may take, in milliseconds. Default 5000. */
+  /** More tokens by the names that templates know, as `pad_token`; they count as the template's. */
+  readonly specialTokens?: Readonly<Record<string, unknown>> | undefined;
+  /** The longest time that compiling or rendering may take, in milliseconds. Default 5000. */
   readonly timeLimitMs?: number | undefined;
 }
 
@@ -41,6 +46,8 @@ export interface RenderOptions {
   readonly addGenerationPrompt?: boolean | undefined;
   /** Tools that the model may call, as JSON schemas of functions. */
   readonly tools?: readonly unknown[] | undefined;
+  /** Texts that the answer may draw on, where the template takes them. */
+  readonly documents?: readonly unknown[] | undefined;
   /** The time that `strftime_now` tells. Default the present. */
   readonly now?: Date | undefined;
   /** Which of several named templates; default "tool_use" with tools if there is one, else "default". */
@@ -57,10 +64,15 @@ export interface ChatTemplate {
    * The prompt for a conversation.
    *
    * @throws InputError when the messages are malformed or the template itself refuses them (the
-   * message is then the template's), or when it takes too long
+   * message is then the template's), or when it takes too long or makes too much
    * @throws FormatError when the template fails
    */
   render(messages: readonly ChatMessage[], options?: RenderOptions): string;
+  /**
+   * The same prompt in pieces that tell who wrote them, the template or the caller, as a tokenizer's
+   * `encode` takes them. Errors as `render`.
+   */
+  pieces(messages: readonly ChatMessage[], options?: RenderOptions): readonly TextPiece[];
 }
 
 const MAX_TEMPLATE = 1 << 20; // UTF-16 units
@@ -82,36 +94,36 @@ const TIME_LIMIT_MS = 5000;
  *   "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}" +
  *     "{% if add_generation_prompt %}<assistant>{% endif %}",
  * );
- * console.log(template.render([{ role: "user", content: "Hi" }])); // "<user>Hi<assistant>"
+ * const messages = [{ role: "user", content: "Hi" }];
+ * console.log(template.render(messages)); // "<user>Hi<assistant>"
+ * console.log(template.pieces(messages)[1]); // { text: "Hi", trusted: false }
  * ```
  */
-export async function chatTemplate(
+export function chatTemplate(
   source: unknown,
   options: ChatTemplateOptions = {},
 ): Promise<ChatTemplate> {
-  const sources = namedSources(source);
-  const library = await loadJinjaLibrary();
-  const programs = new Map<string, Program>();
-  for (const [name, text] of sources) {
+  return new Promise((resolve) => resolve(compile(source, options)));
+}
+
+function compile(source: unknown, options: ChatTemplateOptions): ChatTemplate {
+  const timeMs = options.timeLimitMs ?? TIME_LIMIT_MS;
+  const templates = new Map<string, Template>();
+  for (const [name, text] of namedSources(source)) {
     try {
-      programs.set(
-        name,
-        library.parse(library.tokenize(text, { lstrip_blocks: true, trim_blocks: true })),
-      );
+      templates.set(name, compileTemplate(text, timeMs));
     } catch (cause) {
       throw templateError(`Cannot compile the chat template ${quote(name)}`, cause);
     }
   }
+  const run = (messages: readonly ChatMessage[], renderOptions: RenderOptions): Text =>
+    render(chooseTemplate(templates, renderOptions), messages, options, renderOptions);
   return {
-    names: [...programs.keys()],
-    render(messages, renderOptions = {}) {
-      const program = chooseProgram(programs, renderOptions);
-      return run(library, program, checkMessages(messages), options, renderOptions);
-    },
+    names: [...templates.keys()],
+    render: (messages, renderOptions = {}) => run(messages, renderOptions).value,
+    pieces: (messages, renderOptions = {}) => run(messages, renderOptions).pieces(),
   };
 }
-
-type Program = ReturnType<JinjaLibrary["parse"]>;
 
 function namedSources(source: unknown): Map<string, string> {
   if (source === undefined || source === null || source === "") {
@@ -136,25 +148,25 @@ function namedSources(source: unknown): Map<string, string> {
   return named;
 }
 
-function chooseProgram(
-  programs: ReadonlyMap<string, Program>,
+function chooseTemplate(
+  templates: ReadonlyMap<string, Template>,
   { template, tools }: RenderOptions,
-): Program {
-  const names = [...programs.keys()];
+): Template {
+  const names = [...templates.keys()];
   const name = template ??
-    (tools && programs.has("tool_use") ? "tool_use" : undefined) ??
-    (programs.has("default") ? "default" : names[0]);
-  const program = programs.get(name);
-  if (program === undefined) {
+    (tools && templates.has("tool_use") ? "tool_use" : undefined) ??
+    (templates.has("default") ? "default" : names[0]);
+  const found = templates.get(name);
+  if (found === undefined) {
     throw new InputError(
       `Cannot format a conversation: there is no chat template ${quote(name)}, expected one of ` +
-        names.map((known) => `${quote(known)}`).join(", "),
+        names.map((known) => quote(known)).join(", "),
     );
   }
-  return program;
+  return found;
 }
 
-function checkMessages(messages: readonly ChatMessage[]): readonly ChatMessage[] {
+function checkMessages(messages: readonly ChatMessage[]): void {
   if (!Array.isArray(messages)) {
     throw new InputError("Cannot format a conversation: expected a list of { role, content }");
   }
@@ -165,66 +177,92 @@ function checkMessages(messages: readonly ChatMessage[]): readonly ChatMessage[]
       );
     }
   });
-  return messages;
 }
 
-/** What a template's own `raise_exception` throws; it passes through the interpreter unchanged. */
-class TemplateRefusal extends Error {}
-
-function run(
-  library: JinjaLibrary,
-  program: Program,
+function render(
+  template: Template,
   messages: readonly ChatMessage[],
-  options: ChatTemplateOptions,
-  { addGenerationPrompt = true, tools, now = new Date(), variables = {} }: RenderOptions,
-): string {
-  const scope = new library.Environment();
-  const set = (values: Readonly<Record<string, unknown>>): void => {
-    for (const [name, value] of Object.entries(values)) scope.set(name, value);
-  };
+  { bosToken, eosToken, specialTokens = {}, timeLimitMs = TIME_LIMIT_MS }: ChatTemplateOptions,
+  options: RenderOptions,
+): Text {
+  checkMessages(messages);
+  const { addGenerationPrompt = true, tools, documents, now = new Date() } = options;
+  const input = conversion();
+  const variables = new Map<string, Value>();
+  const tokens = { ...specialTokens, bos_token: bosToken, eos_token: eosToken };
+  for (const [name, token] of Object.entries(tokens)) {
+    if (token !== undefined && token !== null) {
+      variables.set(name, trusted(input.convert(token, name)));
+    }
+  }
+  variables.set("messages", withTrustedRoles(input.convert(messages, "a message")));
+  // Templates ask `if tools`, some `is not none`: None answers both as "there are none".
+  variables.set("tools", input.convert(tools, "a tool"));
+  variables.set("documents", input.convert(documents, "a document"));
+  variables.set("add_generation_prompt", addGenerationPrompt);
+  for (const [name, given] of Object.entries(options.variables ?? {})) {
+    if (given === undefined) continue;
+    const value = input.convert(given, `the variable ${quote(name)}`);
+    variables.set(name, name.endsWith("_token") ? trusted(value) : value);
+  }
+  const size = input.characters + template.length;
+  const budget = new Budget({
+    timeMs: timeLimitMs,
+    text: LEAST_TEXT + TEXT_PER_CHARACTER * size,
+    items: LEAST_ITEMS + ITEMS_PER_ITEM * input.items + ITEMS_PER_CHARACTER * size,
+  });
   try {
-    const own = {
-      true: true,
-      True: true,
-      false: false,
-      False: false,
-      none: null,
-      None: null,
-      raise_exception: (message: unknown) => {
-        throw new TemplateRefusal(String(message));
-      },
-      range: boundedRange,
-      strftime_now: (format: unknown) => formatTime(now, String(format)),
-      messages,
-      add_generation_prompt: addGenerationPrompt,
-      bos_token: options.bosToken ?? "",
-      eos_token: options.eosToken ?? "",
-      // Templates ask `if tools`, some `is not none`: null answers both as "there are none".
-      tools: tools ?? null,
-      documents: null,
-    };
-    set(
-      Object.fromEntries(Object.entries(own).filter(([name]) => !Object.hasOwn(variables, name))),
-    );
-    set(variables);
-    const interpreter = boundedInterpreter(library, scope, options.timeLimitMs ?? TIME_LIMIT_MS);
-    return String(interpreter.run(program).value);
+    return template.render(variables, budget, now);
   } catch (cause) {
-    if (cause instanceof SparrowError) throw cause;
     if (cause instanceof TemplateRefusal) {
       throw new InputError(
         `Cannot format a conversation: the chat template refuses it: ${plain(cause.message, 500)}`,
-        { cause },
+      );
+    }
+    if (cause instanceof TemplateLimit) {
+      throw new InputError(
+        `Cannot format a conversation: the chat template ${cause.message}; ` +
+          `shorten the conversation or pass another template`,
       );
     }
     throw templateError("Cannot run the chat template", cause);
   }
 }
 
-function templateError(action: string, cause: unknown): FormatError {
+// What a rendering may make, by what it was given: templates repeat messages and tools a few times,
+// and write JSON with indentation, but no more.
+const LEAST_TEXT = 1 << 20; // UTF-16 units
+const TEXT_PER_CHARACTER = 16;
+const LEAST_ITEMS = 1 << 20;
+const ITEMS_PER_ITEM = 64;
+const ITEMS_PER_CHARACTER = 4;
+
+/** A text as the template's own: special tokens that the model's files name. */
+function trusted(value: Value): Value {
+  if (value instanceof Text) return own(value.value);
+  return value instanceof Items ? new Items(value.items.map(trusted), value.type) : value;
+}
+
+/**
+ * Messages whose roles are the template's where they are plain words: many templates write tokens like
+ * `<|user|>` around the role. A word cannot spell a token by itself.
+ */
+function withTrustedRoles(messages: Value): Value {
+  if (!(messages instanceof Items)) return messages;
+  return new Items(messages.items.map((message) => {
+    const role = message instanceof Dict ? message.entries.get("trole") : undefined;
+    const word = role?.[1];
+    if (!(message instanceof Dict) || !role || !(word instanceof Text)) return message;
+    if (!/^\w{1,64}$/.test(word.value)) return message;
+    return new Dict(new Map([...message.entries, ["trole", [role[0], own(word.value)]]]));
+  }));
+}
+
+function templateError(action: string, cause: unknown): Error {
+  if (!(cause instanceof TemplateError || cause instanceof TemplateLimit)) return cause as Error;
+  const reason = cause instanceof TemplateLimit ? `it ${cause.message}` : cause.message;
   return new FormatError(
-    `${action}: ${reasonOf(cause)}; pass a template of your own, or a plain prompt`,
-    { cause },
+    `${action}: ${plain(reason, 500)}; pass a template of your own, or a plain prompt`,
   );
 }
 
