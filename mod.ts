@@ -33,7 +33,7 @@ export { type EmbedOptions, type LogitsInput, Model } from "./runtime/model.ts";
 export type { Score, ScoreOptions } from "./runtime/score.ts";
 export type { CacheType } from "./kernels/op.ts";
 export type { BackendName } from "./runtime/backend.ts";
-export type { ChatMessage, RenderOptions } from "./runtime/text/chat_template.ts";
+export type { ChatMessage, RenderOptions, TextPiece } from "./runtime/text/chat_template.ts";
 export type { BackendOptions } from "./runtime/create_backend.ts";
 export {
   type AdapterFacts,

@@ -182,6 +182,7 @@ export async function loadModel(
       return new Model(engine, text?.tokenizer, {
         name: file.name,
         chatTemplate: text?.chatTemplate,
+        specialTokens: text?.specialTokens,
         stopIds: stopIdsOf(file, text?.tokenizer),
       });
     } catch (error) {

@@ -164,7 +164,8 @@ export class Model {
 
   /**
    * A conversation as prompt token ids, written by the chat template that came with the model and
-   * ending where the answer begins.
+   * ending where the answer begins. Special tokens come from the template alone: what a message
+   * spells like one stays text.
    *
    * @throws ModelError when the model came without a chat template
    * @throws InputError when the template refuses the messages
@@ -184,12 +185,14 @@ export class Model {
     const { tokenizer } = this;
     const token = (id: number | undefined): string | undefined =>
       id === undefined ? undefined : tokenizer.idToToken(id);
+    const { specialTokens = {} } = this.#file;
     this.#template ??= chatTemplate(source, {
-      bosToken: token(tokenizer.bosId),
-      eosToken: token(tokenizer.eosIds[0]),
+      bosToken: specialTokens.bos_token as string | undefined ?? token(tokenizer.bosId),
+      eosToken: specialTokens.eos_token as string | undefined ?? token(tokenizer.eosIds[0]),
+      specialTokens,
     });
-    const text = (await this.#template).render(messages, options);
-    return tokenizer.encode(text, { addSpecial: false, parseSpecial: true });
+    const pieces = (await this.#template).pieces(messages, options);
+    return tokenizer.encode(pieces, { addSpecial: false });
   }
 
   /** Tokens that end an answer. */
@@ -381,6 +384,8 @@ export interface ModelFileFacts {
   readonly name: string;
   /** One Jinja program or several under names, as the files have them. */
   readonly chatTemplate: unknown;
+  /** Special tokens by the names that templates know. */
+  readonly specialTokens?: Readonly<Record<string, unknown>> | undefined;
   /** Tokens that end an answer. */
   readonly stopIds: readonly number[];
 }

@@ -132,6 +132,7 @@ Deno.test("selectFiles() takes a safetensors repository once and whole", () => {
     "tokenizer.model",
     "merges.txt",
     "chat_template.jinja",
+    "chat_templates/tool_use.jinja",
     "model.safetensors.index.json",
     "1_Pooling/config.json",
   ];

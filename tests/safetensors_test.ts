@@ -16,6 +16,7 @@ import {
   type TensorEntry,
 } from "../runtime/files/model_file.ts";
 import { NotFoundError } from "../runtime/files/source.ts";
+import { readModelText } from "../runtime/text/model_text.ts";
 import { concat, FIXTURES, ggufBytes, safetensorsBytes, u64 } from "./fixtures.ts";
 
 type Files = Record<string, Uint8Array>;
@@ -70,6 +71,65 @@ Deno.test("openModelFile() reads one safetensors file with what lies beside it",
   assertEquals(await readFloats(entries[1]), Float32Array.of(1, 2, 3));
   model.close();
   await assertRejects(() => entries[0].source.read(0, 1), SourceError, "closed");
+});
+
+Deno.test("chat templates in files of their own stand before tokenizer_config.json", async () => {
+  const text = (value: string): Uint8Array => new TextEncoder().encode(value);
+  const tokenizer = {
+    model: { type: "BPE", vocab: { h: 0, i: 1, "</s>": 2 }, merges: [] },
+    added_tokens: [{ id: 2, content: "</s>", special: true }],
+  };
+  const base: Files = {
+    ...CONFIG,
+    "model.safetensors": TWO,
+    "tokenizer.json": json(tokenizer),
+    "tokenizer_config.json": json({ chat_template: "config", eos_token: { content: "</s>" } }),
+    "chat_template.json": json({ chat_template: "legacy" }),
+  };
+  const template = async (model: ModelFile): Promise<unknown> => {
+    const found = await readModelText(model);
+    model.close();
+    assertEquals(found?.specialTokens, base["tokenizer_config.json"] ? { eos_token: "</s>" } : {});
+    return found?.chatTemplate;
+  };
+  assertEquals(await template(await open(base)), "config");
+  const named = { ...base, "chat_template.jinja": text("a\r\n天") };
+  assertEquals(await template(await open(named)), [{ name: "default", template: "a\r\n天" }]);
+  const several = {
+    ...named,
+    "chat_templates/tool_use.jinja": text("b"),
+    "chat_templates/notes.txt": text("c"),
+    "other/x.jinja": text("d"),
+  };
+  const expected = [
+    { name: "default", template: "a\r\n天" },
+    { name: "tool_use", template: "b" },
+  ];
+  assertEquals(await template(await open(several)), expected);
+
+  const folder = await Deno.makeTempDir();
+  await Deno.mkdir(`${folder}/chat_templates`);
+  await Deno.mkdir(`${folder}/other`);
+  for (const [name, bytes] of Object.entries(several)) {
+    await Deno.writeFile(`${folder}/${name}`, bytes);
+  }
+  assertEquals(await template(await openModelFile(folder)), expected);
+  const server = Deno.serve({ port: 0, hostname: "127.0.0.1", onListen: () => {} }, (request) => {
+    const bytes = (several as Files)[decodeURIComponent(new URL(request.url).pathname).slice(3)];
+    return bytes ? new Response(bytes.slice()) : new Response(null, { status: 404 });
+  });
+  try {
+    const url = `http://127.0.0.1:${server.addr.port}/m/`;
+    assertEquals(await template(await openModelFile(new URL(url))), expected);
+  } finally {
+    await server.shutdown();
+    await Deno.remove(folder, { recursive: true });
+  }
+
+  delete base["tokenizer_config.json"];
+  assertEquals(await template(await open(base)), "legacy");
+  const wrong = { ...base, "chat_template.jinja": Uint8Array.of(0xff, 0xfe, 0xff) };
+  await assertRejects(() => open(wrong), FormatError, "it is not UTF-8 text");
 });
 
 Deno.test("openModelFile() lists tensors that cannot be used, and empty ones", async () => {

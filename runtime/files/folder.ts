@@ -29,6 +29,8 @@ export interface Folder {
    * @throws SourceError when it cannot be opened
    */
   open(name: string): Promise<ByteSource>;
+  /** A folder inside of it, whether or not it is there; listing one that is not throws NotFoundError. */
+  subfolder(name: string): Folder;
 }
 
 /** Opens a file of a folder; undefined where there is none. */
@@ -75,6 +77,12 @@ export function memoryFolder(
         new NotFoundError(`Cannot open ${quote(name + file)}: there is no such file`),
       );
     },
+    subfolder(inner: string): Folder {
+      const path = `${inner}/`;
+      const inside = Object.entries(files).filter(([file]) => file.startsWith(path))
+        .map(([file, bytes]) => [file.slice(path.length), bytes] as const);
+      return memoryFolder(name + path, Object.fromEntries(inside), options);
+    },
   };
 }
 
@@ -83,6 +91,7 @@ function localFolder(path: string, options: SourceOptions): Folder {
     name: path,
     list: () => listFiles(path || "."),
     open: (file) => openSource(path + file, options),
+    subfolder: (inner) => localFolder(`${path}${inner}/`, options),
   };
 }
 
@@ -97,6 +106,11 @@ function urlFolder(base: URL, options: SourceOptions): Folder {
       const url = new URL(folder);
       url.pathname += encodeURIComponent(file);
       return openSource(url, options);
+    },
+    subfolder(inner: string): Folder {
+      const url = new URL(folder);
+      url.pathname += `${encodeURIComponent(inner)}/`;
+      return urlFolder(url, options);
     },
   };
 }

@@ -6,6 +6,7 @@
 
 import { FormatError, InputError, ModelError } from "../../errors.ts";
 import { quote } from "../../escape.ts";
+import type { FolderTemplates } from "./chat_templates.ts";
 import { type Folder, folderOf, memoryFolder, openFolder, openIfThere } from "./folder.ts";
 import { firstOfSplit, openGguf } from "./gguf.ts";
 import { openSafetensors, openShards } from "./safetensors.ts";
@@ -49,6 +50,8 @@ export interface ModelFile {
   readonly tokenizerJson?: Record<string, unknown>;
   /** Contents of `tokenizer_config.json`, where there is one. */
   readonly tokenizerConfig?: Record<string, unknown>;
+  /** Chat templates in files of their own, where there are any. */
+  readonly chatTemplates?: FolderTemplates;
   /** Contents of `generation_config.json`, where there is one. */
   readonly generationConfig?: Record<string, unknown>;
   /** Closes all sources. */

@@ -8,6 +8,7 @@
  */
 
 import { FormatError, ModelError } from "../../errors.ts";
+import { readChatTemplates } from "./chat_templates.ts";
 import type { Folder } from "./folder.ts";
 import { isObject, type JsonObject, parseJson, readJson, readOptionalJson } from "./json.ts";
 import type { ModelFile, TensorEntry } from "./model_file.ts";
@@ -140,11 +141,13 @@ async function complete(
         `pass the model's folder, with its config.json`,
     );
   }
+  const chatTemplates = folder && tokenizerJson && await readChatTemplates(folder);
   return {
     format: "safetensors",
     name,
     metadata,
     tensors,
+    ...(chatTemplates && { chatTemplates }),
     ...(tokenizerJson && { tokenizerJson }),
     ...(tokenizerConfig && { tokenizerConfig }),
     ...(generationConfig && { generationConfig }),

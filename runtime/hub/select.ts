@@ -152,7 +152,8 @@ function gguf(spec: HubSpec, group: GgufGroup): Selection {
   return { format: "gguf", files: group.files, entry: group.name };
 }
 
-const SUPPORT = /^([^/]+\.(json|jinja|model)|merges\.txt|vocab\.txt|LICENSE[^/]*)$/;
+const SUPPORT =
+  /^([^/]+\.(json|jinja|model)|chat_templates\/[^/]+\.jinja|merges\.txt|vocab\.txt|LICENSE[^/]*)$/;
 // Embedding models keep their pooling and projection in numbered folders.
 const MODULE = /^\d+_\w+\/(config\.json|model\.safetensors)$/;
 const DUPLICATE = /^(consolidated|adapter|optimizer)/;

@@ -18,6 +18,8 @@ export interface ModelText {
   readonly tokenizer: Tokenizer;
   /** What `chatTemplate` compiles, as the files have it; undefined where they have none. */
   readonly chatTemplate: unknown;
+  /** Special tokens by the names that templates know, as `pad_token`. */
+  readonly specialTokens: Readonly<Record<string, unknown>>;
 }
 
 /**
@@ -31,13 +33,59 @@ export async function readModelText(file: ModelFile): Promise<ModelText | undefi
     return {
       tokenizer: await tokenizerFromGguf(file.metadata),
       chatTemplate: ggufChatTemplates(file.metadata),
+      specialTokens: ggufSpecialTokens(file.metadata),
     };
   }
   if (file.tokenizerJson === undefined) return undefined;
   return {
     tokenizer: await tokenizerFromJson(file.tokenizerJson, file.tokenizerConfig),
-    chatTemplate: file.tokenizerConfig?.chat_template,
+    chatTemplate: chosenTemplate(file),
+    specialTokens: configuredTokens(file.tokenizerConfig ?? {}),
   };
+}
+
+/** Files of their own stand before tokenizer_config.json, as transformers has it. */
+function chosenTemplate({ chatTemplates, tokenizerConfig }: ModelFile): unknown {
+  if (chatTemplates && chatTemplates.files.length > 0) return chatTemplates.files;
+  return tokenizerConfig?.chat_template ?? chatTemplates?.legacy;
+}
+
+const TOKEN_NAMES = ["unk_token", "sep_token", "pad_token", "cls_token", "mask_token"];
+
+/** The tokens that tokenizer_config.json names, as texts. */
+function configuredTokens(config: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  const textOf = (value: unknown): unknown =>
+    typeof value === "object" && value !== null ? (value as { content?: unknown }).content : value;
+  const tokens: Record<string, unknown> = {};
+  for (const name of [...TOKEN_NAMES, "bos_token", "eos_token"]) {
+    const text = textOf(config[name]);
+    if (typeof text === "string") tokens[name] = text;
+  }
+  const more = config.additional_special_tokens ?? config.extra_special_tokens;
+  if (Array.isArray(more) && more.length > 0) {
+    tokens.additional_special_tokens = more.map(textOf).filter((text) => typeof text === "string");
+  }
+  return tokens;
+}
+
+const GGUF_TOKENS: Readonly<Record<string, string>> = {
+  unk_token: "unknown_token_id",
+  sep_token: "seperator_token_id", // spelled so in the format
+  pad_token: "padding_token_id",
+  cls_token: "cls_token_id",
+  mask_token: "mask_token_id",
+};
+
+/** The tokens that GGUF metadata names, as texts. */
+function ggufSpecialTokens(metadata: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  const list = metadata["tokenizer.ggml.tokens"];
+  const found: Record<string, unknown> = {};
+  for (const [name, key] of Object.entries(GGUF_TOKENS)) {
+    const id = metadata[`tokenizer.ggml.${key}`];
+    const text = Array.isArray(list) && typeof id === "number" ? list[id] : undefined;
+    if (typeof text === "string") found[name] = text;
+  }
+  return found;
 }
 
 /**

@@ -7,11 +7,20 @@
  */
 
 import { InputError, SparrowError } from "../../errors.ts";
+import type { TextPiece } from "./jinja/text.ts";
 import { decodeIds, tokenDecoder } from "./text_decoder.ts";
 import type { DecodeOptions, Pieces, StreamOptions, TokenDecoder } from "./text_decoder.ts";
+import {
+  type AddedToken,
+  piecesTrust,
+  tokenFinder,
+  type Trust,
+  wholeTrust,
+} from "./token_finder.ts";
 import type { WordModel } from "./tokenizer_bpe.ts";
 import { reasonOf } from "./tokenizer_fields.ts";
-import { Trie } from "./tokenizer_tables.ts";
+
+export type { AddedToken } from "./token_finder.ts";
 
 /** Options of encoding. */
 export interface EncodeOptions {
@@ -19,7 +28,7 @@ export interface EncodeOptions {
   readonly addSpecial?: boolean;
   /**
    * Read the spellings of special tokens in the text as those tokens. Default false: in a user's
-   * text "<|im_end|>" is ten characters. A rendered chat template wants true, and `addSpecial` false.
+   * text "<|im_end|>" is ten characters. In pieces the default is true, for those that are trusted.
    */
   readonly parseSpecial?: boolean;
 }
@@ -33,11 +42,21 @@ export interface Tokenizer {
   /** Every token that ends a generation: end of sequence, of turn, of message. */
   readonly eosIds: readonly number[];
   /**
-   * The token ids of a text. Lone surrogates count as U+FFFD.
+   * The token ids of a text. Lone surrogates count as U+FFFD. Pieces are encoded as one text, but
+   * only trusted pieces can spell special tokens, so that nobody's message becomes the end of a turn.
    *
-   * @throws InputError when the text is not a string or the vocabulary cannot express it
+   * @throws InputError when the text is neither a string nor pieces, or the vocabulary cannot express it
+   *
+   * @example
+   * ```ts ignore
+   * tokenizer.encode([
+   *   { text: "<s>[INST] ", trusted: true },
+   *   { text: "what is </s>?", trusted: false },
+   *   { text: " [/INST]", trusted: true },
+   * ], { addSpecial: false });
+   * ```
    */
-  encode(text: string, options?: EncodeOptions): number[];
+  encode(text: string | readonly TextPiece[], options?: EncodeOptions): number[];
   /**
    * The text of token ids; bytes that are not UTF-8 come out as U+FFFD.
    *
@@ -50,24 +69,6 @@ export interface Tokenizer {
   idToToken(id: number): string | undefined;
   /** The id of a token as the vocabulary spells it, or undefined. */
   tokenToId(token: string): number | undefined;
-}
-
-/** A token that is found in a text before the text is cut into words. */
-export interface AddedToken {
-  /** Its id. */
-  readonly id: number;
-  /** How it is written. */
-  readonly content: string;
-  /** Whether it controls rather than spells; such ones are found only with `parseSpecial`. */
-  readonly special: boolean;
-  /** Whether it takes the white space on its left with it. */
-  readonly leftStrip: boolean;
-  /** Whether it takes the white space on its right with it. */
-  readonly rightStrip: boolean;
-  /** Whether it counts only where no letter, digit or underscore touches it. */
-  readonly singleWord: boolean;
-  /** Whether it is looked for in the normalized text rather than in the text as given. */
-  readonly normalized: boolean;
 }
 
 /** What a tokenizer is made of. */
@@ -102,33 +103,64 @@ export function assembleTokenizer(parts: TokenizerParts): Tokenizer {
   const given = parts.added.filter((token) => !token.normalized);
   const normalized = parts.added.filter((token) => token.normalized)
     .map((token) => ({ ...token, content: parts.normalize(token.content) }));
-  // [parseSpecial][as given, normalized]
-  const finders = [false, true].map((all) =>
-    [given, normalized].map((list) => tokenFinder(list.filter((token) => all || !token.special)))
-  );
+  const findGiven = tokenFinder(given);
+  const findNormalized = tokenFinder(normalized);
+  const special = new Set(parts.added.filter((token) => token.special).map(({ id }) => id));
+  const isControl = (token: AddedToken): boolean =>
+    token.special || parts.eosIds.includes(token.id) || CONTROL_FORM.test(token.content);
 
-  function encodeAll(text: string, parseSpecial: boolean, out: number[]): void {
-    const [findGiven, findNormalized] = finders[Number(parseSpecial)];
+  function encodeAll(text: string, trust: Trust, out: number[]): void {
     let atStart = true;
-    findGiven(text, out, (part) => {
-      findNormalized(parts.normalize(part), out, (rest) => {
-        for (const word of parts.split(rest, atStart)) model.encode(word, out);
+    const onToken = (id: number): void => {
+      out.push(id);
+      atStart = false;
+    };
+    findGiven(text, trust.given, (part, start) => {
+      const result = parts.normalize(part);
+      findNormalized(result, trust.normalized(part, start, result), (rest) => {
+        for (const word of parts.split(rest, atStart)) encodeWord(word, out);
         atStart = false;
-      }, () => atStart = false);
-    }, () => atStart = false);
+      }, onToken);
+    }, onToken);
+  }
+
+  /** A word, in which nothing may come out as a special token: what was meant as one was found before. */
+  function encodeWord(word: string, out: number[]): void {
+    const start = out.length;
+    model.encode(word, out);
+    for (let i = start; i < out.length; i++) {
+      if (!special.has(out[i])) continue;
+      const content = tokens[out[i]] ?? "";
+      const first = String.fromCodePoint(content.codePointAt(0) ?? 0);
+      // An unknown token that stands for other text stays.
+      if (first.length >= content.length || !word.includes(content)) continue;
+      out.length = start;
+      const cut = word.split(content);
+      const rest = content.slice(first.length);
+      cut.forEach((part, k) => {
+        const piece = (k > 0 ? rest : "") + part + (k < cut.length - 1 ? first : "");
+        if (piece !== "") encodeWord(piece, out);
+      });
+      return;
+    }
+  }
+
+  function trustOf(text: string | readonly TextPiece[], parseSpecial: boolean | undefined): Trust {
+    if (typeof text === "string") return wholeTrust(parseSpecial ?? false);
+    return parseSpecial === false
+      ? wholeTrust(false)
+      : piecesTrust(text, isControl, (part) => parts.normalize(part));
   }
 
   return {
     vocabSize: tokens.length,
     bosId: parts.bosId,
     eosIds: parts.eosIds,
-    encode(text, { addSpecial = true, parseSpecial = false } = {}) {
-      if (typeof text !== "string") {
-        throw new InputError(`Cannot encode ${typeof text} as text: expected a string`);
-      }
+    encode(given, { addSpecial = true, parseSpecial } = {}) {
+      const text = joined(given).toWellFormed();
       const out: number[] = addSpecial ? [...parts.prefix] : [];
       try {
-        encodeAll(text.toWellFormed(), parseSpecial, out);
+        encodeAll(text, trustOf(given, parseSpecial), out);
       } catch (cause) {
         if (cause instanceof SparrowError) throw cause;
         // What is left is the engine's own limits: string length, the stack of a pattern.
@@ -148,45 +180,20 @@ export function assembleTokenizer(parts: TokenizerParts): Tokenizer {
   };
 }
 
-type TokenFinder = (
-  text: string,
-  out: number[],
-  onText: (part: string) => void,
-  onToken: () => void,
-) => void;
+/** How files write tokens of turns that they forgot to call special. */
+const CONTROL_FORM = /^<[|\uff5c][\s\S]*[|\uff5c]>$/;
 
-const WORD_CHARACTER = /[\p{L}\p{M}\p{N}_]/u;
-
-/** Parts a text at the longest of some tokens that start at each place. */
-function tokenFinder(tokens: readonly AddedToken[]): TokenFinder {
-  const trie = new Trie();
-  tokens.forEach(({ content }, index) => content !== "" && trie.add(content, index));
-
-  return (text, out, onText, onToken) => {
-    let start = 0; // of the text since the last token
-    for (let at = 0; tokens.length > 0 && at < text.length;) {
-      const { end, value } = trie.longest(text, at);
-      const token = tokens[value];
-      if (end === at || (token.singleWord && !standsAlone(text, at, end))) {
-        at++;
-        continue;
-      }
-      let before = text.slice(start, at);
-      if (token.leftStrip) before = before.trimEnd();
-      if (before !== "") onText(before);
-      out.push(token.id);
-      onToken();
-      at = start = end;
-      if (token.rightStrip) at = start = text.length - text.slice(end).trimStart().length;
-    }
-    if (start < text.length) onText(text.slice(start));
-  };
-}
-
-function standsAlone(text: string, start: number, end: number): boolean {
-  const before = start > 0 ? text[start - 1] : " ";
-  const after = end < text.length ? text[end] : " ";
-  return !WORD_CHARACTER.test(before) && !WORD_CHARACTER.test(after);
+function joined(text: string | readonly TextPiece[]): string {
+  if (typeof text === "string") return text;
+  const isPieces = Array.isArray(text) &&
+    text.every((piece) => typeof piece?.text === "string" && typeof piece.trusted === "boolean");
+  if (!isPieces) {
+    const found = Array.isArray(text) ? "a list of something else" : typeof text;
+    throw new InputError(
+      `Cannot encode ${found} as text: expected a string, or pieces { text, trusted }`,
+    );
+  }
+  return text.map((piece) => piece.text).join("");
 }
 
 // Tokens that end a turn, a message or a text in the common model families. Files often name only
