@@ -56,6 +56,7 @@ export type ChatPrompt = (
 export const RENDER_RULES: Rules<RenderOptions> = {
   addGenerationPrompt: FLAG,
   tools: LIST,
+  documents: LIST,
   now: { expected: "a Date", accepts: (value) => value instanceof Date && !isNaN(+value) },
   template: TEXT,
   variables: OBJECT,
