@@ -2,6 +2,7 @@
 
 import { assert, assertEquals } from "@std/assert";
 import { OPS } from "../kernels/ops.ts";
+import { DEV_TASKS } from "../tools/dev.ts";
 
 const ROOT = new URL("../", import.meta.url);
 const config = JSON.parse(await Deno.readTextFile(new URL("deno.json", ROOT)));
@@ -183,9 +184,8 @@ Deno.test("files are short and begin with what they are", async () => {
 });
 
 Deno.test("kernels/pkg is what its sources build", async () => {
-  const [run, ...args] = config.tasks.kernels.command.split(" ").slice(1);
   const { success, stderr, stdout } = await new Deno.Command(Deno.execPath(), {
-    args: [run, ...args],
+    args: DEV_TASKS.kernels!.steps[0]!.split(" "),
     cwd: ROOT,
   }).output();
   assert(success, new TextDecoder().decode(stderr) + new TextDecoder().decode(stdout));

@@ -7,13 +7,16 @@ import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/as
 import { type Browser, chromium, type Page } from "playwright-core";
 import { ISOLATION_HEADERS, servePage } from "../browser/serve.ts";
 import { loadModel } from "../mod.ts";
+import { skipUnless } from "./skips.ts";
 import { tinyGguf } from "./tiny_model.ts";
 
 const ROOT = new URL("../", import.meta.url);
 const CHROMIUM = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"];
 const executablePath = CHROMIUM.find((path) => exists(path));
-const ignore = executablePath === undefined && Deno.env.get("CI") !== "true";
-if (ignore) console.log("browser tests are skipped: there is no Chromium in /usr/bin");
+const ignore = skipUnless(
+  executablePath !== undefined || Deno.env.get("CI") === "true",
+  "there is no Chromium in /usr/bin",
+);
 
 function exists(path: string): boolean {
   try {

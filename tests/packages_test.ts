@@ -4,6 +4,7 @@
  */
 
 import { assert, assertEquals } from "@std/assert";
+import { DEV_TASKS } from "../tools/dev.ts";
 
 const ROOT = new URL("../", import.meta.url);
 
@@ -27,7 +28,7 @@ const product = await readJson<Lock>("deno.lock");
 const development = await readJson<Lock>("tests/deno.lock");
 
 /** Tasks whose users have a model to run, not this repository to work on. */
-const PRODUCT_TASKS = ["generate", "chat", "inspect", "score", "pull", "models", "bundle", "page"];
+const PRODUCT_TASKS = ["generate", "chat", "inspect", "score", "pull", "models", "page"];
 
 /** Modules that `entry` reaches by what it runs (not by types), and all packages of its graph. */
 async function reach(entry: string): Promise<{ code: Set<string>; packages: string[] }> {
@@ -76,7 +77,14 @@ Deno.test("deno.lock names the product's packages and no others", () => {
   const packages = ["quant/", "kernels/", "runtime/", "cli/"].flatMap((it) => named(it, builds));
   assertEquals(Object.keys(product.specifiers).sort(), Array.from(new Set(packages)).sort());
   // What the tests, the benchmarks and the build take from outside is in a list of its own.
-  for (const specifier of [...named("tests/"), ...named("bench/"), ...named("kernels/")]) {
+  for (
+    const specifier of [
+      ...named("tests/"),
+      ...named("tools/"),
+      ...named("bench/"),
+      ...named("kernels/"),
+    ]
+  ) {
     assert(specifier in development.specifiers, `tests/deno.lock lacks ${specifier}`);
   }
 });
@@ -113,9 +121,11 @@ Deno.test("each task checks packages against a lock file, users' tasks against d
     assert(!specifier || specifier in product.specifiers, `deno.json imports ${name} from ${to}`);
   }
   for (const [name, { command }] of Object.entries(config.tasks)) {
-    for (const [, sub] of command.matchAll(/\bdeno (\w+)/g)) {
-      if (["fmt", "lint", "task"].includes(sub!)) continue;
-      assert(/--lock=(tests\/)?deno\.lock/.test(command), `task ${name} has no --lock`);
+    // tools/dev.ts itself loads no package.
+    const steps = command.includes("tools/dev.ts") ? DEV_TASKS[name]?.steps ?? [] : [command];
+    for (const step of steps) {
+      if (["fmt --check", "lint"].includes(step)) continue;
+      assert(/--lock=(tests\/)?deno\.lock/.test(step), `task ${name} has no --lock`);
     }
     if (PRODUCT_TASKS.includes(name)) assert(command.includes("--lock=deno.lock"), name);
   }

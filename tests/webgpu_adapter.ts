@@ -9,6 +9,7 @@
  * @module
  */
 
+import { skipUnless } from "./skips.ts";
 import { probeAdapter } from "../runtime/webgpu/device.ts";
 
 const adapter = await probeAdapter();
@@ -16,7 +17,7 @@ const adapter = await probeAdapter();
 /** Whether rows on WebGPU run; says once why where they do not. */
 export const hasWebgpu: boolean = adapter !== undefined || Deno.env.get("CI") === "true";
 
-if (!hasWebgpu) console.log("skipped: tests on WebGPU, because there is no adapter");
+skipUnless(hasWebgpu, "WebGPU has no adapter here; Debian's mesa-vulkan-drivers are enough");
 
 /** Runs `task` with devices that `watch` has seen, which can change them first. */
 export async function withDevices(
