@@ -13,11 +13,24 @@ export interface Interrupt extends Disposable {
   readonly signal: AbortSignal;
 }
 
+/** One key press may arrive twice: from the terminal, and from a task runner that passes it on. */
+const ONE_PRESS_MS = 400;
+
+/** Whether a signal now is another key press than the one at `before`. */
+export function isAnotherPress(before: number, now: number = performance.now()): boolean {
+  return now - before > ONE_PRESS_MS;
+}
+
 /** Begins to listen; `message` is the error that ends the command where nothing else does. */
 export function interrupt(message: string): Interrupt {
   const controller = new AbortController();
+  let pressed = -Infinity;
   const listener = (): void => {
-    if (controller.signal.aborted) Deno.exit(INTERRUPTED);
+    if (controller.signal.aborted) {
+      if (isAnotherPress(pressed)) Deno.exit(INTERRUPTED);
+      return;
+    }
+    pressed = performance.now();
     controller.abort(new Interrupted(message));
   };
   Deno.addSignalListener("SIGINT", listener);

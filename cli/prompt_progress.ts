@@ -23,7 +23,10 @@ export interface PromptLine extends Disposable {
  * A line that says how much of a prompt has been read, from the moment when it has taken a second. It
  * ticks by itself: the first part of a prompt may be the longest wait.
  */
-export function promptProgress(terminal: Terminal = stderrTerminal()): PromptLine {
+export function promptProgress(
+  what = "reading the prompt",
+  terminal: Terminal = stderrTerminal(),
+): PromptLine {
   const begun = terminal.now();
   let progress: PromptProgress | undefined, first: PromptProgress | undefined;
   let updated = begun, drawn = false, isStopping = false;
@@ -32,7 +35,9 @@ export function promptProgress(terminal: Terminal = stderrTerminal()): PromptLin
     if (!progress || columns === 0 || now - begun < SILENCE_MS) return;
     const text = isStopping
       ? "stopping after this part of the prompt; Ctrl-C again ends the program"
-      : describePrompt(progress, progress.done - first!.done, updated - begun, now - updated);
+      : `${what}: ${
+        describePrompt(progress, progress.done - first!.done, updated - begun, now - updated)
+      }`;
     terminal.write(`\r\x1b[2K${fit(text, columns - 1)}`);
     drawn = true;
   };
@@ -58,8 +63,8 @@ export function promptProgress(terminal: Terminal = stderrTerminal()): PromptLin
 }
 
 /**
- * `reading the prompt: 512 of 3000 tokens, 120/s, 0:20 left`, where `read` tokens took `ms`, which was
- * `since` milliseconds ago.
+ * `512 of 3000 tokens, 120/s, 0:20 left`, where `read` tokens took `ms`, which was `since` milliseconds
+ * ago; `3000 tokens, 0:04` while nothing is known but the time.
  */
 export function describePrompt(
   { done, total }: PromptProgress,
@@ -67,8 +72,8 @@ export function describePrompt(
   ms: number,
   since: number,
 ): string {
-  const counts = `reading the prompt: ${done} of ${counted(total, "token")}`;
   const rate = read / ms * 1000;
+  const counts = done > 0 ? `${done} of ${counted(total, "token")}` : counted(total, "token");
   if (!(rate > 0)) return `${counts}, ${formatTime((ms + since) / 1000)}`;
   const left = Math.max(0, (total - done) / rate - since / 1000);
   return `${counts}, ${formatRate(read, ms)}, ${formatTime(left)} left`;

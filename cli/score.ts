@@ -12,6 +12,7 @@ import { counted } from "./format.ts";
 import { interrupt } from "./interrupt.ts";
 import { MODEL_FLAGS, MODEL_HELP, openModel, parseIds, tokenizerOf } from "./model_flags.ts";
 import { readPrompt } from "./prompt.ts";
+import { promptProgress } from "./prompt_progress.ts";
 
 const NAME = commandName("score");
 
@@ -62,7 +63,10 @@ async function score(flags: Flags): Promise<void> {
       ids = idsOf(opened, input);
     },
   });
-  const result = await model.score(ids, { signal: stopped.signal });
+  const progress = promptProgress("scoring");
+  progress.update({ done: 0, total: ids.length });
+  const result = await model.score(ids, { signal: stopped.signal })
+    .finally(() => progress[Symbol.dispose]());
   const { texts: tokens, logProbabilities, totalLogProbability: total, perplexity } = result;
   if (flags.on("json")) {
     writeOut(

@@ -414,6 +414,32 @@ Deno.test({
   },
 });
 
+Deno.test({
+  name: "one key press that arrives twice leaves the timings; the exit code is 130",
+  ignore: Deno.build.os === "windows",
+  async fn() {
+    await withFolder({ "tiny.gguf": await tinyGguf() }, async (path) => {
+      const [file, ...args] = taskCommand("generate");
+      const endless = ["-m", `${path}/tiny.gguf`, "-n", "-1", "--slide", "--ignore-eos", "the man"];
+      const child = new Deno.Command(file!, {
+        args: [...args, ...endless],
+        cwd: ROOT,
+        stdout: "piped",
+        stderr: "piped",
+        signal: AbortSignal.timeout(60_000),
+      }).spawn();
+      const errors = new Response(child.stderr).text();
+      const output = child.stdout.getReader();
+      await output.read();
+      child.kill("SIGINT"); // from the terminal
+      child.kill("SIGINT"); // from the task runner
+      while (!(await output.read()).done);
+      assertEquals((await child.status).code, 130);
+      assertMatch(await errors, /^wasm, .* tokens.*, interrupted\n$/);
+    });
+  },
+});
+
 Deno.test("a prompt that takes a second has a line on the terminal, and a quick one has none", async () => {
   let now = 0;
   const written: string[] = [];
@@ -423,7 +449,7 @@ Deno.test("a prompt that takes a second has a line on the terminal, and a quick 
     now: () => now,
   };
   {
-    using line = promptProgress(terminal);
+    using line = promptProgress("reading", terminal);
     line.update({ done: 0, total: 3000 });
     now = 900;
     line.update({ done: 256, total: 3000 });
@@ -431,7 +457,7 @@ Deno.test("a prompt that takes a second has a line on the terminal, and a quick 
     now = 2000;
     line.update({ done: 512, total: 3000 });
     assertEquals(written, [
-      "\r\x1b[2Kreading the prompt: 512 of 3000 tokens, 256/s, 0:10 left",
+      "\r\x1b[2Kreading: 512 of 3000 tokens, 256/s, 0:10 left",
     ]);
     // It goes on by itself.
     await new Promise<void>((resolve) => {
@@ -445,16 +471,16 @@ Deno.test("a prompt that takes a second has a line on the terminal, and a quick 
   assertEquals(written.slice(2), ["\r\x1b[2K"]);
   assertEquals(atRate(300, 2000) + atRate(0, 2000), " at 150/s");
   terminal.columns = () => 0;
-  using silent = promptProgress(terminal);
+  using silent = promptProgress("reading", terminal);
   now = 9000;
   silent.update({ done: 1, total: 2 });
   assertEquals(written.length, 3);
   assertEquals(
     describePrompt({ done: 0, total: 1 }, 0, 0, 3000),
-    "reading the prompt: 0 of 1 token, 0:03",
+    "1 token, 0:03",
   );
   assertEquals(
     describePrompt({ done: 300, total: 900 }, 200, 2000, 5000),
-    "reading the prompt: 300 of 900 tokens, 100/s, 0:01 left",
+    "300 of 900 tokens, 100/s, 0:01 left",
   );
 });

@@ -7,6 +7,7 @@
 import { type GenerationResult, InputError, type Model, type Session } from "../../mod.ts";
 import type { GenerateOptions } from "../../runtime/generate.ts";
 import { INTERRUPTED, writeNote, writeOut } from "../command.ts";
+import { isAnotherPress } from "../interrupt.ts";
 import { atRate, counted } from "../format.ts";
 import { withFlags } from "../option_names.ts";
 import { promptProgress } from "../prompt_progress.ts";
@@ -33,13 +34,15 @@ export async function talk(setup: ChatSetup): Promise<void> {
   using session = model.session();
   const conversation: Conversation = { system: setup.system, messages: [] };
   const context = { conversation, hasTemplate: model.hasChatTemplate };
-  let answering: AbortController | undefined;
+  let answering: AbortController | undefined, pressed = -Infinity;
   const onInterrupt = (): void => {
     if (!answering) return input.close();
     if (answering.signal.aborted) { // it waits for a part of a long prompt
+      if (!isAnotherPress(pressed)) return;
       input[Symbol.dispose]();
       Deno.exit(INTERRUPTED);
     }
+    pressed = performance.now();
     answering.abort();
   };
   const isTerminal = Deno.stdin.isTerminal() && Deno.stderr.isTerminal();
