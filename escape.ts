@@ -147,10 +147,10 @@ function describe(value: unknown, depth: number): string {
 /**
  * Text of others inside a message of ours: control characters, marks without width or of direction
  * and lone surrogates are escaped as in `\u001b`, passwords, signatures and tokens of URLs are left
- * out, and very long text loses its middle.
+ * out, objects that somebody made text of are called so, and very long text loses its middle.
  */
 export function plain(text: string, limit: number = PLAIN_LIMIT): string {
-  return escapeText(withoutSecrets(text), UNSAFE, limit);
+  return escapeText(withoutSecrets(text).replace(/\[object \w+\]/g, "an object"), UNSAFE, limit);
 }
 
 /** A URL, in a sentence or in quotes; browsers take `https:` with any number of slashes. */

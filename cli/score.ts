@@ -4,7 +4,7 @@
  * @module
  */
 
-import { quote } from "../escape.ts";
+import { quote, safeJson } from "../escape.ts";
 import { InputError, type OpenedModel } from "../mod.ts";
 import { readIds } from "../options.ts";
 import { commandName, type Flags, runCommand, UsageError, writeOut } from "./command.ts";
@@ -70,7 +70,7 @@ async function score(flags: Flags): Promise<void> {
   const { texts: tokens, logProbabilities, totalLogProbability: total, perplexity } = result;
   if (flags.on("json")) {
     writeOut(
-      JSON.stringify({
+      safeJson({
         model: model.name,
         backend: model.backend,
         ids,

@@ -163,6 +163,19 @@ const PRODUCT = [
   ...["quant/", "kernels/", "runtime/", "cli/"].flatMap(sources),
 ];
 
+Deno.test("names and values of others stand in messages by way of quote()", () => {
+  for (const path of PRODUCT) {
+    if (path.endsWith(".as.ts") || path === "escape.ts") continue;
+    const text = Deno.readTextFileSync(new URL(path, ROOT));
+    for (const [, name] of text.matchAll(/"\$\{\s*([^}]*)/g)) {
+      // What the user would type, put in quotes, is no name of others.
+      const ours = /^(commandName\(|(command|NAME)$)/.test(name!);
+      assert(ours, `${path}: write \${quote(${name})} without quotes`);
+    }
+    assert(!/Error\([^;]*JSON\.stringify/.test(text), `${path}: write \${quote(…)} in an error`);
+  }
+});
+
 Deno.test("the formatter leaves AssemblyScript alone", () => {
   for (const tool of ["fmt", "lint"]) {
     const excluded = [...config.exclude ?? [], ...config[tool].exclude ?? []];

@@ -83,6 +83,7 @@ Deno.test("plain() shows sentences of others without what hides in them", () => 
   assert(plain("x".repeat(1e6)).length <= 4000);
   const text = "see https://me:pw@h.example:8080/a/b.gguf?X-Amz-Signature=abc&d=(e)#f, then go on";
   assertEquals(plain(text), "see https://h.example:8080/a/b.gguf, then go on");
+  assertEquals(plain(`unknown type ${{}}`), "unknown type an object");
 });
 
 Deno.test("withoutSecrets() takes credentials and signatures out of URLs, and nothing else", () => {

@@ -331,6 +331,68 @@ Deno.test("read() ends with the signal's reason, or when the server stalls", asy
   );
 });
 
+Deno.test("read() gives up a server that trickles, and not one that is merely slow", async () => {
+  let pause = 0;
+  await using server = serve(() => {
+    const body = new ReadableStream<Uint8Array>({
+      async pull(controller) {
+        await new Promise((resolve) => setTimeout(resolve, 10));
+        controller.enqueue(new Uint8Array(pause ? 1 : 500));
+      },
+    });
+    return new Response(body, { headers: { "Content-Length": "100000" } });
+  });
+  pause = 10;
+  const trickle = await openSource(server.url, { slowTimeout: 100 });
+  const error = await assertRejects(() => trickle.read(0, 100_000), SourceError);
+  assertMatch(error.message, /sends less than 250 bytes a second/);
+  trickle.close();
+  pause = 0;
+  const slow = await openSource(server.url, { slowTimeout: 100 });
+  assertEquals((await slow.read(0, 20_000)).length, 20_000);
+  slow.close();
+});
+
+Deno.test("openSource() believes no size that no file has, and takes no compressed body", async () => {
+  for (
+    const [answer, message] of [
+      [`206 OK\r\nContent-Range: bytes 0-3/${2 ** 50}`, "expected at most 8796093022208"],
+      [`206 OK\r\nContent-Range: bytes 0-3/${"9".repeat(400)}`, "expected at most"],
+      [`200 OK\r\nContent-Length: ${2 ** 50}`, "expected at most"],
+      ["206 OK\r\nContent-Range: bytes 0-3/4\r\nContent-Encoding: gzip", 'in coding "gzip"'],
+      ["200 OK\r\nContent-Length: 4\r\nContent-Encoding: br", 'in coding "br"'],
+    ]
+  ) {
+    let asked = "";
+    await using server = serveRaw((request) => {
+      asked = request;
+      return `HTTP/1.1 ${answer}\r\n\r\nGGUF`;
+    });
+    const before = Deno.memoryUsage().rss;
+    await assertRejects(() => openSource(server.url), SourceError, message);
+    assertMatch(asked, /accept-encoding: identity/i);
+    assert(Deno.memoryUsage().rss - before < 100e6);
+  }
+});
+
+Deno.test("openSource() ends redirects in circles, and sends credentials to no other host", async () => {
+  await using circle = serve((request) => Response.redirect(request.url, 302));
+  await assertRejects(() => openSource(circle.url), SourceError, "redirect");
+  const seen: (string | null)[] = [];
+  await using other = serve((request) => {
+    seen.push(request.headers.get("Authorization"));
+    return ranged(request);
+  });
+  await using first = serve((request) => {
+    seen.push(request.headers.get("Authorization"));
+    return Response.redirect(other.url, 302);
+  });
+  const url = new URL(first.url);
+  [url.username, url.password] = ["me", "s3cr3t"];
+  (await openSource(url)).close();
+  assertEquals(seen.map((it) => it?.startsWith("Basic") ?? false), [true, false]);
+});
+
 Deno.test("folders open files beside each other", () =>
   withFile(async (path) => {
     const directory = path.replace(/[^/]*$/, "");
