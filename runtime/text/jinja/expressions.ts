@@ -6,6 +6,7 @@
  */
 
 import type { CallArguments, Expression, FilterExpression } from "./ast.ts";
+import { quote } from "../../../escape.ts";
 import type { Reader } from "./reader.ts";
 import { own } from "./text.ts";
 
@@ -323,7 +324,7 @@ export class ExpressionParser {
       const name = this.#dottedName();
       const call = this.#in.is("(") ? this.callArguments() : NO_ARGUMENTS;
       if (!this.#known.filters.has(name) && !this.lenient) {
-        this.unknown.push({ message: `there is no filter named "${name}"`, line });
+        this.unknown.push({ message: `there is no filter named ${quote(name)}`, line });
       }
       result = { kind: "filter", value: result, name, call };
     }
@@ -336,7 +337,7 @@ export class ExpressionParser {
     const { line } = this.#in.current;
     const name = this.#dottedName();
     if (!this.#known.tests.has(name) && !this.lenient) {
-      this.unknown.push({ message: `there is no test named "${name}"`, line });
+      this.unknown.push({ message: `there is no test named ${quote(name)}`, line });
     }
     let call = NO_ARGUMENTS;
     const endsHere = this.#in.is("name") &&

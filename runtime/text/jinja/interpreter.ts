@@ -5,6 +5,7 @@
  */
 
 import type { Callable, Statement, Target } from "./ast.ts";
+import { quote } from "../../../escape.ts";
 import { TemplateError } from "./budget.ts";
 import { applyFilter, call, evaluate, evaluateArguments, Scope } from "./evaluate.ts";
 import { Namespace } from "./globals.ts";
@@ -146,7 +147,7 @@ export class Interpreter {
         return statement.kind;
       case "refused":
         throw new TemplateError(
-          `"${statement.what}" is refused: a chat template is one file without others`,
+          `${quote(statement.what)} is refused: a chat template is one file without others`,
         );
     }
   }

@@ -5,6 +5,7 @@
  */
 
 import { type Budget, MAX_BITS, TemplateError } from "./budget.ts";
+import { quote } from "../../../escape.ts";
 import { percentFormat } from "./format.ts";
 import { escapeHtml } from "./html.ts";
 import { checkSize, floorDivide, floorModulo, toFloat } from "./numbers.ts";
@@ -56,7 +57,7 @@ function unsupported(operator: string, left: Value, right: Value): TemplateError
 function plus(budget: Budget, left: Value, right: Value): Value {
   if (left instanceof Text) {
     if (!(right instanceof Text)) {
-      throw new TemplateError(`can only concatenate str (not "${typeName(right)}") to str`);
+      throw new TemplateError(`can only concatenate str (not ${quote(typeName(right))}) to str`);
     }
     if (!left.safe && !right.safe) return append(budget, [left, right]);
     return append(budget, [escapeHtml(budget, left), escapeHtml(budget, right)], true);
@@ -64,7 +65,7 @@ function plus(budget: Budget, left: Value, right: Value): Value {
   if (left instanceof Items) {
     if (!(right instanceof Items) || right.type !== left.type) {
       throw new TemplateError(
-        `can only concatenate ${left.type} (not "${typeName(right)}") to ${left.type}`,
+        `can only concatenate ${left.type} (not ${quote(typeName(right))}) to ${left.type}`,
       );
     }
     budget.items(left.items.length + right.items.length);

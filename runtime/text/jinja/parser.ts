@@ -5,6 +5,7 @@
  */
 
 import type { Callable, Statement, Target } from "./ast.ts";
+import { quote } from "../../../escape.ts";
 import type { Expression } from "./ast.ts";
 import type { Budget } from "./budget.ts";
 import { ExpressionParser, type Known } from "./expressions.ts";
@@ -129,7 +130,7 @@ class StatementParser {
         return;
       case "break":
       case "continue":
-        if (this.#loops === 0) this.#in.fail(`"${tag}" stands outside of a loop`, line);
+        if (this.#loops === 0) this.#in.fail(`${quote(tag)} stands outside of a loop`, line);
         return add({ kind: tag });
       case "include":
       case "import":
@@ -138,7 +139,7 @@ class StatementParser {
         this.#passOver();
         return add(refused(tag));
     }
-    this.#in.fail(`there is no tag named "${tag}"`, line);
+    this.#in.fail(`there is no tag named ${quote(tag)}`, line);
   }
 
   /** The rest of a tag that is refused when it is reached. */

@@ -7,6 +7,7 @@
  */
 
 import { Budget, TemplateError, TemplateLimit, TemplateRefusal } from "./budget.ts";
+import { quote } from "../../../escape.ts";
 import { Scope } from "./evaluate.ts";
 import { LIST_FILTERS } from "./filters_lists.ts";
 import { TEXT_FILTERS } from "./filters_text.ts";
@@ -60,13 +61,13 @@ export function compileTemplate(source: string, timeMs: number): Template {
         now,
         filter(name, value, call) {
           const filter = FILTERS.get(name);
-          if (!filter) throw new TemplateError(`there is no filter named "${name}"`);
+          if (!filter) throw new TemplateError(`there is no filter named ${quote(name)}`);
           budget.step();
           return filter(run, value, call);
         },
         test(name, value, call) {
           const test = ALL_TESTS.get(name);
-          if (!test) throw new TemplateError(`there is no test named "${name}"`);
+          if (!test) throw new TemplateError(`there is no test named ${quote(name)}`);
           budget.step();
           return test(run, value, call);
         },
