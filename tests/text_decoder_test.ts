@@ -87,7 +87,7 @@ Deno.test("decoders of tokenizer.json spell as their kind says", async () => {
   assertEquals(await spell(null, [5, 5]), ". .");
   const fallback = { type: "Sequence", decoders: [{ type: "ByteFallback" }, { type: "Fuse" }] };
   assertEquals(await spell(fallback, [3, 4, 3]), "é\ufffd");
-  await assertRejects(() => spell({ type: "CTC" }, [0]), FormatError, "decoder.type");
+  await assertRejects(() => spell({ type: "Magic" }, [0]), FormatError, "decoder.type");
 });
 
 Deno.test("decode() refuses ids outside the vocabulary", async () => {

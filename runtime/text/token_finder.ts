@@ -38,7 +38,9 @@ export type TokenFinder = (
   onToken: (id: number) => void,
 ) => void;
 
-const WORD_CHARACTER = /[\p{L}\p{M}\p{N}_]/u;
+// Parts of words, as Rust's expressions see them.
+const WORD_CHARACTER = /[\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\u200c\u200d]/u;
+const WHITE_SPACE = /\p{White_Space}/u;
 
 /** Parts a text at the longest of some tokens that start at each place and are meant there. */
 export function tokenFinder(tokens: readonly AddedToken[]): TokenFinder {
@@ -57,27 +59,34 @@ export function tokenFinder(tokens: readonly AddedToken[]): TokenFinder {
   }
 
   return (text, meant, onText, onToken) => {
-    let start = 0; // of the text since the last token
+    let start = 0; // of the text since the last token, and the space that it took
     for (let at = 0; tokens.length > 0 && at < text.length;) {
       const { end, token } = longest(text, at, meant);
-      if (token === undefined || (token.singleWord && !standsAlone(text, at, end))) {
+      if (token === undefined) {
         at++;
         continue;
       }
-      let before = text.slice(start, at);
-      if (token.leftStrip) before = before.trimEnd();
-      if (before !== "") onText(before, start);
+      if (token.singleWord && !standsAlone(text, at, end)) {
+        at = end; // as in the original, nothing is looked for inside it
+        continue;
+      }
+      let left = at, right = end;
+      if (token.leftStrip) while (left > start && WHITE_SPACE.test(text[left - 1])) left--;
+      if (token.rightStrip) while (right < text.length && WHITE_SPACE.test(text[right])) right++;
+      if (left > start) onText(text.slice(start, left), start);
       onToken(token.id);
-      at = start = end;
-      if (token.rightStrip) at = start = text.length - text.slice(end).trimStart().length;
+      // A token may follow inside the space that this one took.
+      at = end;
+      start = right;
     }
     if (start < text.length) onText(text.slice(start), start);
   };
 }
 
 function standsAlone(text: string, start: number, end: number): boolean {
-  const before = start > 0 ? text[start - 1] : " ";
-  const after = end < text.length ? text[end] : " ";
+  const isLow = start > 1 && (text.charCodeAt(start - 1) & 0xfc00) === 0xdc00;
+  const before = start > 0 ? String.fromCodePoint(text.codePointAt(start - (isLow ? 2 : 1))!) : " ";
+  const after = end < text.length ? String.fromCodePoint(text.codePointAt(end)!) : " ";
   return !WORD_CHARACTER.test(before) && !WORD_CHARACTER.test(after);
 }
 

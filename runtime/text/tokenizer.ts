@@ -7,9 +7,7 @@
  */
 
 import { FormatError, SparrowError } from "../../errors.ts";
-import { loadTokenizersLibrary } from "../deps.ts";
-import type { TokenizersLibrary } from "../deps.ts";
-import { piecesFromJson } from "./text_decoder.ts";
+import { piecesFromJson } from "./decoder_chain.ts";
 import { assembleTokenizer, endTokens } from "./tokenizer_core.ts";
 import type { AddedToken, Tokenizer } from "./tokenizer_core.ts";
 import {
@@ -24,9 +22,9 @@ import {
   wrongField,
 } from "./tokenizer_fields.ts";
 import type { Fields } from "./tokenizer_fields.ts";
-import { checkGaps, readModel, readVocabulary, tokenId } from "./tokenizer_model.ts";
-import type { Vocabulary } from "./tokenizer_model.ts";
+import { checkGaps, readModel, readVocabulary } from "./tokenizer_model.ts";
 import { normalizerFromJson } from "./tokenizer_normalize.ts";
+import { postProcessorFromJson } from "./tokenizer_post.ts";
 import { preTokenizerFromJson } from "./tokenizer_split.ts";
 
 export type { EncodeOptions, Tokenizer } from "./tokenizer_core.ts";
@@ -52,17 +50,17 @@ export type { DecodeOptions, StreamOptions, TokenDecoder } from "./text_decoder.
  * console.log(tokenizer.decode([2, 0])); // "hih"
  * ```
  */
+// deno-lint-ignore require-await -- errors come as rejections
 export async function tokenizerFromJson(
   tokenizerJson: unknown,
   tokenizerConfig?: unknown,
 ): Promise<Tokenizer> {
-  const library = await loadTokenizersLibrary();
   try {
     const file = objectField(tokenizerJson, "tokenizer.json");
     const config = tokenizerConfig === undefined || tokenizerConfig === null
       ? {}
       : objectField(tokenizerConfig, "tokenizer_config.json");
-    return build(library, file, config);
+    return build(file, config);
   } catch (cause) {
     if (cause instanceof SparrowError) throw cause;
     throw new FormatError(
@@ -73,17 +71,25 @@ export async function tokenizerFromJson(
   }
 }
 
-function build(library: TokenizersLibrary, file: Fields, config: Fields): Tokenizer {
+function build(file: Fields, config: Fields): Tokenizer {
   const model = objectField(file.model, "model");
   const vocabulary = readVocabulary(model);
-  const added = readAddedTokens(file.added_tokens, vocabulary);
-  checkGaps(vocabulary);
-  const { tokens, ids } = vocabulary;
-  const preTokenizer = preTokenizerFromJson(library, file.pre_tokenizer);
+  const added = readAddedTokens(file.added_tokens);
+  // Added tokens have ids and texts, but words are never spelled with them.
+  const addedIds = new Map(added.map(({ content, id }) => [content, id]));
+  const tokens = added.length === 0 ? vocabulary.tokens : vocabulary.tokens.slice();
+  for (const { content, id } of added) tokens[id] = content;
+  checkGaps(tokens, vocabulary.ids.size + added.length);
+  const idOf = (token: string): number | undefined =>
+    addedIds.get(token) ?? vocabulary.ids.get(token);
+  const preTokenizer = preTokenizerFromJson(file.pre_tokenizer);
 
-  const bosId = namedToken(config, "bos_token", ids);
-  const eosId = namedToken(config, "eos_token", ids);
-  let { prefix, suffix } = specialsAround(library, file.post_processor, ids);
+  const bosId = namedToken(config, "bos_token", idOf);
+  const eosId = namedToken(config, "eos_token", idOf);
+  let { prefix, suffix } = postProcessorFromJson(file.post_processor);
+  for (const id of [...prefix, ...suffix]) {
+    if (id >= tokens.length) throw wrongField("post_processor", id, `ids below ${tokens.length}`);
+  }
   // The configuration has the last word on a lone begin or end token.
   const isBos = (list: number[]): boolean => list.length === 1 && list[0] === bosId;
   const isEos = (list: number[]): boolean => list.length === 1 && list[0] === eosId;
@@ -94,24 +100,24 @@ function build(library: TokenizersLibrary, file: Fields, config: Fields): Tokeni
 
   return assembleTokenizer({
     tokens,
-    ids,
+    idOf,
     added,
-    normalize: normalizerFromJson(library, file.normalizer),
+    normalize: normalizerFromJson(file.normalizer),
     split: preTokenizer.split,
     model: readModel(model, vocabulary, preTokenizer.byteLevel),
     prefix,
     suffix,
-    pieces: piecesFromJson(library, file.decoder, {
+    pieces: piecesFromJson(file.decoder, {
       tokens,
-      added: new Set(added.map(({ id }) => id)),
       special: new Set(added.filter(({ special }) => special).map(({ id }) => id)),
     }),
     bosId: bosId ?? (prefix.length === 1 ? prefix[0] : undefined),
-    eosIds: endTokens([eosId], (name) => added.find(({ content }) => content === name)?.id),
+    eosIds: endTokens([eosId], (name) => addedIds.get(name)),
+    unused: unusedSettings(file, model),
   });
 }
 
-function readAddedTokens(value: unknown, vocabulary: Vocabulary): AddedToken[] {
+function readAddedTokens(value: unknown): AddedToken[] {
   if (value === undefined || value === null) return [];
   return listField(value, "added_tokens").map((entry, i) => {
     const field = `added_tokens[${i}]`;
@@ -119,12 +125,9 @@ function readAddedTokens(value: unknown, vocabulary: Vocabulary): AddedToken[] {
     const flag = (name: string, fallback = false): boolean =>
       flagField(fields[name], `${field}.${name}`, fallback);
     const content = textField(fields.content, `${field}.content`);
-    const id = countField(fields.id, `${field}.id`, 0, MAX_VOCABULARY);
     const special = flag("special");
-    vocabulary.tokens[id] = content;
-    vocabulary.ids.set(content, id);
     return {
-      id,
+      id: countField(fields.id, `${field}.id`, 0, MAX_VOCABULARY),
       content,
       special,
       leftStrip: flag("lstrip"),
@@ -139,32 +142,31 @@ function readAddedTokens(value: unknown, vocabulary: Vocabulary): AddedToken[] {
 function namedToken(
   config: Fields,
   name: string,
-  ids: ReadonlyMap<string, number>,
+  idOf: (token: string) => number | undefined,
 ): number | undefined {
   const value = config[name];
   const content = typeof value === "object" && value !== null ? (value as Fields).content : value;
   const text = optionalText(content, `tokenizer_config.json: ${name}`);
-  return text === undefined ? undefined : ids.get(text);
+  return text === undefined ? undefined : idOf(text);
 }
 
-/** What the post-processor puts before and after a text; kinds that add nothing are passed over. */
-function specialsAround(
-  library: TokenizersLibrary,
-  config: unknown,
-  ids: ReadonlyMap<string, number>,
-): { prefix: number[]; suffix: number[] } {
-  if (config === null || config === undefined) return { prefix: [], suffix: [] };
-  const processor = new library.SequencePostProcessor({
-    type: "Sequence",
-    // The library checks the kinds while it builds them.
-    processors: [objectField(config, "post_processor") as never],
-  });
-  // The processor works on token texts, so a stand-in shows where the text goes.
-  const standIn = "\0text";
-  const { tokens } = processor.post_process([standIn], undefined, true);
-  const at = tokens.indexOf(standIn);
-  if (at < 0) throw wrongField("post_processor", config, "a template with the text in it");
-  const toIds = (list: readonly string[]): number[] =>
-    list.map((token) => tokenId(ids, token, "post_processor"));
-  return { prefix: toIds(tokens.slice(0, at)), suffix: toIds(tokens.slice(at + 1)) };
+/** What the file asks for and no text gets: a prompt is never cut or padded, nor encoded by chance. */
+function unusedSettings(file: Fields, model: Fields): string[] {
+  const unused: string[] = [];
+  const setting = (value: unknown, name: string): void => {
+    if (typeof value !== "object" || value === null) return;
+    const { max_length: most, strategy } = value as Fields;
+    const size = typeof most === "number"
+      ? ` to ${most} tokens`
+      : typeof strategy === "object" && strategy !== null && "Fixed" in strategy
+      ? ` to ${strategy.Fixed} tokens`
+      : "";
+    unused.push(name + size);
+  };
+  setting(file.truncation, "truncation");
+  setting(file.padding, "padding");
+  if (typeof model.dropout === "number" && model.dropout > 0) {
+    unused.push(`dropout of ${model.dropout}`);
+  }
+  return unused;
 }

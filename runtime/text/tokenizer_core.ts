@@ -69,14 +69,19 @@ export interface Tokenizer {
   idToToken(id: number): string | undefined;
   /** The id of a token as the vocabulary spells it, or undefined. */
   tokenToId(token: string): number | undefined;
+  /**
+   * What the tokenizer's file asks for and `encode` does not do, in words: cutting ("truncation to 512
+   * tokens"), padding, random merges. Usually empty.
+   */
+  readonly unused: readonly string[];
 }
 
 /** What a tokenizer is made of. */
 export interface TokenizerParts {
   /** Token texts by id; undefined where an id has none. */
   readonly tokens: readonly (string | undefined)[];
-  /** Token ids by text. */
-  readonly ids: ReadonlyMap<string, number>;
+  /** The id of a token. */
+  idOf(token: string): number | undefined;
   /** Tokens that are found before words are. */
   readonly added: readonly AddedToken[];
   /** What happens to a text before it is cut. */
@@ -95,11 +100,13 @@ export interface TokenizerParts {
   readonly bosId: number | undefined;
   /** The tokens that end a generation. */
   readonly eosIds: readonly number[];
+  /** Settings of the file that no text is encoded by, in words. */
+  readonly unused?: readonly string[];
 }
 
 /** Puts a tokenizer together. */
 export function assembleTokenizer(parts: TokenizerParts): Tokenizer {
-  const { tokens, ids, model, pieces } = parts;
+  const { tokens, model, pieces } = parts;
   const given = parts.added.filter((token) => !token.normalized);
   const normalized = parts.added.filter((token) => token.normalized)
     .map((token) => ({ ...token, content: parts.normalize(token.content) }));
@@ -176,7 +183,8 @@ export function assembleTokenizer(parts: TokenizerParts): Tokenizer {
     decode: (list, options) => decodeIds(pieces, list, options),
     decoder: (options) => tokenDecoder(pieces, options),
     idToToken: (id) => tokens[id],
-    tokenToId: (token) => ids.get(token),
+    tokenToId: (token) => parts.idOf(token),
+    unused: parts.unused ?? [],
   };
 }
 

@@ -8,15 +8,9 @@
 
 import { FormatError, SparrowError } from "../../errors.ts";
 import { quote } from "../../escape.ts";
-import { loadTokenizersLibrary } from "../deps.ts";
-import {
-  BYTE_CHARACTERS,
-  byteLevelBytes,
-  byteLevelSpelling,
-  byteOfToken,
-  cleanUp,
-} from "./text_decoder.ts";
-import type { Pieces } from "./text_decoder.ts";
+import { BYTE_CHARACTERS, byteLevelBytes, byteLevelSpelling } from "./byte_level.ts";
+import { bytePieces } from "./byte_pieces.ts";
+import { byteOfToken } from "./text_decoder.ts";
 import { bpeModel } from "./tokenizer_bpe.ts";
 import { charsMap } from "./tokenizer_charsmap.ts";
 import { assembleTokenizer, endTokens } from "./tokenizer_core.ts";
@@ -77,6 +71,7 @@ type KindParts =
  * console.log(tokenizer.decode([1, 7])); // "hi"
  * ```
  */
+// deno-lint-ignore require-await -- errors come as rejections
 export async function tokenizerFromGguf(metadata: Record<string, unknown>): Promise<Tokenizer> {
   const kind = optionalText(metadata[`${KEY}model`], `${KEY}model`);
   const build = kind === undefined ? undefined : BUILDERS.get(kind);
@@ -89,7 +84,7 @@ export async function tokenizerFromGguf(metadata: Record<string, unknown>): Prom
   }
   try {
     const vocabulary = readVocabulary(metadata);
-    return assemble(vocabulary, await build(vocabulary));
+    return assemble(vocabulary, build(vocabulary));
   } catch (cause) {
     if (cause instanceof SparrowError) throw cause;
     throw new FormatError(
@@ -100,10 +95,10 @@ export async function tokenizerFromGguf(metadata: Record<string, unknown>): Prom
   }
 }
 
-const BUILDERS: ReadonlyMap<string, (vocabulary: GgufVocabulary) => Promise<KindParts>> = new Map([
+const BUILDERS: ReadonlyMap<string, (vocabulary: GgufVocabulary) => KindParts> = new Map([
   ["gpt2", gpt2Parts],
-  ["llama", async (vocabulary) => await llamaParts(vocabulary)],
-  ["t5", async (vocabulary) => await t5Parts(vocabulary)],
+  ["llama", llamaParts],
+  ["t5", t5Parts],
   ["bert", bertParts],
 ]);
 
@@ -123,19 +118,18 @@ function assemble(vocabulary: GgufVocabulary, parts: KindParts): Tokenizer {
       normalized: false,
     });
   });
-  const pieces: Pieces = {
+  const pieces = bytePieces({
     vocabSize: tokens.length,
     isSpecial,
     stripLeading: parts.stripLeading,
-    stripTrailing: false,
     bytes: (id) =>
       isSpecial(id) || types[id] === USER_DEFINED ? utf8.encode(tokens[id]) : parts.bytes(id),
-  };
+  });
   const known = (list: readonly (number | undefined)[]): number[] =>
     list.filter((id) => id !== undefined);
   return assembleTokenizer({
     tokens,
-    ids,
+    idOf: (token) => ids.get(token),
     added,
     normalize: parts.normalize,
     split: parts.split,
@@ -170,7 +164,7 @@ function around(
   };
 }
 
-async function gpt2Parts(vocabulary: GgufVocabulary): Promise<KindParts> {
+function gpt2Parts(vocabulary: GgufVocabulary): KindParts {
   const { metadata, tokens, ids, types } = vocabulary;
   const rule = preTokenizerRule(optionalText(metadata[`${KEY}pre`], `${KEY}pre`));
   const merges = metadata[`${KEY}merges`];
@@ -186,11 +180,10 @@ async function gpt2Parts(vocabulary: GgufVocabulary): Promise<KindParts> {
     pairs.push(symbols.intern(pair[0]), symbols.intern(pair[1]));
     return symbols.intern(pair[0] + pair[1]);
   });
-  const library = await loadTokenizersLibrary();
   return {
     ...around(vocabulary, { addBos: rule.addBos ?? false, addEos: false }),
     normalize: (text) => text,
-    split: patternSplitter(library, rule.patterns),
+    split: patternSplitter(rule.patterns),
     model: bpeModel({
       symbols,
       rules: rankedRules(pairs, result),
@@ -274,9 +267,8 @@ function t5Parts(vocabulary: GgufVocabulary): KindParts {
   };
 }
 
-async function bertParts(vocabulary: GgufVocabulary): Promise<KindParts> {
+function bertParts(vocabulary: GgufVocabulary): KindParts {
   const { ids } = vocabulary;
-  const library = await loadTokenizersLibrary();
   const lowercase = flag(vocabulary, "normalizer.lowercase", true);
   const spell = spacedBytes(vocabulary);
   const unknown = specialId(vocabulary, "unknown_token_id", 100);
@@ -296,9 +288,14 @@ async function bertParts(vocabulary: GgufVocabulary): Promise<KindParts> {
       lowercase,
       stripAccents: flag(vocabulary, "normalizer.strip_accents", lowercase),
     }),
-    split: preTokenizerFromJson(library, { type: "BertPreTokenizer" }).split,
+    split: preTokenizerFromJson({ type: "BertPreTokenizer" }).split,
     model: wordPieceModel({ ids, unknown, continuingPrefix: "", wordPrefix: SPACE_MARK }),
     stripLeading: true,
-    bytes: (id) => utf8.encode(cleanUp(text.decode(spell(id)))),
+    bytes: (id) => utf8.encode(cleanUpPiece(text.decode(spell(id)))),
   };
+}
+
+/** Undoes the spaces that BERT's words got before punctuation and contractions. */
+function cleanUpPiece(piece: string): string {
+  return piece.replace(/^ (?=[.?!,]$|n't$|'(?:m|s|ve|re)$)/, "");
 }

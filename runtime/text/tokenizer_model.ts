@@ -4,9 +4,9 @@
  * @module
  */
 
-import { BYTE_CHARACTERS, byteLevelSpelling } from "./text_decoder.ts";
+import { BYTE_CHARACTERS, byteLevelSpelling } from "./byte_level.ts";
 import { quote } from "../../escape.ts";
-import { bpeModel } from "./tokenizer_bpe.ts";
+import { bpeModel, MISSING } from "./tokenizer_bpe.ts";
 import type { WordModel } from "./tokenizer_bpe.ts";
 import {
   countField,
@@ -61,9 +61,9 @@ function addToken({ tokens, ids }: Vocabulary, token: string, id: number): void 
 }
 
 /** Ids may have gaps, but a vocabulary that is mostly gaps is damage and would cost memory. */
-export function checkGaps({ tokens, ids }: Vocabulary): void {
-  if (tokens.length > 8 * ids.size + 65536) {
-    throw wrongField("the largest token id", tokens.length - 1, `less, for ${ids.size} tokens`);
+export function checkGaps(tokens: readonly unknown[], count: number): void {
+  if (tokens.length > 8 * count + 65536) {
+    throw wrongField("the largest token id", tokens.length - 1, `less, for ${count} tokens`);
   }
 }
 
@@ -101,11 +101,8 @@ export function readModel(model: Fields, vocabulary: Vocabulary, byteLevel: bool
         });
       }
       case "WordLevel": {
-        const unknown = optionalText(model.unk_token, "model.unk_token");
-        return wordListModel(
-          ids,
-          unknown === undefined ? undefined : tokenId(ids, unknown, "model.unk_token"),
-        );
+        const unknown = optionalText(model.unk_token, "model.unk_token") ?? "<unk>";
+        return wordListModel(ids, ids.get(unknown));
       }
       case "Unigram": {
         const scores = listField(model.vocab, "model.vocab").map((entry, id) => {
@@ -145,8 +142,7 @@ function readBpe(model: Fields, { tokens, ids }: Vocabulary, byteLevel: boolean)
   let crossesSpace = false;
   const result = merges.map((entry, rank) => {
     const [left, right] = mergePair(entry, rank);
-    const continues = continuingPrefix !== "" && right.startsWith(continuingPrefix);
-    const merged = left + (continues ? right.slice(continuingPrefix.length) : right);
+    const merged = left + right.slice(continuingPrefix.length); // whatever it begins with, as in the original
     const [leftId, rightId, mergedId] = [ids.get(left), ids.get(right), ids.get(merged)];
     if (leftId === undefined || rightId === undefined || mergedId === undefined) {
       const unknown = leftId === undefined ? left : rightId === undefined ? right : merged;
@@ -166,7 +162,8 @@ function readBpe(model: Fields, { tokens, ids }: Vocabulary, byteLevel: boolean)
     rules: rankedRules(pairs, result),
     byteSymbols: asBytes ? BYTE_CHARACTERS.map((text) => symbols.intern(text)) : undefined,
     byteFallback: byteFallback(model, ids),
-    unknown: unknown === undefined ? undefined : ids.get(unknown),
+    tokensOnly: true,
+    unknown: unknown === undefined ? undefined : ids.get(unknown) ?? MISSING,
     fuseUnknown: flagField(model.fuse_unk, "model.fuse_unk", false),
     wholeWord: ignoreMerges
       ? (word) => ids.get(asBytes ? byteLevelSpelling(word) : word)

@@ -1,15 +1,12 @@
 /**
- * Normalizers of tokenizer.json: what happens to a text before it is cut into words. Unicode forms,
- * case and trimming come from `@huggingface/tokenizers`; written here are the ones that it gets wrong:
- * `Replace` (it expands `$&` in the replacement), `BertNormalizer` (it misses CJK beyond the
- * basic plane), `StripAccents` (it removes spacing marks too), `Precompiled` (it ignores the map).
+ * Normalizers of tokenizer.json: what happens to a text before it is cut into words.
  *
  * @module
  */
 
 import { FormatError, InputError } from "../../errors.ts";
-import type { TokenizersLibrary } from "../deps.ts";
-import { charsMap } from "./tokenizer_charsmap.ts";
+import { byteLevelSpelling } from "./byte_level.ts";
+import { graphemeCharsMap } from "./tokenizer_charsmap.ts";
 import { flagField, listField, objectField, textField, wrongField } from "./tokenizer_fields.ts";
 import type { Fields } from "./tokenizer_fields.ts";
 import { compilePattern } from "./tokenizer_pattern.ts";
@@ -27,9 +24,9 @@ const MAX_GROWTH = 64;
  *
  * @throws FormatError for an unknown kind or a malformed field
  */
-export function normalizerFromJson(library: TokenizersLibrary, config: unknown): Normalizer {
+export function normalizerFromJson(config: unknown): Normalizer {
   const steps: Normalizer[] = [];
-  flatten(library, config, "normalizer", steps);
+  flatten(config, "normalizer", steps);
   if (steps.length === 0) return (text) => text;
   return (text) => {
     const most = MAX_GROWTH * text.length + 1024;
@@ -46,34 +43,55 @@ export function normalizerFromJson(library: TokenizersLibrary, config: unknown):
   };
 }
 
-function flatten(
-  library: TokenizersLibrary,
-  config: unknown,
-  field: string,
-  steps: Normalizer[],
-): void {
+function flatten(config: unknown, field: string, steps: Normalizer[]): void {
   if (config === null || config === undefined) return;
   const fields = objectField(config, field);
   if (fields.type !== "Sequence") {
     if (steps.length === MAX_STEPS) {
       throw wrongField(field, config, `at most ${MAX_STEPS} normalizers`);
     }
-    steps.push(single(library, fields, field));
+    steps.push(single(fields, field));
     return;
   }
   // A sequence nested so deep that its path is this long is a cycle.
   if (field.length > 1024) throw wrongField(field, config, "normalizers nested less deep");
   listField(fields.normalizers, `${field}.normalizers`).forEach((part, i) =>
-    flatten(library, part, `${field}.normalizers[${i}]`, steps)
+    flatten(part, `${field}.normalizers[${i}]`, steps)
   );
 }
 
-function single(library: TokenizersLibrary, config: Fields, field: string): Normalizer {
+// Not what `trim` takes: U+FEFF is no white space, U+0085 is.
+const SPACE_LEFT = /^\p{White_Space}+/u;
+
+/** A text without the white space at its start. */
+export function trimLeft(text: string): string {
+  return text.replace(SPACE_LEFT, "");
+}
+
+/** A text without the white space at its end. */
+export function trimRight(text: string): string {
+  // An expression would begin at every run of white space in the text.
+  let end = text.length;
+  while (end > 0 && SPACE_LEFT.test(text[end - 1])) end--;
+  return text.slice(0, end);
+}
+
+/** Lower-cases characters one by one: "Σ" becomes "σ" also where a word ends. */
+function lowercase(text: string): string {
+  return text.split("\u03a3").map((part) => part.toLowerCase()).join("\u03c3");
+}
+
+// What SentencePiece's `nmt` rule removes, and what it takes for a space.
+// deno-lint-ignore no-control-regex
+const NMT_REMOVED = /[\u0001-\u0008\u000b\u000e-\u001f\u007f\u008f\u009f]/g;
+const NMT_SPACE = /[\u0009\u000a\u000c\u000d\u1680\u200b-\u200f\u2028\u2029\u2581\ufeff\ufffd]/g;
+
+function single(config: Fields, field: string): Normalizer {
   switch (config.type) {
     case "Replace": {
-      const pattern = compilePattern(library, config.pattern, `${field}.pattern`);
+      const pattern = compilePattern(config.pattern, `${field}.pattern`);
       const content = insertField(config.content, `${field}.content`);
-      return (text) => text.replace(pattern, () => content);
+      return (text) => pattern.replace(text, content);
     }
     case "Prepend": {
       const prefix = insertField(config.prepend, `${field}.prepend`);
@@ -89,31 +107,39 @@ function single(library: TokenizersLibrary, config: Fields, field: string): Norm
       });
     }
     case "StripAccents":
-      return (text) => text.replace(/\p{Mn}/gu, "");
+      return (text) => text.replace(/\p{M}/gu, "");
     case "Precompiled":
-      return charsMap(
+      return graphemeCharsMap(
         base64Field(config.precompiled_charsmap, `${field}.precompiled_charsmap`),
         `${field}.precompiled_charsmap`,
       );
     case "NFC":
     case "NFD":
     case "NFKC":
-    case "NFKD":
-    case "Lowercase":
-    case "Strip": {
-      const sequence = new library.SequenceNormalizer({
-        type: "Sequence",
-        // The library types every kind separately; the kind was just checked.
-        normalizers: [config as never],
-      });
-      return (text) => sequence.normalize(text);
+    case "NFKD": {
+      const form = config.type;
+      return (text) => text.normalize(form);
     }
+    case "Lowercase":
+      return lowercase;
+    case "Strip": {
+      const left = flagField(config.strip_left, `${field}.strip_left`, true);
+      const right = flagField(config.strip_right, `${field}.strip_right`, true);
+      return (text) => {
+        if (left) text = trimLeft(text);
+        return right ? trimRight(text) : text;
+      };
+    }
+    case "Nmt":
+      return (text) => text.replace(NMT_REMOVED, "").replace(NMT_SPACE, " ");
+    case "ByteLevel":
+      return byteLevelSpelling;
     default:
       throw wrongField(
         `${field}.type`,
         config.type,
         "Sequence, NFC, NFD, NFKC, NFKD, Lowercase, Strip, StripAccents, Replace, Prepend, " +
-          "BertNormalizer or Precompiled",
+          "BertNormalizer, ByteLevel, Nmt or Precompiled",
       );
   }
 }
@@ -130,7 +156,7 @@ export interface BertNormalizerOptions {
   readonly stripAccents: boolean;
 }
 
-const CONTROL = /[\p{Cc}\p{Cf}\p{Co}\p{Cn}\0\ufffd]/gu;
+const CONTROL = /[\p{Cc}\p{Cf}\p{Co}\0\ufffd]/gu;
 const IDEOGRAPH = new RegExp(
   "[\u4e00-\u9fff\u3400-\u4dbf\uf900-\ufaff\\u{20000}-\\u{2a6df}\\u{2a700}-\\u{2b73f}" +
     "\\u{2b740}-\\u{2b81f}\\u{2b920}-\\u{2ceaf}\\u{2f800}-\\u{2fa1f}]",
@@ -144,7 +170,7 @@ export function bertNormalizer(options: BertNormalizerOptions): Normalizer {
     if (options.clean) text = text.replace(/\p{White_Space}/gu, " ");
     if (options.spaceChinese) text = text.replace(IDEOGRAPH, " $& ");
     if (options.stripAccents) text = text.normalize("NFD").replace(/\p{Mn}/gu, "");
-    return options.lowercase ? text.toLowerCase() : text;
+    return options.lowercase ? lowercase(text) : text;
   };
 }
 

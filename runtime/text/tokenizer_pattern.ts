@@ -1,78 +1,70 @@
 /**
- * Patterns of tokenizer.json: Oniguruma's syntax, translated to JavaScript's by
- * `@huggingface/tokenizers`, and refused where they could run for ever.
+ * Patterns of tokenizer files, as their fields name them, compiled once each.
  *
  * @module
  */
 
-import type { TokenizersLibrary } from "../deps.ts";
+import { quote } from "../../escape.ts";
+import { FormatError } from "../../errors.ts";
+import { compilePatternSource, type Pattern } from "./pattern/pattern.ts";
+import { PatternError } from "./pattern/tree.ts";
 import { objectField, textField, wrongField } from "./tokenizer_fields.ts";
 
+export type { Pattern } from "./pattern/pattern.ts";
+
 const MAX_PATTERN = 1 << 14; // UTF-16 units
+const MAX_KEPT = 64;
+const kept = new Map<string, Pattern>();
+
+/** Compiles a pattern, or takes it from the last ones that were compiled. */
+export function cachedPattern(source: string): Pattern {
+  let pattern = kept.get(source);
+  if (!pattern) {
+    pattern = compilePatternSource(source);
+    if (kept.size === MAX_KEPT) kept.delete(kept.keys().next().value!);
+    kept.set(source, pattern);
+  }
+  return pattern;
+}
+
+/** A pattern that matches a text as it is written. */
+export function literalPattern(text: string): Pattern {
+  const pattern = cachedPattern(text.replace(/[\\^$.*+?()[\]{}|#&~-]/g, "\\$&"));
+  if (text === "") return pattern;
+  // The engine's own search is faster where there is nothing but characters.
+  return {
+    ...pattern,
+    matches(within) {
+      const found: number[] = [];
+      for (let at = within.indexOf(text); at >= 0; at = within.indexOf(text, at + text.length)) {
+        found.push(at, at + text.length);
+      }
+      return found;
+    },
+    replace: (within, content) => within.replaceAll(text, () => content),
+  };
+}
 
 /**
- * Compiles `{ "Regex": … }` or `{ "String": … }` of tokenizer.json to a global Unicode pattern.
+ * Compiles `{ "Regex": … }` or `{ "String": … }` of tokenizer.json.
  *
- * A pattern in which a repetition repeats a repetition, as in `(a+)+`, is refused: it can take
- * longer than any patience on a text chosen for it, and no tokenizer of the supported models has one.
- *
- * @throws FormatError for anything else, and for syntax that JavaScript cannot express
+ * @throws FormatError for anything else, and for a pattern that is malformed or not supported
  */
-export function compilePattern(library: TokenizersLibrary, value: unknown, field: string): RegExp {
+export function compilePattern(value: unknown, field: string): Pattern {
   const fields = objectField(value, field);
   const isRegex = fields.Regex !== undefined;
   const source = textField(isRegex ? fields.Regex : fields.String, `${field} (Regex or String)`);
   if (source.length > MAX_PATTERN) {
     throw wrongField(field, source, `a pattern of at most ${MAX_PATTERN} characters`);
   }
-  if (isRegex && repeatsRepetition(source)) {
-    throw wrongField(field, source, "a pattern without repetitions inside a repetition");
-  }
   try {
-    const pattern = isRegex ? { Regex: source } : { String: source };
-    const { pattern: compiled } = new library.SplitPreTokenizer({
-      type: "Split",
-      pattern,
-      behavior: "Isolated",
-      invert: true,
-    });
-    if (compiled !== null) {
-      "a1 ".search(compiled); // the engine refuses some patterns only when it first runs them
-      return compiled;
-    }
-  } catch {
-    // Falls through to the error below: the library's own messages quote the rewritten pattern.
+    return isRegex ? cachedPattern(source) : literalPattern(source);
+  } catch (cause) {
+    if (!(cause instanceof PatternError)) throw cause;
+    throw new FormatError(
+      `Cannot read the tokenizer: ${field} is ${quote(source, 60)}, expected a regular ` +
+        `expression: ${cause.message}; the file is damaged or of a form that is not supported`,
+      { cause },
+    );
   }
-  throw wrongField(field, source, "a regular expression that JavaScript can express");
-}
-
-// "*", "+", "{3,}", and counts of ten or more, which are as bad.
-const REPETITION = /^(?:[*+]|\{\d+,\}|\{\d{2,}\}|\{\d*,\d{2,}\})/;
-
-/** Whether a repetition stands on a group that holds another one. */
-function repeatsRepetition(source: string): boolean {
-  const groups: boolean[] = [false]; // whether each open group holds a repetition
-  for (let i = 0; i < source.length; i++) {
-    let holds = false; // whether the atom that ends here holds a repetition
-    if (source[i] === "\\") i++;
-    else if (source[i] === "[") i = classEnd(source, i);
-    else if (source[i] === "(") {
-      groups.push(false);
-      continue;
-    } else if (source[i] === ")") holds = groups.length > 1 ? groups.pop()! : false;
-    const repeated = REPETITION.test(source.slice(i + 1, i + 24));
-    if (repeated && holds) return true;
-    if (repeated || holds) groups[groups.length - 1] = true;
-  }
-  return false;
-}
-
-function classEnd(source: string, start: number): number {
-  let depth = 0;
-  for (let i = start; i < source.length; i++) {
-    if (source[i] === "\\") i++;
-    else if (source[i] === "[") depth++;
-    else if (source[i] === "]" && --depth === 0) return i;
-  }
-  return source.length;
 }

@@ -1,14 +1,12 @@
 /**
  * Pre-tokenizers of tokenizer.json: where a text is cut into words before the model sees it. All but
- * three of them (`Metaspace`, `ByteLevel`, `FixedLength`) are a split at a pattern, and are built as
- * that. `@huggingface/tokenizers` translates the patterns, which are Oniguruma's, to JavaScript's;
- * the cutting is done here, because it cuts `Punctuation` and `Whitespace` differently from the
- * original and ignores three of five split behaviours.
+ * four of them (`Metaspace`, `ByteLevel`, `FixedLength`, `UnicodeScripts`) are a split at a pattern, and
+ * are built as that.
  *
  * @module
  */
 
-import type { TokenizersLibrary } from "../deps.ts";
+import { byteLevelSpelling } from "./byte_level.ts";
 import {
   countField,
   flagField,
@@ -18,9 +16,18 @@ import {
   wrongField,
 } from "./tokenizer_fields.ts";
 import type { Fields } from "./tokenizer_fields.ts";
-import { compilePattern } from "./tokenizer_pattern.ts";
+import {
+  cachedPattern,
+  compilePattern,
+  literalPattern,
+  type Pattern,
+} from "./tokenizer_pattern.ts";
+import { splitScripts } from "./tokenizer_scripts.ts";
 
-/** One cut: the words of a text. `atStart` tells whether the text begins the whole input. */
+/**
+ * One cut: the words of a text. `atStart` tells whether the text begins the whole input. An empty word
+ * stands for text that was left out.
+ */
 export type Splitter = (text: string, atStart: boolean) => readonly string[];
 
 /** A text's way to words. */
@@ -40,6 +47,8 @@ export type SplitBehavior =
   | "contiguous";
 
 const MAX_STEPS = 64;
+// Parts of words in Rust's expressions: Oniguruma's, and the two characters that join.
+const WORD = "\\w\\x{200c}\\x{200d}";
 const PUNCTUATION = "[\\p{P}!-/:-@\\[-`{-~]";
 
 /** How GPT-2 cuts text (Radford et al. 2019), before its byte-level pairs. */
@@ -51,7 +60,7 @@ export const GPT2_PATTERN =
  *
  * @throws FormatError for an unknown kind or a malformed field
  */
-export function preTokenizerFromJson(library: TokenizersLibrary, config: unknown): PreTokenizer {
+export function preTokenizerFromJson(config: unknown): PreTokenizer {
   const steps: Splitter[] = [];
   let byteLevel = false;
 
@@ -65,10 +74,11 @@ export function preTokenizerFromJson(library: TokenizersLibrary, config: unknown
       );
       return;
     }
-    if (byteLevel) throw wrongField(field, value, "nothing after ByteLevel");
+    // What comes after bytes sees them as GPT-2 spells them; the model takes them as they are.
+    if (byteLevel) steps.push((text) => [byteLevelSpelling(text)]);
     if (steps.length >= MAX_STEPS) throw wrongField(field, value, `at most ${MAX_STEPS} steps`);
     byteLevel = fields.type === "ByteLevel";
-    steps.push(...splitters(library, fields, field));
+    steps.push(...splitters(fields, field));
   }
 
   if (config !== null && config !== undefined) add(config, "pre_tokenizer");
@@ -77,38 +87,39 @@ export function preTokenizerFromJson(library: TokenizersLibrary, config: unknown
 
 /** The cutting of GGUF's byte-level tokenizers: patterns applied one after the other. */
 export function patternSplitter(
-  library: TokenizersLibrary,
   patterns: readonly string[],
 ): (text: string, atStart: boolean) => string[] {
   return sequence(
-    patterns.map((Regex) => splitAt(compilePattern(library, { Regex }, "pattern"), "isolated")),
+    patterns.map((source) => splitAt(cachedPattern(source), "isolated")),
   );
 }
 
 function sequence(steps: readonly Splitter[]): (text: string, atStart: boolean) => string[] {
   return (text, atStart) => {
     let words: string[] = text === "" ? [] : [text];
+    let beginsText = atStart; // whether the first word does
     for (const step of steps) {
-      if (words.length === 1) words = step(words[0], atStart).filter((word) => word !== "");
-      else {
-        const cut: string[] = [];
-        words.forEach((word, i) => {
-          for (const part of step(word, atStart && i === 0)) if (part !== "") cut.push(part);
-        });
-        words = cut;
+      const cut: string[] = [];
+      let begins = false;
+      for (let i = 0; i < words.length; i++) {
+        const parts = step(words[i], beginsText && i === 0);
+        if (i === 0) begins = beginsText && parts.length > 0 && parts[0] !== "";
+        for (let j = 0; j < parts.length; j++) if (parts[j] !== "") cut.push(parts[j]);
       }
+      words = cut;
+      beginsText = begins;
     }
     return words;
   };
 }
 
-function splitters(library: TokenizersLibrary, config: Fields, field: string): Splitter[] {
+function splitters(config: Fields, field: string): Splitter[] {
   const at = (regex: string, behavior: SplitBehavior, invert = false): Splitter =>
-    splitAt(compilePattern(library, { Regex: regex }, field), behavior, invert);
+    splitAt(cachedPattern(regex), behavior, invert);
   switch (config.type) {
     case "Split":
       return [splitAt(
-        compilePattern(library, config.pattern, `${field}.pattern`),
+        compilePattern(config.pattern, `${field}.pattern`),
         behaviorField(config.behavior, `${field}.behavior`, "isolated"),
         flagField(config.invert, `${field}.invert`, false),
       )];
@@ -130,14 +141,14 @@ function splitters(library: TokenizersLibrary, config: Fields, field: string): S
       return [at(each ? "\\p{N}" : "\\p{N}+", "isolated")];
     }
     case "Whitespace":
-      return [at("\\w+|[^\\w\\s]+", "removed", true)];
+      return [at(`[${WORD}]+|[^${WORD}\\s]+`, "removed", true)];
     case "WhitespaceSplit":
       return [at("\\s+", "removed")];
     case "BertPreTokenizer":
       return [at("\\s+", "removed"), at(PUNCTUATION, "isolated")];
     case "CharDelimiterSplit": {
       const delimiter = textField(config.delimiter, `${field}.delimiter`);
-      return [splitAt(compilePattern(library, { String: delimiter }, field), "removed")];
+      return [splitAt(literalPattern(delimiter), "removed")];
     }
     case "FixedLength": {
       const length = countField(config.length, `${field}.length`, 1, 1 << 20);
@@ -150,12 +161,14 @@ function splitters(library: TokenizersLibrary, config: Fields, field: string): S
         return words;
       }];
     }
+    case "UnicodeScripts":
+      return [splitScripts];
     default:
       throw wrongField(
         `${field}.type`,
         config.type,
         "Sequence, Split, ByteLevel, Metaspace, Punctuation, Digits, Whitespace, " +
-          "WhitespaceSplit, BertPreTokenizer, CharDelimiterSplit or FixedLength",
+          "WhitespaceSplit, BertPreTokenizer, CharDelimiterSplit, UnicodeScripts or FixedLength",
       );
   }
 }
@@ -210,32 +223,37 @@ function behaviorField(value: unknown, field: string, fallback: SplitBehavior): 
 }
 
 /** A split at every match of a pattern; `invert` swaps what is a match and what lies between. */
-export function splitAt(pattern: RegExp, behavior: SplitBehavior, invert = false): Splitter {
+export function splitAt(pattern: Pattern, behavior: SplitBehavior, invert = false): Splitter {
   return (text) => {
+    const found = pattern.matches(text);
     const words: string[] = [];
-    const matched: boolean[] = []; // [words]
-    const add = (word: string, isMatch: boolean): void => {
-      if (word === "") return;
-      words.push(word);
-      matched.push(isMatch !== invert);
+    const matched: boolean[] = []; // [words], for behaviours that ask
+    const joins = behavior !== "isolated" && behavior !== "removed";
+    const add = (start: number, end: number, isMatch: boolean): void => {
+      if (isMatch && behavior === "removed") {
+        if (start === 0) words.push("");
+        return;
+      }
+      words.push(text.slice(start, end));
+      if (joins) matched.push(isMatch);
     };
-    let end = 0;
-    for (const { 0: match, index } of text.matchAll(pattern)) {
-      add(text.slice(end, index), false);
-      add(match, true);
-      end = index + match.length;
+    let last = 0;
+    for (let i = 0; i < found.length; i += 2) {
+      const start = found[i];
+      if (start > last) add(last, start, invert);
+      last = found[i + 1];
+      add(start, last, !invert);
     }
-    add(text.slice(end), false);
-    return join(words, matched, behavior);
+    if (last < text.length) add(last, text.length, invert);
+    return joins ? join(words, matched, behavior) : words;
   };
 }
 
 function join(words: string[], matched: boolean[], behavior: SplitBehavior): string[] {
   switch (behavior) {
     case "isolated":
-      return words;
     case "removed":
-      return words.filter((_, i) => !matched[i]);
+      return words;
     case "contiguous": {
       const joined: string[] = [];
       words.forEach((word, i) => {

@@ -15,18 +15,31 @@ const MAX_WORK = 4_000_000; // steps visited while states are made
 const DEAD = 0;
 const START = 1;
 
-/** What one attempt found. */
+/** A search, and what it found. */
 export interface Attempt {
-  /** The end of the match, or -1. */
+  /** Where the match begins; of a search that was given up, where to go on. */
+  start: number;
+  /** Where it ends. */
   end: number;
   /** How far the text was read. */
   reached: number;
+  /** How many characters may still be read in vain, over all searches through a text. */
+  allowance: number;
 }
+
+/** What a search came to. */
+export const FOUND = 0;
+/** Nothing matches. */
+export const NONE = 1;
+/** The allowance is spent. */
+export const SPENT = 2;
+/** The automaton has grown too large, and is of no more use. */
+export const TOO_LARGE = 3;
 
 /** An automaton; one for all texts. */
 export interface Automaton {
-  /** Matches at `start`; false where the automaton has grown too large, and is of no more use. */
-  matchAt(text: string, start: number, attempt: Attempt): boolean;
+  /** Looks for the first match from `from` on; with `only`, just for one that begins there. */
+  search(text: string, from: number, attempt: Attempt, only?: boolean): number;
 }
 
 /** The automaton of a plain program. */
@@ -89,29 +102,48 @@ export function automaton(program: Program): Automaton {
   }
 
   return {
-    matchAt(text, start, attempt) {
+    search(text, from, attempt, only = false) {
       const { length } = text;
-      let state = START, at = start, end = -1;
-      while (true) {
-        let cls = count, width = 1;
-        if (at < length) {
-          cls = ofUnit[text.charCodeAt(at)];
-          if (cls === SURROGATE) {
-            cls = ofCodePoint(text.codePointAt(at)!);
-            width = 2;
+      for (let start = from; start <= length;) {
+        let state = START, at = start, end = -1, step = 1;
+        while (true) {
+          let cls = count, width = 1;
+          if (at < length) {
+            cls = ofUnit[text.charCodeAt(at)];
+            if (cls === SURROGATE) {
+              cls = ofCodePoint(text.codePointAt(at)!);
+              width = 2;
+              if (at === start) step = 2;
+            }
           }
+          let target = table[state * stride + cls];
+          if (target < 0) {
+            target = advance(state, cls);
+            if (target < 0) {
+              attempt.start = start;
+              return TOO_LARGE;
+            }
+          }
+          if (target & 1) end = at;
+          state = target >> 1;
+          if (state === DEAD) break;
+          at += width;
         }
-        let target = table[state * stride + cls];
-        if (target < 0) target = advance(state, cls);
-        if (target < 0) return false;
-        if (target & 1) end = at;
-        state = target >> 1;
-        if (state === DEAD) break;
-        at += width;
+        if (end >= 0 || only) {
+          attempt.allowance -= at - end;
+          attempt.start = start;
+          attempt.end = end;
+          attempt.reached = at;
+          return end >= 0 ? FOUND : NONE;
+        }
+        attempt.allowance -= at - start;
+        start += step;
+        if (attempt.allowance < 0) {
+          attempt.start = start;
+          return SPENT;
+        }
       }
-      attempt.end = end;
-      attempt.reached = at;
-      return true;
+      return NONE;
     },
   };
 }

@@ -30,7 +30,7 @@ const FAILED = -1;
 const ACTIVE = -2; // in a loop that has not taken anything since it was entered
 const PAGE = 1 << 14; // entries
 const MAX_PAGES = 1 << 12; // 256 MiB
-const STEPS_PER_CHARACTER = 400;
+const STEPS_PER_CHARACTER = 150;
 const MIN_STEPS = 10_000_000;
 
 /** A search through one text. */

@@ -7,7 +7,7 @@
  */
 
 import { InputError } from "../../../errors.ts";
-import { type Attempt, automaton } from "./automaton.ts";
+import { type Attempt, automaton, FOUND, NONE, TOO_LARGE } from "./automaton.ts";
 import { backtracking, PatternLimit, type Search } from "./backtrack.ts";
 import { shorthand } from "./properties.ts";
 import { compile } from "./program.ts";
@@ -24,6 +24,19 @@ export interface Pattern {
   matches(text: string): readonly number[];
   /** The text with every match replaced. */
   replace(text: string, content: string): string;
+  /**
+   * The same for a text that comes in parts; undefined for a pattern that asks for more than the next
+   * character, so that what it matches is certain only at the end.
+   */
+  replacer?(content: string): Replacer;
+}
+
+/** Replaces in a text that comes in parts. */
+export interface Replacer {
+  /** What is certain with one more part. */
+  push(part: string): string;
+  /** The rest. */
+  end(): string;
 }
 
 /**
@@ -40,22 +53,30 @@ export function compilePatternSource(source: string): Pattern {
     const found: number[] = [];
     const { length } = text;
     if (length === 0) return found; // as in the original, not even nothing is found in nothing
-    // What the automaton reads behind matches is read again; where that is much, the other matcher,
-    // which remembers, takes over.
-    let allowance = 1024 + 8 * length;
-    let slow: Search | undefined;
-    const attempt: Attempt = { end: -1, reached: 0 };
-    let lastEnd = -1;
-    for (let start = 0; start <= length;) {
-      let end: number;
-      if (fast && !slow && allowance >= 0 && fast.matchAt(text, start, attempt)) {
-        ({ end } = attempt);
-        allowance -= attempt.reached - Math.max(start, end);
-      } else {
-        if (!slow && allowance >= 0) fast = undefined; // it has grown too large
-        slow ??= backtracking(program, text);
-        end = slow.matchAt(start);
+    let start = 0, lastEnd = -1;
+    if (fast) {
+      // What the automaton reads behind matches is read again; where that is much, the other matcher,
+      // which remembers, takes over.
+      const attempt: Attempt = { start: 0, end: -1, reached: 0, allowance: 1024 + 8 * length };
+      while (fast && start <= length) {
+        const outcome = fast.search(text, start, attempt);
+        ({ start } = attempt);
+        if (outcome === NONE) return found;
+        if (outcome === TOO_LARGE) fast = undefined;
+        if (outcome !== FOUND) break;
+        if (attempt.end === start && start === lastEnd) {
+          start += text.codePointAt(start)! > 0xffff ? 2 : 1;
+          continue;
+        }
+        lastEnd = attempt.end;
+        found.push(start, lastEnd);
+        start = lastEnd;
+        if (attempt.allowance < 0) break;
       }
+    }
+    const slow: Search | undefined = start <= length ? backtracking(program, text) : undefined;
+    while (slow && start <= length) {
+      const end = slow.matchAt(start);
       if (end < 0 || end === start && start === lastEnd) {
         start += text.codePointAt(start)! > 0xffff ? 2 : 1;
         continue;
@@ -82,19 +103,68 @@ export function compilePatternSource(source: string): Pattern {
     }
   }
 
-  return {
-    matches: guarded,
-    replace(text, content) {
-      const found = guarded(text);
-      if (found.length === 0) return text;
-      const parts: string[] = [];
-      let last = 0;
-      for (let i = 0; i < found.length; i += 2) {
-        parts.push(text.slice(last, found[i]), content);
-        last = found[i + 1];
+  /** A text in parts: what may still become a match, or a longer one, is held back. */
+  function replacer(content: string): Replacer {
+    const attempt: Attempt = { start: 0, end: -1, reached: 0, allowance: Infinity };
+    let held = "";
+    let afterMatch = false; // whether `held` begins where a match ended
+    let isEmpty = true; // in an empty text nothing is found
+    let enough = 1; // how much is held before it is worth looking again
+    function take(isEnd: boolean): string {
+      const out: string[] = [];
+      let at = 0, kept = 0; // `kept`: where text begins that is not given out yet
+      while (at <= held.length) {
+        const outcome = fast ? fast.search(held, at, attempt, true) : TOO_LARGE;
+        if (outcome === TOO_LARGE) {
+          // The automaton has grown too large; what is left waits for the end.
+          if (!isEnd) break;
+          out.push(replace(held.slice(kept), content));
+          held = "";
+          return out.join("");
+        }
+        if (attempt.reached === held.length && !isEnd) break;
+        const { end } = attempt;
+        if (end < 0 || end === at && afterMatch) {
+          if (at === held.length) break;
+          at += held.codePointAt(at)! > 0xffff ? 2 : 1;
+          afterMatch = false;
+          continue;
+        }
+        out.push(held.slice(kept, at), content);
+        at = kept = end;
+        afterMatch = true;
+        if (at === held.length && !isEnd) break;
       }
-      parts.push(text.slice(last));
-      return parts.join("");
-    },
-  };
+      out.push(held.slice(kept, at));
+      held = held.slice(at);
+      // Looking again at every part would take quadratic time where much is held.
+      enough = held.length + (held.length >> 3) + 1;
+      return out.join("");
+    }
+    return {
+      push(part) {
+        if (part === "") return "";
+        isEmpty = false;
+        held += part;
+        return held.length < enough ? "" : take(false);
+      },
+      end: () => isEmpty ? "" : take(true),
+    };
+  }
+
+  function replace(text: string, content: string): string {
+    const found = guarded(text);
+    if (found.length === 0) return text;
+    const parts: string[] = [];
+    let last = 0;
+    for (let i = 0; i < found.length; i += 2) {
+      parts.push(text.slice(last, found[i]), content);
+      last = found[i + 1];
+    }
+    parts.push(text.slice(last));
+    return parts.join("");
+  }
+
+  const pattern: Pattern = { matches: guarded, replace };
+  return fast ? { ...pattern, replacer } : pattern;
 }

@@ -24,12 +24,15 @@ function property(name: string): CodeSet | undefined {
     return undefined;
   }
   texts ??= TABLES.map(([first, end]) => {
-    const parts: string[] = [];
+    const units = new Uint16Array(2 * (end - first));
+    let count = 0;
     for (let code = first; code < end; code++) {
-      // A lone surrogate before another would make a pair of them.
-      parts.push(code >= 0xd800 && code < 0xe000 ? "\0" : String.fromCodePoint(code));
+      if (code > 0xffff) {
+        units[count++] = 0xd7c0 + (code >> 10);
+        units[count++] = 0xdc00 + (code & 0x3ff);
+      } else units[count++] = code >= 0xd800 && code < 0xe000 ? 0 : code; // no lone surrogates
     }
-    return parts.join("");
+    return new TextDecoder("utf-16le", { ignoreBOM: true }).decode(units.subarray(0, count));
   });
   const pairs: number[] = [];
   TABLES.forEach(([first], i) => {

@@ -242,6 +242,10 @@ function readRepeated(cursor: Cursor, atom: Node): Node {
     const count = sign === "{" ? readCount(source, cursor.at) : undefined;
     if (!(sign in SIGNS) && !count) return node;
     if (node.kind === "edge" || node.kind === "look") {
+      if (count?.min === 1 && count.max === 1) {
+        cursor.at += count.length;
+        continue;
+      }
       throw new PatternError(`something for "${sign}" to repeat that has a length`);
     }
     if (depth >= 16) throw new PatternError("at most 16 repetitions of one part");
