@@ -60,7 +60,10 @@ Deno.test("patterns match what JavaScript matches, in long texts too", () => {
     const reference = new RegExp(pattern, "gu");
     fc.assert(
       fc.property(text, (it) => {
-        const expected = Array.from(it.matchAll(reference), (m) => [m.index, m.index + m[0].length]);
+        const expected = Array.from(
+          it.matchAll(reference),
+          (m) => [m.index, m.index + m[0].length],
+        );
         assertEquals(subject.matches(it), expected.flat());
       }),
       { numRuns: 200, seed: 5 },

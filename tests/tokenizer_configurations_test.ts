@@ -26,8 +26,8 @@ interface Case {
   error?: string;
 }
 
-/** Errors of the original that are panics: where it goes out of bounds, there is an answer here. */
-const PANIC = /out of bounds|overflow|begin <= end|should be <= end|starts at/;
+/** The original panics where it strips the end of an empty text; here the answer is an empty text. */
+const PANIC = /out of bounds/;
 
 function streamed(tokenizer: Tokenizer, ids: readonly number[], skipSpecial: boolean): string {
   const decoder = tokenizer.decoder({ skipSpecial });

@@ -47,9 +47,12 @@ const MAX_STRIP = 1 << 16;
 /** The stages of a decoder, and what every token goes through first, whatever its place. */
 interface Chain {
   readonly maps: ((token: string) => string)[];
-  readonly stages: (() => Stage)[];
+  /** Makes the stages; each is told whether no later one goes by tokens. */
+  readonly stages: ((isLast: boolean) => Stage)[];
   /** Whether tokens are parts of one text from here on. */
   fused: boolean;
+  /** How many stages there were when they became so. */
+  fusedAt: number;
   /** Whether it is no more than bytes. */
   bytesOnly: boolean;
 }
@@ -63,7 +66,7 @@ export function piecesFromJson(
   config: unknown,
   { tokens, special }: PieceVocabulary,
 ): Pieces {
-  const chain: Chain = { maps: [], stages: [], fused: false, bytesOnly: false };
+  const chain: Chain = { maps: [], stages: [], fused: false, fusedAt: -1, bytesOnly: false };
   // Without a decoder the tokens are words, as in the original.
   if (config === null || config === undefined) {
     chain.stages.push(() => firstStage((token) => token, (token) => " " + token));
@@ -93,7 +96,9 @@ export function piecesFromJson(
     vocabSize: tokens.length,
     isSpecial,
     begin() {
-      const stages = chain.stages.map((make) => make());
+      const stages = chain.stages.map((make, i) =>
+        make(i === chain.stages.length - 1 || i + 1 === chain.fusedAt)
+      );
       let out = "";
       // The stage after the last one collects.
       const into: ((token: string) => void)[] = [];
@@ -124,6 +129,11 @@ export function piecesFromJson(
   };
 }
 
+function fuse(chain: Chain): void {
+  if (!chain.fused) chain.fusedAt = chain.stages.length;
+  chain.fused = true;
+}
+
 /** Adds what one decoder does to the chain. */
 function read(value: unknown, field: string, chain: Chain): void {
   const config = objectField(value, field);
@@ -133,9 +143,9 @@ function read(value: unknown, field: string, chain: Chain): void {
   const isFirst = chain.stages.length + chain.maps.length === 0 && !chain.fused;
   const { fused } = chain;
   /** A step that goes by tokens; after `Fuse` there is only one. */
-  const add = (make: () => Stage): void => {
+  const add = (make: (isLast: boolean) => Stage): void => {
     chain.bytesOnly = false;
-    chain.stages.push(fused ? () => wholeStage(make()) : make);
+    chain.stages.push(fused ? () => wholeStage(make(false)) : make);
   };
   /** A step that treats all tokens alike. */
   const map = (change: (token: string) => string): void => {
@@ -153,13 +163,13 @@ function read(value: unknown, field: string, chain: Chain): void {
     case "ByteLevel":
       add(byteLevelStage);
       chain.bytesOnly = isFirst;
-      chain.fused = true;
+      fuse(chain);
       return;
     case "ByteFallback":
       add(byteFallbackStage);
       return;
     case "Fuse":
-      chain.fused = true;
+      fuse(chain);
       return;
     case "Replace": {
       const pattern = compilePattern(config.pattern, `${field}.pattern`);
@@ -193,10 +203,11 @@ function read(value: unknown, field: string, chain: Chain): void {
     case "BPEDecoder": {
       const suffix = optional(config.suffix, `${field}.suffix`, "</w>");
       if (suffix === "") return;
-      add(() =>
+      add((isLast) =>
         lastStage(
           (token) => token.replaceAll(suffix, " "),
           (token) => token.replaceAll(suffix, ""),
+          isLast,
         )
       );
       return;

@@ -19,7 +19,7 @@ export interface Stage {
   push(token: string, emit: Emit): void;
   /** The end: what still waits is given out. */
   end(emit: Emit): void;
-  /** Whether everything waits for the end. */
+  /** Whether more may wait than what makes a character or a space. */
   readonly waits?: boolean;
 }
 
@@ -42,42 +42,54 @@ function lengthOf(byte: number): number {
 }
 
 /**
- * Tokens like `<0xE6>` to characters. The original makes U+FFFD of a whole run of such tokens in which one
- * does not fit; here only of those that do not, since a stream could not take back what it gave out.
+ * Tokens like `<0xE6>` to characters. In the original a run of them is one token, and all of it is U+FFFD
+ * where one byte does not fit. So it is here where later steps go by tokens. At the end of a decoder
+ * (`eager`) characters come as soon as they are whole, and only the bytes that do not fit are U+FFFD:
+ * a stream could not take back what it gave out.
  */
-export function byteFallbackStage(): Stage {
+export function byteFallbackStage(eager: boolean): Stage {
   const utf8 = new TextDecoder("utf-8", { ignoreBOM: true, fatal: true });
   let bytes: number[] = [];
+  function text(count: number): string | undefined {
+    try {
+      return utf8.decode(Uint8Array.from(bytes.slice(0, count)));
+    } catch {
+      return undefined;
+    }
+  }
+  /** Gives out whole characters; at the end of a run also what is left. */
   function settle(emit: Emit, isEnd: boolean): void {
     while (bytes.length > 0) {
       const length = lengthOf(bytes[0]);
       const follows = bytes.slice(1, length).every((byte) => (byte & 0xc0) === 0x80);
       if (length > bytes.length && follows && !isEnd) return;
-      let text = "\ufffd", taken = 1;
-      if (length > 0 && length <= bytes.length && follows) {
-        try {
-          text = utf8.decode(Uint8Array.from(bytes.slice(0, length)));
-          taken = length;
-        } catch {
-          // A surrogate, or a longer form than needed.
-        }
-      }
-      emit(text);
-      bytes = bytes.slice(taken);
+      const whole = length > 0 && length <= bytes.length && follows ? text(length) : undefined;
+      emit(whole ?? "\ufffd");
+      bytes = bytes.slice(whole === undefined ? 1 : length);
+    }
+  }
+  function endRun(emit: Emit): void {
+    if (eager) settle(emit, true);
+    else if (bytes.length > 0) {
+      const run = text(bytes.length);
+      if (run !== undefined) emit(run);
+      else for (const _ of bytes) emit("\ufffd");
+      bytes = [];
     }
   }
   return {
+    waits: !eager,
     push(token, emit) {
       const byte = byteOfToken(token);
       if (byte >= 0) {
         bytes.push(byte);
-        settle(emit, false);
+        if (eager) settle(emit, false);
         return;
       }
-      settle(emit, true);
+      endRun(emit);
       emit(token);
     },
-    end: (emit) => settle(emit, true),
+    end: endRun,
   };
 }
 
@@ -96,24 +108,31 @@ export function firstStage(
   };
 }
 
-/** A step that treats the last token in another way: what both ways begin with is given out at once. */
+/**
+ * A step that treats the last token in another way. Where it is the last step of all, what both ways
+ * begin with is given out at once.
+ */
 export function lastStage(
   inner: (token: string) => string,
   last: (token: string) => string,
+  eager: boolean,
 ): Stage {
   let waiting: { inner: string; last: string } | undefined;
   return {
+    waits: !eager,
     push(token, emit) {
       const both = { inner: inner(token), last: last(token) };
       let shared = 0;
-      while (shared < both.last.length && both.inner[shared] === both.last[shared]) shared++;
+      while (eager && shared < both.last.length && both.inner[shared] === both.last[shared]) {
+        shared++;
+      }
       // Not within a pair of surrogates.
       if (/[\ud800-\udbff]/.test(both.last[shared - 1] ?? "")) shared--;
-      emit((waiting?.inner ?? "") + both.last.slice(0, shared));
+      if (waiting || eager) emit((waiting?.inner ?? "") + both.last.slice(0, shared));
       waiting = { inner: both.inner.slice(shared), last: both.last.slice(shared) };
     },
     end(emit) {
-      emit(waiting?.last ?? "");
+      if (waiting) emit(waiting.last);
       waiting = undefined;
     },
   };
@@ -124,8 +143,10 @@ export function repeatsStage(change: (token: string) => string): Stage {
   let previous: string | undefined;
   return {
     push(token, emit) {
-      if (token !== previous) emit(change(token));
+      if (token === previous) return;
       previous = token;
+      const text = change(token);
+      if (text !== "") emit(text);
     },
     end: nothing,
   };
@@ -153,6 +174,7 @@ export function replaceStage(pattern: Pattern, content: string): Stage {
     return wholeStage({ push: (text, emit) => emit(pattern.replace(text, content)), end: nothing });
   }
   return {
+    waits: true,
     push: (token, emit) => emit(replacer.push(token)),
     end: (emit) => emit(replacer.end()),
   };

@@ -38,7 +38,7 @@ export interface PieceStream {
   push(id: number): string;
   /** What was still waiting. */
   end(): string;
-  /** Whether nothing is certain before the end, so that a text cannot go on after another. */
+  /** Whether more may be held back than what makes a character or a space. */
   readonly waits?: boolean;
 }
 
@@ -71,20 +71,25 @@ export function tokenDecoder(pieces: Pieces, options: StreamOptions = {}): Token
   const { skipSpecial = true, after = [] } = options;
   const stream = pieces.begin();
   const push = (id: number): string => skipSpecial && pieces.isSpecial(id) ? "" : stream.push(id);
-  const known: number[] = [];
-  for (const id of after) {
-    if (!Number.isInteger(id) || id < 0 || id >= pieces.vocabSize) continue;
-    push(id);
-    if (stream.waits) known.push(id);
+  const earlier = Array.from(after).filter((id) =>
+    Number.isInteger(id) && id >= 0 && id < pieces.vocabSize
+  );
+  let given = 0;
+  for (const id of earlier) given += push(id).length;
+  // What the stream still holds back of the earlier ids' text, and is not to be repeated.
+  let known = stream.waits && earlier.length > 0
+    ? decodeIds(pieces, earlier, { skipSpecial }).slice(given)
+    : "";
+  function fresh(text: string): string {
+    if (known === "" || text === "") return text;
+    let shared = 0;
+    while (shared < text.length && text[shared] === known[shared]) shared++;
+    known = shared === text.length ? known.slice(shared) : "";
+    return text.slice(shared);
   }
-  // What spells nothing before the end spells the earlier ids again.
-  const before = known.length > 0 ? decodeIds(pieces, known, { skipSpecial }) : "";
   return {
-    push: (id) => push(checked(pieces, id)),
-    flush() {
-      const text = stream.end();
-      return text.startsWith(before) ? text.slice(before.length) : text;
-    },
+    push: (id) => fresh(push(checked(pieces, id))),
+    flush: () => fresh(stream.end()),
   };
 }
 

@@ -98,17 +98,22 @@ function build(file: Fields, config: Fields): Tokenizer {
   if (config.add_bos_token === true && bosId !== undefined && prefix.length === 0) prefix = [bosId];
   if (config.add_eos_token === true && eosId !== undefined && suffix.length === 0) suffix = [eosId];
 
+  const normalize = normalizerFromJson(file.normalizer);
+  // As in the original, added tokens that are looked for in normalized text are spelled so too.
+  const spelled = tokens.slice();
+  for (const { id, content, normalized } of added) if (normalized) spelled[id] = normalize(content);
+
   return assembleTokenizer({
     tokens,
     idOf,
     added,
-    normalize: normalizerFromJson(file.normalizer),
+    normalize,
     split: preTokenizer.split,
     model: readModel(model, vocabulary, preTokenizer.byteLevel),
     prefix,
     suffix,
     pieces: piecesFromJson(file.decoder, {
-      tokens,
+      tokens: spelled,
       special: new Set(added.filter(({ special }) => special).map(({ id }) => id)),
     }),
     bosId: bosId ?? (prefix.length === 1 ? prefix[0] : undefined),

@@ -129,6 +129,7 @@ export function unigramModel(options: UnigramOptions): WordModel {
           }
         }
         if (!covered && best[at] + unknownScore > best[at + width]) {
+          if (unknown === undefined) throw unencodable(word.slice(at, at + width));
           best[at + width] = best[at] + unknownScore;
           from[at + width] = at;
           token[at + width] = UNCOVERED;

@@ -242,8 +242,11 @@ function readRepeated(cursor: Cursor, atom: Node): Node {
     const count = sign === "{" ? readCount(source, cursor.at) : undefined;
     if (!(sign in SIGNS) && !count) return node;
     if (node.kind === "edge" || node.kind === "look") {
-      if (count?.min === 1 && count.max === 1) {
+      if (count) {
+        // It takes no characters: once is as good as often.
         cursor.at += count.length;
+        const min = Math.min(count.min, 1), max = Math.min(count.max, 1);
+        node = { kind: "repeat", body: node, min, max, mode: "greedy" };
         continue;
       }
       throw new PatternError(`something for "${sign}" to repeat that has a length`);
