@@ -202,7 +202,7 @@ function cut(preTokenizer: unknown, text: string): string[] {
   return preTokenizerFromJson(preTokenizer).split(text, true);
 }
 
-Deno.test("pre-tokenizers cut as their kind and behaviour say", async () => {
+Deno.test("pre-tokenizers cut as their kind and behaviour say", () => {
   const split = (behavior: string, more = {}) => ({
     type: "Split",
     pattern: { String: "-" },
@@ -241,7 +241,7 @@ Deno.test("pre-tokenizers cut as their kind and behaviour say", async () => {
   }
 });
 
-Deno.test("normalizers do as their kind says", async () => {
+Deno.test("normalizers do as their kind says", () => {
   const rows: [unknown, string, string][] = [
     [null, "Ab", "Ab"],
     [{ type: "NFKC" }, "ﬁ①", "fi1"],
@@ -261,7 +261,7 @@ Deno.test("normalizers do as their kind says", async () => {
   }
 });
 
-Deno.test("every pre-tokenizer rule compiles and keeps every character", async () => {
+Deno.test("every pre-tokenizer rule compiles and keeps every character", () => {
   const names = PRE_TOKENIZER_RULES.flatMap((rule) => rule.names);
   assertEquals(new Set(names).size, names.length, "a name is in two rows");
   for (const { names, patterns } of PRE_TOKENIZER_RULES) {

@@ -84,6 +84,7 @@ function lowercase(text: string): string {
 // What SentencePiece's `nmt` rule removes, and what it takes for a space.
 // deno-lint-ignore no-control-regex
 const NMT_REMOVED = /[\u0001-\u0008\u000b\u000e-\u001f\u007f\u008f\u009f]/g;
+// deno-lint-ignore no-control-regex
 const NMT_SPACE = /[\u0009\u000a\u000c\u000d\u1680\u200b-\u200f\u2028\u2029\u2581\ufeff\ufffd]/g;
 
 function single(config: Fields, field: string): Normalizer {
