@@ -11,7 +11,7 @@ const config = JSON.parse(await Deno.readTextFile(new URL("deno.json", ROOT)));
 const LIBRARY = Object.values<string>(config.exports);
 
 /** Files that may name packages, which are loaded when they are needed. */
-const DEPENDENCY_FILES = ["runtime/deps.ts", "runtime/hub/deps.ts"];
+const DEPENDENCY_FILES = ["runtime/hub/deps.ts"];
 
 /** What each part may import, beside itself. */
 const LAYERS: Readonly<Record<string, readonly string[]>> = {
