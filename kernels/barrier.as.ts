@@ -1,6 +1,6 @@
 // Where workers wait for each other: between the steps of a tape, or within one.
 
-import { ABORTED, ARRIVED, GENERATION, SLEEPERS, SPIN_LIMIT } from "./common.as";
+import { ABORTED, ARRIVED, GENERATION, SLEEPERS, SPIN_LIMIT } from "./constants.as";
 
 /** A sleeper looks up this often (ns) whether the run was given up. */
 @inline const LOOK_UP: i64 = 500_000_000;

@@ -6,6 +6,7 @@
  * @module
  */
 
+import { generateConstants } from "./build_constants.ts";
 import { generateGlue, generatePackage } from "./build_glue.ts";
 import { KERNEL_NAMES } from "./wasm.ts";
 import { SparrowError } from "../errors.ts";
@@ -59,7 +60,7 @@ async function findKernels(): Promise<Map<string, string>> {
   return found;
 }
 
-/** The two sources that follow from the table: the opcode switch and the module's exports. */
+/** The sources that follow from tables: constants, the opcode switch, and the module's exports. */
 function generateSources(kernels: ReadonlyMap<string, string>): Record<string, string> {
   const imports = Array.from(kernels, ([name, path]) => `import { ${name} } from "./${path}";`);
   const cases = KERNEL_NAMES.map((name, opcode) =>
@@ -75,6 +76,7 @@ function generateSources(kernels: ReadonlyMap<string, string>): Record<string, s
   ];
   const exports = Array.from(kernels, ([name, path]) => `export { ${name} } from "./${path}";`);
   return {
+    "constants.as.ts": generateConstants(),
     "dispatch.as.ts": dispatch.join("\n"),
     "kernels.as.ts": [
       ...exports,

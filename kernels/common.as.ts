@@ -1,27 +1,8 @@
-// What every kernel shares: the control block at the start of memory, each worker's scratch
-// memory, and how rows are divided. The addresses stand again in kernels/memory.ts.
+// What every kernel shares: each worker's scratch memory, and how rows are divided. constants.as.ts is
+// written by the build from the tables of TypeScript (build_constants.ts).
 // `@inline const`: without the optimizer, a plain constant of a module is a global that is loaded.
 
-/** Arrivals at the current barrier; each hot word has a cache line pair of its own. */
-@inline export const ARRIVED: usize = 1024;
-/** Number of barriers passed. */
-@inline export const GENERATION: usize = 1152;
-/** Workers asleep in the current barrier. */
-@inline export const SLEEPERS: usize = 1280;
-/** Set when a worker failed, so that those asleep at a barrier give up. */
-@inline export const ABORTED: usize = 1400;
-/** Spins before a waiting worker sleeps. */
-@inline export const SPIN_LIMIT: usize = 1408;
-/** Address of worker 0's scratch memory. */
-@inline export const SCRATCH_BASE: usize = 1412;
-/** Bytes between the scratch memories of two workers. */
-@inline export const SCRATCH_STRIDE: usize = 1416;
-/** Whether int8 products are summed four at a time: see dots.as.ts. */
-@inline export const QUADS: usize = 1420;
-/** Whether attention never divides a head between workers, so that sums do not depend on their number. */
-@inline export const WHOLE_HEADS: usize = 1424;
-/** 64 bytes that nobody writes. */
-@inline export const ZEROS: usize = 1984;
+import { SCRATCH_BASE, SCRATCH_STRIDE } from "./constants.as";
 
 /** This worker's scratch memory; its contents do not outlive the step. */
 export function scratch(worker: i32): usize {

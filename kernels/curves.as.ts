@@ -4,6 +4,16 @@
 // The constants are splat outside the loops by hand: V8 would build them again at each use.
 
 import {
+  GELU,
+  GELU_QUICK,
+  GELU_TANH,
+  RELU,
+  RELU_SQUARED,
+  SIGMOID,
+  SILU,
+  TANH,
+} from "./constants.as";
+import {
   E2,
   E3,
   E4,
@@ -18,16 +28,6 @@ import {
 } from "./math.as";
 import { madd } from "./simd.as";
 import { storePart } from "./vector.as";
-
-/** The functions, numbered as in ACTIVATIONS of kernels/activation/op.ts. */
-@inline const RELU: i32 = 0;
-@inline const GELU: i32 = 1;
-@inline const GELU_TANH: i32 = 2;
-@inline const SILU: i32 = 3;
-@inline const SIGMOID: i32 = 4;
-@inline export const TANH: i32 = 5;
-@inline const GELU_QUICK: i32 = 6;
-@inline const RELU_SQUARED: i32 = 7;
 
 /** From tanh(20) on, tanh is 1 in f32. */
 @inline const TANH_MOST: f32 = 40;

@@ -32,17 +32,18 @@ fn gelu(v: f32) -> f32 {
   return v * select(1.0 - tail, tail, v < 0.0);
 }
 
-// Function number `kind`, a constant, of ACTIVATIONS in activation/op.ts.
+// Function number `kind`, a constant, of those that curves_webgpu.ts numbers.
 fn curve(kind: u32, v: f32) -> f32 {
   switch (kind) {
-    case 0u: { return select(v, 0.0, v < 0.0); } // relu; keeps NaN
-    case 1u: { return gelu(v); }
+    case KIND_relu: { return select(v, 0.0, v < 0.0); } // keeps NaN
+    case KIND_gelu: { return gelu(v); }
     // 0.5·v·(1 + tanh(u)) = v·sigmoid(2u) with u = sqrt(2/π)·(v + 0.044715·v³).
-    case 2u: { return v * sigmoid(v * (1.5957691216 + 0.0713548128 * v * v)); } // geluTanh
-    case 3u: { return v * sigmoid(v); } // silu
-    case 4u: { return sigmoid(v); }
-    case 5u: { return hyperbolicTangent(v); }
-    case 6u: { return v * sigmoid(1.702 * v); } // geluQuick
-    default: { return select(v * v, 0.0, v < 0.0); } // reluSquared; keeps NaN
+    case KIND_geluTanh: { return v * sigmoid(v * (1.5957691216 + 0.0713548128 * v * v)); }
+    case KIND_silu: { return v * sigmoid(v); }
+    case KIND_sigmoid: { return sigmoid(v); }
+    case KIND_tanh: { return hyperbolicTangent(v); }
+    case KIND_geluQuick: { return v * sigmoid(1.702 * v); } // geluQuick
+    case KIND_reluSquared: { return select(v * v, 0.0, v < 0.0); } // keeps NaN
+    default: { return v; }
   }
 }

@@ -4,9 +4,9 @@
 //          once per block of 32 k
 //   quads  four products to an i32: one instruction where the CPU has AVX-VNNI or Arm's dot products
 //          and the engine uses them, else a sequence
-// The cell QUADS (common.as.ts) holds the choice of the backend.
+// The cell QUADS (memory.ts) holds the choice of the backend.
 
-import { QUADS } from "./common.as";
+import { QUADS } from "./constants.as";
 import { dotPairs } from "./simd.as";
 
 /** Whether to sum quads, in the build that can. */

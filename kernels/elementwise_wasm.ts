@@ -5,7 +5,8 @@
  */
 
 import { isOneRow } from "./elementwise.ts";
-import { columnsOf, type WasmKernel } from "./wasm_kernel.ts";
+import { columnsOf } from "./op.ts";
+import type { WasmKernel } from "./wasm_kernel.ts";
 
 /** The kernel `name`, whose arguments are those of kernels/elementwise.as.ts. */
 export function binaryWasm<N extends "add" | "mul">(name: N): WasmKernel<N> {

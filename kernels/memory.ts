@@ -1,11 +1,18 @@
 /**
- * The fixed addresses at the start of a stage's memory, as kernels/common.as.ts uses them.
+ * The fixed addresses at the start of a stage's memory. The build gives them to the kernels
+ * (build_constants.ts).
  *
  * @module
  */
 
+/** Arrivals at the current barrier; each hot cell has a pair of cache lines of its own. */
+export const ARRIVED = 1024;
+
 /** Number of barriers passed: the int32 cell that workers sleep on. */
 export const GENERATION = 1152;
+
+/** Workers asleep in the current barrier. */
+export const SLEEPERS = 1280;
 
 /** Int32 cell that is set when a worker failed, so that those asleep at a barrier give up. */
 export const ABORTED = 1400;

@@ -87,3 +87,8 @@ export type NoAttributes = Readonly<Record<never, never>>;
 export function elements(shape: readonly number[]): number {
   return shape.reduce((product, extent) => product * extent, 1);
 }
+
+/** Extent of the last dimension: the elements of a row. */
+export function columnsOf(type: TensorType): number {
+  return type.shape.at(-1)!;
+}

@@ -6,7 +6,7 @@
  */
 
 import { ShapeError } from "../errors.ts";
-import { type DType, elements, type Role, type TensorType } from "./op.ts";
+import { columnsOf, type DType, elements, type Role, type TensorType } from "./op.ts";
 import { LAYOUTS, rowBytes } from "../quant/formats.ts";
 
 /** `f32 [tokens<=32, 64]`, as error messages and reports write a tensor's type. */
@@ -70,7 +70,7 @@ export function rowsOf(like: TensorType, width: number): TensorType {
 
 /** Bytes of a tensor as the format specifications count them, before any backend's padding. */
 export function tensorBytes(type: TensorType): number {
-  const columns = type.shape.at(-1) ?? 1;
+  const columns = columnsOf(type);
   const rows = elements(type.shape) / columns;
   if (type.dtype === "i32") return 4 * rows * columns;
   if (type.dtype === "a8") return rows * rowBytes(LAYOUTS.int8, columns);

@@ -4,15 +4,13 @@
 // `dispatch` is written by the build from the table of kernels.
 
 import { barrier } from "./barrier.as";
+import { FLAG_BARRIER, STEP_ARGS, STEP_BYTES } from "./constants.as";
 import { dispatch } from "./dispatch.as";
 
 export { barrier };
 
-@inline const STEP_BYTES: usize = 128;
 @inline const FLAGS: usize = 4;
 @inline const CHUNK_COUNTER: usize = 8;
-@inline const ARGS: usize = 16;
-@inline const FLAG_BARRIER: i32 = 1;
 
 /** Executes `steps` steps at `tape`, together with the other workers. */
 export function run(tape: usize, steps: i32, worker: i32, workers: i32): void {
@@ -23,7 +21,7 @@ export function run(tape: usize, steps: i32, worker: i32, workers: i32): void {
   barrier(workers);
   for (let step = tape; step < end; step += STEP_BYTES) {
     if (load<i32>(step, FLAGS) & FLAG_BARRIER) barrier(workers);
-    dispatch(load<i32>(step), step + ARGS, worker, workers);
+    dispatch(load<i32>(step), step + STEP_ARGS, worker, workers);
   }
   barrier(workers);
 }

@@ -47,19 +47,6 @@ export interface WasmKernel<N extends OpName = OpName> {
   encode(inputs: readonly Operand[], output: Operand, attrs: OpAttributes[N]): EncodedStep;
 }
 
-const scratch = new DataView(new ArrayBuffer(4));
-
-/** The bits of a float32 as an int32 argument. */
-export function floatBits(value: number): number {
-  scratch.setFloat32(0, value, true);
-  return scratch.getInt32(0, true);
-}
-
-/** Extent of the last dimension. */
-export function columnsOf(operand: TensorType): number {
-  return operand.shape.at(-1) ?? 1;
-}
-
 /** Throws when attributes ask for steps that only another backend does as one. */
 export function refuseFused(op: OpName, attrs: object): void {
   const fused = Object.entries(attrs).filter(([, value]) => value !== undefined);

@@ -11,7 +11,7 @@
  */
 
 import type { OpAttributes, OpName } from "./ops.ts";
-import { elements, type TensorType } from "./op.ts";
+import { columnsOf, elements, type TensorType } from "./op.ts";
 
 /** One WGSL program; its entry point is `main`. */
 export interface Shader {
@@ -120,14 +120,6 @@ export interface WebgpuKernel<N extends OpName = OpName> {
   ): readonly Dispatch[] | undefined;
 }
 
-const scratch = new DataView(new ArrayBuffer(4));
-
-/** The bits of a float32 as a word. */
-export function floatBits(value: number): number {
-  scratch.setFloat32(0, value, true);
-  return scratch.getUint32(0, true);
-}
-
 /** Most workgroups along one axis that every device allows. */
 export const MAX_GROUPS = 65535;
 
@@ -144,11 +136,6 @@ export function groupsFor(count: number, each: number): Groups {
 /** The buffer of a tensor that is not a matrix. */
 export function bufferOf(operand: GpuOperand): GPUBuffer {
   return operand.slices[0]!.planes[0]!;
-}
-
-/** Extent of the last dimension. */
-export function columnsOf(type: TensorType): number {
-  return type.shape.at(-1)!;
 }
 
 /** Elements of a tensor in a run of so many tokens. */

@@ -1,6 +1,7 @@
 /** The shape of the repository: who may import whom, what an op consists of, how long files are. */
 
 import { assert, assertEquals } from "@std/assert";
+import { CONSTANTS } from "../kernels/build_constants.ts";
 import { OPS } from "../kernels/ops.ts";
 import { DEV_TASKS } from "../tools/dev.ts";
 
@@ -194,6 +195,24 @@ Deno.test("files are short and begin with what they are", async () => {
     assert(lines <= 400, `${path} has ${lines} lines, at most 400 expected`);
     assert(/^(\/\*\*|\/\/)/.test(text), `${path} does not begin with a comment`);
   }
+});
+
+Deno.test("numbers and helpers of kernels are defined once", async () => {
+  const shared = new Set(Object.values(CONSTANTS).flat().map(([name]) => name));
+  assert(shared.size > 30);
+  const helpers = ["floatBits", "roundEven", "columnsOf", "elements"];
+  const found: string[] = [];
+  for (const path of PRODUCT) {
+    const text = await Deno.readTextFile(new URL(path, ROOT));
+    // AssemblyScript gets shared constants from the build, and WGSL the numbers of functions.
+    for (const [, name] of text.matchAll(/^(?:@inline )?(?:export )?const (\w+): \w+ = /gm)) {
+      if (path.endsWith(".as.ts")) assert(!shared.has(name!), `${path} defines ${name} again`);
+    }
+    for (const [, name] of text.matchAll(/^(?:export )?function (\w+)/gm)) {
+      if (helpers.includes(name!)) found.push(name!);
+    }
+  }
+  assertEquals(found.sort(), helpers.toSorted());
 });
 
 Deno.test("kernels/pkg is what its sources build", async () => {

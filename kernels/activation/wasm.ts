@@ -4,7 +4,8 @@
  * @module
  */
 
-import { columnsOf, type WasmKernel } from "../wasm_kernel.ts";
+import { columnsOf } from "../op.ts";
+import type { WasmKernel } from "../wasm_kernel.ts";
 import { ACTIVATIONS } from "./op.ts";
 
 /** Arguments: x, out, address of the row count, columns, place in ACTIVATIONS. */

@@ -11,11 +11,11 @@ import {
   type Shader,
   type WebgpuKernel,
 } from "../webgpu_kernel.ts";
-import curves from "../curves.wgsl" with { type: "text" };
+import { CURVES } from "../curves_webgpu.ts";
 import { ACTIVATIONS } from "./op.ts";
 import code from "./webgpu.wgsl" with { type: "text" };
 
-const SHADER: Shader = { name: "activation", code: curves + code, access: ["read", "write"] };
+const SHADER: Shader = { name: "activation", code: CURVES + code, access: ["read", "write"] };
 
 /** One invocation for each element. */
 export const activationWebgpu: WebgpuKernel<"activation"> = {

@@ -1,9 +1,11 @@
 // What attention may do with a quad's scores before they become weights: a soft cap, a bias by the
 // distance of two rows; and with its totals: sinks. Arguments: see attention/wasm.as.ts.
 
-import { activate, TANH } from "../curves.as";
+import { TANH } from "../constants.as";
+import { activate } from "../curves.as";
+import { LOG2E } from "../math.as";
 import { madd } from "../simd.as";
-import { LANES, LEAST, LOG2E, OUT, raise, SINK, TOTAL } from "./quad.as";
+import { LANES, LEAST, OUT, raise, SINK, TOTAL } from "./quad.as";
 
 /** The query of a lane, as place in [tokens, heads]: where its result goes tells. */
 @inline

@@ -5,10 +5,9 @@
 // by the Remez exchange: 4.3e-7 of 2^f, 5.1e-7 with rounding over a million points. The rest is as in
 // math.as.ts: results below 2^-126 are 0, NaN stays NaN.
 
+import { ROUND } from "../math.as";
 import { madd } from "../simd.as";
 
-/** 1.5·2^23 + 127. */
-@inline const ROUND: f32 = 12583039;
 /** Its scale 2^n is 0. */
 @inline const LEAST: f32 = -127;
 @inline const E1: f32 = 0.69314283;

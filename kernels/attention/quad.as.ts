@@ -2,19 +2,17 @@
 // what they have seen so far. attention/wasm.as.ts says how it is used.
 
 import { exp2Of } from "./exp2.as";
+import {
+  CACHE_INT8 as INT8,
+  QUAD_CHUNK as CHUNK,
+  QUAD_RECORD,
+} from "../constants.as";
+import { LOG2E } from "../math.as";
 import { addSinks } from "./adjust.as";
 import { quantizeQueries } from "./scores_int8.as";
 
-/** Element types of caches: places in CACHE_TYPES of kernels/op.ts. */
-@inline export const F16: i32 = 1;
-@inline export const INT8: i32 = 2;
-
-/** Rows whose scores are held at once; a multiple of the 128 rows of a block of values. */
-@inline export const CHUNK: i32 = 512;
 /** Start of a maximum: below any score but finite, so that its distance to -Inf is not NaN. */
 @inline export const LEAST: f32 = -3.4028234663852886e38;
-/** What makes scores in units of log 2, as they are here, of natural ones. */
-@inline export const LOG2E: f32 = 1.44269504;
 
 // In scratch memory: this record, then queries [headDim][4] times scale with room for their steps
 // [⌈headDim / 32⌉][4], scores [CHUNK / 8][4][8], sums [headDim, padded to 8][4].
@@ -29,7 +27,7 @@ import { quantizeQueries } from "./scores_int8.as";
 @inline export const SHARED_TO: usize = 92;
 @inline export const LANES: usize = 96; // lanes with a query
 @inline export const SINK: usize = 112; // score of each lane's sink
-@inline export const QUERIES: usize = 128;
+@inline export const QUERIES: usize = QUAD_RECORD;
 
 /** Address of the steps of a quad's queries, where these are codes. */
 @inline

@@ -1,7 +1,7 @@
 // The inner loops of attention on floats: outer products of four queries (a quad, one per lane) and
 // eight rows or elements of the cache, summed in registers.
 
-import { lane0, lane1, lane2, lane3, madd } from "../simd.as";
+import { F16_REBIAS, lane0, lane1, lane2, lane3, madd } from "../simd.as";
 
 /** scores[4][8] of a quad for a block of eight keys: queries [n][4], keys [n][8]. */
 export function scoreQuad(a: usize, b: usize, n: i32, scores: usize): void {
@@ -217,7 +217,7 @@ export function unpackHalves(from: usize, to: usize, n: i32): void {
   const sign = i16x8.splat(-0x8000);
   const finite = i16x8.splat(0x7bff);
   const special = i16x8.splat(0x7f80);
-  const rebias = f32x4.splat(5.192296858534828e33); // 2^112
+  const rebias = f32x4.splat(F16_REBIAS);
   for (; n > 0; n--) {
     const h = v128.load(from);
     const m = v128.and(h, magnitude);

@@ -18,14 +18,17 @@
 // lane by lane. (Codes of int8 are always numbers, and may be multiplied by 0.)
 
 import { barrier } from "../barrier.as";
-import { nextTask, scratch, shareStart, WHOLE_HEADS } from "../common.as";
+import { nextTask, scratch, shareStart } from "../common.as";
+import {
+  CACHE_F16 as F16,
+  CACHE_INT8 as INT8,
+  QUAD_CHUNK as CHUNK,
+  WHOLE_HEADS,
+} from "../constants.as";
 import { adjustScores } from "./adjust.as";
 import { sumBlock, sumBlockInt8 } from "./blocks.as";
 import {
-  CHUNK,
   closeQuad,
-  F16,
-  INT8,
   LANES,
   mergeQuad,
   openQuad,

@@ -7,17 +7,18 @@
 import { headBytes, VALUE_COLUMNS, VALUE_ROWS } from "../cache_store/layout.ts";
 import { CACHE_GROUP } from "../cache_store/op.ts";
 import { CACHE_TYPES, type CacheType } from "../op.ts";
-import { floatBits, type WasmKernel } from "../wasm_kernel.ts";
+import { floatBits } from "../numbers.ts";
+import type { WasmKernel } from "../wasm_kernel.ts";
 import { attentionOperands, biasColumns } from "./op.ts";
 
 /** Queries that go through the cache together: four lanes each, as in attention/wasm.as.ts. */
 const QUAD = 4;
 /** Queries that a task has at least, where there are as many tokens. */
 const TASK_QUERIES = 16;
-/** Rows whose scores a quad holds. */
-const CHUNK = 512;
+/** Rows whose scores a quad holds at once; a multiple of the 128 rows of a block of values. */
+export const QUAD_CHUNK = 512;
 /** Bytes of a quad's record. */
-const RECORD_BYTES = 128;
+export const QUAD_RECORD_BYTES = 128;
 
 /**
  * Arguments: q, keys, values, spans, out, address of the token count, kvHeads, query heads per
@@ -40,7 +41,8 @@ export const attentionWasm: WasmKernel<"attention"> = {
     const quads = Math.ceil(tileTokens * group / QUAD);
     const pieces = Math.ceil(headDim / VALUE_COLUMNS);
     const steps = Math.ceil(headDim / CACHE_GROUP);
-    const quadBytes = RECORD_BYTES + 16 * (headDim + steps + CHUNK) + 16 * VALUE_COLUMNS * pieces;
+    const quadBytes = QUAD_RECORD_BYTES + 16 * (headDim + steps + QUAD_CHUNK) +
+      16 * VALUE_COLUMNS * pieces;
     const roomBytes = 4 * Math.max(8 * headDim, VALUE_ROWS * VALUE_COLUMNS);
     return {
       kernel: "attention",

@@ -8,17 +8,17 @@ import { BackendError } from "../../errors.ts";
 import cacheAccess from "../cache_store/access.wgsl" with { type: "text" };
 import { cacheHeadWords, cacheRowWords, cacheTypeNumber } from "../cache_store/webgpu.ts";
 import { rowShader } from "../row_webgpu.ts";
+import { floatBits } from "../numbers.ts";
 import {
   bufferOf,
   type Dispatch,
-  floatBits,
   type GpuTraits,
   groupsFor,
   rowsIn,
   type Shader,
   type WebgpuKernel,
 } from "../webgpu_kernel.ts";
-import curves from "../curves.wgsl" with { type: "text" };
+import { CURVES } from "../curves_webgpu.ts";
 import combine from "./combine.wgsl" with { type: "text" };
 import element from "./element.wgsl" with { type: "text" };
 import { attentionOperands, biasColumns } from "./op.ts";
@@ -34,7 +34,7 @@ const ACCESS = ["read", "read", "read", "read", "write"] as const;
 const PLAIN = { name: "", code: plain, access: ACCESS };
 const ADJUSTED = {
   name: ", adjusted",
-  code: `const SINKS_AT = 8;\n${curves}${adjusted}${sinksCode}`,
+  code: `const SINKS_AT = 8;\n${CURVES}${adjusted}${sinksCode}`,
   access: [...ACCESS, "read", "read", "read"] as const,
 };
 

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { roundEven } from "../numbers.ts";
 import { CACHE_TYPES, elements, type NoAttributes, type Op, type View } from "../op.ts";
 import { check, checkCount, checkInput, describe, tensorBytes } from "../shape.ts";
 
@@ -72,9 +73,4 @@ function roundGroups(heads: View["data"], headDim: number): Float64Array {
     }
   }
   return rounded;
-}
-
-function roundEven(x: number): number {
-  const rounded = Math.round(x);
-  return rounded - x === 0.5 && rounded % 2 !== 0 ? rounded - 1 : rounded;
 }

@@ -2,15 +2,8 @@
 // read single rows out of panels, so that a table shared with the output matrix is stored once.
 
 import { shareStart } from "../common.as";
+import { BF16, F16, F32, INT4, INT4M, INT8, PANEL_HEADER as HEADER } from "../constants.as";
 
-const HEADER: usize = 16;
-
-const INT4: i32 = 0;
-const INT4M: i32 = 1;
-const INT8: i32 = 2;
-const F32: i32 = 3;
-const F16: i32 = 4;
-const BF16: i32 = 5;
 
 /** args: ids (i32, valid), table (packed), out (f32), columns, address of the id count. */
 export function embedInt4(args: usize, worker: i32, workers: i32): void {

@@ -5,7 +5,8 @@
  */
 
 import type { LayoutName } from "../../quant/formats.ts";
-import { columnsOf, type WasmKernel } from "../wasm_kernel.ts";
+import { columnsOf } from "../op.ts";
+import type { WasmKernel } from "../wasm_kernel.ts";
 
 const KERNELS: Readonly<Record<LayoutName, string>> = {
   f32: "embedF32",

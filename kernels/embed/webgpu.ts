@@ -7,14 +7,8 @@
 import { LAYOUT_NAMES, type LayoutName } from "../../quant/formats.ts";
 import { blocksOf } from "../pack/planes.ts";
 import { planesOf, weightShader } from "../pack/weight_webgpu.ts";
-import {
-  bufferOf,
-  columnsOf,
-  groupsFor,
-  rowsIn,
-  type Shader,
-  type WebgpuKernel,
-} from "../webgpu_kernel.ts";
+import { columnsOf } from "../op.ts";
+import { bufferOf, groupsFor, rowsIn, type Shader, type WebgpuKernel } from "../webgpu_kernel.ts";
 import code from "./webgpu.wgsl" with { type: "text" };
 
 const SHADERS = new Map<LayoutName, Shader>(

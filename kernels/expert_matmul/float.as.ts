@@ -6,15 +6,8 @@
 // neighbours too, whose sums are left aside.
 
 import { nextTask, scratch, shareStart } from "../common.as";
-import {
-  BF16,
-  F16,
-  F16_SPECIAL,
-  f16SpecialTimes1,
-  f16Times1,
-  F32,
-  unpackBlocks,
-} from "../matmul/float_blocks.as";
+import { BF16, F16, F32, PANEL_HEADER } from "../constants.as";
+import { F16_SPECIAL, f16SpecialTimes1, f16Times1, unpackBlocks } from "../matmul/float_blocks.as";
 import { bf16Block, f16Block, floatBlock } from "../matmul/float_tile.as";
 import {
   bf16PanelsTimes1,
@@ -32,7 +25,6 @@ import {
 } from "../matmul/token_panels.as";
 import { clearDropped, expertOf, groupPairs, pairAt, sourceAt, startOf } from "./groups.as";
 
-const PANEL_HEADER: usize = 16;
 /** k of a block. */
 const BLOCK: i32 = 32;
 /** Bytes of a block of one pair's activations. */

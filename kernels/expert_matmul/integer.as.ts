@@ -6,14 +6,24 @@
 // neighbours too, whose sums are left aside.
 
 import { nextTask, scratch, shareStart } from "../common.as";
-import { INT4_BLOCK, int4Block, INT4M_BLOCK, int4mBlock } from "../matmul/int4.as";
+import {
+  ACTIVATION_BLOCK as X_BLOCK,
+  INT4,
+  INT4_BLOCK,
+  INT4M,
+  INT4M_BLOCK,
+  INT8,
+  INT8_BLOCK,
+  PANEL_HEADER,
+} from "../constants.as";
+import { int4Block, int4mBlock } from "../matmul/int4.as";
 import {
   int4FourTimes1,
   int4mFourTimes1,
   int4mTimes1,
   int4Times1,
 } from "../matmul/int4_vector.as";
-import { INT8_BLOCK, int8Block } from "../matmul/int8.as";
+import { int8Block } from "../matmul/int8.as";
 import { int8FourTimes1, int8Times1 } from "../matmul/int8_vector.as";
 import { finishSums, startSums } from "../matmul/sums.as";
 import {
@@ -25,14 +35,6 @@ import {
 } from "../matmul/token_panels.as";
 import { clearDropped, expertOf, groupPairs, pairAt, sourceAt, startOf } from "./groups.as";
 
-const INT4: i32 = 0;
-const INT4M: i32 = 1;
-const INT8: i32 = 2;
-
-/** Bytes before the blocks of a panel: flags, factor of its halves, padding. */
-const PANEL_HEADER: usize = 16;
-/** Bytes of a block of activations. */
-const X_BLOCK: usize = 48;
 /** Pairs from which work is shared in tasks; below, each worker streams one range of panels. */
 const TASK_PAIRS: i32 = 12;
 /** Panels of a task, two by two. */

@@ -6,9 +6,9 @@
 
 import { BackendError } from "../../errors.ts";
 import type { LayoutName } from "../../quant/formats.ts";
-import { elements } from "../op.ts";
+import { columnsOf, elements } from "../op.ts";
 import { ACTIVATION_BLOCK_BYTES } from "../pack/layouts.ts";
-import { columnsOf, type EncodedStep, type Operand, type WasmKernel } from "../wasm_kernel.ts";
+import type { EncodedStep, Operand, WasmKernel } from "../wasm_kernel.ts";
 
 const FLOAT_KERNELS: Readonly<Record<string, string>> = {
   f32: "expertMatmulF32",

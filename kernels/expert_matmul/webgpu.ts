@@ -12,10 +12,10 @@ import xFloat4 from "../matmul/x_float4.wgsl" with { type: "text" };
 import { blocksOf } from "../pack/planes.ts";
 import { planesOf, weightShader } from "../pack/weight_webgpu.ts";
 import { rowShader } from "../row_webgpu.ts";
+import { columnsOf } from "../op.ts";
 import {
   type Access,
   bufferOf,
-  columnsOf,
   type Dispatch,
   type GpuOperand,
   rowsIn,

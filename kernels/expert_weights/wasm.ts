@@ -4,7 +4,8 @@
  * @module
  */
 
-import { columnsOf, type WasmKernel } from "../wasm_kernel.ts";
+import { columnsOf } from "../op.ts";
+import type { WasmKernel } from "../wasm_kernel.ts";
 
 /**
  * Arguments: scores, chosen, out, address of the token count, experts, count, whether the

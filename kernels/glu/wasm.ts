@@ -5,7 +5,8 @@
  */
 
 import { ACTIVATIONS } from "../activation/op.ts";
-import { columnsOf, type WasmKernel } from "../wasm_kernel.ts";
+import { columnsOf } from "../op.ts";
+import type { WasmKernel } from "../wasm_kernel.ts";
 
 /** Arguments: gate, up, out, address of the row count, columns, place in ACTIVATIONS. */
 export const gluWasm: WasmKernel<"glu"> = {

@@ -5,7 +5,7 @@
  */
 
 import { ACTIVATIONS } from "../activation/op.ts";
-import curves from "../curves.wgsl" with { type: "text" };
+import { CURVES } from "../curves_webgpu.ts";
 import {
   bufferOf,
   elementsOf,
@@ -15,7 +15,7 @@ import {
 } from "../webgpu_kernel.ts";
 import code from "./webgpu.wgsl" with { type: "text" };
 
-const SHADER: Shader = { name: "glu", code: curves + code, access: ["read", "read", "write"] };
+const SHADER: Shader = { name: "glu", code: CURVES + code, access: ["read", "read", "write"] };
 
 /** One invocation for each element. */
 export const gluWebgpu: WebgpuKernel<"glu"> = {

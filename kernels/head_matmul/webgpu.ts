@@ -5,9 +5,9 @@
  */
 
 import { expertMatmulWebgpu } from "../expert_matmul/webgpu.ts";
+import { columnsOf } from "../op.ts";
 import {
   bufferOf,
-  columnsOf,
   type Dispatch,
   type GpuOperand,
   groupsFor,

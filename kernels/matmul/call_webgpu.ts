@@ -7,9 +7,9 @@
 
 import type { LayoutName } from "../../quant/formats.ts";
 import { blocksOf } from "../pack/planes.ts";
+import { columnsOf } from "../op.ts";
+import { floatBits } from "../numbers.ts";
 import {
-  columnsOf,
-  floatBits,
   type GpuCall,
   type GpuOperand,
   type GpuTraits,

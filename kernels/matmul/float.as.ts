@@ -7,21 +7,13 @@
 // are first copied to scratch memory in the same order, [32 k][token].
 
 import { nextTask, scratch, shareStart } from "../common.as";
-import {
-  BF16,
-  F16,
-  F16_SPECIAL,
-  f16SpecialTimes1,
-  f16Times1,
-  F32,
-  unpackBlocks,
-} from "./float_blocks.as";
+import { BF16, F16, F32, PANEL_HEADER } from "../constants.as";
+import { F16_SPECIAL, f16SpecialTimes1, f16Times1, unpackBlocks } from "./float_blocks.as";
 import { bf16Block, f16Block, floatBlock } from "./float_tile.as";
 import { bf16PanelsTimes1, canFold, f16PanelsTimes1, f32PanelsTimes1 } from "./float_vector.as";
 import { addRows, finishSums, startSums } from "./sums.as";
 import { firstPanel, nextPanels, panelCount, panelDistance, sharePanels } from "./token_panels.as";
 
-const PANEL_HEADER: usize = 16;
 /** k of a block. */
 const BLOCK: i32 = 32;
 /** Bytes of a block of one token's activations. */

@@ -7,15 +7,14 @@
 // a power of two, see kernels/pack/halves.as.ts; `factor` undoes it.
 // Packed activations, 1 token × 32 k: 32 f32, zeros past the row's end.
 
+import { BF16, F16, F32 } from "../constants.as";
 import { F16_BITS, lane0, lane1, lane2, lane3, madd } from "../simd.as";
 
-// Layouts: f16 with Inf and NaN, and f16 whose factor is applied to the activations instead. Without
-// `@inline` they would be globals, and tested at every use in the functions that they specialize.
-@inline export const F32: i32 = 0;
-@inline export const F16: i32 = 1;
-@inline export const F16_SPECIAL: i32 = 2;
-@inline export const F16_FOLDED: i32 = 3;
-@inline export const BF16: i32 = 4;
+// Layouts beside those of constants.as.ts: f16 with Inf and NaN, and f16 whose factor is applied to
+// the activations instead. Without `@inline` they would be globals, and tested at every use in the
+// functions that they specialize.
+@inline export const F16_SPECIAL: i32 = 100;
+@inline export const F16_FOLDED: i32 = 101;
 
 /** As F16_BITS, for the first half of a lane, which has zeros below. */
 export const LOW_BITS: i32 = 0x8fffffff;

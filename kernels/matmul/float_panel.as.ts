@@ -2,7 +2,8 @@
 // adds up in the same order.
 
 import { F16_BITS, lane0, lane1, lane2, lane3, madd } from "../simd.as";
-import { BF16, F16_FOLDED, F32, highHalves, LOW_BITS, lowHalves } from "./float_blocks.as";
+import { BF16, F32 } from "../constants.as";
+import { F16_FOLDED, highHalves, LOW_BITS, lowHalves } from "./float_blocks.as";
 
 /** Rows 0 … 3 or 8 … 11 of a vector of weights. */
 @inline

@@ -3,7 +3,8 @@
 // the loops for one token.
 
 import { F16_BITS, lane0, lane1, lane2, lane3, madd } from "../simd.as";
-import { BF16, F16, F32, LOW_BITS } from "./float_blocks.as";
+import { BF16, F16, F32 } from "../constants.as";
+import { LOW_BITS } from "./float_blocks.as";
 import { first, second } from "./float_vector.as";
 
 /**

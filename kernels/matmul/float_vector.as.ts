@@ -3,15 +3,8 @@
 // float_blocks.as.ts has the packed layouts, and loops for any number of k.
 
 import { F16_BITS, lane0, lane1, lane2, lane3, madd } from "../simd.as";
-import {
-  BF16,
-  bf16Times1,
-  F16_FOLDED,
-  f16FoldedTimes1,
-  F32,
-  f32Times1,
-  LOW_BITS,
-} from "./float_blocks.as";
+import { BF16, F32 } from "../constants.as";
+import { bf16Times1, F16_FOLDED, f16FoldedTimes1, f32Times1, LOW_BITS } from "./float_blocks.as";
 import { first, load1, load2, load3, panelTimes1, second } from "./float_panel.as";
 
 export { first, second } from "./float_panel.as";

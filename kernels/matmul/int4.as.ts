@@ -25,10 +25,6 @@ import {
   madd,
 } from "../simd.as";
 
-/** Bytes of a packed block. */
-export const INT4_BLOCK: usize = 288;
-/** Bytes of a packed block with minimums. */
-export const INT4M_BLOCK: usize = 320;
 
 /** The high nibbles of sixteen bytes. */
 @inline

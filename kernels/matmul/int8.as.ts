@@ -22,8 +22,6 @@ import {
   madd,
 } from "../simd.as";
 
-/** Bytes of a packed block. */
-export const INT8_BLOCK: usize = 544;
 
 /** acc + x·w over two k of four rows, all i16. */
 @inline

@@ -12,7 +12,8 @@ import {
   lane3,
   madd,
 } from "../simd.as";
-import { even, INT8_BLOCK, mac, odd } from "./int8.as";
+import { INT8_BLOCK } from "../constants.as";
+import { even, mac, odd } from "./int8.as";
 
 /** acc + x·w over four k of four rows: x0 meets its even bytes, x1 the odd ones. */
 @inline

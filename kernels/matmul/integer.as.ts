@@ -8,21 +8,23 @@
 // the task, whose sums stay in the L1 cache. No number of tokens is special.
 
 import { nextTask, scratch, shareStart } from "../common.as";
-import { INT4_BLOCK, int4Block, INT4M_BLOCK, int4mBlock } from "./int4.as";
+import {
+  ACTIVATION_BLOCK as X_BLOCK,
+  INT4,
+  INT4_BLOCK,
+  INT4M,
+  INT4M_BLOCK,
+  INT8,
+  INT8_BLOCK,
+  PANEL_HEADER,
+} from "../constants.as";
+import { int4Block, int4mBlock } from "./int4.as";
 import { int4FourTimes1, int4mFourTimes1, int4mTimes1, int4Times1 } from "./int4_vector.as";
-import { INT8_BLOCK, int8Block } from "./int8.as";
+import { int8Block } from "./int8.as";
 import { int8FourTimes1, int8Times1 } from "./int8_vector.as";
 import { addRows, finishSums, startSums } from "./sums.as";
 import { firstPanel, nextPanels, panelCount, panelDistance, sharePanels } from "./token_panels.as";
 
-const INT4: i32 = 0;
-const INT4M: i32 = 1;
-const INT8: i32 = 2;
-
-/** Bytes before the blocks of a panel: flags, factor of its halves, padding. */
-const PANEL_HEADER: usize = 16;
-/** Bytes of a block of activations. */
-const X_BLOCK: usize = 48;
 /** Blocks of a panel above which one panel is a task, not four, when a token's last are shared out. */
 const MANY_BLOCKS: i32 = 48;
 /** Tokens from which work is shared in tasks; below, each worker streams one range of panels. */

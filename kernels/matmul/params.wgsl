@@ -18,5 +18,5 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> p: Params;
 
-// Number of a gate's function in curves.wgsl; silu where no value is given.
-override GATE_KIND: u32 = 3u;
+// Number of a gate's function in curves.wgsl.
+override GATE_KIND: u32 = KIND_silu;

@@ -9,7 +9,7 @@ import { LAYOUT_NAMES, type LayoutName } from "../../quant/formats.ts";
 import { weightShader } from "../pack/weight_webgpu.ts";
 import { rowShader } from "../row_webgpu.ts";
 import type { Access, Shader } from "../webgpu_kernel.ts";
-import curves from "../curves.wgsl" with { type: "text" };
+import { CURVES } from "../curves_webgpu.ts";
 import finish from "./finish.wgsl" with { type: "text" };
 import finishThree from "./finish_three.wgsl" with { type: "text" };
 import gainFloat from "./gain_float.wgsl" with { type: "text" };
@@ -88,7 +88,7 @@ function vectorShader(three: boolean, form: Form, layout: LayoutName, product: P
   const { name, code, access, ...rest } = weightShader(
     `matmul vector ${three ? "three " : ""}${form} ${product}`,
     layout,
-    curves + params + multiply + (three ? finishThree : finish) + vector,
+    CURVES + params + multiply + (three ? finishThree : finish) + vector,
     three ? THREE : ONE,
     product === "f16" ? "f16" : "f32",
   );
@@ -112,7 +112,7 @@ export const TILE: ReadonlyMap<string, Shader> = shaders((form, layout, product)
   return weightShader(
     `matmul tile ${form} ${product}`,
     layout,
-    curves + params + tileParts + code + finish,
+    CURVES + params + tileParts + code + finish,
     ONE,
     product === "f16" ? "f16" : "f32",
   );

@@ -7,7 +7,8 @@
 import { BackendError } from "../../errors.ts";
 import type { LayoutName } from "../../quant/formats.ts";
 import { matmulOperands } from "./op.ts";
-import { columnsOf, refuseFused, type WasmKernel } from "../wasm_kernel.ts";
+import { columnsOf } from "../op.ts";
+import { refuseFused, type WasmKernel } from "../wasm_kernel.ts";
 
 const KERNELS: Readonly<Record<LayoutName, string>> = {
   f32: "matmulF32",

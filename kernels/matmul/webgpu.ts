@@ -9,11 +9,11 @@ import { blocksOf } from "../pack/planes.ts";
 import { planesOf } from "../pack/weight_webgpu.ts";
 import { rmsNormWebgpu } from "../rms_norm/webgpu.ts";
 import { rowConstants, rowGroups } from "../row_webgpu.ts";
+import { columnsOf } from "../op.ts";
+import { floatBits } from "../numbers.ts";
 import {
   bufferOf,
-  columnsOf,
   type Dispatch,
-  floatBits,
   type GpuOperand,
   rowsIn,
   type Scratch,

@@ -4,10 +4,10 @@
 // Four rows at a time: 16 bytes of each are a 4 × 4 square of 32-bit words, whose transpose is 64
 // bytes of the packed block.
 
-import { shareStart, ZEROS } from "../common.as";
+import { shareStart } from "../common.as";
+import { PANEL_HEADER as HEADER, ZEROS } from "../constants.as";
 import { writeHeader } from "./halves.as";
 
-const HEADER: usize = 16;
 /** Blocks that are packed for all 16 rows before the next: their output stays in the L1 cache. */
 const STRIP: i32 = 16;
 

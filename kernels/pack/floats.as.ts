@@ -2,9 +2,9 @@
 // once, when a model loads; the rows may lie at any byte address.
 
 import { shareStart } from "../common.as";
+import { PANEL_HEADER as HEADER } from "../constants.as";
 import { writeHeader } from "./halves.as";
 
-const HEADER: usize = 16;
 
 /**
  * args: row-major weights, packed matrix, first row, end row, columns. Rows are those of the

@@ -5,9 +5,9 @@
 // subnormal halves, all its halves are multiplied by the power of two that takes the largest to the
 // top of the range, if that makes every one a normal number; the factor undoes it exactly.
 
+import { PANEL_HEADER as HEADER } from "../constants.as";
 import { F16_REBIAS, f16Special } from "../simd.as";
 
-const HEADER: usize = 16;
 
 /**
  * Writes the header of a panel whose `count` blocks, `blockBytes` long, start with `vectors` times

@@ -12,16 +12,9 @@ import {
   lowNibbles,
   nonlinearCodes,
 } from "./codes.as";
+import { BF16, F16, F32, INT4, INT4M, INT8 } from "../constants.as";
 import { decode } from "./decode.as";
 import { encodeBf16, encodeF16, encodeInt4, encodeInt4m, encodeInt8 } from "./encode.as";
-
-// Layouts, as kernels/pack/wasm.ts numbers them.
-@inline const F32: i32 = 0;
-@inline const F16: i32 = 1;
-@inline const BF16: i32 = 2;
-@inline const INT8: i32 = 3;
-@inline const INT4: i32 = 4;
-@inline const INT4M: i32 = 5;
 
 /**
  * args: rows of the file, rows in exchange form, rows, columns, number of the type in the

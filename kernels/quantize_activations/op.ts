@@ -6,6 +6,7 @@
  */
 
 import { glu, type GluKind } from "../glu/op.ts";
+import { roundEven } from "../numbers.ts";
 import { elements, type Op, type View } from "../op.ts";
 import { rmsNorm } from "../rms_norm/op.ts";
 import { check, checkCount, checkInput, describe, tensorBytes } from "../shape.ts";
@@ -75,8 +76,3 @@ export const quantizeActivations: Op<QuantizeActivationsAttributes> = {
     bytes: tensorBytes(x!) + tensorBytes({ ...x!, dtype: "a8" }),
   }),
 };
-
-function roundEven(x: number): number {
-  const rounded = Math.round(x);
-  return rounded - x === 0.5 && rounded % 2 !== 0 ? rounded - 1 : rounded;
-}

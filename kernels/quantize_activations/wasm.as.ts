@@ -12,10 +12,10 @@
 // one block reads the activations of all tokens as one stream.
 
 import { scratch, shareStart } from "../common.as";
+import { ACTIVATION_BLOCK as BLOCK_BYTES } from "../constants.as";
 import { gate } from "../curves.as";
 import { sumOfSquares } from "../vector.as";
 
-const BLOCK_BYTES: usize = 48;
 /** Rows whose blocks are written together: those of one row alone lie far apart. */
 const ROWS_AT_ONCE: i32 = 8;
 

@@ -5,7 +5,9 @@
  */
 
 import { ACTIVATIONS } from "../activation/op.ts";
-import { columnsOf, floatBits, type WasmKernel } from "../wasm_kernel.ts";
+import { columnsOf } from "../op.ts";
+import { floatBits } from "../numbers.ts";
+import type { WasmKernel } from "../wasm_kernel.ts";
 
 /** Arguments: x, out, columns, address of the row count; then gain and eps, or up and its gate. */
 export const quantizeActivationsWasm: WasmKernel<"quantizeActivations"> = {

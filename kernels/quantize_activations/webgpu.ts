@@ -7,7 +7,9 @@
 import { BackendError } from "../../errors.ts";
 import { blocksOf } from "../pack/planes.ts";
 import { rowShader } from "../row_webgpu.ts";
-import { bufferOf, columnsOf, floatBits, groupsFor, rowsIn } from "../webgpu_kernel.ts";
+import { columnsOf } from "../op.ts";
+import { floatBits } from "../numbers.ts";
+import { bufferOf, groupsFor, rowsIn } from "../webgpu_kernel.ts";
 import type { WebgpuKernel } from "../webgpu_kernel.ts";
 import code from "./webgpu.wgsl" with { type: "text" };
 

@@ -5,7 +5,9 @@
  */
 
 import { rowConstants, rowGroups, rowShader } from "../row_webgpu.ts";
-import { bufferOf, columnsOf, elementsOf, floatBits, type WebgpuKernel } from "../webgpu_kernel.ts";
+import { columnsOf } from "../op.ts";
+import { floatBits } from "../numbers.ts";
+import { bufferOf, elementsOf, type WebgpuKernel } from "../webgpu_kernel.ts";
 import code from "./webgpu.wgsl" with { type: "text" };
 
 const SHADER = rowShader("rmsNorm", code, ["read", "read", "write"]);

@@ -4,7 +4,8 @@
  * @module
  */
 
-import { columnsOf, type WasmKernel } from "../wasm_kernel.ts";
+import { columnsOf } from "../op.ts";
+import type { WasmKernel } from "../wasm_kernel.ts";
 
 /**
  * Arguments: x, positions, table, out, address of the row count, heads, headDim, rotaryDim, offset.

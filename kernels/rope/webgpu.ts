@@ -4,9 +4,9 @@
  * @module
  */
 
+import { columnsOf } from "../op.ts";
 import {
   bufferOf,
-  columnsOf,
   type Dispatch,
   elementsOf,
   type GpuCall,

@@ -5,7 +5,8 @@
  * @module
  */
 
-import { floatBits, type Shader } from "../webgpu_kernel.ts";
+import { floatBits } from "../numbers.ts";
+import type { Shader } from "../webgpu_kernel.ts";
 import common from "./common.wgsl" with { type: "text" };
 import draw from "./draw.wgsl" with { type: "text" };
 import drawAll from "./draw_all.wgsl" with { type: "text" };

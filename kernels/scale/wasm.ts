@@ -4,7 +4,9 @@
  * @module
  */
 
-import { columnsOf, floatBits, type WasmKernel } from "../wasm_kernel.ts";
+import { columnsOf } from "../op.ts";
+import { floatBits } from "../numbers.ts";
+import type { WasmKernel } from "../wasm_kernel.ts";
 
 /** Arguments: x, out, address of the row count, columns, factor. */
 export const scaleWasm: WasmKernel<"scale"> = {

@@ -4,10 +4,10 @@
  * @module
  */
 
+import { floatBits } from "../numbers.ts";
 import {
   bufferOf,
   elementsOf,
-  floatBits,
   groupsFor,
   type Shader,
   type WebgpuKernel,

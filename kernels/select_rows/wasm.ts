@@ -4,7 +4,8 @@
  * @module
  */
 
-import { columnsOf, type WasmKernel } from "../wasm_kernel.ts";
+import { columnsOf } from "../op.ts";
+import type { WasmKernel } from "../wasm_kernel.ts";
 
 /** Arguments: x, rows, out, address of the number of rows selected, columns. */
 export const selectRowsWasm: WasmKernel<"selectRows"> = {

@@ -4,9 +4,9 @@
  * @module
  */
 
+import { columnsOf } from "../op.ts";
 import {
   bufferOf,
-  columnsOf,
   elementsOf,
   groupsFor,
   type Shader,

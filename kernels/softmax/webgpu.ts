@@ -5,7 +5,8 @@
  */
 
 import { rowConstants, rowGroups, rowShader } from "../row_webgpu.ts";
-import { bufferOf, columnsOf, rowsIn, type WebgpuKernel } from "../webgpu_kernel.ts";
+import { columnsOf } from "../op.ts";
+import { bufferOf, rowsIn, type WebgpuKernel } from "../webgpu_kernel.ts";
 import code from "./webgpu.wgsl" with { type: "text" };
 
 const SHADER = rowShader("softmax", code, ["read", "write"]);

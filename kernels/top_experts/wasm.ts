@@ -4,7 +4,8 @@
  * @module
  */
 
-import { columnsOf, type WasmKernel } from "../wasm_kernel.ts";
+import { columnsOf } from "../op.ts";
+import type { WasmKernel } from "../wasm_kernel.ts";
 
 /** Arguments: scores, out, address of the token count, experts, count, starts or 0, capacity. */
 export const topExpertsWasm: WasmKernel<"topExperts"> = {

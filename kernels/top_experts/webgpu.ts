@@ -6,14 +6,13 @@
 
 import {
   bufferOf,
-  columnsOf,
   type Dispatch,
   groupsFor,
   rowsIn,
   type Shader,
   type WebgpuKernel,
 } from "../webgpu_kernel.ts";
-import { elements } from "../op.ts";
+import { columnsOf, elements } from "../op.ts";
 import drop from "./drop.wgsl" with { type: "text" };
 import code from "./webgpu.wgsl" with { type: "text" };
 
