@@ -36,7 +36,7 @@ export const CONSTANTS: Readonly<Record<"usize" | "i32", readonly (readonly [str
       ["SCRATCH_BASE", memory.SCRATCH_BASE],
       ["SCRATCH_STRIDE", memory.SCRATCH_STRIDE],
       ["QUADS", memory.QUADS],
-    ["WHOLE_HEADS", memory.WHOLE_HEADS],
+      ["WHOLE_HEADS", memory.WHOLE_HEADS],
       ["ZEROS", memory.ZEROS],
       // A step of a tape.
       ["STEP_BYTES", 4 * STEP_WORDS],
