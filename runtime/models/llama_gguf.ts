@@ -45,12 +45,15 @@ export function llamaFromGguf(file: ModelFile, warn: Warn): LlamaConfig {
         `incomplete or of another architecture`,
     );
   }
-  const valueDim = config.count("attention.value_length", headDim);
-  const scale = config.number("attention.scale", 0) || headDim ** -0.5;
-  if (valueDim !== headDim || Math.abs(scale / headDim ** -0.5 - 1) > 1e-6) {
+  const isUsual: Readonly<Record<string, (value: number) => boolean>> = {
+    "attention.value_length": (it) => it === headDim,
+    "attention.scale": (it) => it === 0 || Math.abs(it * Math.sqrt(headDim) - 1) < 1e-6,
+  };
+  for (const [field, isExpected] of Object.entries(isUsual)) {
+    if (!config.has(field) || isExpected(config.number(field))) continue;
     throw new ModelError(
-      `Cannot load ${quote(file.name)}: heads of length ${headDim} have values of length ` +
-        `${valueDim} and attention is scaled by ${scale}, expected ${headDim} and its inverse root`,
+      `Cannot load ${quote(file.name)}: field ${quote(`${architecture}.${field}`)} is ` +
+        `${config.number(field)}, expected what goes with keys of length ${headDim}`,
     );
   }
   const maxPositions = config.count("context_length", 2048);
