@@ -14,6 +14,7 @@ export const HARMLESS_FIELDS: readonly string[] = [
   ...["transformers.js_config", "unsloth_*", "_attn_*", "_flash_attn_*", "_experts_*"],
   ...["attn_implementation", "experts_implementation", "use_flash_attn", "torchscript"],
   ...[
+    "is_llama_config",
     "use_bfloat16",
     "tf_legacy_loss",
     "pruned_heads",
@@ -21,6 +22,7 @@ export const HARMLESS_FIELDS: readonly string[] = [
     "output_*",
     "model_max_length",
   ],
+  ...["max_sequence_length", "tokenizer_model_max_length", "seq_length"],
   // Training.
   ...["attention_dropout", "hidden_dropout", "hidden_dropout_prob", "attention_probs_dropout_prob"],
   ...[

@@ -48,6 +48,7 @@ const NEUTRAL: Readonly<Record<string, readonly unknown[]>> = {
   // Positions.
   partial_rotary_factor: [1],
   rotary_pct: [1],
+  use_mrope: OFF,
   rope_interleave: OFF,
   rope_interleaved: OFF,
   no_rope_layers: [],
