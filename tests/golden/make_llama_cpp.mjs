@@ -8,8 +8,11 @@
 //   npm install node-llama-cpp && node make_llama_cpp.mjs FOLDER > llama_cpp.json
 
 import fs from "node:fs";
-import { getLlama, LlamaLogLevel } from "node-llama-cpp";
+import process from "node:process";
 
+// Not a dependency of this repository.
+const peer = "node-llama-cpp";
+const { getLlama, LlamaLogLevel } = await import(peer);
 const folder = process.argv[2];
 const { IDS, PLACES, MODELS } = JSON.parse(fs.readFileSync(`${folder}/models.json`, "utf8"));
 const llama = await getLlama({ gpu: false, build: "never", logLevel: LlamaLogLevel.disabled });
