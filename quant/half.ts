@@ -5,13 +5,30 @@
  * @module
  */
 
-const one = new Float16Array(1);
-const oneBits = new Uint16Array(one.buffer);
-
 /** Value of each of the 65536 bit patterns: the fastest conversion there is in plain code. */
-export const HALF_VALUES: Float32Array = new Float32Array(
-  new Float16Array(Uint16Array.from({ length: 65536 }, (_, bits) => bits).buffer),
-);
+export const HALF_VALUES: Float32Array = Float32Array.from({ length: 65536 }, valueOf);
+
+/** Arithmetic, so that engines without `Float16Array` can at least import this. */
+function valueOf(_: unknown, bits: number): number {
+  const sign = bits >> 15 ? -1 : 1, exponent = bits >> 10 & 31, fraction = bits & 1023;
+  if (exponent === 31) return fraction ? NaN : sign * Infinity;
+  return exponent === 0
+    ? sign * fraction * 2 ** -24
+    : sign * (1024 + fraction) * 2 ** (exponent - 25);
+}
+
+/** One number, and its bits; made when first needed. */
+let one: Float16Array<ArrayBuffer> | undefined;
+let oneBits = new Uint16Array(1);
+
+function roundHalf(value: number): { half: number; bits: number } {
+  if (!one) {
+    one = new Float16Array(1);
+    oneBits = new Uint16Array(one.buffer);
+  }
+  one[0] = value;
+  return { half: one[0], bits: oneBits[0]! };
+}
 
 /** Value of the half stored at `bytes[at]`. */
 export function halfAt(bytes: Uint8Array, at: number): number {
@@ -25,8 +42,7 @@ const SMALLEST_NORMAL = 2 ** -14;
 
 /** Bit pattern of the half nearest to `value`, ties to even, overflow to infinity. */
 export function halfBits(value: number): number {
-  one[0] = value;
-  return oneBits[0];
+  return roundHalf(value).bits;
 }
 
 /**
@@ -35,10 +51,8 @@ export function halfBits(value: number): number {
  * greatest values would be clipped, or the whole block lost.
  */
 export function scaleBits(scale: number): number {
-  one[0] = scale;
-  const magnitude = Math.abs(scale);
-  if (magnitude < SMALLEST_NORMAL && Math.abs(one[0]) < magnitude) return oneBits[0] + 1;
-  return oneBits[0];
+  const { half, bits } = roundHalf(scale), magnitude = Math.abs(scale);
+  return magnitude < SMALLEST_NORMAL && Math.abs(half) < magnitude ? bits + 1 : bits;
 }
 
 /** The halves stored in `bytes`, viewed in place where alignment allows, else copied. */

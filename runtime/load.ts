@@ -18,6 +18,7 @@ import {
   openBackend,
 } from "./create_backend.ts";
 import { CALLBACK, oneOf, readOptions, type Rules, SIGNAL, wholeNumberIn } from "../options.ts";
+import { checkEngine } from "./engine_features.ts";
 import { Engine, type EngineOptions } from "./engine.ts";
 import { type ModelFile, openModelFile, type OpenOptions } from "./files/model_file.ts";
 import { NotFoundError } from "./files/source.ts";
@@ -131,6 +132,7 @@ export async function loadModel(
   source?: string | URL | Blob,
   given: LoadOptions = {},
 ): Promise<Model> {
+  checkEngine();
   const options = readOptions("load", given, LOAD_RULES);
   const { weights: weightsOption = "as-is", cacheType = "f32", sequences = 1 } = options;
   options.signal?.throwIfAborted();

@@ -35,6 +35,12 @@ export async function loadKernels(
         "Cross-Origin-Opener-Policy: same-origin and Cross-Origin-Embedder-Policy: require-corp",
     );
   }
+  if (typeof Worker === "undefined") {
+    throw new BackendError(
+      "Cannot use the wasm backend: this engine has no Web Workers (Node's are of another kind); " +
+        'use Deno or a browser, or the "reference" backend',
+    );
+  }
   try {
     return relaxed
       ? (await import("../../kernels/pkg/module.js")).default
