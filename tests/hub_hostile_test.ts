@@ -36,6 +36,11 @@ Deno.test("pull: an announced size is checked before anything is made for it", a
     assert(rss() - before < 200e6, `${rss() - before} bytes were taken`);
     assertEquals(await filesUnder(test.dir), []);
   }
+  const error = await assertRejects(
+    () => test.get(`${test.hub.cdn}/m-00001-of-09999.gguf`),
+    InputError,
+  );
+  assertMatch(error.message, /one of 9999 parts, expected at most 1000/);
 });
 
 Deno.test("pull: what the disk has no room for is refused before it is fetched", async () => {

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { SourceError, SparrowError } from "../../errors.ts";
+import { InputError, SourceError, SparrowError } from "../../errors.ts";
 import { quote } from "../../escape.ts";
 import * as cache from "./cache.ts";
 import { Context, type ResolveOptions } from "./context.ts";
@@ -256,10 +256,18 @@ function vanished(spec: ModelSpec, path: string): SourceError {
   );
 }
 
+/** Files of a split model. */
+const MAX_PARTS = 1000;
+
 /** The URLs of all parts of a split GGUF file, or just this one. */
 function splitUrls(url: URL): URL[] {
   const parts = Number(/-\d{5}-of-(\d{5})\.gguf$/i.exec(url.pathname)?.[1] ?? 1);
-  if (parts <= 1 || parts > 1000) return [url];
+  if (parts <= 1) return [url];
+  if (parts > MAX_PARTS) {
+    throw new InputError(
+      `Cannot fetch ${showUrl(url)}: it is one of ${parts} parts, expected at most ${MAX_PARTS}`,
+    );
+  }
   return Array.from({ length: parts }, (_, i) => {
     const part = new URL(url);
     part.pathname = url.pathname.replace(
