@@ -71,8 +71,10 @@ export function tokenFinder(tokens: readonly AddedToken[]): TokenFinder {
         continue;
       }
       let left = at, right = end;
-      if (token.leftStrip) while (left > start && WHITE_SPACE.test(text[left - 1])) left--;
-      if (token.rightStrip) while (right < text.length && WHITE_SPACE.test(text[right])) right++;
+      if (token.leftStrip) { while (left > start && WHITE_SPACE.test(text[left - 1])) left--; }
+      if (token.rightStrip) {
+        while (right < text.length && WHITE_SPACE.test(text[right])) right++;
+      }
       if (left > start) onText(text.slice(start, left), start);
       onToken(token.id);
       // A token may follow inside the space that this one took.
