@@ -7,6 +7,7 @@
  */
 
 import { InputError } from "../../../errors.ts";
+import { quote } from "../../../escape.ts";
 import { type Attempt, automaton, FOUND, NONE, TOO_LARGE } from "./automaton.ts";
 import { backtracking, PatternLimit, type Search } from "./backtrack.ts";
 import { shorthand } from "./properties.ts";
@@ -94,10 +95,8 @@ export function compilePatternSource(source: string): Pattern {
       if (!(cause instanceof PatternLimit)) throw cause;
       throw new InputError(
         `Cannot encode a text of ${text.length} characters: the tokenizer's pattern ` +
-          `${
-            JSON.stringify(source.slice(0, 80))
-          } is given up on, since ${cause.message}; encode it ` +
-          `in smaller parts`,
+          `${quote(source, 80)} is given up on, since ${cause.message}; ` +
+          `encode it in smaller parts`,
         { cause },
       );
     }
