@@ -117,7 +117,7 @@ async function page(flags: Flags): Promise<void> {
   try {
     await Deno.stat(new URL("dist/sparrow.js", ROOT));
   } catch {
-    writeNote(`page: there is no bundle yet; "${commandName("bundle")}" makes it`);
+    writeNote(`page: there is no bundle yet; ${quote(commandName("bundle"))} makes it`);
   }
   writeOut(`http://127.0.0.1:${server.addr.port}/\n`);
   await server.finished;

@@ -5,6 +5,7 @@
  */
 
 import { type CodeSet, intersect, invert, LAST_CODE_POINT, union } from "./code_set.ts";
+import { quote } from "../../../escape.ts";
 import { posixClass, shorthand, unicodeProperty } from "./properties.ts";
 import { type Cursor, PatternError } from "./tree.ts";
 
@@ -58,7 +59,7 @@ function readPosix(cursor: Cursor): CodeSet | undefined {
   const found = /^\[:(\^?)(\w+):\]/.exec(cursor.source.slice(cursor.at, cursor.at + 24));
   if (!found) return undefined;
   const set = posixClass(found[2]);
-  if (!set) throw new PatternError(`a POSIX class that there is, not "${found[2]}"`);
+  if (!set) throw new PatternError(`a POSIX class that there is, not ${quote(found[2])}`);
   cursor.at += found[0].length;
   return found[1] === "" ? set : invert(set);
 }
@@ -117,7 +118,7 @@ export function readEscapedCode(cursor: Cursor): number | CodeSet {
   if (p !== undefined) {
     const set = unicodeProperty(name);
     if (!set) {
-      throw new PatternError(`a Unicode property that there is, not "${name.slice(0, 40)}"`);
+      throw new PatternError(`a Unicode property that there is, not ${quote(name.slice(0, 40))}`);
     }
     return (p === "P") !== (hat === "^") ? invert(set) : set;
   }

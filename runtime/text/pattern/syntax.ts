@@ -9,6 +9,7 @@
  */
 
 import { readClass, readEscapedCode } from "./classes.ts";
+import { quote } from "../../../escape.ts";
 import { ANY, invert, setOf } from "./code_set.ts";
 import { foldedClass, foldedLiteral, foldSequences } from "./fold.ts";
 import { shorthand } from "./properties.ts";
@@ -125,7 +126,7 @@ function readAtom(cursor: Cursor, flags: Flags, depth: number): Node {
     case "*":
     case "+":
     case "?":
-      throw new PatternError(`something for "${character}" to repeat`);
+      throw new PatternError(`something for ${quote(character)} to repeat`);
     case "{":
       if (readCount(source, cursor.at)) throw new PatternError(`something for "{" to repeat`);
   }
@@ -163,7 +164,7 @@ function readGroup(cursor: Cursor, flags: Flags, depth: number): Node {
   if (named) return inside(named[0].length);
   const options = /^\(\?([a-zA-Z]*)(-[a-zA-Z]+)?:/.exec(rest);
   if (options) return inside(options[0].length, withOptions(flags, options[1], options[2]));
-  throw new PatternError(`a pattern without the group "${rest.slice(0, 3)}"`);
+  throw new PatternError(`a pattern without the group ${quote(rest.slice(0, 3))}`);
 }
 
 function readEscape(cursor: Cursor, flags: Flags): Node {
@@ -249,7 +250,7 @@ function readRepeated(cursor: Cursor, atom: Node): Node {
         node = { kind: "repeat", body: node, min, max, mode: "greedy" };
         continue;
       }
-      throw new PatternError(`something for "${sign}" to repeat that has a length`);
+      throw new PatternError(`something for ${quote(sign)} to repeat that has a length`);
     }
     if (depth >= 16) throw new PatternError("at most 16 repetitions of one part");
     if (!count) {
