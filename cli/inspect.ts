@@ -11,6 +11,7 @@ import { LOAD_RULES } from "../runtime/load.ts";
 import { openModel } from "../runtime/load.ts";
 import { defaultContext, type MemoryNeeded, memoryNeeded } from "../runtime/memory_needed.ts";
 import { findDefinition } from "../runtime/models/registry.ts";
+import { unusedTextSettings } from "../runtime/text/model_text.ts";
 import { unusedTensors } from "../runtime/unused_tensors.ts";
 import { resolveWeights, WEIGHTS_OPTIONS, type WeightsOption } from "../runtime/weights.ts";
 import { commandName, type Flags, runCommand, UsageError, writeNote, writeOut } from "./command.ts";
@@ -83,6 +84,7 @@ async function inspect(flags: Flags): Promise<void> {
       const specs = await definition.weights(parsed, file, context, warn);
       const resolved = resolveWeights(specs, file, weights);
       unusedTensors(file, resolved, parsed.layers).forEach(warn);
+      unusedTextSettings(file).forEach(warn);
       for (const { source, layout, exact } of resolved.values()) {
         if (typeof source === "function") continue;
         for (const { name } of source) Object.assign(tensors.get(name)!, { layout, exact });

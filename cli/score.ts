@@ -7,6 +7,7 @@
 import { quote, safeJson } from "../escape.ts";
 import { InputError, type OpenedModel } from "../mod.ts";
 import { readIds } from "../options.ts";
+import { tokenText } from "../runtime/text/token_text.ts";
 import { commandName, type Flags, runCommand, UsageError, writeOut } from "./command.ts";
 import { counted } from "./format.ts";
 import { interrupt } from "./interrupt.ts";
@@ -21,6 +22,8 @@ export const help: string = `Usage: ${NAME} [options] (--text TEXT | --file FILE
 
 Prints how likely the model finds a text: the natural logarithm of each token's probability given
 the tokens before it, and the perplexity. The first token has none before it and is not scored.
+A token is shown as its own text, bytes that are no whole character as <E6><98>; the "tokens" of
+--json join to the text.
 
   --text TEXT         text to score; "-" reads stdin
   -f, --file FILE     text to score, from a file; a newline at its end, as at that of stdin, is no part
@@ -84,7 +87,7 @@ async function score(flags: Flags): Promise<void> {
   }
   const rows = logProbabilities.map((value, i) =>
     `${value.toFixed(4).padStart(10)}  ${String(ids[i + 1]).padStart(7)}  ` +
-    quote(tokens[i + 1])
+    quote(model.hasTokenizer ? tokenText(model.tokenizer, ids[i + 1]) : "")
   );
   writeOut(
     `${rows.join("\n")}\ntotal ${total.toFixed(4)} over ${logProbabilities.length} tokens, ` +

@@ -29,7 +29,7 @@ import {
   samplerOptions,
 } from "./sampler.ts";
 import type { PromptProgress, Session, SessionModel } from "./session.ts";
-import { StopScanner } from "./stop_scanner.ts";
+import { hiddenTexts, StopScanner } from "./stop_scanner.ts";
 
 /** One generated token. */
 export interface Token {
@@ -66,7 +66,10 @@ export interface GenerateOptions extends SamplerOptions {
   readonly maxTokens?: number;
   /** Tokens that end generation, instead of the model's own. */
   readonly stopIds?: readonly number[];
-  /** Strings that end generation; they are not part of the text. */
+  /**
+   * Strings that end generation; they are not part of the text. A special token is one by its spelling
+   * ("<|im_end|>"), alone or with text around it ("\n<|sep|>").
+   */
   readonly stop?: readonly string[];
   /**
    * What to do when the context is full: `stop` ends with stop reason `length`; `slide` keeps the
@@ -135,6 +138,7 @@ export async function* generate(
   const words = model.tokenizer?.vocabSize ?? 0;
   const decoder = model.tokenizer?.decoder({ after: promptIds.filter((id) => id < words) });
   const emitted = new StopScanner(options.stop ?? []);
+  const hidden = model.tokenizer && hiddenTexts(model.tokenizer, options.stop ?? []);
   const ids: number[] = [];
   let stopReason: StopReason = "abort";
   while (session.leaving) await session.leaving;
@@ -202,7 +206,7 @@ export async function* generate(
         return;
       }
       ids.push(id);
-      let text = emitted.push(id < words ? decoder!.push(id) : "");
+      let text = id < words ? emitted.push(decoder!.push(id), hidden?.(id)) : emitted.push("");
       const full = session.position === contextLength;
       if (emitted.stopped) stopReason = "stop";
       else if (ids.length === maxTokens || full && overflow === "stop") {

@@ -26,7 +26,7 @@ import { defaultContext, type MemoryNeeded, memoryNeeded } from "./memory_needed
 import { Model } from "./model.ts";
 import type { ModelConfig, ModelDefinition } from "./models/definition.ts";
 import { findDefinition } from "./models/registry.ts";
-import { type ModelText, readModelText, stopIdsOf } from "./text/model_text.ts";
+import { type ModelText, readModelText, stopIdsOf, unusedTextSettings } from "./text/model_text.ts";
 import type { Tokenizer } from "./text/tokenizer.ts";
 import { unusedTensors } from "./unused_tensors.ts";
 import { loadWeights } from "./load_weights.ts";
@@ -156,6 +156,8 @@ export async function loadModel(
     const readText = (): Promise<ModelText | undefined> => {
       reading ??= (async () => {
         const text = await readModelText(file);
+        const { onWarning = console.warn } = options;
+        unusedTextSettings(file).forEach((sentence) => onWarning(sentence));
         await options.onOpened?.({
           ...{ name: file.name, config, contextLength, tokenizer: text?.tokenizer },
           hasChatTemplate: (text?.chatTemplate ?? undefined) !== undefined,

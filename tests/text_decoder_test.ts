@@ -6,6 +6,7 @@ import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import fc from "fast-check";
 import { FormatError, InputError } from "../errors.ts";
 import { tokenizerFromJson } from "../runtime/text/tokenizer.ts";
+import { showBytes, tokenText } from "../runtime/text/token_text.ts";
 import { testTokenizer } from "./vocabularies.ts";
 
 // One vocabulary of each kind; the others differ only in size.
@@ -99,4 +100,72 @@ Deno.test("decode() refuses ids outside the vocabulary", async () => {
   assertEquals(subject.decode([]), "");
   assertEquals(subject.idToToken(32000), undefined);
   assertEquals(subject.tokenToId("no such token"), undefined);
+});
+
+Deno.test("tokenText() shows tokens as text, and bytes that are no character as bytes", async () => {
+  for (const name of ["gpt-2", "llama-bpe"]) {
+    const subject = await testTokenizer(name, "json");
+    const shown = (text: string) =>
+      subject.encode(text, { addSpecial: false }).map((id) => tokenText(subject, id));
+    assertEquals(shown("Hello world"), ["Hello", " world"]);
+    assertEquals(shown("é"), ["é"]);
+    const parts = shown("\u{1f999}"); // no token of its own
+    assert(
+      parts.length > 1 && parts.every((part) => /^(?:<[0-9A-F]{2}>| )+$/.test(part)),
+      `${parts}`,
+    );
+  }
+  const gpt2 = await testTokenizer("gpt-2", "gguf");
+  assertEquals(gpt2.encode("春").map((id) => tokenText(gpt2, id)).join(""), "<E6><98><A5>");
+  const llama = await testTokenizer("llama-spm", "json");
+  assertEquals(llama.encode("hi there").map((id) => tokenText(llama, id)), [
+    "<s>",
+    " hi",
+    " there",
+  ]);
+  assertEquals(tokenText(llama, 3 + 0xe6), "<E6>");
+  assertEquals(tokenText(llama, 3 + 0x41), "A");
+  assertEquals(tokenText(llama, 1 << 20), "");
+  const bert = await testTokenizer("bert-bge", "json");
+  assertEquals(bert.encode("embeddings").map((id) => tokenText(bert, id)).slice(1, 3), [
+    " em",
+    "bed",
+  ]);
+  assertEquals(
+    showBytes(Uint8Array.of(0x61, 0xe6, 0x98, 0xe6, 0x98, 0xa5, 0xff)),
+    "a<E6><98>春<FF>",
+  );
+});
+
+Deno.test("decoder() goes on after ids whose text is held back", async () => {
+  const tokens = ["a</w>", "b", "x</w>"];
+  const vocab = Object.fromEntries(tokens.map((token, id) => [token, id]));
+  const model = { type: "WordLevel", vocab };
+  const chains: unknown[] = [
+    { type: "BPEDecoder" },
+    { type: "Sequence", decoders: [{ type: "BPEDecoder" }, { type: "WordPiece", prefix: "#" }] },
+    {
+      type: "Sequence",
+      decoders: [
+        { type: "Fuse" },
+        { type: "Replace", pattern: { Regex: "</w>(?:bb)?" }, content: " " },
+        { type: "Strip", content: " ", start: 0, stop: 1 },
+      ],
+    },
+    {
+      type: "Sequence",
+      decoders: [{ type: "Fuse" }, { type: "Replace", pattern: { Regex: "\\b" }, content: "|" }],
+    },
+  ];
+  for (const decoder of chains) {
+    const subject = await tokenizerFromJson({ model, decoder });
+    for (const [after, rest] of [[[0, 1], [2, 0]], [[0, 0], [0]], [[1], [1, 0]]]) {
+      const stream = subject.decoder({ after });
+      const text = rest.map((id) => stream.push(id)).join("") + stream.flush();
+      const [whole, before] = [subject.decode([...after, ...rest]), subject.decode(after)];
+      if (whole.startsWith(before)) {
+        assertEquals(text, whole.slice(before.length), JSON.stringify([decoder, after, rest]));
+      }
+    }
+  }
 });

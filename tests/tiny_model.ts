@@ -33,6 +33,8 @@ export interface TinyOptions {
   readonly type?: "F32" | "F16" | "Q8_0" | "Q4_0" | "Q4_1";
   /** Vocabulary: words and letters by score, byte-level pairs, or none. Default `spm`. */
   readonly tokenizer?: "spm" | "bpe" | "none";
+  /** Ids that are control tokens beside the end token, for `bpe`. */
+  readonly controls?: readonly number[];
   /** Jinja program. None where absent. */
   readonly chatTemplate?: string;
   /** Whether the head is the embedding table. Default false. */
@@ -173,7 +175,10 @@ export function tinyContents(
     fields.set("tokenizer.ggml.pre", text("gpt-2"));
     fields.set("tokenizer.ggml.tokens", texts(tokens));
     fields.set("tokenizer.ggml.merges", texts(["t h", "th e"]));
-    fields.set("tokenizer.ggml.token_type", types(tokens.map((_, i) => i === 258 ? 3 : 1)));
+    fields.set(
+      "tokenizer.ggml.token_type",
+      types(tokens.map((_, i) => i === 258 || options.controls?.includes(i) ? 3 : 1)),
+    );
     fields.set("tokenizer.ggml.eos_token_id", u32(258));
   }
   if (all.chatTemplate !== undefined) {

@@ -9,7 +9,7 @@ import { ModelError } from "../../errors.ts";
 import { quote } from "../../escape.ts";
 import { ggufChatTemplates } from "./chat_template.ts";
 import { type ModelFile, openModelFile } from "../files/model_file.ts";
-import { type Tokenizer, tokenizerFromJson } from "./tokenizer.ts";
+import { type Tokenizer, tokenizerFromJson, unusedSettings } from "./tokenizer.ts";
 import { tokenizerFromGguf } from "./tokenizer_gguf.ts";
 
 /** The text side of a model. */
@@ -116,6 +116,16 @@ export async function loadTokenizer(source: string | URL | Blob): Promise<Tokeni
   } finally {
     file.close();
   }
+}
+
+/** What a model's tokenizer file asks for and no text gets, as sentences; usually none. */
+export function unusedTextSettings(file: ModelFile): string[] {
+  const unused = unusedSettings(file.tokenizerJson);
+  if (unused.length === 0) return [];
+  return [
+    `The tokenizer.json of ${quote(file.name)} asks for ${unused.join(", ")}: texts are encoded ` +
+    `whole, without it`,
+  ];
 }
 
 /** Tokens that end an answer: the tokenizer's, and those of the generation configuration. */

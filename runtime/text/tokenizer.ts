@@ -118,7 +118,7 @@ function build(file: Fields, config: Fields): Tokenizer {
     }),
     bosId: bosId ?? (prefix.length === 1 ? prefix[0] : undefined),
     eosIds: endTokens([eosId], (name) => addedIds.get(name)),
-    unused: unusedSettings(file, model),
+    unused: unusedSettings(file),
   });
 }
 
@@ -155,23 +155,26 @@ function namedToken(
   return text === undefined ? undefined : idOf(text);
 }
 
-/** What the file asks for and no text gets: a prompt is never cut or padded, nor encoded by chance. */
-function unusedSettings(file: Fields, model: Fields): string[] {
+/**
+ * What a tokenizer.json asks for and no text gets, in words: a prompt is never cut or padded, nor encoded
+ * by chance.
+ */
+export function unusedSettings(tokenizerJson: unknown): string[] {
+  const isFields = (value: unknown): value is Fields => typeof value === "object" && value !== null;
+  if (!isFields(tokenizerJson)) return [];
+  const { truncation, padding, model } = tokenizerJson;
   const unused: string[] = [];
-  const setting = (value: unknown, name: string): void => {
-    if (typeof value !== "object" || value === null) return;
-    const { max_length: most, strategy } = value as Fields;
-    const size = typeof most === "number"
-      ? ` to ${most} tokens`
-      : typeof strategy === "object" && strategy !== null && "Fixed" in strategy
-      ? ` to ${strategy.Fixed} tokens`
-      : "";
-    unused.push(name + size);
-  };
-  setting(file.truncation, "truncation");
-  setting(file.padding, "padding");
-  if (typeof model.dropout === "number" && model.dropout > 0) {
-    unused.push(`dropout of ${model.dropout}`);
+  if (isFields(truncation)) unused.push(`truncation${toTokens(truncation.max_length)}`);
+  if (isFields(padding)) {
+    const { strategy } = padding;
+    unused.push(`padding${toTokens(isFields(strategy) ? strategy.Fixed : undefined)}`);
+  }
+  if (isFields(model) && typeof model.dropout === "number" && model.dropout > 0) {
+    unused.push(`a dropout of ${model.dropout}`);
   }
   return unused;
+}
+
+function toTokens(count: unknown): string {
+  return typeof count === "number" ? ` to ${count} tokens` : "";
 }
