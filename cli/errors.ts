@@ -42,10 +42,19 @@ export function systemReason(error: unknown): string | undefined {
   return code && code[0]!.toLowerCase() + code.slice(1);
 }
 
+/** What the system calls an action, where that is no word of ours. */
+const ACTIONS: Readonly<Record<string, string>> = {
+  mkdir: "make the folder",
+  readdir: "list the folder",
+  stat: "look at",
+};
+
 /** What an error that no command expected says of the thing that it happened to, in one line. */
 export function describeFailure(error: unknown): string | undefined {
   const reason = systemReason(error);
   if (reason === undefined) return undefined;
-  const what = /: (\w+) '(.*)'$/s.exec((error as Error).message);
-  return what ? `Cannot ${what[1]} ${quote(what[2])}: ${reason}` : `Cannot go on: ${reason}`;
+  const [, action = "", thing = ""] = /: (\w+) '(.*)'$/s.exec((error as Error).message) ?? [];
+  if (action === "") return `Cannot go on: ${reason}`;
+  const verb = Object.hasOwn(ACTIONS, action) ? ACTIONS[action] : action;
+  return `Cannot ${verb} ${quote(thing)}: ${reason}`;
 }

@@ -4,16 +4,26 @@
  */
 
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
-import { taskArgs } from "./task_args.ts";
+import { DEV_TASKS } from "../tools/dev.ts";
+import { taskArgs, type Variables } from "./task_args.ts";
 import { tinyGguf, withFolder } from "./tiny_model.ts";
 
 const ROOT = new URL("../", import.meta.url);
 const { tasks } = JSON.parse(await Deno.readTextFile(new URL("deno.json", ROOT)));
 
-/** The tasks that are programs of ours. */
-const PROGRAMS = Object.entries<{ command: string }>(tasks)
-  .filter(([, { command }]) => command.startsWith("deno run ") && !command.includes("&&"))
-  .map(([name]) => name);
+/** Arguments of `deno` for the programs that tasks run, by the name of the task. */
+function programs(): Record<string, (variables: Variables) => string[]> {
+  const found: Record<string, (variables: Variables) => string[]> = {};
+  for (const [name, { command }] of Object.entries<{ command: string }>(tasks)) {
+    // Behind tools/dev.ts are programs of ours and of Deno.
+    const step = DEV_TASKS[name]?.steps[0];
+    if (step?.startsWith("run ")) found[name] = () => step.split(" ");
+    if (!command.includes("tools/dev.ts")) found[name] = (variables) => taskArgs(name, variables);
+  }
+  return found;
+}
+
+const PROGRAMS = programs();
 
 /** The words after `bench`, which are programs as well. */
 const BENCH = ["kernels", "model", "peers", "compare", "gpu"];
@@ -35,7 +45,7 @@ interface Call {
 
 function command({ program, args, permissions, env }: Call, folder: string): string[] {
   const [task, ...words] = program.split(" ");
-  const given = taskArgs(task!, { ...Deno.env.toObject(), ...env });
+  const given = PROGRAMS[task!]!({ ...Deno.env.toObject(), ...env });
   const own = permissions
     ? [
       "run",
@@ -83,14 +93,14 @@ async function runCalls(calls: readonly Call[]): Promise<void> {
   });
 }
 
-const NAMES = PROGRAMS.flatMap((name) =>
+const NAMES = Object.keys(PROGRAMS).flatMap((name) =>
   name === "bench" ? BENCH.map((word) => `bench ${word}`) : [name]
 );
 
 Deno.test("every program is walked", () => {
   const known = ["generate", "chat", "inspect", "score", "pull", "models", "build", "bench"];
   const others = ["readme", "synthetic", "page", "kernels"];
-  const unknown = PROGRAMS.filter((it) => ![...known, ...others].includes(it));
+  const unknown = Object.keys(PROGRAMS).filter((it) => ![...known, ...others].includes(it));
   assertEquals(unknown, [], "a program without mistakes of its own in this file");
 });
 
@@ -246,6 +256,31 @@ Deno.test("files, folders, ports and values that are wrong are one line, for eve
   const walked = new Set(rows.map(([program]) => program));
   assertEquals(NAMES.filter((it) => !walked.has(it)), [], "programs without mistakes here");
   await runCalls(rows.map(([program, args, code, line]) => ({ program, args, code, line })));
+});
+
+Deno.test({
+  name: "a file and a folder that may not be read are one line",
+  ignore: Deno.build.os === "windows" || Deno.uid() === 0, // root reads everything
+  fn: async () =>
+    await withFolder({ "secret.gguf": await tinyGguf(), text: "a" }, async (path) => {
+      await Deno.mkdir(`${path}/hub`);
+      for (const name of ["secret.gguf", "text", "hub"]) await Deno.chmod(`${path}/${name}`, 0);
+      const rows: [string, string[], string][] = [
+        ["generate", ["-m", "%/secret.gguf", "a"], "secret.gguf"],
+        ["generate", ["-m", "%/hub", "a"], "hub"],
+        ["generate", ["--file", "%/text"], '/text": the system does not permit it'],
+        ["inspect", ["%/secret.gguf"], "secret.gguf"],
+        ["models", [], 'Cannot list the folder "'],
+        ["synthetic", ["%/hub/x"], '/hub/x": the system does not permit it'],
+      ];
+      try {
+        for (const [program, args, line] of rows) {
+          await runCall({ program, args, code: 1, line, env: { SPARROW_CACHE: path } }, path);
+        }
+      } finally {
+        await Deno.chmod(`${path}/hub`, 0o700);
+      }
+    }),
 });
 
 Deno.test("a cache that cannot be used is one line", async () => {
