@@ -13,6 +13,7 @@ import {
   type GenerationResult,
   type Token,
 } from "./generate.ts";
+import type { Prompt } from "./models/prompt.ts";
 import type { Session } from "./session.ts";
 import type { ChatMessage, RenderOptions } from "./text/chat_template.ts";
 
@@ -95,7 +96,7 @@ export function readMessages(messages: readonly ChatMessage[]): readonly ChatMes
 /** Runs a generation to its end; see `Session.complete`. */
 export async function complete(
   session: Session,
-  prompt: string | readonly number[],
+  prompt: string | readonly number[] | Prompt,
   options: GenerateOptions,
 ): Promise<Completion> {
   const given = readOptions("generate", options, GENERATE_RULES);

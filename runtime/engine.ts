@@ -12,7 +12,8 @@ import type { Backend, BackendName, TokenChoice } from "./backend.ts";
 import { flawOf, type ModelFacts } from "./flaws.ts";
 import type { LeaseHolder } from "./leases.ts";
 import type { ModelConfig, ModelDefinition } from "./models/definition.ts";
-import type { Programs, RunPart } from "./models/program.ts";
+import type { Output, Programs, RunPart, Sequence } from "./models/program.ts";
+import { type Prompt, toSequence } from "./models/prompt.ts";
 import { Plans, type PlanSizes } from "./plans.ts";
 import type { Request } from "./requests.ts";
 import { Turns } from "./turns.ts";
@@ -92,6 +93,26 @@ export class Engine {
   get facts(): ModelFacts {
     const { name, cacheType } = this.options;
     return { name, cacheType, backend: this.#backend.name };
+  }
+
+  /** What the model does, and what it makes of prompts. */
+  get programs(): Programs {
+    return this.#programs;
+  }
+
+  /** Whether the model has such an output. */
+  gives(output: Output): boolean {
+    return this.#plans.gives(output);
+  }
+
+  /**
+   * The sequence that a prompt means to this model.
+   *
+   * @throws InputError naming the field that is wrong, missing or of no use to it
+   */
+  sequenceOf(prompt: readonly number[] | Prompt): Sequence {
+    const { vocabSize } = this.config, { contextLength } = this.options;
+    return toSequence(prompt, { ...this.#programs.prompts, vocabSize, contextLength });
   }
 
   /** Number of memories that the model spans. */

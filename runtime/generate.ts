@@ -6,12 +6,12 @@
  */
 
 import { InputError, ModelError } from "../errors.ts";
+import { quote } from "../escape.ts";
 import {
   CALLBACK,
   either,
   FLAG,
   oneOf,
-  readIds,
   readOptions,
   type Rules,
   SIGNAL,
@@ -20,6 +20,7 @@ import {
 } from "../options.ts";
 import type { Ahead } from "./ahead.ts";
 import type { Backend } from "./backend.ts";
+import type { Prompt } from "./models/prompt.ts";
 import {
   backendChoice,
   randomSeed,
@@ -50,7 +51,7 @@ export type StopReason = "stop" | "length" | "abort";
 export interface GenerationResult {
   /** Why it ended. */
   readonly stopReason: StopReason;
-  /** Tokens of the prompt. */
+  /** Tokens of the prompt; for an encoder–decoder those of the source. */
   readonly promptIds: readonly number[];
   /** How many of them were still cached from before. */
   readonly reusedTokens: number;
@@ -115,7 +116,7 @@ export const GENERATE_RULES: Rules<GenerateOptions> = {
 export async function* generate(
   session: Session,
   model: SessionModel,
-  prompt: string | readonly number[],
+  prompt: string | readonly number[] | Prompt,
   given: GenerateOptions,
   isLeft: () => boolean,
 ): AsyncGenerator<Token, void, void> {
@@ -126,32 +127,42 @@ export async function* generate(
   checkSinkTokens(sinkTokens, contextLength);
   const settings = { ...samplerOptions(options), seed: options.seed ?? randomSeed() };
   const sample = sampler(settings), choice = backendChoice(settings);
-  const promptIds = readIds(toIds(prompt, model, options), model.engine.config.vocabSize);
-  if (promptIds.length > contextLength) {
+  if (!model.engine.programs.decode) {
+    throw new ModelError(
+      `Cannot generate with a model of architecture ${
+        quote(model.engine.config.architecture)
+      }: it ` +
+        `reads texts and writes none; use encode, embed or logits`,
+    );
+  }
+  const opening = toPrompt(prompt, model, options);
+  const sequence = model.engine.sequenceOf(opening);
+  const promptIds = (sequence.source ?? sequence).ids;
+  if (overflow === "slide" && (sequence.source || sequence.prefixLength)) {
     throw new InputError(
-      `Cannot generate from a prompt of ${promptIds.length} tokens: the context holds ` +
-        `${contextLength}; shorten the prompt or raise contextLength`,
+      'Cannot generate with overflow "slide" from a prefix or a source: what the text answers to ' +
+        "would slide out of the context; expected stop",
     );
   }
   const stopIds = new Set(options.stopIds ?? model.stopIds);
   // A model may have more words than its tokenizer; those have no text.
   const words = model.tokenizer?.vocabSize ?? 0;
-  const decoder = model.tokenizer?.decoder({ after: promptIds.filter((id) => id < words) });
+  const decoder = model.tokenizer?.decoder({ after: sequence.ids.filter((id) => id < words) });
   const emitted = new StopScanner(options.stop ?? []);
   const hidden = model.tokenizer && hiddenTexts(model.tokenizer, options.stop ?? []);
   const ids: number[] = [];
   let stopReason: StopReason = "abort";
   while (session.leaving) await session.leaving;
-  const shared = reusePrefix(session, promptIds);
+  const shared = session.begin(sequence);
   const reusedTokens = Math.min(shared, session.cachedTokens);
   let { history } = session;
   try {
     signal?.throwIfAborted();
     const logitsOf = async (
-      ids: readonly number[],
+      ids: readonly number[] | Prompt,
+      length: number,
       onProgress?: (progress: PromptProgress) => void,
     ): Promise<Float32Array> => {
-      const length = history.length + ids.length;
       const logits = await session.prefill(ids, {
         ...(signal && { signal }),
         ...(onProgress && { onProgress }),
@@ -161,7 +172,7 @@ export async function* generate(
       return logits;
     };
     const sampleAfter = async (ids: readonly number[], draw: number): Promise<number> =>
-      sample(await logitsOf(ids), history, draw);
+      sample(await logitsOf(ids, history.length + ids.length), history, draw);
     let ahead: Ahead | undefined, aheadOn: Backend | undefined;
     const after = async (id: number, kept: readonly number[]): Promise<number> => {
       const { engine } = model, draw = ids.length;
@@ -170,7 +181,7 @@ export async function* generate(
         aheadOn = engine.backend;
       }
       if (!ahead) return await sampleAfter([...kept, id], draw);
-      if (kept.length > 0) await logitsOf(kept);
+      if (kept.length > 0) await logitsOf(kept, history.length + kept.length);
       const length = history.length + 1;
       let next: number;
       try {
@@ -193,7 +204,8 @@ export async function* generate(
     if (maxTokens > 0) {
       const { onPrompt } = options;
       onPrompt?.({ done: reusedTokens, total: promptIds.length });
-      const logits = logitsOf(promptIds.slice(shared), onPrompt);
+      const rest = shared > 0 ? sequence.ids.slice(shared) : opening;
+      const logits = logitsOf(rest, sequence.ids.length, onPrompt);
       next = await step(logits.then((it) => sample(it, history, 0)));
     } else stopReason = "length";
     while (next !== undefined) {
@@ -253,11 +265,11 @@ function checkSinkTokens(sinkTokens: number, contextLength: number): void {
   );
 }
 
-function toIds(
-  prompt: string | readonly number[],
+function toPrompt(
+  prompt: string | readonly number[] | Prompt,
   { tokenizer }: SessionModel,
   { addSpecial = true, parseSpecial = false }: GenerateOptions,
-): readonly number[] {
+): readonly number[] | Prompt {
   if (typeof prompt !== "string") return prompt;
   if (!tokenizer) {
     throw new ModelError(
@@ -266,18 +278,6 @@ function toIds(
     );
   }
   return tokenizer.encode(prompt, { addSpecial, parseSpecial });
-}
-
-/** Keeps the part of the session that the prompt starts with; its last token always runs again. */
-function reusePrefix(session: Session, promptIds: readonly number[]): number {
-  const { history } = session;
-  let shared = 0;
-  while (
-    shared < history.length && shared < promptIds.length - 1 &&
-    history[shared] === promptIds[shared]
-  ) shared++;
-  session.truncate(shared);
-  return shared;
 }
 
 /** Makes room in a full context; returns the later tokens, which have to run again. */

@@ -10,11 +10,9 @@ import type { BackendName } from "./backend.ts";
 import {
   accepts,
   FLAG,
-  NUMBERS,
   oneOf,
   readIds,
   readOptions,
-  type Rule,
   type Rules,
   SIGNAL,
   TEXTS,
@@ -29,6 +27,8 @@ import {
 import { Engine } from "./engine.ts";
 import type { GenerateOptions } from "./generate.ts";
 import type { ModelConfig } from "./models/definition.ts";
+import type { Output } from "./models/program.ts";
+import { type Prompt, promptFields } from "./models/prompt.ts";
 import { type Score, score, SCORE_RULES, type ScoreOptions } from "./score.ts";
 import { Session } from "./session.ts";
 import {
@@ -39,22 +39,21 @@ import {
 } from "./text/chat_template.ts";
 import type { Tokenizer } from "./text/tokenizer.ts";
 
-/** What `Model.logits` takes. */
-export interface LogitsInput {
-  /** Token ids. */
-  readonly ids: readonly number[];
-  /** Tokens at the start that see each other in both directions; for prefix models only. */
-  readonly prefixLength?: number;
-  /** Token ids of the decoder; for encoder–decoder models only. */
-  readonly decoderIds?: readonly number[];
-  /** Segment of each token; for models with segment embeddings only. */
-  readonly tokenTypeIds?: readonly number[];
+/** What an encoder makes of a text. */
+export interface Encoding {
+  /** The last layer's state for each token, `[tokens, hidden]` row-major. */
+  readonly hidden: Float32Array;
+  /** One vector for the whole text, `[hidden]`, where the model has a pooler. */
+  readonly pooled?: Float32Array;
 }
 
 /** How `Model.embed` makes one vector of a text. */
 export interface EmbedOptions {
-  /** The last token's hidden state, or the mean of all. Default `last`. */
-  readonly pooling?: "last" | "mean";
+  /**
+   * The first or the last token's hidden state, or the mean of all. Default `last` for a decoder, whose
+   * last token alone has seen the whole text, and `mean` for an encoder.
+   */
+  readonly pooling?: "first" | "last" | "mean";
   /** Whether vectors are scaled to length 1. Default true. */
   readonly normalize?: boolean;
   /** Ends it between two runs; the promise rejects with the signal's reason. */
@@ -62,18 +61,9 @@ export interface EmbedOptions {
 }
 
 const EMBED_RULES: Rules<EmbedOptions> = {
-  pooling: oneOf(["last", "mean"]),
+  pooling: oneOf(["first", "last", "mean"]),
   normalize: FLAG,
   signal: SIGNAL,
-};
-
-const ANYTHING: Rule = { expected: "anything", accepts: () => true };
-
-const LOGITS_RULES: Rules<LogitsInput> = {
-  ids: NUMBERS,
-  prefixLength: ANYTHING,
-  decoderIds: ANYTHING,
-  tokenTypeIds: ANYTHING,
 };
 
 /**
@@ -232,7 +222,7 @@ export class Model {
    * ```
    */
   async complete(
-    prompt: string | readonly number[],
+    prompt: string | readonly number[] | Prompt,
     options: GenerateOptions = {},
   ): Promise<Completion> {
     using session = this.session();
@@ -289,33 +279,78 @@ export class Model {
   }
 
   /**
-   * Logits at every position, `[tokens, vocab]` row-major.
-   *
-   * @throws InputError when there are no ids, too many, one out of range, or a field that the
-   * architecture does not take
-   * @throws ModelError when a logit is NaN or infinite: no numbers are given out with which nothing
-   * right can be done. -Infinity is a word that the model rules out
+   * Fields of a prompt that the model has a use for: "ids", and where it has one "prefixLength",
+   * "tokenTypeIds", "taskTypeIds", "decoderIds". Others are refused.
    */
-  async logits(input: LogitsInput): Promise<Float32Array> {
-    const { ids, ...others } = readOptions("compute logits", input, LOGITS_RULES);
-    for (const [field, value] of Object.entries(others)) {
-      if (value !== undefined) {
-        throw new InputError(
-          `Cannot compute logits with ${field}: ${this.config.architecture} models do not take it`,
-        );
-      }
-    }
-    return await this.#forwardAll(ids, "logits");
+  get accepts(): readonly string[] {
+    return promptFields(this.#engine.programs.prompts ?? {});
   }
 
   /**
-   * One vector per text, `[hiddenSize]` each, from the normalized hidden states of the last layer.
+   * Logits at every position, `[tokens, vocab]` row-major: of the next word, of the target's tokens
+   * for an encoder–decoder, of the masked words for an encoder with such a head.
+   *
+   * @throws InputError when there are no ids, too many, one out of range, or a field that the model
+   * does not take
+   * @throws ModelError when a logit is NaN or infinite: no numbers are given out with which nothing
+   * right can be done. -Infinity is a word that the model rules out
+   *
+   * @example
+   * ```ts
+   * import { loadModel } from "@sparrow/sparrow";
+   *
+   * await using model = await loadModel();
+   * const logits = await model.logits([1, 2, 3]);
+   * console.log(logits.length === 3 * model.config.vocabSize);
+   * ```
+   */
+  async logits(prompt: readonly number[] | Prompt): Promise<Float32Array> {
+    const { decode } = this.#engine.programs;
+    return await this.#forward(prompt, {
+      program: decode ? "decode" : "encode",
+      name: "logits",
+      rows: "all",
+    });
+  }
+
+  /**
+   * What an encoder, also that of an encoder–decoder, makes of a text; for a decoder the normalized
+   * states of its last layer.
+   *
+   * @throws InputError as `logits`
+   * @throws ModelError as `logits`
+   *
+   * @example
+   * ```ts ignore
+   * await using model = await loadModel("bert-base-chinese");
+   * const { hidden, pooled } = await model.encode({ ids: [101, 1266, 776, 102] });
+   * ```
+   */
+  async encode(
+    prompt: readonly number[] | Prompt,
+    options: { readonly signal?: AbortSignal } = {},
+  ): Promise<Encoding> {
+    const { signal } = readOptions("encode", options, { signal: SIGNAL });
+    const program = this.#engine.programs.encode ? "encode" : "decode";
+    const hidden = this.#forward(prompt, { program, name: "hidden", rows: "all" }, signal);
+    if (!this.#engine.gives({ program, name: "pooled", rows: "first" })) {
+      return { hidden: await hidden };
+    }
+    const output = { program, name: "pooled", rows: "first" } as const;
+    const [states, pooled] = await Promise.all([hidden, this.#forward(prompt, output, signal)]);
+    return { hidden: states, pooled };
+  }
+
+  /**
+   * One vector per text, `[hiddenSize]` each, from the normalized hidden states of the last layer. An
+   * encoder reads as many texts in one run as there is room for.
    *
    * @throws InputError when `texts` is no list of texts, or an option is unknown or wrong
    * @throws ModelError when the model came without tokenizer files, or hidden states are not finite
    */
   async embed(texts: readonly string[], options: EmbedOptions = {}): Promise<Float32Array[]> {
-    const { pooling = "last", normalize = true, signal } = readOptions(
+    const isEncoder = this.#engine.programs.encode !== undefined;
+    const { pooling = isEncoder ? "mean" : "last", normalize = true, signal } = readOptions(
       "embed",
       options,
       EMBED_RULES,
@@ -326,18 +361,20 @@ export class Model {
       );
     }
     const width = this.config.hiddenSize;
-    const vectors: Float32Array[] = [];
-    for (const text of texts) {
-      const ids = this.tokenizer.encode(text);
-      const hidden = await this.#forwardAll(ids, "hidden", signal); // [tokens, hidden]
-      const vector = hidden.slice(-width);
+    const embedOne = async (text: string): Promise<Float32Array> => {
+      const { hidden } = await this.encode(this.tokenizer.encode(text), signal ? { signal } : {});
+      const tokens = hidden.length / width;
+      const vector = pooling === "last" ? hidden.slice(-width) : hidden.slice(0, width);
       if (pooling === "mean") {
         vector.fill(0);
-        hidden.forEach((value, i) => vector[i % width]! += value / ids.length);
+        hidden.forEach((value, i) => vector[i % width]! += value / tokens);
       }
       const length = normalize ? Math.hypot(...vector) || 1 : 1;
-      vectors.push(vector.map((value) => value / length));
-    }
+      return vector.map((value) => value / length);
+    };
+    if (isEncoder) return await Promise.all(texts.map(embedOne));
+    const vectors: Float32Array[] = [];
+    for (const text of texts) vectors.push(await embedOne(text));
     return vectors;
   }
 
@@ -351,25 +388,21 @@ export class Model {
     return this.dispose();
   }
 
-  async #forwardAll(
-    given: readonly number[],
-    name: string,
+  /** Runs a prompt by itself; what it caches is forgotten. */
+  async #forward(
+    prompt: readonly number[] | Prompt,
+    output: Output,
     signal?: AbortSignal,
   ): Promise<Float32Array> {
-    const ids = readIds(given, this.config.vocabSize);
-    if (ids.length > this.contextLength) {
-      throw new InputError(
-        `Cannot process ${ids.length} tokens: the context holds ${this.contextLength}; ` +
-          `shorten the input or raise contextLength`,
-      );
-    }
-    const holder = { cached: 0 };
+    const sequence = this.#engine.sequenceOf(prompt), holder = { cached: 0 };
+    // An encoder of its own reads the source, whatever the decoder would do with it.
+    const own = output.program === "encode" ? sequence.source ?? sequence : sequence;
     try {
       return await this.#engine.run({
         holder,
-        output: { program: "decode", name, rows: "all" },
+        output,
         signal,
-        sequence: () => ({ ids }),
+        sequence: () => own,
         finish: (rows) => rows,
       });
     } finally {

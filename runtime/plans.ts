@@ -103,6 +103,11 @@ export class Plans {
     return this.#programs.decode?.whole?.(sequence) ?? 0;
   }
 
+  /** Whether a program gives such an output. */
+  gives({ program, name }: Output): boolean {
+    return this.#widths.has(`${program} ${name}`);
+  }
+
   /**
    * Elements of a row of an output; 0 for none.
    *

@@ -19,7 +19,9 @@ import {
 import { Engine } from "./engine.ts";
 import { Ahead } from "./ahead.ts";
 import { notFinite } from "./flaws.ts";
-import type { LeaseHolder } from "./leases.ts";
+import { forget, type LeaseHolder } from "./leases.ts";
+import type { Sequence } from "./models/program.ts";
+import { idsOf, type Prompt, sharesSetting } from "./models/prompt.ts";
 import { LAST_LOGITS } from "./plans.ts";
 import type { TokenChoice } from "./backend.ts";
 import { generate, type GenerateOptions, type Token } from "./generate.ts";
@@ -54,6 +56,9 @@ export interface PrefillOptions {
   readonly onProgress?: (progress: PromptProgress) => void;
 }
 
+/** What a session has before anything is said. */
+const EMPTY: Sequence = { ids: [] };
+
 const PREFILL_RULES: Rules<PrefillOptions> = { signal: SIGNAL, onProgress: CALLBACK };
 
 /**
@@ -70,8 +75,8 @@ const PREFILL_RULES: Rules<PrefillOptions> = { signal: SIGNAL, onProgress: CALLB
  */
 export class Session {
   readonly #model: SessionModel;
-  /** Tokens of the sequence. */
-  #history: readonly number[] = [];
+  /** Tokens of the sequence, and what belongs to them. */
+  #sequence: Sequence = EMPTY;
   /** How many of them have their keys and values in the cache; more while a prompt is under way. */
   readonly #holder: LeaseHolder = { cached: 0 };
   #disposed = false;
@@ -88,55 +93,111 @@ export class Session {
 
   /** Number of tokens so far. */
   get position(): number {
-    return this.#history.length;
+    return this.history.length;
   }
 
   /** The tokens so far; another list after each change. */
   get history(): readonly number[] {
-    return this.#history;
+    return this.#sequence.ids;
   }
 
   /** How many of them are in the cache; the others are computed again with the next ones. */
   get cachedTokens(): number {
-    return Math.min(this.#holder.cached, this.#history.length);
+    return Math.min(this.#holder.cached, this.position);
   }
 
   /**
-   * Appends tokens and returns the logits after the last one, `[vocab]`.
+   * Appends tokens and returns the logits after the last one, `[vocab]`. An empty session takes a
+   * whole prompt, with the fields that the model accepts; for an encoder–decoder, whose encoder reads
+   * it, the tokens of the session are those of the decoder.
    *
-   * @throws InputError when an id is out of range, there is none, or the context is full
+   * @throws InputError when an id is out of range, there is none, the context is full, or the prompt
+   * has a field that the model does not take, or that can only begin a session
    * @throws ModelError when a logit is NaN or infinite; -Infinity is a word that the model rules out
    */
-  async prefill(given: readonly number[], options: PrefillOptions = {}): Promise<Float32Array> {
-    const { engine } = this.#model;
+  async prefill(
+    given: readonly number[] | Prompt,
+    options: PrefillOptions = {},
+  ): Promise<Float32Array> {
     const { signal, onProgress } = readOptions("process a prompt", options, PREFILL_RULES);
-    const ids = readIds(given, engine.config.vocabSize);
-    let tokens: readonly number[] = [];
-    const logits = await engine.run({
+    let next = EMPTY;
+    const append = this.#appending(given);
+    const logits = await this.#model.engine.run({
       holder: this.#holder,
       output: LAST_LOGITS,
       signal,
       ...(onProgress && {
-        progress: (done: number) => onProgress({ done, total: this.#history.length + ids.length }),
+        progress: (done: number) => onProgress({ done, total: next.ids.length }),
       }),
-      sequence: () => {
-        const length = this.#tokens().length + ids.length;
-        if (length > engine.options.contextLength) {
-          throw new InputError(
-            `Cannot process ${ids.length} tokens at position ${this.#history.length}: the ` +
-              `context holds ${engine.options.contextLength} tokens; shorten the prompt or raise ` +
-              `contextLength`,
-          );
-        }
-        return { ids: tokens = [...this.#history, ...ids] };
-      },
+      sequence: () => next = append(),
       finish: (logits) => {
-        this.#history = tokens;
+        this.#sequence = next;
         return logits;
       },
     });
-    onProgress?.({ done: tokens.length, total: tokens.length });
+    onProgress?.({ done: next.ids.length, total: next.ids.length });
     return logits;
+  }
+
+  /**
+   * Appends tokens as `prefill` does, and returns the logits after each of them, `[tokens, vocab]`
+   * row-major; for an encoder–decoder those of the target's tokens. Errors as for `prefill`.
+   */
+  async logits(
+    given: readonly number[] | Prompt,
+    options: { readonly signal?: AbortSignal } = {},
+  ): Promise<Float32Array> {
+    const { signal } = readOptions("compute logits", options, { signal: SIGNAL });
+    const { vocabSize } = this.#model.engine.config;
+    let next = EMPTY, begin = 0, logits: Float32Array | undefined;
+    const append = this.#appending(given);
+    return await this.#model.engine.run({
+      holder: this.#holder,
+      output: { program: "decode", name: "logits", rows: "all" },
+      signal,
+      sequence: () => {
+        begin = this.position;
+        next = append();
+        // Their logits are not kept: the last of them runs again if nothing else does.
+        this.#holder.cached = Math.min(this.#holder.cached, begin);
+        return next;
+      },
+      onRows: (rows, first) => {
+        logits ??= new Float32Array((next.ids.length - begin) * vocabSize);
+        const skipped = Math.max(0, begin - first);
+        const own = rows.subarray(skipped * vocabSize);
+        if (own.length > 0) logits.set(own, (first + skipped - begin) * vocabSize);
+      },
+      finish: () => {
+        this.#sequence = next;
+        return logits!;
+      },
+    });
+  }
+
+  /** What makes of the session's sequence the one with a prompt behind it, in the turn that runs it. */
+  #appending(given: readonly number[] | Prompt): () => Sequence {
+    const { engine } = this.#model;
+    // What begins a session is checked at once; so is what is nothing but ids.
+    const opening = this.#isUnbegun ? engine.sequenceOf(given) : undefined;
+    const ids = opening?.ids ?? readIds(idsOf(given), engine.config.vocabSize);
+    const { contextLength } = engine.options;
+    return () => {
+      const sequence = this.#current();
+      if (opening && this.#isUnbegun) return opening;
+      if (sequence.ids.length + ids.length > contextLength) {
+        throw new InputError(
+          `Cannot process ${ids.length} tokens at position ${sequence.ids.length}: the context ` +
+            `holds ${contextLength} tokens; shorten the prompt or raise contextLength`,
+        );
+      }
+      return { ...sequence, ids: [...sequence.ids, ...ids] };
+    };
+  }
+
+  /** Whether nothing has been said, so that a prompt begins the session. */
+  get #isUnbegun(): boolean {
+    return this.position === 0 && this.#sequence === EMPTY;
   }
 
   /** Appends one token and returns the logits after it, `[vocab]`. Errors as for `prefill`. */
@@ -145,7 +206,9 @@ export class Session {
   }
 
   /**
-   * Forgets all but the first `length` tokens; their cache is kept.
+   * Forgets all but the first `length` tokens; their cache is kept, unless the model reads more of
+   * them together: a prefix, of which a part is left, is computed again. Without any token left, the
+   * source of an encoder–decoder is forgotten, too.
    *
    * @throws InputError when `length` is no whole number of at least 0
    */
@@ -155,8 +218,40 @@ export class Session {
         `Cannot truncate a session to ${quote(length)} tokens: expected a whole number from 0`,
       );
     }
-    this.#history = this.#history.slice(0, length);
-    this.#holder.cached = Math.min(this.#holder.cached, length);
+    this.#keep(this.#sequence, length);
+  }
+
+  /** Makes the first tokens of a sequence the session's. */
+  #keep(sequence: Sequence, length: number): void {
+    const { prefixLength } = sequence, ids = sequence.ids.slice(0, length);
+    this.#sequence = length === 0 ? EMPTY : {
+      ...sequence,
+      ids,
+      ...(prefixLength !== undefined && { prefixLength: Math.min(prefixLength, ids.length) }),
+    };
+    if (length === 0) forget(this.#holder);
+    // A prefix that has become another one has other keys and values.
+    const isCut = prefixLength !== undefined && ids.length < prefixLength;
+    this.#holder.cached = isCut ? 0 : Math.min(this.#holder.cached, length);
+  }
+
+  /**
+   * Begins anew with a prompt, of which everything that the session has in common with it stays:
+   * the number of such tokens. The others have to follow; the last one always does.
+   *
+   * @internal
+   */
+  begin(sequence: Sequence): number {
+    const { ids } = this.#sequence;
+    let shared = 0;
+    if (this.#sequence !== EMPTY && sharesSetting(this.#sequence, sequence)) {
+      const most = Math.min(ids.length, sequence.ids.length - 1);
+      while (shared < most && ids[shared] === sequence.ids[shared]) shared++;
+    }
+    if (shared < (sequence.prefixLength ?? 0)) shared = 0;
+    if (shared === 0) this.reset();
+    else this.#keep(this.#sequence, shared);
+    return shared;
   }
 
   /** Forgets all tokens. */
@@ -165,7 +260,7 @@ export class Session {
   }
 
   /**
-   * Streams the model's continuation of a prompt, text or token ids. The prompt replaces the
+   * Streams the model's continuation of a prompt: text, token ids or a `Prompt`. The prompt replaces the
    * session's tokens; the part that it shares with them is not computed again. What a
    * generation that was aborted or left still has on the backend is waited for; two at the same
    * time in one session end with an error.
@@ -176,7 +271,7 @@ export class Session {
    * or infinite
    */
   generate(
-    prompt: string | readonly number[],
+    prompt: string | readonly number[] | Prompt,
     options: GenerateOptions = {},
   ): AsyncGenerator<Token, void, void> {
     let isLeft = false;
@@ -190,13 +285,13 @@ export class Session {
   }
 
   /**
-   * The model's whole continuation of a prompt, text or token ids: what `generate` streams, as a
+   * The model's whole continuation of a prompt: text, token ids or a `Prompt`: what `generate` streams, as a
    * promise. The prompt replaces the session's tokens; the part that it shares with them is not
    * computed again. Rejects with the reason of `options.signal` where that ends it. Errors as for
    * `generate`.
    */
   complete(
-    prompt: string | readonly number[],
+    prompt: string | readonly number[] | Prompt,
     options: GenerateOptions = {},
   ): Promise<Completion> {
     return complete(this, prompt, options);
@@ -255,7 +350,7 @@ export class Session {
     const { engine } = this.#model;
     if (!engine.canRunAhead) return undefined;
     const { contextLength } = engine.options;
-    const room = (): number => contextLength - this.#history.length;
+    const room = (): number => contextLength - this.position;
     const runner = {};
     return new Ahead({
       get room() {
@@ -264,7 +359,7 @@ export class Session {
       submit: (id, count, underWay, draw) =>
         underWay
           ? engine.exclusive(() => {
-            const isCached = this.#tokens().length === this.#holder.cached;
+            const isCached = this.#current().ids.length === this.#holder.cached;
             const goesOn = isCached && engine.isAhead(runner);
             return Promise.resolve(
               goesOn ? { ids: engine.runAhead(runner, undefined, count, choice, draw) } : undefined,
@@ -273,9 +368,10 @@ export class Session {
           : engine.run({
             holder: this.#holder,
             output: LAST_LOGITS,
-            sequence: () => ({ ids: this.#tokens() }),
+            sequence: () => this.#current(),
             finish: (_, firstRow) => {
-              const sequence = { ids: [...this.#history, id] }, position = this.#history.length;
+              const { position } = this,
+                sequence = { ...this.#sequence, ids: [...this.history, id] };
               const start = { sequence, position, count: 1, offset: 0, firstRow };
               return { ids: engine.runAhead(runner, start, count, choice, draw) };
             },
@@ -283,18 +379,18 @@ export class Session {
       flaw: () =>
         notFinite("a logit that was computed on the GPU is NaN or infinite", engine.facts),
       accept: (id) => {
-        const isCached = this.#holder.cached === this.#history.length;
-        this.#history = [...this.#history, id];
-        if (isCached) this.#holder.cached = this.#history.length;
+        const isCached = this.#holder.cached === this.position;
+        this.#sequence = { ...this.#sequence, ids: [...this.history, id] };
+        if (isCached) this.#holder.cached = this.position;
       },
     }, draw);
   }
 
-  /** The history, for a run; what a run that was given up has cached beyond it does not count. */
-  #tokens(): readonly number[] {
+  /** The sequence, for a run; what a run that was given up has cached beyond it does not count. */
+  #current(): Sequence {
     if (this.#disposed) throw new InputError("Cannot run a session that has been disposed");
     this.#holder.cached = this.cachedTokens;
-    return this.#history;
+    return this.#sequence;
   }
 
   /** Gives the cache rows back. */

@@ -4,7 +4,7 @@
  */
 
 import { assert, assertEquals } from "@std/assert";
-import { loadModel, type Model } from "../mod.ts";
+import { loadModel, type Model, type Prompt } from "../mod.ts";
 import { argmax } from "../runtime/sampler.ts";
 import { FIXTURES } from "./fixtures.ts";
 import { hasWebgpu } from "./webgpu_adapter.ts";
@@ -25,6 +25,7 @@ const MODELS = [
   ...["llama-bias", "llama-linear", "llama-yarn", "mistral-window"],
   ...["mixtral-narrow", "olmoe", "qwen2-moe-step", "qwen3-moe-dense"],
   ...["llama", "llama3-rope", "mixtral", "qwen2", "qwen2-moe", "qwen3", "qwen3-moe"],
+  ...["bert", "bert-unilm", "ernie", "t5-v1.0", "t5-v1.1", "yuan1"],
 ];
 
 /** Largest difference that a backend may show, on logits. */
@@ -47,39 +48,90 @@ function difference(actual: Float32Array, expected: (number | null)[]): number {
   return max;
 }
 
-/** Logits of whole sequences; a left-padded row is run without its padding. */
+/** A row of a batch as a prompt, without its padding, and where it begins in the row. */
+function promptOf(inputs: GoldenCase["inputs"], row: number): { prompt: Prompt; first: number } {
+  const mask: number[] = inputs.attention_mask?.[row] ?? inputs.input_ids[row].map(() => 1);
+  const first = mask.indexOf(1), end = mask.lastIndexOf(1) + 1;
+  const prefixLength: number | undefined = inputs.prefix_lengths?.[row] ?? inputs.prefix_length;
+  const prompt = {
+    ids: inputs.input_ids[row].slice(first, end),
+    ...(inputs.token_type_ids && { tokenTypeIds: inputs.token_type_ids[row].slice(first, end) }),
+    ...(inputs.decoder_input_ids && { decoderIds: inputs.decoder_input_ids[row] }),
+    ...(prefixLength !== undefined && { prefixLength }),
+  };
+  return { prompt, first };
+}
+
+/** What begins a text: ids, or the source of an encoder–decoder and the target's first token. */
+function openingOf({ inputs }: GoldenCase): Prompt {
+  if (inputs.input_ids) {
+    const [first] = inputs.decoder_tokens_fed_one_by_one ?? [inputs.decoder_start_token_id];
+    return { ids: inputs.input_ids[0], decoderIds: [first] };
+  }
+  const { prompt_ids: ids, prefix_length: prefixLength } = inputs;
+  return { ids, ...(prefixLength !== undefined && { prefixLength }) };
+}
+
+/** Logits of whole sequences, by the model and by a session. */
 async function checkForward(model: Model, { inputs, outputs }: GoldenCase): Promise<number> {
   let max = 0;
   for (let row = 0; row < inputs.input_ids.length; row++) {
-    const mask: number[] | undefined = inputs.attention_mask?.[row];
-    const first = mask ? mask.indexOf(1) : 0;
-    const ids = inputs.input_ids[row].slice(first);
-    const logits = await model.logits({ ids });
-    const expected: Rows = outputs.logits[row].slice(first);
-    max = Math.max(max, difference(logits, expected.flat()));
+    const { prompt, first } = promptOf(inputs, row);
+    const length = (prompt.decoderIds ?? prompt.ids).length;
+    const expected = (outputs.logits ?? outputs.prediction_logits)[row]
+      .slice(prompt.decoderIds ? 0 : first).slice(0, length).flat();
+    max = Math.max(max, difference(await model.logits(prompt), expected));
+    if (outputs.prediction_logits) continue; // an encoder has no sessions
+    using session = model.session();
+    max = Math.max(max, difference(await session.logits(prompt), expected));
+    assertEquals(session.position, length);
   }
   return max;
 }
 
-async function checkIncremental(model: Model, { inputs, outputs }: GoldenCase): Promise<number> {
+/** An encoder: the head for masked words, and the pooled first token. */
+async function checkMasked(model: Model, row: GoldenCase): Promise<number> {
+  const { inputs, outputs } = row;
+  let max = await checkForward(model, row);
+  const batch = inputs.input_ids.map((_: unknown, i: number) => promptOf(inputs, i).prompt);
+  for (
+    const [i, { hidden, pooled }] of (await Promise.all(
+      batch.map((it: Prompt) => model.encode(it)),
+    )).entries()
+  ) {
+    assertEquals(hidden.length, batch[i].ids.length * model.config.hiddenSize);
+    if (outputs.pooled) max = Math.max(max, difference(pooled!, outputs.pooled[i]));
+  }
+  return max;
+}
+
+async function checkIncremental(model: Model, row: GoldenCase): Promise<number> {
   using session = model.session();
-  const rows: Rows = outputs.logits_after_prompt_then_each_token;
-  let max = difference(await session.prefill(inputs.prompt_ids), rows[0]!);
-  for (const [i, id] of inputs.tokens.entries()) {
+  const { inputs, outputs } = row;
+  const rows: Rows = outputs.logits_after_prompt_then_each_token ?? outputs.logits_each_step;
+  const tokens: number[] = inputs.tokens ?? inputs.decoder_tokens_fed_one_by_one.slice(1);
+  let max = difference(await session.prefill(openingOf(row)), rows[0]!);
+  for (const [i, id] of tokens.entries()) {
     max = Math.max(max, difference(await session.step(id), rows[i + 1]!));
   }
   return max;
 }
 
-async function checkGreedy(model: Model, { inputs, outputs }: GoldenCase): Promise<number> {
+async function checkGreedy(model: Model, row: GoldenCase): Promise<number> {
   using session = model.session();
-  const ids: number[] = [];
-  let logits = await session.prefill(inputs.prompt_ids);
+  const { outputs } = row, ids: number[] = [];
+  let logits = await session.prefill(openingOf(row));
   while (ids.length < outputs.ids.length) {
     ids.push(argmax(logits));
     logits = await session.step(ids.at(-1)!);
   }
   assertEquals(ids, outputs.ids);
+  const generated = await model.complete(openingOf(row), {
+    temperature: 0,
+    maxTokens: ids.length,
+    stopIds: [],
+  });
+  assertEquals(generated.ids, outputs.ids);
   return 0;
 }
 
@@ -87,6 +139,10 @@ const CHECKS: Record<string, (model: Model, row: GoldenCase) => Promise<number>>
   forward: checkForward,
   incremental: checkIncremental,
   greedy: checkGreedy,
+  masked_lm: checkMasked,
+  seq2seq_forward: checkForward,
+  seq2seq_incremental: checkIncremental,
+  seq2seq_greedy: checkGreedy,
 };
 
 for (const architecture of MODELS) {

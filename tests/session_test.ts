@@ -530,14 +530,14 @@ Deno.test("logits() refuses what the architecture does not take", async () => {
     await assertRejects(
       () => model.logits({ ids: [1], [field]: field === "prefixLength" ? 1 : [1] }),
       InputError,
-      `Cannot compute logits with ${field}: llama models do not take it`,
+      `Cannot process a prompt with "${field}": this model takes ids`,
     );
   }
   await assertRejects(() => model.logits({ ids: [] }), InputError, "no tokens");
   await assertRejects(
     () => model.logits({ ids: randomIds(17) }),
     InputError,
-    "Cannot process 17 tokens",
+    "Cannot process a prompt of 17 tokens: the context holds 16",
   );
 });
 
@@ -605,7 +605,7 @@ Deno.test("embed() gives one vector per text, of length 1 unless told otherwise"
   await assertRejects(
     () => model.embed(["x"], { pooling: "max" as "mean" }),
     InputError,
-    'Cannot embed with pooling "max": expected last or mean',
+    'Cannot embed with pooling "max": expected first, last, mean',
   );
 });
 

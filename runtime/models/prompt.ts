@@ -7,6 +7,7 @@
 
 import { InputError } from "../../errors.ts";
 import { quote } from "../../escape.ts";
+import { accepts, NUMBERS, OBJECT, readIds, wholeNumberIn } from "../../options.ts";
 import type { Sequence } from "./program.ts";
 
 /**
@@ -57,127 +58,118 @@ const FIELDS: readonly PromptField[] = [
  *
  * @throws InputError naming the field that is wrong, missing or of no use to the model
  */
-export function toSequence(
-  given: readonly number[] | Prompt,
-  limits: PromptLimits,
-): Sequence {
-  const prompt = isIds(given) ? { ids: given } : given;
-  if (typeof prompt !== "object" || prompt === null) {
-    throw new InputError(
-      `Cannot process a prompt of type ${typeof given}: expected token ids, or an object with ids`,
-    );
-  }
+export function toSequence(given: readonly number[] | Prompt, limits: PromptLimits): Sequence {
   const { fields = {}, decoderStart, vocabSize, contextLength } = limits;
-  for (const name of Object.keys(prompt)) {
-    const value = prompt[name as keyof Prompt];
-    if (name === "ids" || value === undefined || name in fields) continue;
-    const known = ["ids", ...FIELDS.filter((it) => it in fields)].join(", ");
-    throw new InputError(
-      `Cannot process a prompt with ${quote(name)}: this model takes ${known}`,
-    );
-  }
-  const { ids, prefixLength, tokenTypeIds, taskTypeIds, decoderIds } = prompt;
-  checkIds(ids, vocabSize);
-  checkLength(ids, contextLength);
-  const own: Sequence = {
+  const prompt = readPrompt(given, fields);
+  const ids = checkFit(readIds(prompt.ids, vocabSize), contextLength, "a prompt");
+  const sequence: Sequence = {
     ids,
-    ...(tokenTypeIds && { tokenTypeIds: checkAlong("tokenTypeIds", tokenTypeIds, ids, fields) }),
-    ...(taskTypeIds && { taskTypeIds: checkAlong("taskTypeIds", taskTypeIds, ids, fields) }),
-    ...(prefixLength !== undefined && { prefixLength: checkPrefix(prefixLength, ids) }),
+    ...numbersAlong("tokenTypeIds", prompt, ids, fields),
+    ...numbersAlong("taskTypeIds", prompt, ids, fields),
+    ...prefixOf(prompt, ids),
   };
-  if (!decoderStart) return own;
-  const target = decoderIds ?? decoderStart;
-  checkIds(target, vocabSize, "decoderIds");
-  checkLength(target, contextLength, "decoderIds");
-  return { ids: target, source: own };
+  if (!decoderStart) return sequence;
+  const target = readIds(prompt.decoderIds ?? decoderStart, vocabSize);
+  return { ids: checkFit(target, contextLength, "decoderIds"), source: sequence };
 }
 
-/** Whether a prompt is nothing but ids. */
-export function isIds(prompt: unknown): prompt is readonly number[] {
-  return Array.isArray(prompt) || ArrayBuffer.isView(prompt);
+/** Names of the fields that prompts for a model may have. */
+export function promptFields({ fields = {} }: PromptRules): readonly string[] {
+  return ["ids", ...FIELDS.filter((it) => it in fields)];
+}
+
+/**
+ * The ids of a prompt that has nothing else, to be appended to a sequence.
+ *
+ * @throws InputError for a field that can only begin a sequence
+ */
+export function idsOf(given: readonly number[] | Prompt): readonly number[] {
+  if (accepts(NUMBERS, given) || !accepts(OBJECT, given)) return given as readonly number[];
+  const other = Object.entries(given).find(([name, value]) =>
+    name !== "ids" && value !== undefined
+  );
+  if (!other) return (given as Prompt).ids;
+  throw new InputError(
+    `Cannot append a prompt with ${
+      quote(other[0])
+    } to a session: it can only begin one; reset the ` +
+      `session, or take a new one`,
+  );
 }
 
 /** Whether two sequences differ in nothing but their ids, so that a cache of one serves the other. */
 export function sharesSetting(a: Sequence, b: Sequence): boolean {
   const same = (x: readonly number[] = [], y: readonly number[] = []): boolean =>
     x.length === y.length && x.every((it, i) => it === y[i]);
-  return (a.prefixLength ?? 0) === (b.prefixLength ?? 0) &&
-    same(a.tokenTypeIds, b.tokenTypeIds) && same(a.taskTypeIds, b.taskTypeIds) &&
-    (a.source === undefined) === (b.source === undefined) && same(a.source?.ids, b.source?.ids) &&
-    (!a.source || !b.source || sharesSetting(a.source, b.source));
+  if ((a.prefixLength ?? 0) !== (b.prefixLength ?? 0)) return false;
+  if (!same(a.tokenTypeIds, b.tokenTypeIds) || !same(a.taskTypeIds, b.taskTypeIds)) return false;
+  if (!a.source || !b.source) return a.source === b.source;
+  return same(a.source.ids, b.source.ids) && sharesSetting(a.source, b.source);
 }
 
-/**
- * Throws unless there are ids and the model knows all of them.
- *
- * @throws InputError naming the first one that is wrong
- */
-export function checkIds(
-  ids: readonly number[],
-  vocabSize: number,
-  field: string = "a prompt",
-): void {
-  if (!isIds(ids)) {
-    throw new InputError(`Cannot process ${field} of type ${typeof ids}: expected token ids`);
-  }
-  if (ids.length === 0) {
-    throw new InputError(`Cannot process ${field} of no tokens: give at least one`);
-  }
-  for (let i = 0; i < ids.length; i++) {
-    const id = ids[i]!;
-    if (!Number.isInteger(id) || id < 0 || id >= vocabSize) {
-      throw new InputError(
-        `Cannot process token id ${quote(id)} at index ${i}: expected a whole number from 0 to ` +
-          `${vocabSize - 1}`,
-      );
-    }
-  }
-}
-
-function checkLength(
-  { length }: readonly number[],
-  contextLength: number,
-  field: string = "a prompt",
-): void {
-  if (length <= contextLength) return;
-  throw new InputError(
-    `Cannot process ${field} of ${length} tokens: the context holds ${contextLength}; shorten it ` +
-      `or raise contextLength`,
-  );
-}
-
-function checkPrefix(length: number, ids: readonly number[]): number {
-  if (Number.isInteger(length) && length >= 0 && length <= ids.length) return length;
-  throw new InputError(
-    `Cannot process a prompt with prefixLength ${
-      quote(length)
-    }: expected a whole number from 0 to ` +
-      `${ids.length}, the length of its ids`,
-  );
-}
-
-/** Checks numbers that go along with the ids. */
-function checkAlong(
-  field: PromptField,
-  numbers: readonly number[],
-  ids: readonly number[],
-  fields: Readonly<Partial<Record<PromptField, number>>>,
-): readonly number[] {
-  const most = fields[field]! - 1;
-  if (!isIds(numbers) || numbers.length !== ids.length) {
+function readPrompt(given: unknown, fields: NonNullable<PromptRules["fields"]>): Prompt {
+  if (accepts(NUMBERS, given)) return { ids: given as readonly number[] };
+  if (!accepts(OBJECT, given)) {
     throw new InputError(
-      `Cannot process a prompt with ${isIds(numbers) ? numbers.length : "no list of"} ${field}: ` +
-        `expected ${ids.length}, one for each id`,
+      `Cannot process a prompt ${quote(given)}: expected token ids, or an object with ids`,
     );
   }
-  for (const [i, value] of numbers.entries()) {
-    if (Number.isInteger(value) && value >= 0 && value <= most) continue;
+  const prompt = given as Prompt, known = promptFields({ fields });
+  for (const [name, value] of Object.entries(prompt)) {
+    if (value === undefined || known.includes(name)) continue;
+    throw new InputError(
+      `Cannot process a prompt with ${quote(name)}: this model takes ${known.join(", ")}`,
+    );
+  }
+  return prompt;
+}
+
+function checkFit(ids: readonly number[], contextLength: number, what: string): readonly number[] {
+  if (ids.length <= contextLength) return ids;
+  throw new InputError(
+    `Cannot process ${what} of ${ids.length} tokens: the context holds ${contextLength}; shorten ` +
+      `the prompt or raise contextLength`,
+  );
+}
+
+function prefixOf(
+  { prefixLength }: Prompt,
+  { length }: readonly number[],
+): { readonly prefixLength?: number } {
+  if (prefixLength === undefined) return {};
+  if (accepts(wholeNumberIn(0, length), prefixLength)) return { prefixLength };
+  throw new InputError(
+    `Cannot process a prompt with prefixLength ${quote(prefixLength)}: expected a whole number ` +
+      `from 0 to ${length}, the number of its ids`,
+  );
+}
+
+/** Numbers that go along with the ids, if there are any. */
+function numbersAlong(
+  field: "tokenTypeIds" | "taskTypeIds",
+  prompt: Prompt,
+  ids: readonly number[],
+  fields: NonNullable<PromptRules["fields"]>,
+): Sequence | Record<never, never> {
+  const given = prompt[field];
+  if (given === undefined) return {};
+  if (!accepts(NUMBERS, given) || given.length !== ids.length) {
     throw new InputError(
       `Cannot process a prompt with ${field} ${
-        quote(value)
-      } at index ${i}: expected a whole number ` +
-        `from 0 to ${most}`,
+        quote(given)
+      }: expected ${ids.length} numbers, one ` +
+        `for each id`,
     );
   }
-  return numbers;
+  const most = fields[field]! - 1, rule = wholeNumberIn(0, most);
+  const numbers = Array.from(given), wrong = numbers.findIndex((it) => !accepts(rule, it));
+  if (wrong >= 0) {
+    throw new InputError(
+      `Cannot process a prompt with ${field} ${
+        quote(numbers[wrong])
+      } at index ${wrong}: expected ` +
+        rule.expected,
+    );
+  }
+  return { [field]: numbers };
 }
