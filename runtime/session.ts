@@ -21,7 +21,8 @@ import { Ahead } from "./ahead.ts";
 import { notFinite } from "./flaws.ts";
 import { forget, type LeaseHolder } from "./leases.ts";
 import type { Sequence } from "./models/program.ts";
-import { idsOf, type Prompt, sharesSetting } from "./models/prompt.ts";
+import type { Prompt } from "./models/prompt.ts";
+import { EMPTY, firstTokens, idsOf, sharedTokens } from "./models/sequence.ts";
 import { LAST_LOGITS } from "./plans.ts";
 import type { TokenChoice } from "./backend.ts";
 import { generate, type GenerateOptions, type Token } from "./generate.ts";
@@ -55,9 +56,6 @@ export interface PrefillOptions {
   /** Called after each part of the prompt, some hundred tokens, and at its end. */
   readonly onProgress?: (progress: PromptProgress) => void;
 }
-
-/** What a session has before anything is said. */
-const EMPTY: Sequence = { ids: [] };
 
 const PREFILL_RULES: Rules<PrefillOptions> = { signal: SIGNAL, onProgress: CALLBACK };
 
@@ -218,21 +216,11 @@ export class Session {
         `Cannot truncate a session to ${quote(length)} tokens: expected a whole number from 0`,
       );
     }
-    this.#keep(this.#sequence, length);
-  }
-
-  /** Makes the first tokens of a sequence the session's. */
-  #keep(sequence: Sequence, length: number): void {
-    const { prefixLength } = sequence, ids = sequence.ids.slice(0, length);
-    this.#sequence = length === 0 ? EMPTY : {
-      ...sequence,
-      ids,
-      ...(prefixLength !== undefined && { prefixLength: Math.min(prefixLength, ids.length) }),
-    };
+    const { prefixLength = 0 } = this.#sequence;
+    this.#sequence = firstTokens(this.#sequence, length);
     if (length === 0) forget(this.#holder);
     // A prefix that has become another one has other keys and values.
-    const isCut = prefixLength !== undefined && ids.length < prefixLength;
-    this.#holder.cached = isCut ? 0 : Math.min(this.#holder.cached, length);
+    this.#holder.cached = length < prefixLength ? 0 : Math.min(this.#holder.cached, length);
   }
 
   /**
@@ -242,15 +230,8 @@ export class Session {
    * @internal
    */
   begin(sequence: Sequence): number {
-    const { ids } = this.#sequence;
-    let shared = 0;
-    if (this.#sequence !== EMPTY && sharesSetting(this.#sequence, sequence)) {
-      const most = Math.min(ids.length, sequence.ids.length - 1);
-      while (shared < most && ids[shared] === sequence.ids[shared]) shared++;
-    }
-    if (shared < (sequence.prefixLength ?? 0)) shared = 0;
-    if (shared === 0) this.reset();
-    else this.#keep(this.#sequence, shared);
+    const shared = sharedTokens(this.#sequence, sequence);
+    this.truncate(shared);
     return shared;
   }
 

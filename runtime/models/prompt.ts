@@ -78,35 +78,6 @@ export function promptFields({ fields = {} }: PromptRules): readonly string[] {
   return ["ids", ...FIELDS.filter((it) => it in fields)];
 }
 
-/**
- * The ids of a prompt that has nothing else, to be appended to a sequence.
- *
- * @throws InputError for a field that can only begin a sequence
- */
-export function idsOf(given: readonly number[] | Prompt): readonly number[] {
-  if (accepts(NUMBERS, given) || !accepts(OBJECT, given)) return given as readonly number[];
-  const other = Object.entries(given).find(([name, value]) =>
-    name !== "ids" && value !== undefined
-  );
-  if (!other) return (given as Prompt).ids;
-  throw new InputError(
-    `Cannot append a prompt with ${
-      quote(other[0])
-    } to a session: it can only begin one; reset the ` +
-      `session, or take a new one`,
-  );
-}
-
-/** Whether two sequences differ in nothing but their ids, so that a cache of one serves the other. */
-export function sharesSetting(a: Sequence, b: Sequence): boolean {
-  const same = (x: readonly number[] = [], y: readonly number[] = []): boolean =>
-    x.length === y.length && x.every((it, i) => it === y[i]);
-  if ((a.prefixLength ?? 0) !== (b.prefixLength ?? 0)) return false;
-  if (!same(a.tokenTypeIds, b.tokenTypeIds) || !same(a.taskTypeIds, b.taskTypeIds)) return false;
-  if (!a.source || !b.source) return a.source === b.source;
-  return same(a.source.ids, b.source.ids) && sharesSetting(a.source, b.source);
-}
-
 function readPrompt(given: unknown, fields: NonNullable<PromptRules["fields"]>): Prompt {
   if (accepts(NUMBERS, given)) return { ids: given as readonly number[] };
   if (!accepts(OBJECT, given)) {

@@ -1,0 +1,63 @@
+/**
+ * Sequences as sessions keep them: what two have in common, what is left of one, what can follow one.
+ *
+ * @module
+ */
+
+import { InputError } from "../../errors.ts";
+import { quote } from "../../escape.ts";
+import { accepts, NUMBERS, OBJECT } from "../../options.ts";
+import type { Sequence } from "./program.ts";
+import type { Prompt } from "./prompt.ts";
+
+/** What a session has before anything is said. */
+export const EMPTY: Sequence = { ids: [] };
+
+/** The first tokens of a sequence; of a prefix no more than is left. */
+export function firstTokens(sequence: Sequence, length: number): Sequence {
+  const { prefixLength } = sequence, ids = sequence.ids.slice(0, length);
+  if (length === 0) return EMPTY;
+  if (prefixLength === undefined) return { ...sequence, ids };
+  return { ...sequence, ids, prefixLength: Math.min(prefixLength, ids.length) };
+}
+
+/**
+ * Tokens at the start of both sequences whose keys and values are the same, fewer than `next` has: the
+ * last one always runs again.
+ */
+export function sharedTokens(kept: Sequence, next: Sequence): number {
+  if (kept === EMPTY || !sharesSetting(kept, next)) return 0;
+  const most = Math.min(kept.ids.length, next.ids.length - 1);
+  let shared = 0;
+  while (shared < most && kept.ids[shared] === next.ids[shared]) shared++;
+  return shared < (next.prefixLength ?? 0) ? 0 : shared;
+}
+
+/**
+ * The ids of a prompt that has nothing else, to be appended to a sequence.
+ *
+ * @throws InputError for a field that can only begin a sequence
+ */
+export function idsOf(given: readonly number[] | Prompt): readonly number[] {
+  if (accepts(NUMBERS, given) || !accepts(OBJECT, given)) return given as readonly number[];
+  const other = Object.entries(given).find(([name, value]) =>
+    name !== "ids" && value !== undefined
+  );
+  if (!other) return (given as Prompt).ids;
+  throw new InputError(
+    `Cannot append a prompt with ${
+      quote(other[0])
+    } to a session: it can only begin one; reset the ` +
+      `session, or take a new one`,
+  );
+}
+
+/** Whether two sequences differ in nothing but their ids, so that a cache of one serves the other. */
+function sharesSetting(a: Sequence, b: Sequence): boolean {
+  const same = (x: readonly number[] = [], y: readonly number[] = []): boolean =>
+    x.length === y.length && x.every((it, i) => it === y[i]);
+  if ((a.prefixLength ?? 0) !== (b.prefixLength ?? 0)) return false;
+  if (!same(a.tokenTypeIds, b.tokenTypeIds) || !same(a.taskTypeIds, b.taskTypeIds)) return false;
+  if (!a.source || !b.source) return a.source === b.source;
+  return same(a.source.ids, b.source.ids) && sharesSetting(a.source, b.source);
+}
