@@ -10,10 +10,12 @@ import { activation, type ActivationAttributes } from "./activation/op.ts";
 import { add } from "./add/op.ts";
 import { attention, type AttentionAttributes } from "./attention/op.ts";
 import { cacheStore } from "./cache_store/op.ts";
+import { checkedOps } from "./checked.ts";
 import { embed } from "./embed/op.ts";
 import { expertMatmul, type ExpertMatmulAttributes } from "./expert_matmul/op.ts";
 import { expertSum } from "./expert_sum/op.ts";
 import { expertWeights, type ExpertWeightsAttributes } from "./expert_weights/op.ts";
+import { FORMS } from "./forms.ts";
 import { glu, type GluAttributes } from "./glu/op.ts";
 import { headMatmul, type HeadMatmulAttributes } from "./head_matmul/op.ts";
 import { layerNorm, type LayerNormAttributes } from "./layer_norm/op.ts";
@@ -93,7 +95,7 @@ export interface OpAttributes {
 export type OpName = keyof OpAttributes;
 
 /** Every op's shape rule, definition and cost. */
-export const OPS: { readonly [N in OpName]: Op<OpAttributes[N]> } = {
+export const OPS: { readonly [N in OpName]: Op<OpAttributes[N]> } = checkedOps({
   activation,
   add,
   attention,
@@ -114,4 +116,4 @@ export const OPS: { readonly [N in OpName]: Op<OpAttributes[N]> } = {
   selectRows,
   softmax,
   topExperts,
-};
+}, FORMS);
