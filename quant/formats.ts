@@ -18,6 +18,8 @@
  */
 
 import { ShapeError } from "../errors.ts";
+import { quote } from "../escape.ts";
+import { accepts, OBJECT, type Rule } from "../options.ts";
 import {
   decodeInt4,
   decodeInt4m,
@@ -61,6 +63,15 @@ export interface Layout {
 /** Block conversions of a layout; lengths are already checked. */
 type Convert = (bytes: Uint8Array, values: Float32Array) => void;
 
+const BLOCK: Rule = {
+  expected: "{ name, blockSize, blockBytes }",
+  accepts: (value) => {
+    const { name, blockSize, blockBytes } = value as Layout;
+    return typeof name === "string" && typeof blockSize === "number" &&
+      typeof blockBytes === "number";
+  },
+};
+
 /**
  * Checks that `bytes` and `values` are the same number of whole blocks.
  *
@@ -68,16 +79,55 @@ type Convert = (bytes: Uint8Array, values: Float32Array) => void;
  */
 export function checkBlocks(
   action: string,
-  { name, blockSize, blockBytes }: { name: string; blockSize: number; blockBytes: number },
+  block: { readonly name: string; readonly blockSize: number; readonly blockBytes: number },
   bytes: Uint8Array,
   values: Float32Array,
 ): void {
+  if (!accepts(BLOCK, block)) {
+    throw new ShapeError(`Cannot convert blocks of ${quote(block)}: expected ${BLOCK.expected}`);
+  }
+  const { name, blockSize, blockBytes } = block;
+  checkArrays(typeof action === "string" ? action : "convert", name, bytes, values);
   const blocks = bytes.length / blockBytes;
   if (Number.isInteger(blocks) && values.length === blocks * blockSize) return;
   throw new ShapeError(
     `Cannot ${action} ${name}: ${bytes.length} bytes do not hold ${values.length} values, ` +
       `expected ${blockBytes} bytes for every ${blockSize}`,
   );
+}
+
+/**
+ * Checks the types of what is converted, and that there is memory behind it.
+ *
+ * @throws ShapeError when they are others
+ */
+function checkArrays(action: string, name: string, bytes: Uint8Array, values: Float32Array): void {
+  if (bytes instanceof Uint8Array && values instanceof Float32Array) return;
+  throw new ShapeError(
+    `Cannot ${action} ${quote(name)} with ${quote(bytes)} and ${quote(values)}: expected a ` +
+      `Uint8Array and a Float32Array`,
+  );
+}
+
+/** Throws unless `layout` is one, `cols` a length of rows, and `length` that of whole rows. */
+function checkRows(action: string, layout: Layout, cols: number, length = 0, unit = cols): void {
+  const isLayout = accepts(OBJECT, layout) && LAYOUT_NAMES.includes(layout.name) &&
+    LAYOUTS[layout.name] === layout;
+  if (!isLayout) {
+    throw new ShapeError(
+      `Cannot ${action} rows of layout ${quote(layout)}: expected one of LAYOUTS`,
+    );
+  }
+  if (!Number.isSafeInteger(cols) || cols < 1) {
+    throw new ShapeError(
+      `Cannot ${action} rows of ${quote(cols)} elements: expected a whole number of at least 1`,
+    );
+  }
+  if (length % unit !== 0) {
+    throw new ShapeError(
+      `Cannot ${action} ${length} elements or bytes as rows of ${unit}: expected whole rows`,
+    );
+  }
 }
 
 function layout(
@@ -129,6 +179,7 @@ export const LAYOUT_NAMES: readonly LayoutName[] = Object.keys(LAYOUTS) as Layou
 
 /** Bytes of a row of `cols` elements; its last block is padded with zeros. */
 export function rowBytes(layout: Layout, cols: number): number {
+  checkRows("count", layout, cols);
   return Math.ceil(cols / layout.blockSize) * layout.blockBytes;
 }
 
@@ -141,8 +192,15 @@ export function encodeRows(
   layout: Layout,
   values: Float32Array,
   cols: number,
-  out: Uint8Array = new Uint8Array(values.length / cols * rowBytes(layout, cols)),
+  out: Uint8Array = packedRows(layout, values, cols),
 ): Uint8Array {
+  const size = packedLength(layout, values, cols);
+  checkArrays("encode rows of", layout.name, out, values);
+  if (out.length !== size) {
+    throw new ShapeError(
+      `Cannot encode rows of ${layout.name} into ${out.length} bytes: expected ${size}`,
+    );
+  }
   if (cols % layout.blockSize === 0) {
     layout.encode(values, out);
     return out;
@@ -156,13 +214,40 @@ export function encodeRows(
   return out;
 }
 
+/** Bytes that `encodeRows` makes. */
+function packedLength(layout: Layout, values: Float32Array, cols: number): number {
+  const { length } = values instanceof Float32Array ? values : { length: 0 };
+  checkRows("encode", layout, cols, length);
+  checkArrays("encode rows of", layout.name, new Uint8Array(0), values);
+  return length / cols * rowBytes(layout, cols);
+}
+
+function packedRows(layout: Layout, values: Float32Array, cols: number): Uint8Array {
+  return new Uint8Array(packedLength(layout, values, cols));
+}
+
+/** Values that `decodeRows` makes. */
+function decodedLength(layout: Layout, bytes: Uint8Array, cols: number): number {
+  const stride = rowBytes(layout, cols);
+  checkArrays("decode rows of", layout.name, bytes, new Float32Array(0));
+  checkRows("decode", layout, cols, bytes.length, stride);
+  return bytes.length / stride * cols;
+}
+
 /** Expands rows of `cols` elements to row-major values [rows, cols], whatever `cols` is. */
 export function decodeRows(
   layout: Layout,
   bytes: Uint8Array,
   cols: number,
-  out: Float32Array = new Float32Array(bytes.length / rowBytes(layout, cols) * cols),
+  out: Float32Array = new Float32Array(decodedLength(layout, bytes, cols)),
 ): Float32Array {
+  const size = decodedLength(layout, bytes, cols);
+  checkArrays("decode rows of", layout.name, bytes, out);
+  if (out.length !== size) {
+    throw new ShapeError(
+      `Cannot decode rows of ${layout.name} into ${out.length} values: expected ${size}`,
+    );
+  }
   if (cols % layout.blockSize === 0) {
     layout.decode(bytes, out);
     return out;

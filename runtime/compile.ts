@@ -7,13 +7,14 @@
 
 import { InputError } from "../errors.ts";
 import { quote } from "../escape.ts";
-import { elements, type Op } from "../kernels/op.ts";
-import { OPS } from "../kernels/ops.ts";
+import { elements } from "../kernels/op.ts";
+import { OBJECT, readOptions, type Rules } from "../options.ts";
 import { encodeRows, type LayoutName, LAYOUTS } from "../quant/formats.ts";
 import type { BackendName, TensorData } from "./backend.ts";
-import { createBackend } from "./create_backend.ts";
-import type { Graph, GraphNode } from "./graph.ts";
+import { BACKEND_RULES, createBackend } from "./create_backend.ts";
+import { Graph } from "./graph.ts";
 import { placeGraphs } from "./placement.ts";
+import { inputReader } from "./program_inputs.ts";
 
 /** How to compile a graph. */
 export interface CompileOptions {
@@ -21,19 +22,30 @@ export interface CompileOptions {
   readonly backend?: "auto" | BackendName;
   /** Worker threads of the `wasm` backend; all cores where absent. */
   readonly threads?: number;
+  /** Whether the numbers shall be the same to the bit everywhere; see `LoadOptions`. Default false. */
+  readonly reproducible?: boolean;
   /** Values of every matrix and constant by name, row-major; matrices are encoded to their layout. */
   readonly weights?: Readonly<Record<string, Float32Array>>;
 }
+
+const COMPILE_RULES: Rules<CompileOptions> = {
+  backend: BACKEND_RULES.backend,
+  threads: BACKEND_RULES.threads,
+  reproducible: BACKEND_RULES.reproducible,
+  weights: OBJECT,
+};
 
 /** A compiled graph. */
 export interface Program {
   /** Which backend runs it. */
   readonly backend: BackendName;
   /**
-   * Runs the graph: inputs by name, outputs by name. Inputs that are not given keep their values.
+   * Runs the graph: every input that was recorded, by name, and no other; outputs by name. An input
+   * of type f32 is a Float32Array, one of i32 an Int32Array; both are copied before the call returns.
    * With per-token inputs, their length decides how many tokens the run has.
    *
-   * @throws InputError when an input is unknown, of the wrong length, or has an index out of range
+   * @throws InputError when an input is missing, unknown, of the wrong type or length, or has an index
+   * out of range
    */
   run(inputs: Readonly<Record<string, TensorData>>): Promise<Record<string, Float32Array>>;
   /** Frees the memory and ends the workers. */
@@ -45,7 +57,8 @@ export interface Program {
 /**
  * Compiles a graph.
  *
- * @throws InputError when a weight is missing or of the wrong length
+ * @throws InputError when a weight is missing or of the wrong type or length, or an option is unknown
+ * or wrong
  * @throws BackendError when the backend cannot be used here
  *
  * @example A layer of a perceptron
@@ -66,13 +79,17 @@ export interface Program {
  * ```
  */
 export async function compile(graph: Graph, options: CompileOptions = {}): Promise<Program> {
-  const backend = await createBackend(options);
+  const { weights = {}, ...where } = readOptions("compile", options, COMPILE_RULES);
+  if (!(graph instanceof Graph)) {
+    throw new InputError(`Cannot compile ${quote(graph)}: expected a Graph`);
+  }
+  const backend = await createBackend(where);
   try {
     const placement = placeGraphs(backend, [graph]);
     const used = new Set(graph.nodes.flatMap(({ inputs }) => inputs));
     for (const { name, origin, shape, dtype } of used) {
       if (origin !== "weight") continue;
-      const values = options.weights?.[name];
+      const values = weightOf(weights, name);
       if (values?.length !== elements(shape)) {
         throw new InputError(
           `Cannot compile: weight ${quote(name)} has ${values?.length ?? "no"} values, expected ` +
@@ -98,9 +115,9 @@ export async function compile(graph: Graph, options: CompileOptions = {}): Promi
       backend: backend.name,
       async run(data) {
         if (disposed) throw new InputError("Cannot run a program that has been disposed");
+        const { tokens, values } = readInputs(data);
         return await inTurn(async () => {
-          const tokens = readInputs(data);
-          for (const [name, values] of Object.entries(data)) executable.write(name, values);
+          for (const [name, numbers] of values) executable.write(name, numbers);
           await executable.run(tokens);
           const results = Array.from(graph.outputs, async ([name, { shape, perToken }]) => {
             const rows = perToken ? tokens : shape[0]!;
@@ -118,68 +135,19 @@ export async function compile(graph: Graph, options: CompileOptions = {}): Promi
   }
 }
 
-/** Checks the inputs of one run after another; the result is the number of tokens of the run. */
-function inputReader(graph: Graph): (data: Readonly<Record<string, TensorData>>) => number {
-  const inputs = new Map(
-    graph.tensors.filter((it) => it.origin === "input").map((it) => [it.name, it]),
-  );
-  // Inputs keep their values, so that what they were last counts in every run.
-  let rowsOf = new Map<string, number>(), indices = new Map<string, TensorData>();
-  return (data) => {
-    const newRows = new Map(rowsOf), newIndices = new Map(indices);
-    for (const [name, values] of Object.entries(data)) {
-      const tensor = inputs.get(name);
-      if (!tensor) {
-        throw new InputError(
-          `Cannot run: there is no input ${quote(name)}, expected ${
-            Array.from(inputs.keys()).join(", ")
-          }`,
-        );
-      }
-      const { shape, perToken, dtype } = tensor;
-      const rows = values.length / (elements(shape) / shape[0]!);
-      const fits = perToken
-        ? Number.isInteger(rows) && rows >= 1 && rows <= shape[0]!
-        : rows === shape[0];
-      if (!fits) {
-        throw new InputError(
-          `Cannot run: input ${quote(name)} has ${values.length} values, expected shape ` +
-            `[${[perToken ? `1 to ${shape[0]}` : shape[0], ...shape.slice(1)].join(", ")}]`,
-        );
-      }
-      if (perToken) newRows.set(name, rows);
-      if (dtype === "i32") newIndices.set(name, values.slice());
-    }
-    const [tokens = graph.tokens, ...others] = new Set(newRows.values());
-    if (others.length > 0) {
-      const found = Array.from(newRows, ([name, rows]) => `${rows} of ${quote(name)}`).join(", ");
-      throw new InputError(`Cannot run: found rows ${found}, expected one number of tokens`);
-    }
-    for (const node of graph.nodes) checkIndices(node, tokens, newIndices);
-    rowsOf = newRows;
-    indices = newIndices;
-    return tokens;
-  };
-}
-
-/** Throws unless every index of an op is a row of what it indexes; kernels do not look. */
-function checkIndices(
-  { op, inputs, attrs }: GraphNode,
-  tokens: number,
-  values: ReadonlyMap<string, TensorData>,
-): void {
-  const { indexes } = OPS[op] as Op<unknown>;
-  if (!indexes) return;
-  const { name } = inputs[indexes.input]!, into = inputs[indexes.into]!;
-  const rows = indexes.count?.(inputs, attrs) ?? (into.perToken ? tokens : into.shape[0]!);
-  const least = indexes.orNone ? -1 : 0;
-  const most = indexes.inclusive ? rows : rows - 1;
-  for (const value of values.get(name) ?? []) {
-    if (Number.isInteger(value) && value >= least && value <= most) continue;
-    throw new InputError(
-      `Cannot run: input ${quote(name)} ` +
-        `has index ${value}, expected a whole number from ${least} to ${most}, ` +
-        `the ${indexes.count ? "parts" : "rows"} of ${quote(into.name)}`,
-    );
+/** The values of a weight, or undefined where there are none. */
+function weightOf(
+  weights: CompileOptions["weights"] & object,
+  name: string,
+): Float32Array | undefined {
+  let values: unknown;
+  try {
+    values = Object.hasOwn(weights, name) ? weights[name] : undefined;
+  } catch (cause) {
+    throw new InputError(`Cannot compile: weight ${quote(name)} cannot be read`, { cause });
   }
+  if (values === undefined || values instanceof Float32Array) return values;
+  throw new InputError(
+    `Cannot compile: weight ${quote(name)} is ${quote(values)}, expected a Float32Array`,
+  );
 }

@@ -7,9 +7,24 @@
 
 import { ShapeError } from "../errors.ts";
 import { quote } from "../escape.ts";
-import type { CacheType, DType, Role, TensorType } from "../kernels/op.ts";
+import {
+  CACHE_TYPES,
+  type CacheType,
+  type DType,
+  type Role,
+  type TensorType,
+} from "../kernels/op.ts";
+import {
+  accepts,
+  checkValue,
+  OBJECT,
+  oneOf,
+  readOptions,
+  type Rules,
+  wholeNumberIn,
+} from "../options.ts";
 import { type OpAttributes, type OpName, OPS } from "../kernels/ops.ts";
-import type { LayoutName } from "../quant/formats.ts";
+import { LAYOUT_NAMES, type LayoutName } from "../quant/formats.ts";
 
 /** Where a tensor's data comes from. */
 export type Origin = "input" | "weight" | "cache" | "op";
@@ -58,6 +73,8 @@ export interface GraphOptions {
   readonly tokens?: number;
 }
 
+const GRAPH_RULES: Rules<GraphOptions> = { tokens: wholeNumberIn(1, 2 ** 30) };
+
 /**
  * Records ops; each call checks shapes at once. See the README for a graph that is built and run.
  *
@@ -83,7 +100,7 @@ export class Graph {
 
   /** An empty graph. */
   constructor(options: GraphOptions = {}) {
-    this.tokens = options.tokens ?? 1;
+    this.tokens = readOptions("make a graph", options, GRAPH_RULES).tokens ?? 1;
   }
 
   /** Every tensor, in the order of recording. */
@@ -106,8 +123,15 @@ export class Graph {
     return this.#segments;
   }
 
-  /** Records data that the caller writes before a run. */
+  /**
+   * Records data that the caller writes before a run.
+   *
+   * @throws ShapeError when the shape is no list of whole numbers of at least 1, but for a first
+   * extent `"tokens"`, or the graph has another tensor of that name
+   */
   input(name: string, shape: Extents, dtype: "f32" | "i32" = "f32"): Tensor {
+    checkValue(`record input ${quote(name)}`, "type", dtype, oneOf(["f32", "i32"]));
+    checkShape(name, shape);
     const perToken = shape[0] === "tokens";
     if (perToken && dtype === "f32" && shape.length === 1) {
       throw new ShapeError(
@@ -121,11 +145,14 @@ export class Graph {
 
   /** Records a weight matrix `[rows, columns]`, which `matmul` and `embed` read. */
   matrix(name: string, shape: readonly [number, number], layout: LayoutName = "f32"): Tensor {
+    checkValue(`record matrix ${quote(name)}`, "layout", layout, oneOf(LAYOUT_NAMES));
+    checkShape(name, shape, 2);
     return this.#add(name, "weight", { shape, dtype: layout, role: "matrix", perToken: false });
   }
 
   /** Records constant f32 numbers of any shape: gains, biases, tables. */
   constant(name: string, shape: readonly number[]): Tensor {
+    checkShape(name, shape);
     return this.#add(name, "weight", { shape, dtype: "f32", role: "dense", perToken: false });
   }
 
@@ -136,13 +163,18 @@ export class Graph {
     shape: readonly [number, number, number],
     dtype: CacheType = "f32",
   ): Tensor {
+    checkValue(`record cache ${quote(name)}`, "role", role, oneOf(["keyCache", "valueCache"]));
+    checkValue(`record cache ${quote(name)}`, "type", dtype, oneOf(CACHE_TYPES));
+    checkShape(name, shape, 3);
     return this.#add(name, "cache", { shape, dtype, role, perToken: false });
   }
 
   /**
-   * Records an op and returns its result.
+   * Records an op and returns its result. `OpAttributes` says of every op which inputs it takes, in
+   * their order and with their shapes, which attributes, and what it gives.
    *
-   * @throws ShapeError when the inputs do not fit together
+   * @throws ShapeError when there is no such op, the inputs do not fit together, or an attribute is
+   * unknown or wrong
    */
   op<N extends OpName>(
     op: N,
@@ -150,14 +182,16 @@ export class Graph {
     ...rest: Record<never, never> extends OpAttributes[N] ? [attrs?: OpAttributes[N]]
       : [attrs: OpAttributes[N]]
   ): Tensor {
-    const attrs = (rest[0] ?? {}) as OpAttributes[N];
-    if (!Object.hasOwn(OPS, op)) {
+    if (typeof op !== "string" || !Object.hasOwn(OPS, op)) {
+      const what = typeof op === "string" ? op : quote(op);
       throw new ShapeError(
-        `Cannot record ${op}: there is no such op, expected ${Object.keys(OPS).join(", ")}`,
+        `Cannot record ${what}: there is no such op, expected ${Object.keys(OPS).join(", ")}`,
       );
     }
+    const given = rest[0] ?? {}, type = OPS[op].shape(inputs, given as OpAttributes[N]);
+    const attrs = { ...given } as OpAttributes[N];
+    inputs = Array.from(inputs);
     for (const input of inputs) this.#checkOwn(op, input);
-    const type = OPS[op].shape(inputs, attrs);
     const mutates = OPS[op].mutates;
     const output = mutates === undefined
       ? this.#add(`${op}.${this.#nodes.length}`, "op", type)
@@ -170,6 +204,19 @@ export class Graph {
 
   /** Records an input, weight or cache of another graph, for a copy of that graph. */
   adopt(tensor: Tensor): Tensor {
+    const isTensor = accepts({
+      expected: "a tensor",
+      accepts: (it) => {
+        const { shape, name } = it as Tensor;
+        return typeof name === "string" && Array.isArray(shape) &&
+          shape.every((extent) => typeof extent === "number");
+      },
+    }, tensor);
+    if (!isTensor) {
+      throw new ShapeError(
+        `Cannot adopt ${quote(tensor)}: expected an input, weight or cache of a graph`,
+      );
+    }
     return this.#add(tensor.name, tensor.origin, tensor);
   }
 
@@ -201,6 +248,13 @@ export class Graph {
    * @throws ShapeError when the graph has a segment of that name
    */
   cut(name: string = `part ${this.#segments.length + 1}`, layer?: number): void {
+    if (typeof name !== "string" || layer !== undefined && !Number.isInteger(layer)) {
+      throw new ShapeError(
+        `Cannot cut the graph at ${quote(name)}, layer ${
+          quote(layer)
+        }: expected a name and a number`,
+      );
+    }
     if (this.#segments.some((it) => it.name === name)) {
       throw new ShapeError(`Cannot cut the graph: it has a segment ${quote(name)} already`);
     }
@@ -208,6 +262,9 @@ export class Graph {
   }
 
   #checkOwn(what: string, tensor: Tensor): void {
+    if (!accepts(OBJECT, tensor) || typeof tensor.id !== "number") {
+      throw new ShapeError(`Cannot record ${what}: ${quote(tensor)} is no tensor`);
+    }
     if (this.#tensors[tensor.id] !== tensor) {
       throw new ShapeError(`Cannot record ${what}: ${quote(tensor.name)} is of another graph`);
     }
@@ -252,4 +309,24 @@ function sameType(a: TensorType, b: TensorType): boolean {
   return a.dtype === (b.dtype as DType) && a.role === (b.role as Role) &&
     a.perToken === b.perToken && a.shape.length === b.shape.length &&
     a.shape.every((extent, i) => extent === b.shape[i]);
+}
+
+/** Throws unless a name is one and a shape is a list of extents, of `rank` of them. */
+function checkShape(name: string, shape: readonly unknown[], rank?: number): void {
+  if (typeof name !== "string" || name === "") {
+    throw new ShapeError(`Cannot record ${quote(name)}: expected a name`);
+  }
+  let isRight = false;
+  try {
+    isRight = Array.isArray(shape) && (rank === undefined || shape.length === rank) &&
+      shape.every((extent, i) => typeof extent === "number" || i === 0 && extent === "tokens");
+  } catch {
+    // It throws when it is looked at.
+  }
+  if (!isRight) {
+    throw new ShapeError(
+      `Cannot record ${quote(name)}: its shape is ${quote(shape)}, expected ` +
+        `${rank === undefined ? "one or more" : rank} whole numbers of at least 1`,
+    );
+  }
 }

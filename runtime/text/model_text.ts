@@ -7,6 +7,7 @@
 
 import { ModelError } from "../../errors.ts";
 import { quote } from "../../escape.ts";
+import { checkedTokenizer } from "./checked_tokenizer.ts";
 import { ggufChatTemplates } from "./chat_template.ts";
 import { type ModelFile, openModelFile } from "../files/model_file.ts";
 import { type Tokenizer, tokenizerFromJson, unusedSettings } from "./tokenizer.ts";
@@ -31,14 +32,14 @@ export async function readModelText(file: ModelFile): Promise<ModelText | undefi
   if (file.format === "gguf") {
     if (file.metadata["tokenizer.ggml.tokens"] === undefined) return undefined;
     return {
-      tokenizer: await tokenizerFromGguf(file.metadata),
+      tokenizer: checkedTokenizer(await tokenizerFromGguf(file.metadata)),
       chatTemplate: ggufChatTemplates(file.metadata),
       specialTokens: ggufSpecialTokens(file.metadata),
     };
   }
   if (file.tokenizerJson === undefined) return undefined;
   return {
-    tokenizer: await tokenizerFromJson(file.tokenizerJson, file.tokenizerConfig),
+    tokenizer: checkedTokenizer(await tokenizerFromJson(file.tokenizerJson, file.tokenizerConfig)),
     chatTemplate: chosenTemplate(file),
     specialTokens: configuredTokens(file.tokenizerConfig ?? {}),
   };
