@@ -62,7 +62,8 @@ export function optionsOf<T>(rules: Rules<T>): Rule {
 /** Something to call. */
 export const CALLBACK: Rule = {
   expected: "a function",
-  accepts: (value) => typeof value === "function",
+  accepts: (value) =>
+    typeof value === "function" && !/^class\b/.test(Function.prototype.toString.call(value)),
 };
 
 /** What ends a call early. */
@@ -161,6 +162,19 @@ export function readOptions<T extends object>(
 export function checkValue(action: string, name: string, value: unknown, rule: Rule): void {
   if (accepts(rule, value)) return;
   throw new InputError(`Cannot ${action} with ${name} ${quote(value)}: expected ${rule.expected}`);
+}
+
+/** Whether a value is of a class; a proxy of an array or buffer is not, since it has no memory. */
+export function isA<T>(
+  value: unknown,
+  type: abstract new (...args: never[]) => T,
+): value is T {
+  try {
+    const isArray = Object.getPrototypeOf(type) === Object.getPrototypeOf(Uint8Array);
+    return value instanceof type && (!isArray || ArrayBuffer.isView(value));
+  } catch {
+    return false; // a proxy that was revoked, or throws
+  }
 }
 
 /** Whether a value follows a rule; one that throws when it is looked at does not. */

@@ -19,7 +19,7 @@
 
 import { ShapeError } from "../errors.ts";
 import { quote } from "../escape.ts";
-import { accepts, OBJECT, type Rule } from "../options.ts";
+import { accepts, isA, type Rule } from "../options.ts";
 import {
   decodeInt4,
   decodeInt4m,
@@ -102,7 +102,7 @@ export function checkBlocks(
  * @throws ShapeError when they are others
  */
 function checkArrays(action: string, name: string, bytes: Uint8Array, values: Float32Array): void {
-  if (bytes instanceof Uint8Array && values instanceof Float32Array) return;
+  if (isA(bytes, Uint8Array) && isA(values, Float32Array)) return;
   throw new ShapeError(
     `Cannot ${action} ${quote(name)} with ${quote(bytes)} and ${quote(values)}: expected a ` +
       `Uint8Array and a Float32Array`,
@@ -111,9 +111,7 @@ function checkArrays(action: string, name: string, bytes: Uint8Array, values: Fl
 
 /** Throws unless `layout` is one, `cols` a length of rows, and `length` that of whole rows. */
 function checkRows(action: string, layout: Layout, cols: number, length = 0, unit = cols): void {
-  const isLayout = accepts(OBJECT, layout) && LAYOUT_NAMES.includes(layout.name) &&
-    LAYOUTS[layout.name] === layout;
-  if (!isLayout) {
+  if (!Object.values(LAYOUTS).includes(layout)) {
     throw new ShapeError(
       `Cannot ${action} rows of layout ${quote(layout)}: expected one of LAYOUTS`,
     );
@@ -216,7 +214,7 @@ export function encodeRows(
 
 /** Bytes that `encodeRows` makes. */
 function packedLength(layout: Layout, values: Float32Array, cols: number): number {
-  const { length } = values instanceof Float32Array ? values : { length: 0 };
+  const { length } = isA(values, Float32Array) ? values : { length: 0 };
   checkRows("encode", layout, cols, length);
   checkArrays("encode rows of", layout.name, new Uint8Array(0), values);
   return length / cols * rowBytes(layout, cols);

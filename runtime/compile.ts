@@ -8,7 +8,7 @@
 import { InputError } from "../errors.ts";
 import { quote } from "../escape.ts";
 import { elements } from "../kernels/op.ts";
-import { OBJECT, readOptions, type Rules } from "../options.ts";
+import { isA, OBJECT, readOptions, type Rules } from "../options.ts";
 import { encodeRows, type LayoutName, LAYOUTS } from "../quant/formats.ts";
 import type { BackendName, TensorData } from "./backend.ts";
 import { BACKEND_RULES, createBackend } from "./create_backend.ts";
@@ -80,7 +80,7 @@ export interface Program {
  */
 export async function compile(graph: Graph, options: CompileOptions = {}): Promise<Program> {
   const { weights = {}, ...where } = readOptions("compile", options, COMPILE_RULES);
-  if (!(graph instanceof Graph)) {
+  if (!isA(graph, Graph)) {
     throw new InputError(`Cannot compile ${quote(graph)}: expected a Graph`);
   }
   const backend = await createBackend(where);
@@ -146,7 +146,7 @@ function weightOf(
   } catch (cause) {
     throw new InputError(`Cannot compile: weight ${quote(name)} cannot be read`, { cause });
   }
-  if (values === undefined || values instanceof Float32Array) return values;
+  if (values === undefined || isA(values, Float32Array)) return values;
   throw new InputError(
     `Cannot compile: weight ${quote(name)} is ${quote(values)}, expected a Float32Array`,
   );

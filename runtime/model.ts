@@ -10,6 +10,7 @@ import type { BackendName } from "./backend.ts";
 import {
   accepts,
   FLAG,
+  isA,
   oneOf,
   readIds,
   readOptions,
@@ -95,7 +96,7 @@ export class Model {
 
   /** Models are made by `loadModel`. */
   constructor(engine: Engine, tokenizer: Tokenizer | undefined, file: ModelFileFacts) {
-    if (!(engine instanceof Engine)) {
+    if (!isA(engine, Engine)) {
       throw new InputError("Cannot make a Model: models are made by loadModel");
     }
     this.#engine = engine;

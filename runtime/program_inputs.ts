@@ -9,7 +9,7 @@ import { InputError } from "../errors.ts";
 import { quote } from "../escape.ts";
 import { elements, type Op } from "../kernels/op.ts";
 import { OPS } from "../kernels/ops.ts";
-import { accepts, didYouMean, OBJECT } from "../options.ts";
+import { accepts, didYouMean, isA, OBJECT } from "../options.ts";
 import type { TensorData } from "./backend.ts";
 import type { Graph, GraphNode, Tensor } from "./graph.ts";
 
@@ -74,7 +74,7 @@ function entriesOf(data: unknown): [string, unknown][] {
 /** A copy of an input's numbers, so that the caller may use the array again at once. */
 function readNumbers({ name, shape, perToken, dtype }: Tensor, given: unknown): TensorData {
   const expected = dtype === "i32" ? Int32Array : Float32Array;
-  if (!(given instanceof expected)) {
+  if (!isA<TensorData>(given, expected)) {
     throw new InputError(
       `Cannot run: input ${quote(name)} is ${quote(given)}, expected ${
         dtype === "i32" ? "an Int32Array" : "a Float32Array"

@@ -16,6 +16,7 @@ import {
 } from "../kernels/sample/weight.ts";
 import {
   checkValue,
+  isA,
   numberIn,
   NUMBERS,
   readOptions,
@@ -105,7 +106,7 @@ export function sampler(options: SamplerOptions = {}): Sampler {
   const probability = Math.round(topP * PROBABILITY_UNITS);
   let draws = 0;
   return (logits, history = [], number = draws) => {
-    if (!(logits instanceof Float32Array) || logits.length === 0) {
+    if (!isA(logits, Float32Array) || logits.length === 0) {
       throw new InputError(
         `Cannot choose a token from ${quote(logits)}: expected a Float32Array of logits`,
       );

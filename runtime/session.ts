@@ -6,7 +6,15 @@
 
 import { InputError } from "../errors.ts";
 import { quote } from "../escape.ts";
-import { CALLBACK, readIds, readOptions, type Rules, SIGNAL } from "../options.ts";
+import {
+  accepts,
+  CALLBACK,
+  readIds,
+  readOptions,
+  type Rule,
+  type Rules,
+  SIGNAL,
+} from "../options.ts";
 import {
   chat,
   type ChatCompletion,
@@ -59,6 +67,11 @@ export interface PrefillOptions {
 
 const PREFILL_RULES: Rules<PrefillOptions> = { signal: SIGNAL, onProgress: CALLBACK };
 
+const SESSION_MODEL: Rule = {
+  expected: "what Model.session gives",
+  accepts: (value) => (value as SessionModel).engine instanceof Engine,
+};
+
 /**
  * Owns a token history and its cache. Sessions of one model that generate at the same time run
  * together, as many as the model keeps `sequences`; a session whose cache rows another one needed
@@ -83,7 +96,7 @@ export class Session {
 
   /** Sessions are made by `Model.session`. */
   constructor(model: SessionModel) {
-    if (!(model?.engine instanceof Engine)) {
+    if (!accepts(SESSION_MODEL, model)) {
       throw new InputError("Cannot make a Session: sessions are made by Model.session");
     }
     this.#model = model;

@@ -7,6 +7,7 @@
 import { FormatError, InputError, ModelError } from "../../errors.ts";
 import { quote } from "../../escape.ts";
 import type { FolderTemplates } from "./chat_templates.ts";
+import { isA } from "../../options.ts";
 import { type Folder, folderOf, memoryFolder, openFolder, openIfThere } from "./folder.ts";
 import { firstOfSplit, openGguf } from "./gguf.ts";
 import { openSafetensors, openShards } from "./safetensors.ts";
@@ -104,8 +105,8 @@ export async function openModelFile(
 }
 
 function isLocation(value: unknown): boolean {
-  return typeof value === "string" || value instanceof URL || value instanceof Blob ||
-    value instanceof Uint8Array;
+  return typeof value === "string" || isA(value, URL) || isA(value, Blob) ||
+    isA(value, Uint8Array);
 }
 
 /** Opens the one model that a folder holds. Errors as `openModelFile`. */

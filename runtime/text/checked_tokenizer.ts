@@ -6,7 +6,7 @@
 
 import { InputError } from "../../errors.ts";
 import { quote } from "../../escape.ts";
-import { FLAG, readOptions, type Rule, type Rules } from "../../options.ts";
+import { accepts, FLAG, readOptions, type Rule, type Rules } from "../../options.ts";
 import type { DecodeOptions, StreamOptions } from "./text_decoder.ts";
 import type { EncodeOptions, Tokenizer } from "./tokenizer_core.ts";
 
@@ -17,6 +17,13 @@ const ITERABLE: Rule = {
   accepts: (value) => typeof value === "object" && Symbol.iterator in (value as object),
 };
 const STREAM_RULES: Rules<StreamOptions> = { skipSpecial: FLAG, after: ITERABLE };
+
+const PIECES: Rule = {
+  expected: "a list of { text, trusted }",
+  accepts: (value) =>
+    Array.isArray(value) &&
+    value.every((it) => typeof it.text === "string" && typeof it.trusted === "boolean"),
+};
 
 /** The same tokenizer, with its arguments checked. */
 export function checkedTokenizer(tokenizer: Tokenizer): Tokenizer {
@@ -32,7 +39,7 @@ export function checkedTokenizer(tokenizer: Tokenizer): Tokenizer {
   return {
     ...tokenizer,
     encode(text, options) {
-      if (typeof text !== "string") {
+      if (typeof text !== "string" && !accepts(PIECES, text)) {
         throw new InputError(`Cannot encode ${quote(text)} as text: expected a string`);
       }
       return tokenizer.encode(text, readOptions("encode", options, ENCODE_RULES));
@@ -42,10 +49,12 @@ export function checkedTokenizer(tokenizer: Tokenizer): Tokenizer {
         listOf(ids).map(checkId),
         readOptions("decode", options, DECODE_RULES),
       ),
+    idToToken: (id) => Number.isInteger(id) ? tokenizer.idToToken(id) : undefined,
+    tokenToId: (token) => typeof token === "string" ? tokenizer.tokenToId(token) : undefined,
     decoder(options) {
       const { after, ...others } = readOptions("decode", options, STREAM_RULES);
       const decoder = tokenizer.decoder({ ...others, ...(after && { after: listOf(after) }) });
-      return { ...decoder, push: (id) => decoder.push(checkId(id)) };
+      return { push: (id) => decoder.push(checkId(id)), flush: () => decoder.flush() };
     },
   };
 }
