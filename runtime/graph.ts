@@ -14,15 +14,7 @@ import {
   type Role,
   type TensorType,
 } from "../kernels/op.ts";
-import {
-  accepts,
-  checkValue,
-  OBJECT,
-  oneOf,
-  readOptions,
-  type Rules,
-  wholeNumberIn,
-} from "../options.ts";
+import { accepts, checkValue, OBJECT, oneOf, readOptions, type Rules } from "../options.ts";
 import { type OpAttributes, type OpName, OPS } from "../kernels/ops.ts";
 import { LAYOUT_NAMES, type LayoutName } from "../quant/formats.ts";
 
@@ -73,7 +65,10 @@ export interface GraphOptions {
   readonly tokens?: number;
 }
 
-const GRAPH_RULES: Rules<GraphOptions> = { tokens: wholeNumberIn(1, 2 ** 30) };
+/** Which number it must be, the shapes of inputs tell. */
+const GRAPH_RULES: Rules<GraphOptions> = {
+  tokens: { expected: "a number", accepts: (value) => typeof value === "number" },
+};
 
 /**
  * Records ops; each call checks shapes at once. See the README for a graph that is built and run.
@@ -319,7 +314,7 @@ function checkShape(name: string, shape: readonly unknown[], rank?: number): voi
   let isRight = false;
   try {
     isRight = Array.isArray(shape) && (rank === undefined || shape.length === rank) &&
-      shape.every((extent, i) => typeof extent === "number" || i === 0 && extent === "tokens");
+      shape.every((extent) => typeof extent === "number" || extent === "tokens");
   } catch {
     // It throws when it is looked at.
   }

@@ -9,7 +9,7 @@ import { InputError } from "../errors.ts";
 import { quote } from "../escape.ts";
 import { elements, type Op } from "../kernels/op.ts";
 import { OPS } from "../kernels/ops.ts";
-import { accepts, didYouMean, isA, OBJECT } from "../options.ts";
+import { accepts, isA, OBJECT } from "../options.ts";
 import type { TensorData } from "./backend.ts";
 import type { Graph, GraphNode, Tensor } from "./graph.ts";
 
@@ -32,8 +32,9 @@ export function inputReader(graph: Graph): (data: unknown) => RunInputs {
     for (const [name, given] of entriesOf(data)) {
       const tensor = inputs.get(name);
       if (!tensor) {
-        const meant = names.length > 0 ? didYouMean(name, names) : ", it has none";
-        throw new InputError(`Cannot run: there is no input ${quote(name)}${meant}`);
+        throw new InputError(
+          `Cannot run: there is no input ${quote(name)}, expected ${names.join(", ") || "none"}`,
+        );
       }
       const numbers = readNumbers(tensor, given);
       values.set(name, numbers);

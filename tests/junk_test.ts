@@ -78,7 +78,6 @@ const JUNK: readonly (() => unknown)[] = [
     return circle;
   },
   () => () => 1,
-  () => thrower,
   () => class {},
   () => new Date(NaN),
   () => new Map([["a", 1]]),
