@@ -267,6 +267,13 @@ Deno.test("progressLine() shows rate and time left in one line, and nothing wher
   at(2000, 100e6);
   line[Symbol.dispose]();
   assertEquals(text, "");
+  // A URL with a signature, and a name with codes: of both what may be shown.
+  for (const phase of ["download", "verify", "wait"] as const) {
+    const file = "https://me:pw@h/a/m\x1b[31m.gguf?X-Amz-Signature=a/b#c";
+    const shown = describeProgress({ phase, file, loaded: 1e9, total: 4e9 }, 1e6, 200);
+    assertMatch(shown, /^(https:\/\/h\/a\/)?m\\u001b\[31m\.gguf[ :]/);
+    assert(!/me:pw|Amz|a\/b|#c/.test(shown), shown);
+  }
   for (let width = 0; width < 80; width++) {
     for (const phase of ["download", "verify", "wait"] as const) {
       assert(

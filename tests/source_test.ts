@@ -1,6 +1,7 @@
 import { assert, assertEquals, assertInstanceOf, assertMatch, assertRejects } from "@std/assert";
-import { InputError, SourceError } from "../errors.ts";
+import { FormatError, InputError, SourceError } from "../errors.ts";
 import { folderOf, memoryFolder, openFolder } from "../runtime/files/folder.ts";
+import { openModelFile } from "../runtime/files/model_file.ts";
 import { type ByteSource, NotFoundError, openSource } from "../runtime/files/source.ts";
 import { randomNumbers } from "./fixtures.ts";
 
@@ -371,6 +372,31 @@ Deno.test("openSource() believes no size that no file has, and takes no compress
     const before = Deno.memoryUsage().rss;
     await assertRejects(() => openSource(server.url), SourceError, message);
     assertMatch(asked, /accept-encoding: identity/i);
+    assert(Deno.memoryUsage().rss - before < 100e6);
+  }
+});
+
+Deno.test("openModelFile() reads no JSON of a server that is larger than any of its kind", async () => {
+  const header = '{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}';
+  const weights = new Uint8Array(8 + header.length + 4);
+  new DataView(weights.buffer).setUint32(0, header.length, true);
+  weights.set(new TextEncoder().encode(header), 8);
+  const text = String.fromCharCode(...weights);
+  for (const large of ["config.json", "tokenizer.json", "tokenizer_config.json"]) {
+    await using server = serveRaw((request) => {
+      const name = /^GET \/([\w.]+)/.exec(request)![1]!;
+      const body = name === "model.safetensors" ? text : "{}";
+      const size = name === large ? 2 ** 31 : body.length;
+      return `HTTP/1.1 206 OK\r\nContent-Range: bytes 0-${size - 1}/${size}\r\n` +
+        `Content-Length: ${size}\r\n\r\n${body}`;
+    });
+    const before = Deno.memoryUsage().rss;
+    const error = await assertRejects(
+      () => openModelFile(`${server.url}model.safetensors`),
+      FormatError,
+    );
+    const most = large === "tokenizer.json" ? 128 << 20 : 32 << 20;
+    assertMatch(error.message, new RegExp(`${large}": it has 2147483648 bytes, .* ${most}`));
     assert(Deno.memoryUsage().rss - before < 100e6);
   }
 });
