@@ -260,7 +260,10 @@ const REFUSED: readonly (readonly [architecture: string, field: string, value: u
   ["llama", "rope_scaling", { rope_type: "linear", factor: 2, new_factor: 3 }],
   ["llama", "rope_parameters", { full_attention: { rope_theta: 10000 } }],
   ["llama", "rope_parameters", { rope_type: "proportional", rope_theta: 10000 }],
+  ["llama", "rope_scaling", { rope_type: "yarn" }],
+  ["llama", "rope_scaling", { rope_type: "longrope", short_factor: "1" }],
   ["olmoe", "clip_qkv", 8],
+  ["olmoe", "num_local_experts", 3],
   ["mistral", "attention_bias", true],
   ["mixtral", "routed_scaling_factor", 2.5],
   ["qwen2", "mlp_bias", true],
@@ -336,6 +339,14 @@ Deno.test("config: ropes that change with the length are held to where they do n
     const { message } = await assertRejects(tooLong, ModelError);
     assertStringIncludes(message, `rope type "${name}" is supported up to ${positions} positions`);
   }
+});
+
+Deno.test("config: ropes whose numbers do not fit together are refused", async () => {
+  const longrope = { rope_type: "longrope", short_factor: [1, 2, 3], long_factor: [1, 2, 3] };
+  const message = await refusal("llama", { rope_scaling: longrope });
+  assertStringIncludes(message, "3 divisors of rotary frequencies, expected 4");
+  const yarn = { rope_type: "yarn", factor: 4, beta_fast: -1 };
+  assertStringIncludes(await refusal("llama", { rope_scaling: yarn }), "rotary positions");
 });
 
 Deno.test("config: experts of Qwen may be none", async () => {

@@ -62,8 +62,17 @@ export function expertsFromJson(file: ModelFile): ExpertsConfig | undefined {
   const isQwen = architecture.startsWith("qwen");
   // Files of either name exist.
   const field = config.has("num_experts") ? "num_experts" : "num_local_experts";
+  const [count, other] = [field, "num_local_experts"].map((it) =>
+    config.whole(it, config.whole(field, defaults.count))
+  );
+  if (count !== other) {
+    throw new ModelError(
+      `Cannot load ${quote(file.name)}: field "num_experts" is ${count}, but ` +
+        `"num_local_experts" ${other}, expected one number of experts`,
+    );
+  }
   // Qwen's blocks are dense where there are none.
-  if (isQwen && config.whole(field, defaults.count) === 0) return undefined;
+  if (isQwen && count === 0) return undefined;
   return checkExperts(file, {
     count: config.count(field, defaults.count),
     perToken: config.count("num_experts_per_tok", defaults.perToken),

@@ -21,7 +21,7 @@ import { llamaFromJson } from "./llama_json.ts";
 import { type Head, headOf, type Names, namesOf } from "./llama_names.ts";
 import { refusePacked } from "./packed.ts";
 import type { RunSizes } from "./program.ts";
-import { ropeTable } from "./rope.ts";
+import { ropeFrequencies, ropeTable } from "./rope.ts";
 import { matrix, vector, type WeightSpec } from "./weight_spec.ts";
 
 /** The llama family. */
@@ -120,6 +120,29 @@ function checkLimit({ rope: { limit } }: LlamaConfig, file: ModelFile, context: 
 
 /** Divisors of the rotary frequencies, where the file has them. */
 async function ropeFactors(
+  config: LlamaConfig,
+  file: ModelFile,
+  context: number,
+): Promise<ArrayLike<number> | undefined> {
+  const { rotaryDim, rope: { theta, scaling } } = config;
+  const factors = await findFactors(config, file, context), expected = rotaryDim / 2;
+  if (factors && factors.length !== expected) {
+    throw new ModelError(
+      `Cannot load ${quote(file.name)}: ${factors.length} divisors of rotary frequencies, ` +
+        `expected ${expected}, half a head's rotary length`,
+    );
+  }
+  const frequencies = ropeFrequencies({ rotaryDim, theta, scaling, factors });
+  if (!frequencies.every((it) => Number.isFinite(it))) {
+    throw new ModelError(
+      `Cannot load ${quote(file.name)}: its rotary positions have frequencies ` +
+        `${quote(frequencies, 60)}, expected numbers; its rope fields do not fit together`,
+    );
+  }
+  return factors;
+}
+
+async function findFactors(
   { rope: { scaling } }: LlamaConfig,
   file: ModelFile,
   context: number,

@@ -53,7 +53,7 @@ const NEUTRAL: Readonly<Record<string, readonly unknown[]>> = {
   rope_interleaved: OFF,
   no_rope_layers: [],
   no_rope_layer_interval: [0],
-  position_embedding_type: ["rope", "rotary", "absolute"],
+  position_embedding_type: ["rope", "rotary"],
   // Blocks and residual stream.
   per_layer_config: [],
   parallel_attn: OFF,

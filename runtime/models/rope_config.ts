@@ -89,7 +89,9 @@ export function ropeFromJson(
       };
     case "yarn": {
       const originalPositions = original();
-      const factor = rope.number("factor", maxPositions / originalPositions);
+      const hasLength = [config, rope].some((it) => it.has("original_max_position_embeddings"));
+      const ratio = hasLength ? maxPositions / originalPositions : undefined;
+      const factor = rope.number("factor", ratio);
       const [mscale, allDim] = [rope.number("mscale", 0), rope.number("mscale_all_dim", 0)];
       const own = mscale && allDim
         ? magnitude(factor, mscale) / magnitude(factor, allDim)
