@@ -57,7 +57,7 @@ import { storePart } from "./vector.as";
  * three begin at a multiple of 16 bytes; up to 12 bytes beyond the last element are read.
  */
 @inline
-function draw(kind: i32, gated: bool, x: usize, up: usize, out: usize, n: i32): void {
+export function draw(kind: i32, gated: bool, x: usize, up: usize, out: usize, n: i32): void {
   const least = f32x4.splat(kind == TANH ? -TANH_MOST : LEAST);
   const most = f32x4.splat(kind == TANH ? TANH_MOST : MOST);
   const log2e = f32x4.splat(LOG2E);
@@ -148,17 +148,79 @@ function draw(kind: i32, gated: bool, x: usize, up: usize, out: usize, n: i32): 
   }
 }
 
+// A function of its own for each, so that one's constants are not in the way of another's.
+
+function drawRelu(x: usize, out: usize, n: i32): void {
+  draw(RELU, false, x, 0, out, n);
+}
+
+function drawGelu(x: usize, out: usize, n: i32): void {
+  draw(GELU, false, x, 0, out, n);
+}
+
+function drawGeluTanh(x: usize, out: usize, n: i32): void {
+  draw(GELU_TANH, false, x, 0, out, n);
+}
+
+function drawSilu(x: usize, out: usize, n: i32): void {
+  draw(SILU, false, x, 0, out, n);
+}
+
+function drawSigmoid(x: usize, out: usize, n: i32): void {
+  draw(SIGMOID, false, x, 0, out, n);
+}
+
+function drawTanh(x: usize, out: usize, n: i32): void {
+  draw(TANH, false, x, 0, out, n);
+}
+
+function drawGeluQuick(x: usize, out: usize, n: i32): void {
+  draw(GELU_QUICK, false, x, 0, out, n);
+}
+
+function drawReluSquared(x: usize, out: usize, n: i32): void {
+  draw(RELU_SQUARED, false, x, 0, out, n);
+}
+
+function gateRelu(x: usize, up: usize, out: usize, n: i32): void {
+  draw(RELU, true, x, up, out, n);
+}
+
+function gateGelu(x: usize, up: usize, out: usize, n: i32): void {
+  draw(GELU, true, x, up, out, n);
+}
+
+function gateGeluTanh(x: usize, up: usize, out: usize, n: i32): void {
+  draw(GELU_TANH, true, x, up, out, n);
+}
+
+function gateSilu(x: usize, up: usize, out: usize, n: i32): void {
+  draw(SILU, true, x, up, out, n);
+}
+
+function gateSigmoid(x: usize, up: usize, out: usize, n: i32): void {
+  draw(SIGMOID, true, x, up, out, n);
+}
+
+function gateTanh(x: usize, up: usize, out: usize, n: i32): void {
+  draw(TANH, true, x, up, out, n);
+}
+
+function gateGeluQuick(x: usize, up: usize, out: usize, n: i32): void {
+  draw(GELU_QUICK, true, x, up, out, n);
+}
+
 /** out[i] = kind(x[i]), with memory as in `draw`. */
 export function activate(kind: i32, x: usize, out: usize, n: i32): void {
   switch (kind) {
-    case RELU: draw(RELU, false, x, 0, out, n); break;
-    case GELU: draw(GELU, false, x, 0, out, n); break;
-    case GELU_TANH: draw(GELU_TANH, false, x, 0, out, n); break;
-    case SILU: draw(SILU, false, x, 0, out, n); break;
-    case SIGMOID: draw(SIGMOID, false, x, 0, out, n); break;
-    case TANH: draw(TANH, false, x, 0, out, n); break;
-    case GELU_QUICK: draw(GELU_QUICK, false, x, 0, out, n); break;
-    case RELU_SQUARED: draw(RELU_SQUARED, false, x, 0, out, n); break;
+    case RELU: drawRelu(x, out, n); break;
+    case GELU: drawGelu(x, out, n); break;
+    case GELU_TANH: drawGeluTanh(x, out, n); break;
+    case SILU: drawSilu(x, out, n); break;
+    case SIGMOID: drawSigmoid(x, out, n); break;
+    case TANH: drawTanh(x, out, n); break;
+    case GELU_QUICK: drawGeluQuick(x, out, n); break;
+    case RELU_SQUARED: drawReluSquared(x, out, n); break;
     default: unreachable();
   }
 }
@@ -166,13 +228,13 @@ export function activate(kind: i32, x: usize, out: usize, n: i32): void {
 /** out[i] = kind(x[i])·up[i], with memory as in `draw`. */
 export function gate(kind: i32, x: usize, up: usize, out: usize, n: i32): void {
   switch (kind) {
-    case RELU: draw(RELU, true, x, up, out, n); break;
-    case GELU: draw(GELU, true, x, up, out, n); break;
-    case GELU_TANH: draw(GELU_TANH, true, x, up, out, n); break;
-    case SILU: draw(SILU, true, x, up, out, n); break;
-    case SIGMOID: draw(SIGMOID, true, x, up, out, n); break;
-    case TANH: draw(TANH, true, x, up, out, n); break;
-    case GELU_QUICK: draw(GELU_QUICK, true, x, up, out, n); break;
+    case RELU: gateRelu(x, up, out, n); break;
+    case GELU: gateGelu(x, up, out, n); break;
+    case GELU_TANH: gateGeluTanh(x, up, out, n); break;
+    case SILU: gateSilu(x, up, out, n); break;
+    case SIGMOID: gateSigmoid(x, up, out, n); break;
+    case TANH: gateTanh(x, up, out, n); break;
+    case GELU_QUICK: gateGeluQuick(x, up, out, n); break;
     default: unreachable();
   }
 }
