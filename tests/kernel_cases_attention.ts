@@ -174,20 +174,30 @@ function continued(dtype: CacheType): OpCase<"attention"> {
   };
 }
 
-function benchCases(dtype: CacheType): OpCase<"attention">[] {
+function benchCases(
+  dtype: CacheType,
+  name?: string,
+  adjustment?: Adjustment,
+): OpCase<"attention">[] {
   const shape = { kvHeads: 4, group: 4, headDim: 64, keys: dtype, values: dtype };
-  const bench = { bench: true } as const;
+  const what = name === undefined ? dtype : `${dtype}, ${name}`;
   return [
     ...[256, 2048].map((rows) =>
-      attentionCase(`decode, ${dtype}: 16/4 heads of 64, ${rows} rows`, { ...shape, rows }, full, {
-        tokens: 1,
-        ...bench,
-      })
+      attentionCase(
+        `decode, ${what}: 16/4 heads of 64, ${rows} rows`,
+        { ...shape, rows },
+        full,
+        { tokens: 1, bench: true },
+        adjustment,
+      )
     ),
-    attentionCase(`prefill, ${dtype}: 64 tokens at 192`, { ...shape, rows: 256 }, causal, {
-      tokens: 64,
-      ...bench,
-    }),
+    attentionCase(
+      `prefill, ${what}: 64 tokens at 192`,
+      { ...shape, rows: 256 },
+      causal,
+      { tokens: 64, bench: true },
+      adjustment,
+    ),
   ];
 }
 
@@ -426,7 +436,10 @@ export const ATTENTION_CASES: readonly OpCase<"attention">[] = [
       ], { heads: 2, scale: 0.5 });
     },
   },
-  ...CACHE_TYPES.flatMap(benchCases),
+  ...CACHE_TYPES.flatMap((dtype) => benchCases(dtype)),
+  ...Object.entries(ADJUSTMENTS).slice(0, 4).flatMap(([name, adjustment]) =>
+    benchCases("f16", name, { ...adjustment, width: 257 })
+  ),
 ];
 
 /** Half-precision edges: ties, subnormals, the largest half and what rounds beyond it. */
