@@ -7,7 +7,7 @@ import { assert, assertEquals } from "@std/assert";
 import { SparrowError } from "../errors.ts";
 import { chatTemplate } from "../runtime/text/chat_template.ts";
 import type { ChatMessage, RenderOptions } from "../runtime/text/chat_template.ts";
-import { FIXTURES } from "./fixtures.ts";
+import { FIXTURES, randomNumbers } from "./fixtures.ts";
 
 const NOW = new Date(2026, 2, 5, 9, 7, 3);
 
@@ -76,4 +76,30 @@ Deno.test("render() takes whole numbers of any size as bigints", async () => {
     await outcome("{{ big + 1 }} {{ list }} {{ list | tojson }}", [], { variables }),
     "12345678901234567891 [1180591620717411303424] [1180591620717411303424]",
   );
+});
+
+Deno.test("chatTemplate() survives 6000 damaged templates of every kind", async () => {
+  const { cases, messages, vars }: {
+    cases: readonly (readonly [string, string | null])[];
+    messages: readonly ChatMessage[];
+    vars: Readonly<Record<string, unknown>>;
+  } = JSON.parse(await data("jinja.json"));
+  const random = randomNumbers(21);
+  const pick = <T>(list: readonly T[]): T => list[Math.floor(random() * list.length)];
+  const words = cases.map(([template]) => template.match(/[{%#}-]{2,3}|\w+|'[^']*'|[^\w]/g) ?? []);
+  const outcomes = { rendered: 0, refused: 0 };
+  for (let round = 0; round < 6000; round++) {
+    const damaged = pick(words).slice();
+    const at = Math.floor(random() * damaged.length);
+    const kind = Math.floor(random() * 3);
+    const other = pick(pick(words)) ?? "";
+    if (kind === 0) damaged.splice(at, 1);
+    else if (kind === 1) damaged[at] = other;
+    else damaged.splice(at, 0, other);
+    // An error that is not ours makes `outcome` throw.
+    const made = await outcome(damaged.join(""), messages, { variables: vars });
+    if (made === null) outcomes.refused++;
+    else outcomes.rendered++;
+  }
+  assert(outcomes.rendered > 1000 && outcomes.refused > 1000, JSON.stringify(outcomes));
 });

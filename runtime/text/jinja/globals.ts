@@ -61,6 +61,7 @@ function makeDict({ budget }: Run, { args, named }: Arguments): Dict {
   }
   const pairs: (readonly [Value, Value])[] = [];
   const [from] = args;
+  if (from instanceof Undefined) from.fail();
   if (from instanceof Dict) {
     budget.items(from.entries.size);
     pairs.push(...from.entries.values());
