@@ -88,6 +88,8 @@ export function tokenize(template: string, budget: Budget): Token[] {
   }
 
   function comment(start: number): void {
+    // As in jinja2, one that the template ends with needs no end.
+    if (start >= source.length) return advance(start);
     const end = source.indexOf("#}", start);
     if (end < 0) fail("a comment has no end");
     const sign = end > start ? source[end - 1] : "";
@@ -98,6 +100,7 @@ export function tokenize(template: string, budget: Budget): Token[] {
 
   function raw(start: number): void {
     at = start;
+    if (start >= source.length) return;
     for (let end = source.indexOf("{%", at); end >= 0; end = source.indexOf("{%", end + 2)) {
       budget.step();
       RAW_END.lastIndex = end;
