@@ -269,7 +269,7 @@ class StatementParser {
     for (;;) {
       if (items.length > 0) this.#in.expect(",");
       if (
-        ["%}", ")", "="].includes(this.#in.current.type) || (end !== "" && this.#in.is("name", end))
+        ["%}", ")"].includes(this.#in.current.type) || (end !== "" && this.#in.is("name", end))
       ) {
         break;
       }
