@@ -4,7 +4,7 @@
  */
 
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
-import { quietly } from "../runtime/webgpu/quietly.ts";
+import { hasTraces, quietly } from "../runtime/webgpu/quietly.ts";
 import { taskArgs } from "./task_args.ts";
 import { tinyGguf } from "./tiny_model.ts";
 import { hasWebgpu } from "./webgpu_adapter.ts";
@@ -69,6 +69,17 @@ Deno.test("a program with all permissions hears nothing of displays and drivers"
     const { code, stdout, stderr } = await bare(["run", "-A", program]);
     assertEquals([code, stdout, stderr], [0, "4\n", ""]);
   });
+});
+
+Deno.test({
+  name: "a program that may only read hears nothing of them where nothing points to a GPU",
+  ignore: Deno.build.os !== "linux" || hasTraces(),
+  async fn() {
+    await withProgram("", async (program) => {
+      const { code, stdout, stderr } = await bare(["run", "--no-prompt", "--allow-read", program]);
+      assertEquals([code, stdout, stderr], [0, "4\n", ""]);
+    });
+  },
 });
 
 Deno.test("what is wrong with a file is said before a GPU is looked for", async () => {

@@ -7,7 +7,7 @@
 import { BackendError } from "../../errors.ts";
 import { quote } from "../../escape.ts";
 import { type GpuTraits, LEAST_TRAITS } from "../../kernels/webgpu_kernel.ts";
-import { quietly } from "./quietly.ts";
+import { isWorthAsking, quietly } from "./quietly.ts";
 import probe from "./probe.wgsl" with { type: "text" };
 
 /** What an adapter is and offers. */
@@ -113,6 +113,7 @@ export async function openDevice(gpu: Gpu | undefined = systemGpu()): Promise<Op
 
 /** Whether there is an adapter that is a GPU, as far as it says; whether it works is another matter. */
 export async function hasHardware(gpu: Gpu | undefined = systemGpu()): Promise<boolean> {
+  if (!isWorthAsking()) return false;
   return await findAdapter(gpu).then((adapter) => !isSoftware(adapter), () => false);
 }
 
