@@ -6,6 +6,8 @@
 import { assert, assertEquals } from "@std/assert";
 import { SparrowError } from "../errors.ts";
 import { chatTemplate } from "../runtime/text/chat_template.ts";
+import { compilePatternSource } from "../runtime/text/pattern/pattern.ts";
+import { PatternError } from "../runtime/text/pattern/tree.ts";
 import { tokenizerFromJson } from "../runtime/text/tokenizer.ts";
 import type { Tokenizer } from "../runtime/text/tokenizer.ts";
 import { tokenizerFromGguf } from "../runtime/text/tokenizer_gguf.ts";
@@ -130,6 +132,41 @@ const JSON_SEEDS: Record<string, unknown>[] = [
     },
   },
 ];
+
+JSON_SEEDS.push(
+  {
+    added_tokens: SPECIALS,
+    normalizer: {
+      type: "Sequence",
+      normalizers: [{ type: "Nmt" }, { type: "StripAccents" }, { type: "Lowercase" }],
+    },
+    pre_tokenizer: {
+      type: "Sequence",
+      pretokenizers: [{ type: "UnicodeScripts" }, { type: "FixedLength", length: 3 }],
+    },
+    post_processor: { type: "RobertaProcessing", cls: ["<s>", 1], sep: ["</s>", 2] },
+    decoder: {
+      type: "Sequence",
+      decoders: [
+        { type: "CTC", pad_token: "a", word_delimiter_token: "▁", cleanup: true },
+        { type: "Fuse" },
+        { type: "Replace", pattern: { Regex: "\\s+(?!b)" }, content: " " },
+        { type: "Strip", content: " ", start: 1, stop: 1 },
+      ],
+    },
+    model: { type: "WordLevel", unk_token: "<unk>", vocab: VOCAB },
+  },
+  {
+    added_tokens: SPECIALS,
+    normalizer: { type: "ByteLevel" },
+    pre_tokenizer: { type: "CharDelimiterSplit", delimiter: "a" },
+    decoder: {
+      type: "Sequence",
+      decoders: [{ type: "BPEDecoder", suffix: "b" }, { type: "ByteLevel" }],
+    },
+    model: { type: "BPE", unk_token: "<unk>", vocab: VOCAB, merges: [["a", "b"]] },
+  },
+);
 
 const GGUF_SEEDS: Record<string, unknown>[] = ["gpt2", "llama", "t5", "bert"].map((model) => ({
   "tokenizer.ggml.model": model,
@@ -307,4 +344,34 @@ Deno.test("chatTemplate() survives 1500 damaged templates", async () => {
     }
   }
   assert(outcomes.rendered > 75 && outcomes.refused > 75, JSON.stringify(outcomes));
+});
+
+Deno.test("patterns of 20000 random pieces are compiled or refused, and end", () => {
+  const pieces = [
+    ..."()[]{}*+?|^$.\\-,&:=!<>aZ1 é🙂\n",
+    ..."\\p{L} \\s \\b \\x{41} (?: (?= (?! (?<= (?> (?i) [^ [: :] && {2,} {3} {,2} \\R ++ *? \\A"
+      .split(" "),
+  ];
+  const random = randomNumbers(14);
+  const outcomes = { matched: 0, refused: 0 };
+  for (let round = 0; round < 20000; round++) {
+    const count = 1 + Math.floor(random() * 12);
+    const source = Array.from({ length: count }, () => pieces[Math.floor(random() * pieces.length)])
+      .join("");
+    try {
+      const pattern = compilePatternSource(source);
+      for (const text of TEXTS) {
+        const matches = pattern.matches(text.toWellFormed());
+        for (let i = 1; i < matches.length; i++) assert(matches[i] >= matches[i - 1], source);
+        assert(matches.every((at) => at >= 0 && at <= text.length), source);
+      }
+      outcomes.matched++;
+    } catch (error) {
+      if (!(error instanceof PatternError)) {
+        throw new Error(`${source}: ${error}`, { cause: error });
+      }
+      outcomes.refused++;
+    }
+  }
+  assert(outcomes.matched > 1000 && outcomes.refused > 1000, JSON.stringify(outcomes));
 });

@@ -22,17 +22,23 @@ function incomplete(bytes: Uint8Array): number {
   return 0;
 }
 
-/** Bytes to text, piece by piece; pieces that are whole characters are kept by `key`. */
+/** Bytes to text, piece by piece. */
 export class ByteJoiner {
   readonly #utf8 = new TextDecoder("utf-8", { ignoreBOM: true });
   #waiting: Uint8Array = EMPTY;
 
   /** The text that is complete now. */
   push(bytes: Uint8Array): string {
-    if (this.#waiting.length > 0) bytes = Uint8Array.of(...this.#waiting, ...bytes);
-    const tail = incomplete(bytes);
-    this.#waiting = tail === 0 ? EMPTY : bytes.slice(bytes.length - tail);
-    return this.#utf8.decode(tail === 0 ? bytes : bytes.subarray(0, bytes.length - tail));
+    if (this.#waiting.length > 0) {
+      const joined = new Uint8Array(this.#waiting.length + bytes.length);
+      joined.set(this.#waiting);
+      joined.set(bytes, this.#waiting.length);
+      bytes = joined;
+    }
+    const whole = bytes.length - incomplete(bytes);
+    this.#waiting = whole === bytes.length ? EMPTY : bytes.slice(whole);
+    if (whole === 0) return "";
+    return this.#utf8.decode(whole === bytes.length ? bytes : bytes.subarray(0, whole));
   }
 
   /** Whether bytes wait. */
