@@ -9,11 +9,10 @@ import { ModelError } from "../errors.ts";
 import { checkValue } from "../options.ts";
 import { LOAD_RULES } from "../runtime/load.ts";
 import { openModel } from "../runtime/load.ts";
-import { defaultContext, type MemoryNeeded, memoryNeeded } from "../runtime/memory_needed.ts";
-import { findDefinition } from "../runtime/models/registry.ts";
+import { type MemoryNeeded, memoryNeeded } from "../runtime/record.ts";
+import { resolveModel } from "../runtime/resolve.ts";
 import { unusedTextSettings } from "../runtime/text/model_text.ts";
-import { unusedTensors } from "../runtime/unused_tensors.ts";
-import { resolveWeights, WEIGHTS_OPTIONS, type WeightsOption } from "../runtime/weights.ts";
+import { WEIGHTS_OPTIONS, type WeightsOption } from "../runtime/weights.ts";
 import { commandName, type Flags, runCommand, UsageError, writeNote, writeOut } from "./command.ts";
 import { locateModel } from "./model_flags.ts";
 import { withFlags } from "./option_names.ts";
@@ -78,19 +77,19 @@ async function inspect(flags: Flags): Promise<void> {
     const warnings: string[] = [];
     const warn = (message: string): void => void warnings.push(message);
     try {
-      const definition = await findDefinition(file);
-      const parsed = definition.parseConfig(file, warn);
-      const context = given ?? defaultContext(parsed);
-      const specs = await definition.weights(parsed, file, context, warn);
-      const resolved = resolveWeights(specs, file, weights);
-      unusedTensors(file, resolved, parsed.layers).forEach(warn);
+      const choices = { weights, ...(given !== undefined && { contextLength: given }) };
+      const model = await resolveModel(file, choices, warn);
       unusedTextSettings(file).forEach(warn);
-      for (const { source, layout, exact } of resolved.values()) {
+      for (const { source, layout, exact } of model.weights.values()) {
         if (typeof source === "function") continue;
         for (const { name } of source) Object.assign(tensors.get(name)!, { layout, exact });
       }
-      config = parsed as unknown as Record<string, unknown>;
-      memory = { ...memoryNeeded(resolved, parsed, context), contextLength: context };
+      config = model.config as unknown as Record<string, unknown>;
+      const { programs, sizes } = model;
+      memory = {
+        ...memoryNeeded(programs, model.weights, sizes),
+        contextLength: sizes.contextLength,
+      };
     } catch (error) {
       if (!(error instanceof ModelError)) throw error;
       problem = error.message;

@@ -12,9 +12,10 @@ import type { Backend, BackendName, TokenChoice } from "./backend.ts";
 import { flawOf, type ModelFacts } from "./flaws.ts";
 import type { LeaseHolder } from "./leases.ts";
 import type { ModelConfig, ModelDefinition } from "./models/definition.ts";
-import type { Output, Programs, RunPart, Sequence } from "./models/program.ts";
+import type { ProgramName, Programs, RunPart, Sequence } from "./models/program.ts";
 import { type Prompt, toSequence } from "./models/prompt.ts";
-import { Plans, type PlanSizes } from "./plans.ts";
+import { Plans } from "./plans.ts";
+import type { PlanSizes } from "./record.ts";
 import type { Request } from "./requests.ts";
 import { Turns } from "./turns.ts";
 import type { ResolvedWeights } from "./weights.ts";
@@ -100,9 +101,9 @@ export class Engine {
     return this.#programs;
   }
 
-  /** Whether the model has such an output. */
-  gives(output: Output): boolean {
-    return this.#plans.gives(output);
+  /** Whether a program of the model gives a result of that name. */
+  gives(program: ProgramName, name: string): boolean {
+    return this.#plans.gives(program, name);
   }
 
   /**

@@ -32,7 +32,7 @@ export function flawOf(
   position: number,
   facts: ModelFacts,
 ): ModelError | undefined {
-  const isLogits = output.name === "logits";
+  const isLogits = output.names.includes("logits");
   for (let start = 0, row = 0; start < rows.length; start += width, row++) {
     let largest = -Infinity, bad = -1;
     for (let i = 0; i < width; i++) {
@@ -47,7 +47,7 @@ export function flawOf(
     if (bad < 0 && largest > -Infinity) continue;
     const values = rows.subarray(start, start + width);
     const count = values.reduce((sum, value) => Number.isFinite(value) ? sum : sum + 1, 0);
-    const what = output.name === "hidden" ? "hidden states" : output.name;
+    const what = output.names[0] === "hidden" ? "hidden states" : output.names[0];
     return notFinite(
       `after token ${position + row}, ${count} of ${width} ${what} are not finite numbers ` +
         `(number ${Math.max(bad, 0)} is ${values[Math.max(bad, 0)]})`,

@@ -22,20 +22,14 @@ import { checkEngine } from "./engine_features.ts";
 import { Engine, type EngineOptions } from "./engine.ts";
 import { type ModelFile, openModelFile, type OpenOptions } from "./files/model_file.ts";
 import { NotFoundError } from "./files/source.ts";
-import { defaultContext, type MemoryNeeded, memoryNeeded } from "./memory_needed.ts";
 import { Model } from "./model.ts";
-import type { ModelConfig, ModelDefinition } from "./models/definition.ts";
-import { findDefinition } from "./models/registry.ts";
+import type { ModelConfig } from "./models/definition.ts";
+import { type MemoryNeeded, memoryNeeded } from "./record.ts";
+import { type ResolvedModel, resolveModel } from "./resolve.ts";
 import { type ModelText, readModelText, stopIdsOf, unusedTextSettings } from "./text/model_text.ts";
 import type { Tokenizer } from "./text/tokenizer.ts";
-import { unusedTensors } from "./unused_tensors.ts";
 import { loadWeights } from "./load_weights.ts";
-import {
-  type ResolvedWeights,
-  resolveWeights,
-  WEIGHTS_OPTIONS,
-  type WeightsOption,
-} from "./weights.ts";
+import { WEIGHTS_OPTIONS, type WeightsOption } from "./weights.ts";
 
 /** How far loading has come. */
 export interface LoadProgress {
@@ -101,9 +95,6 @@ export const LOAD_RULES: Rules<LoadOptions> = {
   signal: SIGNAL,
 };
 
-/** Most tokens in one run of a prompt. */
-const DEFAULT_CHUNK = 256;
-
 /** The model that comes with Sparrow, used where no source is named. */
 export const DEFAULT_MODEL: URL = new URL("../models/default/model.gguf", import.meta.url);
 
@@ -134,12 +125,11 @@ export async function loadModel(
 ): Promise<Model> {
   checkEngine();
   const options = readOptions("load", given, LOAD_RULES);
-  const { weights: weightsOption = "as-is", cacheType = "f32", sequences = 1 } = options;
   options.signal?.throwIfAborted();
   checkBackendOptions(options);
   const { signal: _, ...lasting } = options;
-  const opened = await openWeights(source, options, weightsOption);
-  const { file, config, contextLength, weights } = opened;
+  const opened = await openResolved(source, options);
+  const { file, config, sizes, programs, weights } = opened, { contextLength } = sizes;
   try {
     const { gpuLayers = 0 } = options;
     if (gpuLayers > config.layers) {
@@ -148,8 +138,7 @@ export async function loadModel(
           `with gpuLayers ${quote(gpuLayers)}: it has ${config.layers} layers`,
       );
     }
-    const sizes = { sequences, cacheType };
-    checkMemory(file.name, memoryNeeded(weights, config, contextLength, sizes, gpuLayers));
+    checkMemory(file.name, memoryNeeded(programs, weights, sizes, gpuLayers));
     // While weights are on their way the text is read here; its failure ends both.
     const failed = new AbortController();
     let reading: Promise<ModelText | undefined> | undefined;
@@ -169,17 +158,11 @@ export async function loadModel(
     };
     const engine = await startEngine(opened, await backendsToTry(options), {
       ...options,
-      engine: {
-        name: file.name,
-        contextLength,
-        sequences,
-        cacheType,
-        chunk: Math.min(DEFAULT_CHUNK, contextLength),
-      },
+      engine: { name: file.name, ...sizes },
       signal: AbortSignal.any([failed.signal, ...(options.signal ? [options.signal] : [])]),
       meanwhile: readText,
       // The file is closed by then, and loading long ended.
-      reopen: () => openWeights(source, { ...lasting, onWarning: () => {} }, weightsOption),
+      reopen: () => openResolved(source, { ...lasting, onWarning: () => {} }),
     });
     try {
       const text = await readText();
@@ -198,30 +181,18 @@ export async function loadModel(
   }
 }
 
-/** A model's files with what loading needs of them. */
-interface OpenedWeights {
+/** A model's files with what they say of it. */
+interface ReadyModel extends ResolvedModel {
   readonly file: ModelFile;
-  readonly definition: ModelDefinition;
-  readonly config: ModelConfig;
-  readonly contextLength: number;
-  readonly weights: ResolvedWeights;
 }
 
-async function openWeights(
+async function openResolved(
   source: string | URL | Blob | undefined,
   options: LoadOptions,
-  storage: WeightsOption,
-): Promise<OpenedWeights> {
+): Promise<ReadyModel> {
   const file = await openModel(source, options);
   try {
-    const definition = await findDefinition(file);
-    const { onWarning = console.warn } = options;
-    const config = definition.parseConfig(file, onWarning);
-    const contextLength = options.contextLength ?? defaultContext(config);
-    const specs = await definition.weights(config, file, contextLength, onWarning);
-    const weights = resolveWeights(specs, file, storage);
-    for (const sentence of unusedTensors(file, weights, config.layers)) onWarning(sentence);
-    return { file, definition, config, contextLength, weights };
+    return { file, ...await resolveModel(file, options, options.onWarning ?? console.warn) };
   } catch (error) {
     file.close();
     throw error;
@@ -234,12 +205,12 @@ interface StartOptions extends LoadOptions {
   readonly signal: AbortSignal;
   /** What this thread does while weights are on their way; looks after its own failure. */
   meanwhile(): Promise<unknown>;
-  reopen(): Promise<OpenedWeights>;
+  reopen(): Promise<ReadyModel>;
 }
 
 /** Loads the weights on the first backend that works; where there is another, it stands by. */
 async function startEngine(
-  opened: OpenedWeights,
+  opened: ReadyModel,
   [name, ...others]: readonly BackendName[],
   options: StartOptions,
 ): Promise<Engine> {

@@ -28,7 +28,7 @@ import {
 import { Engine } from "./engine.ts";
 import type { GenerateOptions } from "./generate.ts";
 import type { ModelConfig } from "./models/definition.ts";
-import type { Output } from "./models/program.ts";
+import type { Output, ProgramName } from "./models/program.ts";
 import { type Prompt, promptFields } from "./models/prompt.ts";
 import { type Score, score, SCORE_RULES, type ScoreOptions } from "./score.ts";
 import { Session } from "./session.ts";
@@ -309,7 +309,7 @@ export class Model {
     const { decode } = this.#engine.programs;
     return await this.#forward(prompt, {
       program: decode ? "decode" : "encode",
-      name: "logits",
+      names: ["logits"],
       rows: "all",
     });
   }
@@ -332,14 +332,25 @@ export class Model {
     options: { readonly signal?: AbortSignal } = {},
   ): Promise<Encoding> {
     const { signal } = readOptions("encode", options, { signal: SIGNAL });
-    const program = this.#engine.programs.encode ? "encode" : "decode";
-    const hidden = this.#forward(prompt, { program, name: "hidden", rows: "all" }, signal);
-    if (!this.#engine.gives({ program, name: "pooled", rows: "first" })) {
-      return { hidden: await hidden };
+    if (!this.#engine.gives(this.#reader, "pooled")) {
+      return { hidden: await this.#hidden(prompt, signal) };
     }
-    const output = { program, name: "pooled", rows: "first" } as const;
-    const [states, pooled] = await Promise.all([hidden, this.#forward(prompt, output, signal)]);
-    return { hidden: states, pooled };
+    const output = { program: this.#reader, names: ["hidden", "pooled"], rows: "all" } as const;
+    const both = await this.#forward(prompt, output, signal); // [tokens, hidden + hidden]
+    const width = this.config.hiddenSize, hidden = new Float32Array(both.length / 2);
+    for (let i = 0; i < hidden.length; i += width) {
+      hidden.set(both.subarray(2 * i, 2 * i + width), i);
+    }
+    return { hidden, pooled: both.slice(width, 2 * width) }; // of the first token
+  }
+
+  /** The program that reads texts. */
+  get #reader(): ProgramName {
+    return this.#engine.programs.encode ? "encode" : "decode";
+  }
+
+  #hidden(prompt: readonly number[] | Prompt, signal?: AbortSignal): Promise<Float32Array> {
+    return this.#forward(prompt, { program: this.#reader, names: ["hidden"], rows: "all" }, signal);
   }
 
   /**
@@ -363,7 +374,7 @@ export class Model {
     }
     const width = this.config.hiddenSize;
     const embedOne = async (text: string): Promise<Float32Array> => {
-      const { hidden } = await this.encode(this.tokenizer.encode(text), signal ? { signal } : {});
+      const hidden = await this.#hidden(this.tokenizer.encode(text), signal); // [tokens, hidden]
       const tokens = hidden.length / width;
       const vector = pooling === "last" ? hidden.slice(-width) : hidden.slice(0, width);
       if (pooling === "mean") {

@@ -7,12 +7,10 @@
 
 import { BackendError, InputError, ModelError } from "../errors.ts";
 import { quote } from "../escape.ts";
-import { type CacheType, elements } from "../kernels/op.ts";
+import { elements } from "../kernels/op.ts";
 import type { Backend, Executable, TokenChoice } from "./backend.ts";
 import { pruneGraph } from "./copy_graph.ts";
-import { Graph, type Tensor } from "./graph.ts";
 import type {
-  InputRule,
   Output,
   Program,
   ProgramName,
@@ -21,22 +19,18 @@ import type {
   Sequence,
 } from "./models/program.ts";
 import { placeGraphs, type Placement } from "./placement.ts";
-import { type ResolvedWeights, weightScope } from "./weights.ts";
-
-/** How a model's memory and plans are sized. */
-export interface PlanSizes {
-  /** Most tokens of one sequence. */
-  readonly contextLength: number;
-  /** Sequences whose caches are kept at the same time. */
-  readonly sequences: number;
-  /** Element type of the caches. */
-  readonly cacheType: CacheType;
-  /** Tokens in one run of a prompt, where the model does not need more of them together. */
-  readonly chunk: number;
-}
+import {
+  mostRunTokens,
+  type PlanSizes,
+  programNames,
+  recordProgram,
+  rulesOf,
+  sequenceRows,
+} from "./record.ts";
+import type { ResolvedWeights } from "./weights.ts";
 
 /** What generation asks for. */
-export const LAST_LOGITS: Output = { program: "decode", name: "logits", rows: "last" };
+export const LAST_LOGITS: Output = { program: "decode", names: ["logits"], rows: "last" };
 
 /** All-token outputs are computed in smaller chunks, because their rows are as wide as the vocabulary. */
 const ALL_ROWS_CHUNK = 64;
@@ -62,8 +56,8 @@ export class Plans {
     this.#weights = weights;
     this.#backend = backend;
     this.#sizes = sizes;
-    const graphs = namesOf(programs).map((program) => {
-      const graph = this.#record(program, 1, "all");
+    const graphs = programNames(programs).map((program) => {
+      const graph = recordProgram(programs[program]!, weights, sizes, { tokens: 1, rows: "all" });
       for (const [name, { shape }] of graph.outputs) {
         this.#widths.set(`${program} ${name}`, elements(shape) / shape[0]!);
       }
@@ -77,20 +71,14 @@ export class Plans {
     return this.#placement.stages;
   }
 
-  /**
-   * Rows of one sequence in the caches: whole groups of 8, as kernels store them; whole blocks of
-   * 128 where there are several sequences, because kernels add up by blocks of so many rows, and
-   * what a sequence gives must not depend on which rows it has.
-   */
+  /** Rows of one sequence in the caches. */
   get sequenceRows(): number {
-    const { contextLength, sequences } = this.#sizes;
-    const unit = sequences > 1 ? 128 : 8;
-    return Math.ceil(contextLength / unit) * unit;
+    return sequenceRows(this.#sizes);
   }
 
   /** Most tokens of any run. */
   get runRows(): number {
-    return Math.ceil(Math.max(this.#sizes.contextLength, this.#sizes.chunk) / 8) * 8;
+    return mostRunTokens(this.#sizes);
   }
 
   /** Sequences of which one token each runs together at most. */
@@ -103,18 +91,21 @@ export class Plans {
     return this.#programs.decode?.whole?.(sequence) ?? 0;
   }
 
-  /** Whether a program gives such an output. */
-  gives({ program, name }: Output): boolean {
+  /** Whether a program gives a result of that name. */
+  gives(program: ProgramName, name: string): boolean {
     return this.#widths.has(`${program} ${name}`);
   }
 
   /**
-   * Elements of a row of an output; 0 for none.
+   * Elements of a row of an output.
    *
    * @throws ModelError when the model has no such output
    */
-  width({ program, name }: Output): number {
-    if (name === undefined) return 0;
+  width({ program, names }: Output): number {
+    return names.reduce((sum, name) => sum + this.#widthOf(program, name), 0);
+  }
+
+  #widthOf(program: ProgramName, name: string): number {
     const width = this.#widths.get(`${program} ${name}`);
     if (width !== undefined) return width;
     const known = Array.from(this.#widths.keys(), (it) => quote(it)).join(", ");
@@ -154,15 +145,21 @@ export class Plans {
     });
     this.#runner = undefined;
     this.#write(executable, output.program, parts);
-    const { name } = output;
-    if (rows !== "all" && name !== undefined) {
+    const { names, program } = output;
+    if (rows !== "all" && names.length > 0) {
       executable.write("outputRows", Int32Array.of(rows === "first" ? 0 : tokens - 1));
     }
     await executable.run(tokens);
-    if (!wanted || name === undefined) return new Float32Array(0);
-    const width = this.width(output);
-    const found = await executable.read(name, (rows === "all" ? tokens : 1) * width);
+    if (!wanted || names.length === 0) return new Float32Array(0);
+    const count = rows === "all" ? tokens : 1;
+    const found = beside(
+      await Promise.all(
+        names.map((name) => executable.read(name, count * this.#widthOf(program, name))),
+      ),
+      count,
+    );
     if (parts.length === 1 || output.rows === "all") return found;
+    const width = this.width(output);
     const picked = new Float32Array(parts.length * width); // [parts, width]
     parts.forEach(({ offset, count }, i) => {
       const row = output.rows === "first" ? offset : offset + count - 1;
@@ -206,7 +203,7 @@ export class Plans {
     }
     const { ids, inputs } = this.#program("decode");
     const history = start && { history: start.sequence.ids };
-    const loop = { logits: LAST_LOGITS.name!, ids: ids.name, inputs };
+    const loop = { logits: LAST_LOGITS.names[0]!, ids: ids.name, inputs };
     return executable.runAhead(count, loop, { ...choice, ...history, draw });
   }
 
@@ -214,13 +211,8 @@ export class Plans {
     const program = this.#programs[name];
     if (program) return program;
     throw new InputError(
-      `Cannot ${name} with this model: it can ${namesOf(this.#programs).join(", ")}`,
+      `Cannot ${name} with this model: it can ${programNames(this.#programs).join(", ")}`,
     );
-  }
-
-  #rules(name: ProgramName): InputRule[] {
-    const { ids, inputs } = this.#program(name);
-    return [ids, ...inputs];
   }
 
   /** Tokens that the plan for a run has room for: few sizes, so that few plans are compiled. */
@@ -234,7 +226,7 @@ export class Plans {
   /** Writes what the rules say of the tokens of a run. */
   #write(executable: Executable, program: ProgramName, parts: readonly RunPart[]): void {
     const tokens = parts.reduce((sum, { count }) => sum + count, 0);
-    for (const rule of this.#rules(program)) {
+    for (const rule of rulesOf(this.#program(program))) {
       const width = rule.step.length, data = new Int32Array(tokens * width);
       let at = 0;
       for (const part of parts) {
@@ -244,44 +236,35 @@ export class Plans {
     }
   }
 
-  /** Records a graph with all results of a program, or one of them, for every token or for one. */
-  #record(name: ProgramName, tokens: number, rows: Output["rows"], result?: string): Graph {
-    const g = new Graph({ tokens });
-    const inputs = Object.fromEntries(
-      this.#rules(name).map(({ name, step }) => [
-        name,
-        g.input(name, step.length === 1 ? ["tokens"] : ["tokens", step.length], "i32"),
-      ]),
-    );
-    const { sequences, cacheType } = this.#sizes;
-    const recorded = this.#program(name).record(g, weightScope(g, this.#weights), {
-      inputs,
-      cacheRows: sequences * this.sequenceRows,
-      runRows: this.runRows,
-      cacheType,
-      wanted: (x: Tensor) =>
-        rows === "all" ? x : g.op("selectRows", [x, g.input("outputRows", [1], "i32")]),
-    });
-    for (const [name, tensor] of Object.entries(recorded)) {
-      if (result === undefined || name === result) g.output(name, tensor);
-    }
-    return g;
-  }
-
-  #executable(tokens: number, { program, name, rows }: Output): Executable {
-    const key = `${program} ${name} ${rows === "all" ? rows : "one"} ${tokens}`;
+  #executable(tokens: number, { program, names, rows }: Output): Executable {
+    const key = `${program} ${names} ${rows === "all" ? rows : "one"} ${tokens}`;
     let executable = this.#executables.get(key);
     if (!executable) {
-      // Without a name there is no such result: what is left is what writes the caches.
-      const graph = this.#record(program, tokens, rows, name ?? "");
-      executable = this.#placement.compile(pruneGraph(graph, { stores: name === undefined }));
+      const graph = recordProgram(this.#program(program), this.#weights, this.#sizes, {
+        tokens,
+        rows,
+        names,
+      });
+      // Without a result, what is left is what writes the caches.
+      executable = this.#placement.compile(pruneGraph(graph, { stores: names.length === 0 }));
       this.#executables.set(key, executable);
     }
     return executable;
   }
 }
 
-/** Which programs there are. */
-function namesOf(programs: Programs): ProgramName[] {
-  return (["encode", "decode"] as const).filter((name) => programs[name]);
+/** Several results with as many rows each as one, the first result's columns first. */
+function beside(results: readonly Float32Array[], rows: number): Float32Array {
+  if (results.length === 1) return results[0]!;
+  const widths = results.map(({ length }) => length / rows);
+  const width = widths.reduce((a, b) => a + b, 0);
+  const all = new Float32Array(rows * width);
+  let column = 0;
+  results.forEach((result, i) => {
+    for (let row = 0; row < rows; row++) {
+      all.set(result.subarray(row * widths[i]!, (row + 1) * widths[i]!), row * width + column);
+    }
+    column += widths[i]!;
+  });
+  return all;
 }

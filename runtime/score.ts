@@ -75,7 +75,7 @@ export async function score(
   try {
     await engine.run({
       holder,
-      output: { program: "decode", name: "logits", rows: "all" },
+      output: { program: "decode", names: ["logits"], rows: "all" },
       signal,
       sequence: () => ({ ids }),
       onRows: (rows, first) => {

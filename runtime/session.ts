@@ -164,7 +164,7 @@ export class Session {
     const append = this.#appending(given);
     return await this.#model.engine.run({
       holder: this.#holder,
-      output: { program: "decode", name: "logits", rows: "all" },
+      output: { program: "decode", names: ["logits"], rows: "all" },
       signal,
       sequence: () => {
         begin = this.position;

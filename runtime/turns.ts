@@ -169,7 +169,10 @@ export class Turns {
     const chosen: Entry[] = [], parts: RunPart[] = [];
     for (const entry of steps) {
       if (chosen.length === this.#runner.batch) break;
-      if (chosen.length > 0 && chosen[0]!.request.output.name !== entry.request.output.name) {
+      if (
+        chosen.length > 0 &&
+        `${chosen[0]!.request.output.names}` !== `${entry.request.output.names}`
+      ) {
         continue;
       }
       const firstRow = this.#lease(entry, chosen);
@@ -259,7 +262,7 @@ export class Turns {
     entry.begun = true;
     try {
       const part = { sequence: source, position: 0, count: source.ids.length, offset: 0, firstRow };
-      await this.#runner.forward([part], { program: "encode", rows: "last" }, false);
+      await this.#runner.forward([part], { program: "encode", names: [], rows: "last" }, false);
       holder.encoded = true;
       this.#leases.renew(holder, this.#turn);
     } catch (error) {
@@ -273,8 +276,9 @@ export class Turns {
     let offset = 0;
     for (const entry of entries) {
       const { sequence, request } = entry, count = sequence.ids.length;
-      const { program, name, rows } = request.output;
-      const isAlike = program === output.program && name === output.name && rows === output.rows;
+      const { program, names, rows } = request.output;
+      const isAlike = program === output.program && `${names}` === `${output.names}` &&
+        rows === output.rows;
       if (!isAlike || chosen.length > 0 && offset + count > this.#runner.runRows) continue;
       chosen.push(entry);
       parts.push({ sequence, position: 0, count, offset, firstRow: 0 });

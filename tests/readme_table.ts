@@ -7,7 +7,7 @@
 
 import { type Flags, runCommand, UsageError } from "../cli/command.ts";
 import type { ModelFile, TensorEntry } from "../runtime/files/model_file.ts";
-import { type MemoryNeeded, memoryNeeded } from "../runtime/memory_needed.ts";
+import { type MemoryNeeded, memoryNeeded } from "../runtime/record.ts";
 import { ARCHITECTURES, findDefinition } from "../runtime/models/registry.ts";
 import { tensorsOf } from "../runtime/models/weight_spec.ts";
 import { resolveWeights, type WeightsOption } from "../runtime/weights.ts";
@@ -137,7 +137,8 @@ async function memory(
     ),
   );
   const whole = { ...file, tensors: entries };
-  return memoryNeeded(resolveWeights(specs, whole, option), config, CONTEXT);
+  const sizes = { contextLength: CONTEXT, sequences: 1, cacheType: "f32", chunk: 256 } as const;
+  return memoryNeeded(definition.programs(config), resolveWeights(specs, whole, option), sizes);
 }
 
 function gb(bytes: number): string {

@@ -39,7 +39,7 @@ async function logits(
   rows.push(
     await engine.run({
       holder: { cached: 0 },
-      output: { program: "decode", name: "logits", rows: "all" },
+      output: { program: "decode", names: ["logits"], rows: "all" },
       sequence: () => ({ ids }),
       finish: (rows) => rows,
     }),

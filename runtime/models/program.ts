@@ -97,12 +97,15 @@ export interface Programs {
 /** Name of a program. */
 export type ProgramName = "encode" | "decode";
 
-/** A result of a program: which, and for which tokens. */
+/** Results of a program: which, and for which tokens. */
 export interface Output {
   /** Who gives it. */
   readonly program: ProgramName;
-  /** Name that `Program.record` gives it; absent where only caches are to be written. */
-  readonly name?: string;
+  /**
+   * Names that `Program.record` gives them: their rows are put side by side. None where only caches
+   * are to be written.
+   */
+  readonly names: readonly string[];
   /** Every token, or one of them. */
   readonly rows: "first" | "last" | "all";
 }
