@@ -29,7 +29,8 @@ export {
   type LoadProgress,
   type OpenedModel,
 } from "./runtime/load.ts";
-export { type EmbedOptions, type Encoding, Model } from "./runtime/model.ts";
+export { Model } from "./runtime/model.ts";
+export type { EmbedOptions, Encoding } from "./runtime/read_texts.ts";
 export type { Prompt } from "./runtime/models/prompt.ts";
 export type { Score, ScoreOptions } from "./runtime/score.ts";
 export type { CacheType } from "./kernels/op.ts";

@@ -7,17 +7,7 @@
 import { InputError, ModelError } from "../errors.ts";
 import { quote } from "../escape.ts";
 import type { BackendName } from "./backend.ts";
-import {
-  accepts,
-  FLAG,
-  isA,
-  oneOf,
-  readIds,
-  readOptions,
-  type Rules,
-  SIGNAL,
-  TEXTS,
-} from "../options.ts";
+import { isA, readIds, readOptions, SIGNAL } from "../options.ts";
 import {
   type ChatCompletion,
   type ChatOptions,
@@ -28,9 +18,9 @@ import {
 import { Engine } from "./engine.ts";
 import type { GenerateOptions } from "./generate.ts";
 import type { ModelConfig } from "./models/definition.ts";
-import type { Output, ProgramName } from "./models/program.ts";
 import { type Prompt, promptFields } from "./models/prompt.ts";
 import { type Score, score, SCORE_RULES, type ScoreOptions } from "./score.ts";
+import { embed, type EmbedOptions, encode, type Encoding, readLogits } from "./read_texts.ts";
 import { Session } from "./session.ts";
 import {
   type ChatMessage,
@@ -39,33 +29,6 @@ import {
   type RenderOptions,
 } from "./text/chat_template.ts";
 import type { Tokenizer } from "./text/tokenizer.ts";
-
-/** What an encoder makes of a text. */
-export interface Encoding {
-  /** The last layer's state for each token, `[tokens, hidden]` row-major. */
-  readonly hidden: Float32Array;
-  /** One vector for the whole text, `[hidden]`, where the model has a pooler. */
-  readonly pooled?: Float32Array;
-}
-
-/** How `Model.embed` makes one vector of a text. */
-export interface EmbedOptions {
-  /**
-   * The first or the last token's hidden state, or the mean of all. Default `last` for a decoder, whose
-   * last token alone has seen the whole text, and `mean` for an encoder.
-   */
-  readonly pooling?: "first" | "last" | "mean";
-  /** Whether vectors are scaled to length 1. Default true. */
-  readonly normalize?: boolean;
-  /** Ends it between two runs; the promise rejects with the signal's reason. */
-  readonly signal?: AbortSignal;
-}
-
-const EMBED_RULES: Rules<EmbedOptions> = {
-  pooling: oneOf(["first", "last", "mean"]),
-  normalize: FLAG,
-  signal: SIGNAL,
-};
 
 /**
  * A loaded model: immutable, shared by any number of sessions. Made by `loadModel`.
@@ -306,12 +269,7 @@ export class Model {
    * ```
    */
   async logits(prompt: readonly number[] | Prompt): Promise<Float32Array> {
-    const { decode } = this.#engine.programs;
-    return await this.#forward(prompt, {
-      program: decode ? "decode" : "encode",
-      names: ["logits"],
-      rows: "all",
-    });
+    return await readLogits(this.#engine, prompt);
   }
 
   /**
@@ -332,25 +290,7 @@ export class Model {
     options: { readonly signal?: AbortSignal } = {},
   ): Promise<Encoding> {
     const { signal } = readOptions("encode", options, { signal: SIGNAL });
-    if (!this.#engine.gives(this.#reader, "pooled")) {
-      return { hidden: await this.#hidden(prompt, signal) };
-    }
-    const output = { program: this.#reader, names: ["hidden", "pooled"], rows: "all" } as const;
-    const both = await this.#forward(prompt, output, signal); // [tokens, hidden + hidden]
-    const width = this.config.hiddenSize, hidden = new Float32Array(both.length / 2);
-    for (let i = 0; i < hidden.length; i += width) {
-      hidden.set(both.subarray(2 * i, 2 * i + width), i);
-    }
-    return { hidden, pooled: both.slice(width, 2 * width) }; // of the first token
-  }
-
-  /** The program that reads texts. */
-  get #reader(): ProgramName {
-    return this.#engine.programs.encode ? "encode" : "decode";
-  }
-
-  #hidden(prompt: readonly number[] | Prompt, signal?: AbortSignal): Promise<Float32Array> {
-    return this.#forward(prompt, { program: this.#reader, names: ["hidden"], rows: "all" }, signal);
+    return await encode(this.#engine, prompt, signal);
   }
 
   /**
@@ -361,33 +301,7 @@ export class Model {
    * @throws ModelError when the model came without tokenizer files, or hidden states are not finite
    */
   async embed(texts: readonly string[], options: EmbedOptions = {}): Promise<Float32Array[]> {
-    const isEncoder = this.#engine.programs.encode !== undefined;
-    const { pooling = isEncoder ? "mean" : "last", normalize = true, signal } = readOptions(
-      "embed",
-      options,
-      EMBED_RULES,
-    );
-    if (!accepts(TEXTS, texts)) {
-      throw new InputError(
-        `Cannot embed ${quote(texts)}: expected a list of texts, as in ["a text"]`,
-      );
-    }
-    const width = this.config.hiddenSize;
-    const embedOne = async (text: string): Promise<Float32Array> => {
-      const hidden = await this.#hidden(this.tokenizer.encode(text), signal); // [tokens, hidden]
-      const tokens = hidden.length / width;
-      const vector = pooling === "last" ? hidden.slice(-width) : hidden.slice(0, width);
-      if (pooling === "mean") {
-        vector.fill(0);
-        hidden.forEach((value, i) => vector[i % width]! += value / tokens);
-      }
-      const length = normalize ? Math.hypot(...vector) || 1 : 1;
-      return vector.map((value) => value / length);
-    };
-    if (isEncoder) return await Promise.all(texts.map(embedOne));
-    const vectors: Float32Array[] = [];
-    for (const text of texts) vectors.push(await embedOne(text));
-    return vectors;
+    return await embed(this.#engine, this.tokenizer, texts, options);
   }
 
   /** Ends the workers and frees the memory, after the runs that have begun. */
@@ -398,28 +312,6 @@ export class Model {
   /** As `dispose`, for `await using`. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.dispose();
-  }
-
-  /** Runs a prompt by itself; what it caches is forgotten. */
-  async #forward(
-    prompt: readonly number[] | Prompt,
-    output: Output,
-    signal?: AbortSignal,
-  ): Promise<Float32Array> {
-    const sequence = this.#engine.sequenceOf(prompt), holder = { cached: 0 };
-    // An encoder of its own reads the source, whatever the decoder would do with it.
-    const own = output.program === "encode" ? sequence.source ?? sequence : sequence;
-    try {
-      return await this.#engine.run({
-        holder,
-        output,
-        signal,
-        sequence: () => own,
-        finish: (rows) => rows,
-      });
-    } finally {
-      this.#engine.release(holder);
-    }
   }
 }
 
