@@ -16,7 +16,7 @@ minute. Tests on WebGPU need a Vulkan driver (Debian: mesa-vulkan-drivers), thos
   --filter TEXT       only tests whose name holds TEXT, or matches /TEXT/
   --help              print this
 
-Packages that only tests use, about 280 MB with vocabularies and a WebGPU compiler, are fetched when
+Packages that only tests use, 440 MB with vocabularies and a WebGPU compiler, are fetched when
 they first run.`;
 
 /** Files whose tests are small; with the ones of `SAMPLES` they are one of each kind. */
