@@ -503,7 +503,6 @@ Deno.test("a mistyped option is refused and the right name is told", async () =>
     [() => model.complete([3], untyped({ topk: 3 })), '"topK"'],
     [() => model.score([3, 4], untyped({ addspecial: true })), '"addSpecial"'],
     [() => model.embed(["a"], untyped({ poling: "mean" })), '"pooling"'],
-    [() => model.logits(untyped({ ids: [3], prefix_length: 1 })), '"prefixLength"'],
     [() => loadModel(blob, untyped({ contextlength: 3 })), '"contextLength"'],
     [() => loadModel(blob, untyped({ webgpu: { arithmatic: "f16" } })), '"arithmetic"'],
     [() => graphs.compile(new graphs.Graph(), untyped({ bakend: "wasm" })), '"backend"'],

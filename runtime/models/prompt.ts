@@ -85,7 +85,13 @@ function readPrompt(given: unknown, fields: NonNullable<PromptRules["fields"]>):
       `Cannot process a prompt ${quote(given)}: expected token ids, or an object with ids`,
     );
   }
-  const prompt = given as Prompt, known = promptFields({ fields });
+  const known = promptFields({ fields });
+  let prompt: Prompt;
+  try {
+    prompt = { ...given as Prompt }; // a copy, whose fields throw no more
+  } catch (cause) {
+    throw new InputError("Cannot process a prompt: its fields cannot be read", { cause });
+  }
   for (const [name, value] of Object.entries(prompt)) {
     if (value === undefined || known.includes(name)) continue;
     throw new InputError(
