@@ -6,8 +6,8 @@
  */
 
 import type { TensorType } from "../kernels/op.ts";
+import type { Advance } from "../kernels/sample/advance.ts";
 import type { Transcoder } from "../quant/transcode.ts";
-import type { ByteSource } from "./files/source.ts";
 import type { Graph } from "./graph.ts";
 import type { Plan, StageMap } from "./plan.ts";
 
@@ -16,6 +16,16 @@ export type BackendName = "reference" | "wasm" | "webgpu";
 
 /** Numbers that go into and come out of a run. */
 export type TensorData = Float32Array | Int32Array;
+
+/** Where the bytes of weights come from. */
+export interface WeightSource {
+  /** What messages call it. */
+  readonly name: string;
+  /** Path of a local file that workers can open by themselves. */
+  readonly path?: string | undefined;
+  /** Reads bytes, into `into` where it is given. */
+  read(start: number, length: number, into?: Uint8Array): Promise<Uint8Array>;
+}
 
 /** Rows of a placed weight and the part of a file that they come from. */
 export interface FilePart {
@@ -26,7 +36,7 @@ export interface FilePart {
   /** How many; what is no matrix is one row. */
   readonly rows: number;
   /** What to read. */
-  readonly source: ByteSource;
+  readonly source: WeightSource;
   /** First byte. */
   readonly offset: number;
   /** Length in bytes. */
@@ -138,14 +148,10 @@ export interface TokenLoop {
   readonly inputs: readonly InputAdvance[];
 }
 
-/** How an input `[1]` or `[1, 2]` goes on from one token to the next. */
-export interface InputAdvance {
+/** An input `[1]` or `[1, 2]`, and how it goes on from one token to the next. */
+export interface InputAdvance extends Advance {
   /** Its name. */
   readonly name: string;
-  /** What is added to each of its numbers. */
-  readonly step: readonly number[];
-  /** Where its two numbers are the start and end of a span: the most that may lie between them. */
-  readonly window?: number | undefined;
 }
 
 /** A compiled plan. */

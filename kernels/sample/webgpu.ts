@@ -5,6 +5,7 @@
  * @module
  */
 
+import type { Advance } from "./advance.ts";
 import { floatBits } from "../numbers.ts";
 import type { Shader } from "../webgpu_kernel.ts";
 import common from "./common.wgsl" with { type: "text" };
@@ -19,14 +20,6 @@ const ACCESS = ["read", "write", "write", "write", "write", "write", "write", "w
 
 /** How many inputs beside the ids a choice can advance. */
 export const MOST_ADVANCED = 4;
-
-/** How an input of one or two numbers goes on from one token to the next. */
-export interface Advance {
-  /** What is added to each of its numbers. */
-  readonly step: readonly number[];
-  /** Where its two numbers are a span: how long it is at most. */
-  readonly window?: number | undefined;
-}
 
 /** Each chooses from the logits in binding 1 and advances the inputs in bindings 2 to 6. */
 export const SAMPLE_SHADERS = {

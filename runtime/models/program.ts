@@ -7,7 +7,7 @@
  */
 
 import type { CacheType } from "../../kernels/op.ts";
-import type { InputAdvance } from "../backend.ts";
+import type { Advance } from "../../kernels/sample/advance.ts";
 import type { Graph, Tensor } from "../graph.ts";
 import type { WeightScope } from "../weights.ts";
 import type { PromptRules } from "./prompt.ts";
@@ -44,7 +44,9 @@ export interface RunPart {
  * An input of a graph, `i32 [tokens]` or `[tokens, 2]`: what is in it for each token, and how that
  * goes on where a backend chooses tokens by itself.
  */
-export interface InputRule extends InputAdvance {
+export interface InputRule extends Advance {
+  /** Its name in the graph. */
+  readonly name: string;
   /** Writes the numbers of token `i` of a part to `into`, from index `at` on. */
   fill(part: RunPart, i: number, into: Int32Array, at: number): void;
 }
