@@ -14,8 +14,8 @@ export {
   type Origin,
   type Segment,
   type Tensor,
-} from "./runtime/graph.ts";
-export type { BackendName, TensorData } from "./runtime/backend.ts";
+} from "./runtime/graph/graph.ts";
+export type { BackendName, TensorData } from "./runtime/backends/backend.ts";
 export type {
   ActivationAttributes,
   ActivationName,

@@ -19,10 +19,9 @@ export * from "./errors.ts";
 export type {
   ChatCompletion,
   ChatOptions,
-  ChatPrompt,
   Completion,
   Usage,
-} from "./runtime/complete.ts";
+} from "./runtime/generation/complete.ts";
 export {
   loadModel,
   type LoadOptions,
@@ -30,13 +29,13 @@ export {
   type OpenedModel,
 } from "./runtime/load.ts";
 export { Model } from "./runtime/model.ts";
-export type { EmbedOptions, Encoding } from "./runtime/read_texts.ts";
+export type { EmbedOptions, Encoding } from "./runtime/generation/read_texts.ts";
 export type { Prompt } from "./runtime/models/prompt.ts";
-export type { Score, ScoreOptions } from "./runtime/score.ts";
+export type { Score, ScoreOptions } from "./runtime/generation/score.ts";
 export type { CacheType } from "./kernels/op.ts";
-export type { BackendName } from "./runtime/backend.ts";
+export type { BackendName } from "./runtime/backends/backend.ts";
 export type { ChatMessage, RenderOptions, TextPiece } from "./runtime/text/chat_template.ts";
-export type { BackendOptions } from "./runtime/create_backend.ts";
+export type { BackendOptions } from "./runtime/backends/create.ts";
 export {
   type AdapterFacts,
   type BackendSupport,
@@ -48,11 +47,21 @@ export {
   type TimesCache,
   type VariantOptions,
   type Variants,
-} from "./runtime/detect.ts";
-export type { GenerateOptions, GenerationResult, StopReason, Token } from "./runtime/generate.ts";
+} from "./runtime/backends/detect.ts";
+export type {
+  GenerateOptions,
+  GenerationResult,
+  StopReason,
+  Token,
+} from "./runtime/generation/generate.ts";
 export type { ModelConfig } from "./runtime/models/definition.ts";
-export { type Sampler, sampler, type SamplerOptions } from "./runtime/sampler.ts";
-export { type PrefillOptions, type PromptProgress, Session } from "./runtime/session.ts";
+export { type Sampler, sampler, type SamplerOptions } from "./runtime/generation/sampler.ts";
+export { Session } from "./runtime/generation/session.ts";
+export type {
+  ChatPrompt,
+  PrefillOptions,
+  PromptProgress,
+} from "./runtime/generation/text_session.ts";
 export { loadTokenizer } from "./runtime/text/model_text.ts";
 export type {
   DecodeOptions,
@@ -60,6 +69,6 @@ export type {
   StreamOptions,
   TokenDecoder,
   Tokenizer,
-} from "./runtime/text/tokenizer.ts";
-export type { WeightsOption } from "./runtime/weights.ts";
+} from "./runtime/text/tokenizer/tokenizer.ts";
+export type { WeightsOption } from "./runtime/models/weights.ts";
 export { type Layout, type LayoutName, LAYOUTS } from "./quant/formats.ts";

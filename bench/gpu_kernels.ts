@@ -7,8 +7,8 @@
 import type { Tensor } from "../graph.ts";
 import { CACHE_TYPES, type CacheType } from "../kernels/op.ts";
 import { type LayoutName, LAYOUTS } from "../quant/formats.ts";
-import { createWebgpuBackend } from "../runtime/webgpu/backend.ts";
-import type { ChosenVariants } from "../runtime/webgpu/variants.ts";
+import { createWebgpuBackend } from "../runtime/backends/webgpu/backend.ts";
+import type { ChosenVariants } from "../runtime/backends/webgpu/variants.ts";
 import { type GpuLimits, openGpuLimits } from "./gpu_limits.ts";
 import { prepareGpuKernel } from "./kernel_case.ts";
 import { caseRows, filledCaches, type KernelRow, smallRows } from "./kernel_rows.ts";

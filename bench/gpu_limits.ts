@@ -5,7 +5,7 @@
  */
 
 import { BackendError } from "../errors.ts";
-import { openDevice } from "../runtime/webgpu/device.ts";
+import { openDevice } from "../runtime/backends/webgpu/device.ts";
 import { perRepeat } from "./stats.ts";
 
 /** Limits of an adapter. */

@@ -7,9 +7,9 @@
 
 import { type Flags, UsageError, writeOut } from "../cli/command.ts";
 import { quote } from "../escape.ts";
-import { createReferenceBackend } from "../runtime/reference/backend.ts";
-import type { Backend } from "../runtime/backend.ts";
-import { createWasmBackend } from "../runtime/wasm/backend.ts";
+import { createReferenceBackend } from "../runtime/backends/reference/backend.ts";
+import type { Backend } from "../runtime/backends/backend.ts";
+import { createWasmBackend } from "../runtime/backends/wasm/backend.ts";
 import { prepareKernel } from "./kernel_case.ts";
 import { type KernelRow, kernelRows } from "./kernel_rows.ts";
 import { type Calibrator, createCalibrator } from "./limits/calibrate.ts";

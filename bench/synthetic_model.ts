@@ -11,7 +11,7 @@ import { SourceError } from "../errors.ts";
 import { quote } from "../escape.ts";
 import { ggmlType } from "../quant/ggml_types.ts";
 import { halfBits } from "../quant/half.ts";
-import { randomBits } from "../runtime/random.ts";
+import { randomBits } from "../runtime/generation/random.ts";
 import { type GgufTensor, writeGguf } from "../runtime/files/gguf_write.ts";
 import type { MetadataValue } from "../runtime/files/gguf_metadata.ts";
 

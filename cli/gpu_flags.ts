@@ -5,7 +5,7 @@
  * @module
  */
 
-import type { TimesCache, VariantOptions } from "../runtime/webgpu/variants.ts";
+import type { TimesCache, VariantOptions } from "../runtime/backends/webgpu/variant_options.ts";
 import { quote } from "../escape.ts";
 import { type Flags, UsageError } from "./command.ts";
 import { hubOptionsFromEnv } from "./hub_env.ts";

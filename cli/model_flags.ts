@@ -14,9 +14,9 @@ import {
 } from "../mod.ts";
 import { quote } from "../escape.ts";
 import { CACHE_TYPES } from "../kernels/op.ts";
-import { checkOptions, type GenerateOptions } from "../runtime/generate.ts";
+import { checkOptions, type GenerateOptions } from "../runtime/generation/generate.ts";
 import { DEFAULT_MODEL } from "../runtime/load.ts";
-import { WEIGHTS_OPTIONS } from "../runtime/weights.ts";
+import { WEIGHTS_OPTIONS } from "../runtime/models/weights.ts";
 import { type Flags, type FlagSpec, given, UsageError, writeNote } from "./command.ts";
 import { loadingNotes, runningNotes } from "./effects.ts";
 import { GPU_KERNELS_HELP, gpuOptions } from "./gpu_flags.ts";

@@ -7,7 +7,7 @@
 import { quote, safeJson } from "../escape.ts";
 import { InputError, type OpenedModel } from "../mod.ts";
 import { readIds } from "../options.ts";
-import { tokenText } from "../runtime/text/token_text.ts";
+import { tokenText } from "../runtime/text/decoding/token_text.ts";
 import { commandName, type Flags, runCommand, UsageError, writeOut } from "./command.ts";
 import { counted } from "./format.ts";
 import { interrupt } from "./interrupt.ts";

@@ -7,7 +7,7 @@
  */
 
 import type { Role } from "./op.ts";
-import type { OpAttributes, OpName } from "./ops.ts";
+import type { OpAttributes, OpName } from "./op_attributes.ts";
 
 /** One input of an op. */
 export interface OpInput {

@@ -10,11 +10,11 @@ import { quote } from "../escape.ts";
 import { elements } from "../kernels/op.ts";
 import { isA, OBJECT, readOptions, type Rules } from "../options.ts";
 import { encodeRows, type LayoutName, LAYOUTS } from "../quant/formats.ts";
-import type { BackendName, TensorData } from "./backend.ts";
-import { BACKEND_RULES, createBackend } from "./create_backend.ts";
-import { Graph } from "./graph.ts";
-import { placeGraphs } from "./placement.ts";
-import { inputReader } from "./program_inputs.ts";
+import type { BackendName, TensorData } from "./backends/backend.ts";
+import { BACKEND_RULES, createBackend } from "./backends/create.ts";
+import { Graph } from "./graph/graph.ts";
+import { placeGraphs } from "./backends/placement.ts";
+import { inputReader } from "./backends/program_inputs.ts";
 
 /** How to compile a graph. */
 export interface CompileOptions {

@@ -7,8 +7,8 @@
 import { CACHE_TYPES, type CacheType } from "../kernels/op.ts";
 import { BackendError, InputError, MemoryError, SourceError, SparrowError } from "../errors.ts";
 import { quote } from "../escape.ts";
-import { availableMemory } from "./available_memory.ts";
-import type { Backend, BackendName } from "./backend.ts";
+import { availableMemory } from "./backends/available_memory.ts";
+import type { Backend, BackendName } from "./backends/backend.ts";
 import {
   BACKEND_RULES,
   type BackendOptions,
@@ -16,20 +16,21 @@ import {
   checkBackendOptions,
   MAX_COUNT,
   openBackend,
-} from "./create_backend.ts";
+} from "./backends/create.ts";
 import { CALLBACK, oneOf, readOptions, type Rules, SIGNAL, wholeNumberIn } from "../options.ts";
-import { checkEngine } from "./engine_features.ts";
-import { Engine, type EngineOptions } from "./engine.ts";
-import { type ModelFile, openModelFile, type OpenOptions } from "./files/model_file.ts";
+import { checkEngine } from "./backends/engine_features.ts";
+import { Engine, type EngineOptions } from "./engine/engine.ts";
+import type { ModelFile } from "./files/model_file.ts";
+import { openModelFile, type OpenOptions } from "./files/open.ts";
 import { NotFoundError } from "./files/source.ts";
 import { Model } from "./model.ts";
 import type { ModelConfig } from "./models/definition.ts";
-import { type MemoryNeeded, memoryNeeded } from "./record.ts";
-import { type ResolvedModel, resolveModel } from "./resolve.ts";
+import { type MemoryNeeded, memoryNeeded } from "./engine/record.ts";
+import { type ResolvedModel, resolveModel } from "./engine/resolve.ts";
 import { type ModelText, readModelText, stopIdsOf, unusedTextSettings } from "./text/model_text.ts";
-import type { Tokenizer } from "./text/tokenizer.ts";
-import { loadWeights } from "./load_weights.ts";
-import { WEIGHTS_OPTIONS, type WeightsOption } from "./weights.ts";
+import type { Tokenizer } from "./text/tokenizer/tokenizer.ts";
+import { loadWeights } from "./engine/load_weights.ts";
+import { WEIGHTS_OPTIONS, type WeightsOption } from "./models/weights.ts";
 
 /** How far loading has come. */
 export interface LoadProgress {

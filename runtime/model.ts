@@ -6,7 +6,7 @@
 
 import { InputError, ModelError } from "../errors.ts";
 import { quote } from "../escape.ts";
-import type { BackendName } from "./backend.ts";
+import type { BackendName } from "./backends/backend.ts";
 import { isA, readIds, readOptions, SIGNAL } from "../options.ts";
 import {
   type ChatCompletion,
@@ -14,21 +14,27 @@ import {
   type Completion,
   readMessages,
   RENDER_RULES,
-} from "./complete.ts";
-import { Engine } from "./engine.ts";
-import type { GenerateOptions } from "./generate.ts";
+} from "./generation/complete.ts";
+import { Engine } from "./engine/engine.ts";
+import type { GenerateOptions } from "./generation/generate.ts";
 import type { ModelConfig } from "./models/definition.ts";
 import { type Prompt, promptFields } from "./models/prompt.ts";
-import { type Score, score, SCORE_RULES, type ScoreOptions } from "./score.ts";
-import { embed, type EmbedOptions, encode, type Encoding, readLogits } from "./read_texts.ts";
-import { Session } from "./session.ts";
+import { type Score, score, SCORE_RULES, type ScoreOptions } from "./generation/score.ts";
+import {
+  embed,
+  type EmbedOptions,
+  encode,
+  type Encoding,
+  readLogits,
+} from "./generation/read_texts.ts";
+import { Session } from "./generation/session.ts";
 import {
   type ChatMessage,
   type ChatTemplate,
   chatTemplate,
   type RenderOptions,
 } from "./text/chat_template.ts";
-import type { Tokenizer } from "./text/tokenizer.ts";
+import type { Tokenizer } from "./text/tokenizer/tokenizer.ts";
 
 /**
  * A loaded model: immutable, shared by any number of sessions. Made by `loadModel`.

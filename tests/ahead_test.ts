@@ -6,11 +6,11 @@
 import { assertEquals, assertRejects } from "@std/assert";
 import { InputError } from "../errors.ts";
 import { type GenerateOptions, loadModel, type Model, sampler, type Session } from "../mod.ts";
-import type { Backend, Executable, TokenLoop } from "../runtime/backend.ts";
-import { Graph } from "../runtime/graph.ts";
-import { makePlan } from "../runtime/plan.ts";
-import { backendChoice, type SamplerOptions } from "../runtime/sampler.ts";
-import { createWebgpuBackend } from "../runtime/webgpu/backend.ts";
+import type { Backend, Executable, TokenLoop } from "../runtime/backends/backend.ts";
+import { Graph } from "../runtime/graph/graph.ts";
+import { makePlan } from "../runtime/graph/plan.ts";
+import { backendChoice, type SamplerOptions } from "../runtime/generation/sampler.ts";
+import { createWebgpuBackend } from "../runtime/backends/webgpu/backend.ts";
 import { normalNumbers, randomNumbers } from "./fixtures.ts";
 import { tinyBlob } from "./tiny_model.ts";
 import { hasWebgpu } from "./webgpu_adapter.ts";

@@ -102,18 +102,66 @@ Deno.test("no file waits for itself to load", () => {
   assert(done.size > 80);
 });
 
+/** The rooms of `runtime/`, and what each may import beside itself. */
+const ROOMS: Readonly<Record<string, readonly string[]>> = {
+  graph: [],
+  backends: ["graph"],
+  files: [],
+  text: ["files"],
+  hub: ["files"],
+  models: ["graph", "files"],
+  engine: ["graph", "backends", "files", "models"],
+  generation: ["graph", "backends", "models", "engine", "text"],
+};
+
+/** What stands at the root of `runtime/`, and may import every room. */
+const TOP_FLOOR = ["compile.ts", "load.ts", "model.ts"];
+
+Deno.test("the rooms of the runtime import each other one way", () => {
+  const root = Array.from(Deno.readDirSync(new URL("runtime/", ROOT)));
+  assertEquals(root.filter((it) => it.isFile).map(({ name }) => name).sort(), TOP_FLOOR);
+  assertEquals(
+    root.filter((it) => it.isDirectory).map(({ name }) => name).sort(),
+    Object.keys(ROOMS).sort(),
+  );
+  const roomOf = (path: string): string => path.split("/")[1]!;
+  for (const { from, to } of [...library, ...hub, ...program]) {
+    if (!from.startsWith("runtime/") || !to?.startsWith("runtime/")) continue;
+    const room = roomOf(from), other = roomOf(to);
+    if (TOP_FLOOR.includes(room) || room === other) continue;
+    assert(ROOMS[room]!.includes(other), `${from} imports ${to}`);
+  }
+});
+
+Deno.test("no files import each other in a circle, not even for types", () => {
+  const imports = Map.groupBy([...library, ...hub, ...program], ({ from }) => from);
+  const done = new Set<string>(), path: string[] = [];
+  const visit = (file: string): void => {
+    const at = path.indexOf(file);
+    assert(at < 0, `circle: ${[...path.slice(at), file].join(" → ")}`);
+    if (done.has(file)) return;
+    path.push(file);
+    for (const { to } of imports.get(file) ?? []) if (to !== undefined && to !== file) visit(to);
+    path.pop();
+    done.add(file);
+  };
+  for (const file of imports.keys()) visit(file);
+  assert(done.size > 200);
+});
+
 Deno.test("models know no backend, and backends are chosen in one place", () => {
-  const isBackend = (path: string): boolean => /^runtime\/(reference|wasm|webgpu)\//.test(path);
+  const isBackend = (path: string): boolean =>
+    /^runtime\/backends\/(reference|wasm|webgpu)\//.test(path);
   for (const { from, to } of library) {
     if (to === undefined || !isBackend(to) || isBackend(from)) continue;
     assert(
-      ["runtime/create_backend.ts", "runtime/detect.ts"].includes(from),
+      ["runtime/backends/create.ts", "runtime/backends/detect.ts"].includes(from),
       `${from} imports the backend ${to}`,
     );
   }
   for (const { from, to } of library) {
     if (!to || !isBackend(from) || !isBackend(to)) continue;
-    assertEquals(from.split("/")[1], to.split("/")[1], `${from} imports another backend, ${to}`);
+    assertEquals(from.split("/")[2], to.split("/")[2], `${from} imports another backend, ${to}`);
   }
 });
 

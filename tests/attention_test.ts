@@ -8,7 +8,7 @@ import { ShapeError } from "../errors.ts";
 import { attention } from "../kernels/attention/op.ts";
 import type { View } from "../kernels/op.ts";
 import type { AttentionAttributes } from "../kernels/ops.ts";
-import { Graph, type Tensor } from "../runtime/graph.ts";
+import { Graph, type Tensor } from "../runtime/graph/graph.ts";
 
 const HEADS = 4;
 

@@ -1,7 +1,7 @@
 /** How much memory control groups leave, from trees of their files as systems have them. */
 
 import { assert, assertEquals } from "@std/assert";
-import { availableMemory, cgroupMemory } from "../runtime/available_memory.ts";
+import { availableMemory, cgroupMemory } from "../runtime/backends/available_memory.ts";
 
 const GB = 1e9;
 
@@ -82,7 +82,7 @@ Deno.test("cgroupMemory() takes nonsense for no limit", () => {
 
 Deno.test("availableMemory() asks nobody: without permissions it is Infinity", async () => {
   assert(availableMemory() > 0 && availableMemory() < Infinity);
-  const module = new URL("../runtime/available_memory.ts", import.meta.url);
+  const module = new URL("../runtime/backends/available_memory.ts", import.meta.url);
   const code = `import { availableMemory } from "${module}"; console.log(availableMemory());`;
   const run = async (...flags: string[]): Promise<number> => {
     const script = await Deno.makeTempFile({ suffix: ".ts" });

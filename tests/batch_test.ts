@@ -11,14 +11,14 @@ import {
   type LoadOptions,
   type Model,
 } from "../mod.ts";
-import type { Backend, Executable } from "../runtime/backend.ts";
-import { createBackend } from "../runtime/create_backend.ts";
-import { Engine } from "../runtime/engine.ts";
-import { openModelFile } from "../runtime/files/model_file.ts";
+import type { Backend, Executable } from "../runtime/backends/backend.ts";
+import { createBackend } from "../runtime/backends/create.ts";
+import { Engine } from "../runtime/engine/engine.ts";
+import { openModelFile } from "../runtime/files/open.ts";
 import { findDefinition } from "../runtime/models/registry.ts";
-import { Session } from "../runtime/session.ts";
-import { loadWeights } from "../runtime/load_weights.ts";
-import { resolveWeights } from "../runtime/weights.ts";
+import { Session } from "../runtime/generation/session.ts";
+import { loadWeights } from "../runtime/engine/load_weights.ts";
+import { resolveWeights } from "../runtime/models/weights.ts";
 import { randomNumbers } from "./fixtures.ts";
 import { tinyBlob, type TinyOptions, tinyVocabulary } from "./tiny_model.ts";
 

@@ -15,7 +15,7 @@ import { describeModel } from "../bench/peers/onnx_model.ts";
 import { acceptRatios, compareRatios, machineName, type Measured } from "../bench/record.ts";
 import { perRepeat, ratios, type Spread, spread } from "../bench/stats.ts";
 import { type OpName, OPS } from "../kernels/ops.ts";
-import { createWasmBackend } from "../runtime/wasm/backend.ts";
+import { createWasmBackend } from "../runtime/backends/wasm/backend.ts";
 import { Recorder } from "./case_recorder.ts";
 import { hasWebgpu } from "./webgpu_adapter.ts";
 

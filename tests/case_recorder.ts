@@ -9,7 +9,7 @@ import { Graph, type Tensor } from "../graph.ts";
 import type { OpAttributes, OpName } from "../kernels/ops.ts";
 import type { CacheType } from "../kernels/op.ts";
 import type { LayoutName } from "../quant/formats.ts";
-import type { Extents } from "../runtime/graph.ts";
+import type { Extents } from "../runtime/graph/graph.ts";
 import { randomNumbers } from "./fixtures.ts";
 
 /** One run of a case. */

@@ -7,7 +7,7 @@ import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { FormatError, InputError } from "../errors.ts";
 import { chatTemplate, ggufChatTemplates } from "../runtime/text/chat_template.ts";
 import type { ChatMessage } from "../runtime/text/chat_template.ts";
-import { tokenizerFromJson } from "../runtime/text/tokenizer.ts";
+import { tokenizerFromJson } from "../runtime/text/tokenizer/tokenizer.ts";
 import { vocabulary } from "./vocabularies.ts";
 
 const HI: ChatMessage[] = [{ role: "user", content: "Hi" }];

@@ -9,8 +9,8 @@ import { InputError } from "../errors.ts";
 import { loadModel } from "../mod.ts";
 import { chatTemplate } from "../runtime/text/chat_template.ts";
 import type { ChatMessage, RenderOptions, TextPiece } from "../runtime/text/chat_template.ts";
-import { type Tokenizer, tokenizerFromJson } from "../runtime/text/tokenizer.ts";
-import { tokenizerFromGguf } from "../runtime/text/tokenizer_gguf.ts";
+import { type Tokenizer, tokenizerFromJson } from "../runtime/text/tokenizer/tokenizer.ts";
+import { tokenizerFromGguf } from "../runtime/text/tokenizer/gguf.ts";
 import { CHAT_TEMPLATE, tinyGguf } from "./tiny_model.ts";
 import { testTokenizer, VOCABULARIES } from "./vocabularies.ts";
 

@@ -3,9 +3,9 @@
 import { assert, assertEquals, assertStrictEquals } from "@std/assert";
 import { Graph } from "../graph.ts";
 import { encodeRows, LAYOUTS } from "../quant/formats.ts";
-import { makePlan } from "../runtime/plan.ts";
-import { createWasmBackend } from "../runtime/wasm/backend.ts";
-import { fasterDots, hasRelaxedSimd, loadKernels } from "../runtime/wasm/module.ts";
+import { makePlan } from "../runtime/graph/plan.ts";
+import { createWasmBackend } from "../runtime/backends/wasm/backend.ts";
+import { fasterDots, hasRelaxedSimd, loadKernels } from "../runtime/backends/wasm/module.ts";
 import { normalNumbers, randomNumbers } from "./fixtures.ts";
 
 const ROWS = 50, COLS = 100, TOKENS = 20;

@@ -16,9 +16,10 @@ import { loadModel } from "../mod.ts";
 import { LAYOUT_NAMES, LAYOUTS } from "../quant/formats.ts";
 import type { GgufTensor } from "../runtime/files/gguf_write.ts";
 import type { MetadataValue } from "../runtime/files/gguf_metadata.ts";
-import { type ModelFile, openModelFile } from "../runtime/files/model_file.ts";
+import type { ModelFile } from "../runtime/files/model_file.ts";
+import { openModelFile } from "../runtime/files/open.ts";
 import { findDefinition } from "../runtime/models/registry.ts";
-import { resolveWeights } from "../runtime/weights.ts";
+import { resolveWeights } from "../runtime/models/weights.ts";
 import { ggufBytes, normalNumbers, randomNumbers } from "./fixtures.ts";
 import {
   Arena,

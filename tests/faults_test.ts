@@ -21,12 +21,12 @@ import {
   SourceError,
   type SparrowError,
 } from "../mod.ts";
-import type { Backend } from "../runtime/backend.ts";
-import { Graph } from "../runtime/graph.ts";
-import { makePlan } from "../runtime/plan.ts";
-import { createWasmBackend } from "../runtime/wasm/backend.ts";
-import { spawnWorker } from "../runtime/wasm/pool.ts";
-import { StageMemory } from "../runtime/wasm/stage_memory.ts";
+import type { Backend } from "../runtime/backends/backend.ts";
+import { Graph } from "../runtime/graph/graph.ts";
+import { makePlan } from "../runtime/graph/plan.ts";
+import { createWasmBackend } from "../runtime/backends/wasm/backend.ts";
+import { spawnWorker } from "../runtime/backends/wasm/pool.ts";
+import { StageMemory } from "../runtime/backends/wasm/stage_memory.ts";
 import { ggufBytes } from "./fixtures.ts";
 import {
   tinyBlob,

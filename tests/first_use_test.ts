@@ -4,7 +4,7 @@
  */
 
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
-import { hasTraces, quietly } from "../runtime/webgpu/quietly.ts";
+import { hasTraces, quietly } from "../runtime/backends/webgpu/quietly.ts";
 import { taskArgs } from "./task_args.ts";
 import { tinyGguf } from "./tiny_model.ts";
 import { hasWebgpu } from "./webgpu_adapter.ts";

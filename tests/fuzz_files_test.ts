@@ -10,7 +10,8 @@ import { GGML_TYPES } from "../quant/ggml_types.ts";
 import { transcoder } from "../quant/transcode.ts";
 import { memoryFolder } from "../runtime/files/folder.ts";
 import type { MetadataValue } from "../runtime/files/gguf_metadata.ts";
-import { type ModelFile, openModelFile, openModelFolder } from "../runtime/files/model_file.ts";
+import type { ModelFile } from "../runtime/files/model_file.ts";
+import { openModelFile, openModelFolder } from "../runtime/files/open.ts";
 import { ggufBytes, normalNumbers, randomNumbers, safetensorsBytes } from "./fixtures.ts";
 
 const ROUNDS = 6000;

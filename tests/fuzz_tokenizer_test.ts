@@ -6,11 +6,11 @@
 import { assert, assertEquals } from "@std/assert";
 import { SparrowError } from "../errors.ts";
 import { chatTemplate } from "../runtime/text/chat_template.ts";
-import { compilePatternSource } from "../runtime/text/pattern/pattern.ts";
-import { PatternError } from "../runtime/text/pattern/tree.ts";
-import { tokenizerFromJson } from "../runtime/text/tokenizer.ts";
-import type { Tokenizer } from "../runtime/text/tokenizer.ts";
-import { tokenizerFromGguf } from "../runtime/text/tokenizer_gguf.ts";
+import { compilePatternSource } from "../runtime/text/tokenizer/pattern/pattern.ts";
+import { PatternError } from "../runtime/text/tokenizer/pattern/tree.ts";
+import { tokenizerFromJson } from "../runtime/text/tokenizer/tokenizer.ts";
+import type { Tokenizer } from "../runtime/text/tokenizer/tokenizer.ts";
+import { tokenizerFromGguf } from "../runtime/text/tokenizer/gguf.ts";
 import { randomNumbers } from "./fixtures.ts";
 import { buildCharsMap } from "./vocabularies.ts";
 

@@ -13,7 +13,7 @@ import { memoryFolder } from "../runtime/files/folder.ts";
 import { openGguf } from "../runtime/files/gguf.ts";
 import type { MetadataArray, MetadataValue } from "../runtime/files/gguf_metadata.ts";
 import { type GgufTensor, writeGguf } from "../runtime/files/gguf_write.ts";
-import { openModelFile } from "../runtime/files/model_file.ts";
+import { openModelFile } from "../runtime/files/open.ts";
 import { openSource } from "../runtime/files/source.ts";
 import { concat, FIXTURES, ggufBytes, u32, u64 } from "./fixtures.ts";
 

@@ -5,11 +5,11 @@
 import { assert, assertAlmostEquals, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { InputError, MemoryError } from "../errors.ts";
 import { loadModel, type Model } from "../mod.ts";
-import type { Backend } from "../runtime/backend.ts";
-import { Graph } from "../runtime/graph.ts";
-import { makePlan } from "../runtime/plan.ts";
-import { createReferenceBackend } from "../runtime/reference/backend.ts";
-import { createWebgpuBackend, type WebgpuBackend } from "../runtime/webgpu/backend.ts";
+import type { Backend } from "../runtime/backends/backend.ts";
+import { Graph } from "../runtime/graph/graph.ts";
+import { makePlan } from "../runtime/graph/plan.ts";
+import { createReferenceBackend } from "../runtime/backends/reference/backend.ts";
+import { createWebgpuBackend, type WebgpuBackend } from "../runtime/backends/webgpu/backend.ts";
 import { normalNumbers, randomNumbers } from "./fixtures.ts";
 import { tinyBlob } from "./tiny_model.ts";
 import { hasWebgpu, withDevices } from "./webgpu_adapter.ts";

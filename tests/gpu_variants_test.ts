@@ -9,17 +9,21 @@ import { detectBackends } from "../mod.ts";
 import { elements } from "../kernels/op.ts";
 import type { GluKind } from "../kernels/ops.ts";
 import { encodeRows, LAYOUT_NAMES, type LayoutName, LAYOUTS } from "../quant/formats.ts";
-import type { Backend } from "../runtime/backend.ts";
-import { Graph, type Tensor } from "../runtime/graph.ts";
-import { withIntegerMatmuls } from "../runtime/integer_matmuls.ts";
-import { makePlan } from "../runtime/plan.ts";
-import { createReferenceBackend } from "../runtime/reference/backend.ts";
-import { createWasmBackend } from "../runtime/wasm/backend.ts";
-import { createWebgpuBackend, type WebgpuBackendOptions } from "../runtime/webgpu/backend.ts";
-import { type Gpu, type OpenDevice, openDevice } from "../runtime/webgpu/device.ts";
-import { neighboursIn, withFusedSteps } from "../runtime/webgpu/fusions.ts";
-import { TIMED, timeKernels } from "../runtime/webgpu/timing.ts";
-import { chooseVariants, type KernelTimes, type TimesCache } from "../runtime/webgpu/variants.ts";
+import type { Backend } from "../runtime/backends/backend.ts";
+import { Graph, type Tensor } from "../runtime/graph/graph.ts";
+import { withIntegerMatmuls } from "../runtime/graph/integer_matmuls.ts";
+import { makePlan } from "../runtime/graph/plan.ts";
+import { createReferenceBackend } from "../runtime/backends/reference/backend.ts";
+import { createWasmBackend } from "../runtime/backends/wasm/backend.ts";
+import {
+  createWebgpuBackend,
+  type WebgpuBackendOptions,
+} from "../runtime/backends/webgpu/backend.ts";
+import { type Gpu, type OpenDevice, openDevice } from "../runtime/backends/webgpu/device.ts";
+import { neighboursIn, withFusedSteps } from "../runtime/backends/webgpu/fusions.ts";
+import { TIMED, timeKernels } from "../runtime/backends/webgpu/timing.ts";
+import { chooseVariants, type KernelTimes } from "../runtime/backends/webgpu/variants.ts";
+import type { TimesCache } from "../runtime/backends/webgpu/variant_options.ts";
 import { deviation, runCase } from "./case_runner.ts";
 import { normalNumbers, randomNumbers } from "./fixtures.ts";
 import { CASES } from "./kernel_cases.ts";

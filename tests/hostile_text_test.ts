@@ -7,7 +7,7 @@
 import { assert, assertEquals, assertMatch, assertNotMatch } from "@std/assert";
 import { loadModel, type LoadOptions, SparrowError } from "../mod.ts";
 import type { MetadataValue } from "../runtime/files/gguf_metadata.ts";
-import { openModelFile } from "../runtime/files/model_file.ts";
+import { openModelFile } from "../runtime/files/open.ts";
 import { openSource } from "../runtime/files/source.ts";
 import { ggufBytes, safetensorsBytes } from "./fixtures.ts";
 import {

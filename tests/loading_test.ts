@@ -9,12 +9,12 @@ import { BackendError, loadModel, ModelError, SourceError } from "../mod.ts";
 import type { LayoutName } from "../quant/formats.ts";
 import { GGML_TYPES, type GgmlType } from "../quant/ggml_types.ts";
 import { transcoder } from "../quant/transcode.ts";
-import type { Backend, FilePart } from "../runtime/backend.ts";
+import type { Backend, FilePart } from "../runtime/backends/backend.ts";
 import { type ByteSource, openSource } from "../runtime/files/source.ts";
-import { Graph } from "../runtime/graph.ts";
-import { makePlan } from "../runtime/plan.ts";
-import { createWasmBackend, type WasmBackendOptions } from "../runtime/wasm/backend.ts";
-import { spawnWorker } from "../runtime/wasm/pool.ts";
+import { Graph } from "../runtime/graph/graph.ts";
+import { makePlan } from "../runtime/graph/plan.ts";
+import { createWasmBackend, type WasmBackendOptions } from "../runtime/backends/wasm/backend.ts";
+import { spawnWorker } from "../runtime/backends/wasm/pool.ts";
 import { normalNumbers, randomBlocks, randomNumbers } from "./fixtures.ts";
 import { tinyBlob, tinyGguf } from "./tiny_model.ts";
 

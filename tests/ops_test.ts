@@ -7,10 +7,10 @@
 
 import { assert, assertAlmostEquals, assertEquals } from "@std/assert";
 import type { OpName } from "../kernels/ops.ts";
-import type { Backend } from "../runtime/backend.ts";
-import { createReferenceBackend } from "../runtime/reference/backend.ts";
-import { createWasmBackend } from "../runtime/wasm/backend.ts";
-import { createWebgpuBackend } from "../runtime/webgpu/backend.ts";
+import type { Backend } from "../runtime/backends/backend.ts";
+import { createReferenceBackend } from "../runtime/backends/reference/backend.ts";
+import { createWasmBackend } from "../runtime/backends/wasm/backend.ts";
+import { createWebgpuBackend } from "../runtime/backends/webgpu/backend.ts";
 import { deviation, runCase } from "./case_runner.ts";
 import type { OpCase } from "./case_recorder.ts";
 import { CASES } from "./kernel_cases.ts";

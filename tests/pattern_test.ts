@@ -5,10 +5,10 @@
 
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import fc from "fast-check";
-import { compilePatternSource } from "../runtime/text/pattern/pattern.ts";
-import { PatternError } from "../runtime/text/pattern/tree.ts";
-import { PRE_TOKENIZER_RULES } from "../runtime/text/tokenizer_pre.ts";
-import { GPT2_PATTERN } from "../runtime/text/tokenizer_split.ts";
+import { compilePatternSource } from "../runtime/text/tokenizer/pattern/pattern.ts";
+import { PatternError } from "../runtime/text/tokenizer/pattern/tree.ts";
+import { PRE_TOKENIZER_RULES } from "../runtime/text/tokenizer/pre.ts";
+import { GPT2_PATTERN } from "../runtime/text/tokenizer/split.ts";
 
 interface Row {
   text: string;

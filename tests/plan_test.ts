@@ -9,11 +9,17 @@ import { MemoryError, ShapeError } from "../errors.ts";
 import { elements } from "../kernels/op.ts";
 import { tensorBytes } from "../kernels/shape.ts";
 import { encodeRows, type LayoutName, LAYOUTS } from "../quant/formats.ts";
-import type { Backend } from "../runtime/backend.ts";
-import { Graph, type Tensor } from "../runtime/graph.ts";
-import { assignStages, makePlan, type Plan, segmentsOf, type StageMap } from "../runtime/plan.ts";
-import { createReferenceBackend } from "../runtime/reference/backend.ts";
-import { createWasmBackend } from "../runtime/wasm/backend.ts";
+import type { Backend } from "../runtime/backends/backend.ts";
+import { Graph, type Tensor } from "../runtime/graph/graph.ts";
+import {
+  assignStages,
+  makePlan,
+  type Plan,
+  segmentsOf,
+  type StageMap,
+} from "../runtime/graph/plan.ts";
+import { createReferenceBackend } from "../runtime/backends/reference/backend.ts";
+import { createWasmBackend } from "../runtime/backends/wasm/backend.ts";
 import { normalNumbers, randomNumbers } from "./fixtures.ts";
 
 const TOKENS = 7, WIDTHS = [4, 33, 64] as const, ROWS = 9;

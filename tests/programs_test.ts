@@ -5,14 +5,14 @@
 
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { InputError, loadModel, type Model, ModelError, type Prompt } from "../mod.ts";
-import { Engine } from "../runtime/engine.ts";
-import { openModelFile } from "../runtime/files/model_file.ts";
-import { loadWeights } from "../runtime/load_weights.ts";
+import { Engine } from "../runtime/engine/engine.ts";
+import { openModelFile } from "../runtime/files/open.ts";
+import { loadWeights } from "../runtime/engine/load_weights.ts";
 import { findDefinition } from "../runtime/models/registry.ts";
-import { createReferenceBackend } from "../runtime/reference/backend.ts";
-import { Session } from "../runtime/session.ts";
-import { createWasmBackend } from "../runtime/wasm/backend.ts";
-import { resolveWeights } from "../runtime/weights.ts";
+import { createReferenceBackend } from "../runtime/backends/reference/backend.ts";
+import { Session } from "../runtime/generation/session.ts";
+import { createWasmBackend } from "../runtime/backends/wasm/backend.ts";
+import { resolveWeights } from "../runtime/models/weights.ts";
 import { FIXTURES, randomNumbers } from "./fixtures.ts";
 
 function golden(name: string): URL {

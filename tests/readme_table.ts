@@ -7,10 +7,10 @@
 
 import { type Flags, runCommand, UsageError } from "../cli/command.ts";
 import type { ModelFile, TensorEntry } from "../runtime/files/model_file.ts";
-import { type MemoryNeeded, memoryNeeded } from "../runtime/record.ts";
+import { type MemoryNeeded, memoryNeeded } from "../runtime/engine/record.ts";
 import { ARCHITECTURES, findDefinition } from "../runtime/models/registry.ts";
 import { tensorsOf } from "../runtime/models/weight_spec.ts";
-import { resolveWeights, type WeightsOption } from "../runtime/weights.ts";
+import { resolveWeights, type WeightsOption } from "../runtime/models/weights.ts";
 
 /** Name, architecture, layers, hidden, inner, heads, kvHeads, headDim, vocab, tied embeddings, more. */
 type Extents = readonly [

@@ -9,12 +9,8 @@ import fc from "fast-check";
 import { FormatError, ModelError, SourceError, SparrowError } from "../errors.ts";
 import { transcoder } from "../quant/transcode.ts";
 import { memoryFolder } from "../runtime/files/folder.ts";
-import {
-  type ModelFile,
-  openModelFile,
-  openModelFolder,
-  type TensorEntry,
-} from "../runtime/files/model_file.ts";
+import type { ModelFile, TensorEntry } from "../runtime/files/model_file.ts";
+import { openModelFile, openModelFolder } from "../runtime/files/open.ts";
 import { NotFoundError } from "../runtime/files/source.ts";
 import { readModelText } from "../runtime/text/model_text.ts";
 import { concat, FIXTURES, ggufBytes, safetensorsBytes, u64 } from "./fixtures.ts";

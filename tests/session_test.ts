@@ -11,8 +11,8 @@ import {
   ModelError,
   type Session,
 } from "../mod.ts";
-import { argmax } from "../runtime/sampler.ts";
-import type { WeightsOption } from "../runtime/weights.ts";
+import { argmax } from "../runtime/generation/sampler.ts";
+import type { WeightsOption } from "../runtime/models/weights.ts";
 import { ggufBytes, randomNumbers } from "./fixtures.ts";
 import {
   CHAT_TEMPLATE,

@@ -7,8 +7,8 @@
 import { SAMPLE_SHADERS } from "../kernels/sample/webgpu.ts";
 import { WEBGPU } from "../kernels/webgpu.ts";
 import type { Shader } from "../kernels/webgpu_kernel.ts";
-import { GpuMemory } from "../runtime/webgpu/memory.ts";
-import { Pipelines } from "../runtime/webgpu/pipelines.ts";
+import { GpuMemory } from "../runtime/backends/webgpu/memory.ts";
+import { Pipelines } from "../runtime/backends/webgpu/pipelines.ts";
 
 /** Overrides that are sizes; the others are choices. */
 const SIZES: Readonly<Record<string, number>> = {

@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertInstanceOf, assertMatch, assertRejects } from "@std/assert";
 import { FormatError, InputError, SourceError } from "../errors.ts";
 import { folderOf, memoryFolder, openFolder } from "../runtime/files/folder.ts";
-import { openModelFile } from "../runtime/files/model_file.ts";
+import { openModelFile } from "../runtime/files/open.ts";
 import { type ByteSource, NotFoundError, openSource } from "../runtime/files/source.ts";
 import { randomNumbers } from "./fixtures.ts";
 

@@ -9,18 +9,18 @@ import {
   type Model,
   ShapeError,
 } from "../mod.ts";
-import { Engine } from "../runtime/engine.ts";
-import { openModelFile } from "../runtime/files/model_file.ts";
-import { Graph } from "../runtime/graph.ts";
+import { Engine } from "../runtime/engine/engine.ts";
+import { openModelFile } from "../runtime/files/open.ts";
+import { Graph } from "../runtime/graph/graph.ts";
 import { findDefinition } from "../runtime/models/registry.ts";
-import { placeGraphs } from "../runtime/placement.ts";
-import { createReferenceBackend } from "../runtime/reference/backend.ts";
-import { Session } from "../runtime/session.ts";
-import { createSplitBackend } from "../runtime/split/backend.ts";
-import { cutGraph } from "../runtime/split/cut.ts";
-import { createWasmBackend } from "../runtime/wasm/backend.ts";
-import { loadWeights } from "../runtime/load_weights.ts";
-import { resolveWeights } from "../runtime/weights.ts";
+import { placeGraphs } from "../runtime/backends/placement.ts";
+import { createReferenceBackend } from "../runtime/backends/reference/backend.ts";
+import { Session } from "../runtime/generation/session.ts";
+import { createSplitBackend } from "../runtime/backends/split/backend.ts";
+import { cutGraph } from "../runtime/backends/split/cut.ts";
+import { createWasmBackend } from "../runtime/backends/wasm/backend.ts";
+import { loadWeights } from "../runtime/engine/load_weights.ts";
+import { resolveWeights } from "../runtime/models/weights.ts";
 import { tinyBlob, type TinyOptions } from "./tiny_model.ts";
 import { hasWebgpu } from "./webgpu_adapter.ts";
 

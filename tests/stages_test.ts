@@ -4,13 +4,13 @@
  */
 
 import { assert, assertEquals } from "@std/assert";
-import { Engine } from "../runtime/engine.ts";
-import { openModelFile } from "../runtime/files/model_file.ts";
+import { Engine } from "../runtime/engine/engine.ts";
+import { openModelFile } from "../runtime/files/open.ts";
 import { findDefinition } from "../runtime/models/registry.ts";
-import { Session } from "../runtime/session.ts";
-import { createWasmBackend, type WasmBackendOptions } from "../runtime/wasm/backend.ts";
-import { loadWeights } from "../runtime/load_weights.ts";
-import { resolveWeights } from "../runtime/weights.ts";
+import { Session } from "../runtime/generation/session.ts";
+import { createWasmBackend, type WasmBackendOptions } from "../runtime/backends/wasm/backend.ts";
+import { loadWeights } from "../runtime/engine/load_weights.ts";
+import { resolveWeights } from "../runtime/models/weights.ts";
 import { tinyBlob, type TinyOptions, tinyVocabulary } from "./tiny_model.ts";
 
 const CONTEXT = 48;

@@ -3,7 +3,7 @@
 import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
 import { type GenerateOptions, type GenerationResult, loadModel, type Model } from "../mod.ts";
-import { StopScanner } from "../runtime/stop_scanner.ts";
+import { StopScanner } from "../runtime/generation/stop_scanner.ts";
 import { tinyBlob } from "./tiny_model.ts";
 
 /** A piece: text, or a special token's spelling that is hidden. */

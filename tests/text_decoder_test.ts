@@ -5,8 +5,8 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import fc from "fast-check";
 import { FormatError, InputError } from "../errors.ts";
-import { tokenizerFromJson } from "../runtime/text/tokenizer.ts";
-import { showBytes, tokenText } from "../runtime/text/token_text.ts";
+import { tokenizerFromJson } from "../runtime/text/tokenizer/tokenizer.ts";
+import { showBytes, tokenText } from "../runtime/text/decoding/token_text.ts";
 import { testTokenizer } from "./vocabularies.ts";
 
 // One vocabulary of each kind; the others differ only in size.

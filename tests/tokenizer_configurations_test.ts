@@ -5,7 +5,7 @@
 
 import { assert, assertEquals } from "@std/assert";
 import { SparrowError } from "../errors.ts";
-import { type Tokenizer, tokenizerFromJson } from "../runtime/text/tokenizer.ts";
+import { type Tokenizer, tokenizerFromJson } from "../runtime/text/tokenizer/tokenizer.ts";
 
 interface Row {
   /** A text; rows without one give ids to decode. */

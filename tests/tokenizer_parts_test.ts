@@ -5,11 +5,11 @@
 
 import { assertEquals } from "@std/assert";
 import fc from "fast-check";
-import { tokenizerFromJson } from "../runtime/text/tokenizer.ts";
-import { tokenizerFromGguf } from "../runtime/text/tokenizer_gguf.ts";
-import { normalizerFromJson } from "../runtime/text/tokenizer_normalize.ts";
-import { PRE_TOKENIZER_RULES } from "../runtime/text/tokenizer_pre.ts";
-import { patternSplitter, preTokenizerFromJson } from "../runtime/text/tokenizer_split.ts";
+import { tokenizerFromJson } from "../runtime/text/tokenizer/tokenizer.ts";
+import { tokenizerFromGguf } from "../runtime/text/tokenizer/gguf.ts";
+import { normalizerFromJson } from "../runtime/text/tokenizer/normalize.ts";
+import { PRE_TOKENIZER_RULES } from "../runtime/text/tokenizer/pre.ts";
+import { patternSplitter, preTokenizerFromJson } from "../runtime/text/tokenizer/split.ts";
 import { buildCharsMap, SAMPLE_TEXTS } from "./vocabularies.ts";
 
 // ---------------------------------------------------------------- algorithms against their definitions

@@ -6,9 +6,9 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import fc from "fast-check";
 import { FormatError, InputError } from "../errors.ts";
-import { openModelFile } from "../runtime/files/model_file.ts";
-import { tokenizerFromJson } from "../runtime/text/tokenizer.ts";
-import { tokenizerFromGguf } from "../runtime/text/tokenizer_gguf.ts";
+import { openModelFile } from "../runtime/files/open.ts";
+import { tokenizerFromJson } from "../runtime/text/tokenizer/tokenizer.ts";
+import { tokenizerFromGguf } from "../runtime/text/tokenizer/gguf.ts";
 import { FIXTURES } from "./fixtures.ts";
 import { SAMPLE_TEXTS, testTokenizer, VOCABULARIES, vocabulary } from "./vocabularies.ts";
 

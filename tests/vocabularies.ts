@@ -6,9 +6,9 @@
  * @module
  */
 
-import { tokenizerFromJson } from "../runtime/text/tokenizer.ts";
-import type { Tokenizer } from "../runtime/text/tokenizer.ts";
-import { tokenizerFromGguf } from "../runtime/text/tokenizer_gguf.ts";
+import { tokenizerFromJson } from "../runtime/text/tokenizer/tokenizer.ts";
+import type { Tokenizer } from "../runtime/text/tokenizer/tokenizer.ts";
+import { tokenizerFromGguf } from "../runtime/text/tokenizer/gguf.ts";
 
 /** A vocabulary in both forms. */
 export interface TestVocabulary {

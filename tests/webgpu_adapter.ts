@@ -10,7 +10,7 @@
  */
 
 import { skipUnless } from "./skips.ts";
-import { probeAdapter } from "../runtime/webgpu/device.ts";
+import { probeAdapter } from "../runtime/backends/webgpu/device.ts";
 
 const adapter = await probeAdapter();
 

@@ -5,7 +5,7 @@
  * @module
  */
 
-import { hasRelaxedSimd } from "../../runtime/wasm/module.ts";
+import { hasRelaxedSimd } from "../../runtime/backends/wasm/module.ts";
 import { lastLevelCacheBytes, type LimitName } from "./limits.ts";
 
 /** What one unit of a task's amount is, in bytes or operations, on one thread. */

@@ -1,4 +1,4 @@
-// A draw by temperature, top-k, top-p and min-p, as runtime/sampler.ts makes it, from few candidates:
+// A draw by temperature, top-k, top-p and min-p, as runtime/generation/sampler.ts makes it, from few candidates:
 // they are sorted.
 
 const MOST = 512u; // candidates

@@ -1,25 +1,11 @@
 /**
- * Model files of every format, opened as one thing: metadata and the places of tensors.
+ * A model file of any format as one thing: metadata and the places of tensors. open.ts opens one.
  *
  * @module
  */
 
-import { FormatError, InputError, ModelError } from "../../errors.ts";
-import { quote } from "../../escape.ts";
 import type { FolderTemplates } from "./chat_templates.ts";
-import { isA } from "../../options.ts";
-import { type Folder, folderOf, memoryFolder, openFolder, openIfThere } from "./folder.ts";
-import { firstOfSplit, openGguf } from "./gguf.ts";
-import { openSafetensors, openShards } from "./safetensors.ts";
-import { decoded, isDirectory } from "./source_file.ts";
-import {
-  type ByteSource,
-  isHttp,
-  type Location,
-  openSource,
-  resolveLocation,
-  type SourceOptions,
-} from "./source.ts";
+import type { ByteSource } from "./source.ts";
 
 /** Where a tensor's bytes are, and what they mean. */
 export interface TensorEntry {
@@ -57,141 +43,4 @@ export interface ModelFile {
   readonly generationConfig?: Record<string, unknown>;
   /** Closes all sources. */
   close(): void;
-}
-
-/** How a model is opened. */
-export interface OpenOptions extends SourceOptions {
-  /** Files beside a Blob: `config.json`, tokenizer files, other parts of a split model. */
-  readonly siblings?: Readonly<Record<string, Blob | Uint8Array>> | undefined;
-}
-
-const WEIGHTS = "model.safetensors";
-const INDEX = "model.safetensors.index.json";
-
-/**
- * Opens the model at a location, whatever its format: a GGUF file (of a split model, any part), a
- * safetensors file or index with `config.json` beside it, or a folder that holds one such model.
- * A URL is a folder when it ends in a slash.
- *
- * @throws FormatError when the files are no model, or break their format
- * @throws ModelError when a folder holds no model or several, or `config.json` is missing
- * @throws SourceError when something cannot be opened or read
- *
- * @example
- * ```ts ignore
- * const model = await openModelFile("https://example.com/model.gguf");
- * console.log(model.format, model.tensors.size);
- * model.close();
- * ```
- */
-export async function openModelFile(
-  location: Location,
-  options: OpenOptions = {},
-): Promise<ModelFile> {
-  if (!isLocation(location)) {
-    throw new InputError(
-      `Cannot open a model at ${quote(location)}: expected a path, a URL or a Blob`,
-    );
-  }
-  if (location instanceof Blob || location instanceof Uint8Array) {
-    const folder = options.siblings && memoryFolder("", options.siblings, options);
-    return await openFile(await openSource(location, options), folder);
-  }
-  const place = resolveLocation(location);
-  if (isHttp(place) ? place.pathname.endsWith("/") : await isDirectory(place)) {
-    return await openModelFolder(openFolder(place, options));
-  }
-  return await openFile(await openSource(place, options), folderOf(place, options));
-}
-
-function isLocation(value: unknown): boolean {
-  return typeof value === "string" || isA(value, URL) || isA(value, Blob) ||
-    isA(value, Uint8Array);
-}
-
-/** Opens the one model that a folder holds. Errors as `openModelFile`. */
-export async function openModelFolder(folder: Folder): Promise<ModelFile> {
-  const names = await folder.list();
-  if (!names) return await openUnlisted(folder);
-  const weights = names.filter((name) => name.endsWith(".safetensors"));
-  const indexes = names.filter((name) => name.endsWith(".safetensors.index.json"));
-  const ggufs = names.filter((name) => name.endsWith(".gguf"));
-  if (names.includes("config.json")) {
-    const file = names.includes(WEIGHTS) ? WEIGHTS : weights.length === 1 && weights[0];
-    if (file) return await openSafetensors(await folder.open(file), folder);
-    if (indexes.length === 1) return await openShards(folder, indexes[0]);
-  }
-  const gguf = ggufs.length === 1 ? ggufs[0] : firstOfSplit(ggufs);
-  if (gguf) return await openGguf(await folder.open(gguf), folder);
-  const found = ggufs.length > 0 ? ggufs : names;
-  throw new ModelError(
-    `Cannot open folder ${quote(folder.name)}: found ${listed(found)}, expected one .gguf model, ` +
-      `or config.json and ${WEIGHTS}${ggufs.length > 1 ? "; pass one of the files" : ""}`,
-  );
-}
-
-/** A server's folder: only the usual names can be tried. */
-async function openUnlisted(folder: Folder): Promise<ModelFile> {
-  const weights = await openIfThere(folder, WEIGHTS);
-  if (weights) return await openSafetensors(weights, folder);
-  const index = await openIfThere(folder, INDEX);
-  index?.close();
-  if (index) return await openShards(folder, INDEX);
-  throw new ModelError(
-    `Cannot open folder ${quote(folder.name)}: it has neither ${WEIGHTS} nor ${INDEX}; ` +
-      `of a GGUF model, pass the URL of the file`,
-  );
-}
-
-/** Decides by the first bytes, and where they say nothing by the name. */
-async function openFile(source: ByteSource, folder: Folder | undefined): Promise<ModelFile> {
-  let bytes: Uint8Array;
-  try {
-    bytes = await source.read(0, Math.min(source.size, 32));
-  } catch (error) {
-    source.close();
-    throw error;
-  }
-  const begins = String.fromCharCode(...bytes);
-  if (begins.startsWith("GGUF")) return await openGguf(source, folder);
-  // A header length below 2^40, then the header itself.
-  if (begins.slice(5, 9) === "\0\0\0{") return await openSafetensors(source, folder);
-  const last = source.name.replace(/^.*[/\\]/, "");
-  const file = /^https?:/.test(source.name) ? decoded(last) : last;
-  if (folder && begins.startsWith("{") && file.endsWith(".index.json")) {
-    source.close();
-    return await openShards(folder, file);
-  }
-  const text = begins.trimStart().toLowerCase();
-  const other = source.size === 0
-    ? "is empty"
-    : MISTAKES.find(([start]) => text.startsWith(start))?.[1];
-  if (!other && source.name.endsWith(".gguf")) return await openGguf(source, folder);
-  if (!other && source.name.endsWith(".safetensors")) return await openSafetensors(source, folder);
-  source.close();
-  const hex = Array.from(bytes.subarray(0, 8), (byte) => byte.toString(16).padStart(2, "0"));
-  throw new FormatError(
-    `Cannot open model ${quote(source.name)}: it ` +
-      (other ?? `begins with bytes ${hex.join(" ")}, expected a GGUF or safetensors file`),
-  );
-}
-
-/** What people open by mistake, by how it starts. */
-const MISTAKES: readonly (readonly [string, string])[] = [
-  ["<!doctype", "is a web page; pass the address of the file itself"],
-  ["<html", "is a web page; pass the address of the file itself"],
-  ["version https://git-lfs", "is a Git LFS pointer; fetch the file with git lfs pull"],
-  ["pk\x03\x04", "is a zip archive, as PyTorch writes; convert it to safetensors or GGUF"],
-  ["\x80\x02", "is a Python pickle; convert it to safetensors or GGUF"],
-  ["lmgg", "is in a format older than GGUF; convert the model again"],
-  ["fmgg", "is in a format older than GGUF; convert the model again"],
-  ["tjgg", "is in a format older than GGUF; convert the model again"],
-  ["{", "is JSON; pass the model's folder"],
-];
-
-/** Some of many names. */
-function listed(names: readonly string[]): string {
-  if (names.length === 0) return "no files";
-  const more = names.length > 12 ? ` and ${names.length - 12} more` : "";
-  return names.slice(0, 12).join(", ") + more;
 }

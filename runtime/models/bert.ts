@@ -10,10 +10,10 @@
 import { ModelError } from "../../errors.ts";
 import { quote } from "../../escape.ts";
 import type { ActivationName } from "../../kernels/ops.ts";
-import { readConfig } from "../config.ts";
+import { readConfig } from "../files/config.ts";
 import type { ModelFile } from "../files/model_file.ts";
-import type { Graph, Tensor } from "../graph.ts";
-import type { WeightScope } from "../weights.ts";
+import type { Graph, Tensor } from "../graph/graph.ts";
+import type { WeightScope } from "./weights.ts";
 import { blocks } from "./blocks.ts";
 import { checkPositions, type ModelConfig, type ModelDefinition } from "./definition.ts";
 import { HARMLESS_FIELDS } from "./common_fields.ts";

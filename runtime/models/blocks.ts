@@ -6,8 +6,8 @@
  */
 
 import type { AttentionAttributes } from "../../kernels/ops.ts";
-import type { Graph, Tensor } from "../graph.ts";
-import type { WeightScope } from "../weights.ts";
+import type { Graph, Tensor } from "../graph/graph.ts";
+import type { WeightScope } from "./weights.ts";
 
 /** Records blocks in one graph. */
 export interface Blocks {

@@ -11,10 +11,10 @@
 
 import { ModelError } from "../../errors.ts";
 import { quote } from "../../escape.ts";
-import { type ConfigReader, readConfig } from "../config.ts";
+import { type ConfigReader, readConfig } from "../files/config.ts";
 import type { ModelFile } from "../files/model_file.ts";
-import type { Graph, Tensor } from "../graph.ts";
-import type { WeightScope } from "../weights.ts";
+import type { Graph, Tensor } from "../graph/graph.ts";
+import type { WeightScope } from "./weights.ts";
 import { keptMatrix, matrix, type WeightSpec } from "./weight_spec.ts";
 
 /** The experts of a model. */

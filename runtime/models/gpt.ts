@@ -7,8 +7,8 @@
  */
 
 import type { ActivationName } from "../../kernels/ops.ts";
-import type { Graph, Tensor } from "../graph.ts";
-import type { WeightScope } from "../weights.ts";
+import type { Graph, Tensor } from "../graph/graph.ts";
+import type { WeightScope } from "./weights.ts";
 import { blocks } from "./blocks.ts";
 import type { ModelConfig } from "./definition.ts";
 import { cacheRows, causalSpans, positions, prefixSpans, tokenIds } from "./inputs.ts";

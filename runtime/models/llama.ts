@@ -9,9 +9,9 @@
 
 import { ModelError } from "../../errors.ts";
 import { quote } from "../../escape.ts";
-import type { Graph, Tensor } from "../graph.ts";
+import type { Graph, Tensor } from "../graph/graph.ts";
 import type { ModelFile } from "../files/model_file.ts";
-import { readVector, type WeightScope } from "../weights.ts";
+import { readVector, type WeightScope } from "./weights.ts";
 import type { ModelDefinition } from "./definition.ts";
 import { hasExperts, listExperts, mixExperts } from "./experts.ts";
 import { cacheRows, causalSpans, positions, tokenIds } from "./inputs.ts";

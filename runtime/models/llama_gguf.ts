@@ -6,7 +6,7 @@
 
 import { ModelError } from "../../errors.ts";
 import { quote } from "../../escape.ts";
-import { readConfig } from "../config.ts";
+import { readConfig } from "../files/config.ts";
 import type { ModelFile } from "../files/model_file.ts";
 import { expertsFromGguf } from "./experts.ts";
 import { checkFields, type Warn } from "./fields.ts";

@@ -7,7 +7,7 @@
 
 import { ModelError } from "../../errors.ts";
 import { quote } from "../../escape.ts";
-import { type ConfigReader, readConfig } from "../config.ts";
+import { type ConfigReader, readConfig } from "../files/config.ts";
 import type { ModelFile } from "../files/model_file.ts";
 import { expertsFromJson } from "./experts.ts";
 import { checkFields, type Warn } from "./fields.ts";

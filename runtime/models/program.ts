@@ -8,23 +8,10 @@
 
 import type { CacheType } from "../../kernels/op.ts";
 import type { Advance } from "../../kernels/sample/advance.ts";
-import type { Graph, Tensor } from "../graph.ts";
-import type { WeightScope } from "../weights.ts";
+import type { Graph, Tensor } from "../graph/graph.ts";
+import type { WeightScope } from "./weights.ts";
 import type { PromptRules } from "./prompt.ts";
-
-/** A text as a program takes it: tokens so far, and what belongs to them. */
-export interface Sequence {
-  /** Token ids, cached ones too. */
-  readonly ids: readonly number[];
-  /** Tokens at the start that see each other in both directions. */
-  readonly prefixLength?: number;
-  /** Segment of each token, for models that number them. */
-  readonly tokenTypeIds?: readonly number[];
-  /** Task of each token, for models that number them. */
-  readonly taskTypeIds?: readonly number[];
-  /** What an encoder reads before the decoder reads `ids`. */
-  readonly source?: Sequence;
-}
+import type { Sequence } from "./sequence.ts";
 
 /** Tokens of one sequence that run, one after another. */
 export interface RunPart {
@@ -95,6 +82,8 @@ export interface Programs {
   /** What prompts may hold beside ids; nothing where absent. */
   readonly prompts?: PromptRules;
 }
+
+export type { Sequence };
 
 /** Name of a program. */
 export type ProgramName = "encode" | "decode";

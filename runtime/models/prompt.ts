@@ -8,7 +8,7 @@
 import { InputError } from "../../errors.ts";
 import { quote } from "../../escape.ts";
 import { accepts, NUMBERS, OBJECT, readIds, wholeNumberIn } from "../../options.ts";
-import type { Sequence } from "./program.ts";
+import type { Sequence } from "./sequence.ts";
 
 /**
  * A prompt as token ids, with what else a model may want to know of it. A field that a model has no
@@ -76,6 +76,25 @@ export function toSequence(given: readonly number[] | Prompt, limits: PromptLimi
 /** Names of the fields that prompts for a model may have. */
 export function promptFields({ fields = {} }: PromptRules): readonly string[] {
   return ["ids", ...FIELDS.filter((it) => it in fields)];
+}
+
+/**
+ * The ids of a prompt that has nothing else, to be appended to a sequence.
+ *
+ * @throws InputError for a field that can only begin a sequence
+ */
+export function idsOf(given: readonly number[] | Prompt): readonly number[] {
+  if (accepts(NUMBERS, given) || !accepts(OBJECT, given)) return given as readonly number[];
+  const other = Object.entries(given).find(([name, value]) =>
+    name !== "ids" && value !== undefined
+  );
+  if (!other) return (given as Prompt).ids;
+  throw new InputError(
+    `Cannot append a prompt with ${
+      quote(other[0])
+    } to a session: it can only begin one; reset the ` +
+      `session, or take a new one`,
+  );
 }
 
 function readPrompt(given: unknown, fields: NonNullable<PromptRules["fields"]>): Prompt {

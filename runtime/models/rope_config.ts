@@ -10,7 +10,7 @@
 
 import { ModelError } from "../../errors.ts";
 import { quote } from "../../escape.ts";
-import type { ConfigReader } from "../config.ts";
+import type { ConfigReader } from "../files/config.ts";
 import type { ModelFile } from "../files/model_file.ts";
 import type { RopeScaling } from "./rope.ts";
 

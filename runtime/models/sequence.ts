@@ -4,11 +4,19 @@
  * @module
  */
 
-import { InputError } from "../../errors.ts";
-import { quote } from "../../escape.ts";
-import { accepts, NUMBERS, OBJECT } from "../../options.ts";
-import type { Sequence } from "./program.ts";
-import type { Prompt } from "./prompt.ts";
+/** A text as a program takes it: tokens so far, and what belongs to them. */
+export interface Sequence {
+  /** Token ids, cached ones too. */
+  readonly ids: readonly number[];
+  /** Tokens at the start that see each other in both directions. */
+  readonly prefixLength?: number;
+  /** Segment of each token, for models that number them. */
+  readonly tokenTypeIds?: readonly number[];
+  /** Task of each token, for models that number them. */
+  readonly taskTypeIds?: readonly number[];
+  /** What an encoder reads before the decoder reads `ids`. */
+  readonly source?: Sequence;
+}
 
 /** What a session has before anything is said. */
 export const EMPTY: Sequence = { ids: [] };
@@ -31,25 +39,6 @@ export function sharedTokens(kept: Sequence, next: Sequence): number {
   let shared = 0;
   while (shared < most && kept.ids[shared] === next.ids[shared]) shared++;
   return shared < (next.prefixLength ?? 0) ? 0 : shared;
-}
-
-/**
- * The ids of a prompt that has nothing else, to be appended to a sequence.
- *
- * @throws InputError for a field that can only begin a sequence
- */
-export function idsOf(given: readonly number[] | Prompt): readonly number[] {
-  if (accepts(NUMBERS, given) || !accepts(OBJECT, given)) return given as readonly number[];
-  const other = Object.entries(given).find(([name, value]) =>
-    name !== "ids" && value !== undefined
-  );
-  if (!other) return (given as Prompt).ids;
-  throw new InputError(
-    `Cannot append a prompt with ${
-      quote(other[0])
-    } to a session: it can only begin one; reset the ` +
-      `session, or take a new one`,
-  );
 }
 
 /** Whether two sequences differ in nothing but their ids, so that a cache of one serves the other. */

@@ -9,9 +9,9 @@
 
 import { ModelError } from "../../errors.ts";
 import { quote } from "../../escape.ts";
-import { readConfig } from "../config.ts";
-import type { Graph, Tensor } from "../graph.ts";
-import type { WeightScope } from "../weights.ts";
+import { readConfig } from "../files/config.ts";
+import type { Graph, Tensor } from "../graph/graph.ts";
+import type { WeightScope } from "./weights.ts";
 import { blocks } from "./blocks.ts";
 import { HARMLESS_FIELDS } from "./common_fields.ts";
 import type { ModelConfig, ModelDefinition } from "./definition.ts";

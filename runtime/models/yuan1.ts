@@ -7,7 +7,7 @@
 
 import { ModelError } from "../../errors.ts";
 import { quote } from "../../escape.ts";
-import { readConfig } from "../config.ts";
+import { readConfig } from "../files/config.ts";
 import { checkPositions, type ModelDefinition } from "./definition.ts";
 import { checkFields } from "./fields.ts";
 import { type GptConfig, gptDecoder } from "./gpt.ts";

@@ -7,11 +7,12 @@
 
 import { ModelError } from "../../errors.ts";
 import { quote } from "../../escape.ts";
-import { checkedTokenizer } from "./checked_tokenizer.ts";
+import { checkedTokenizer } from "./tokenizer/checked.ts";
 import { ggufChatTemplates } from "./chat_template.ts";
-import { type ModelFile, openModelFile } from "../files/model_file.ts";
-import { type Tokenizer, tokenizerFromJson, unusedSettings } from "./tokenizer.ts";
-import { tokenizerFromGguf } from "./tokenizer_gguf.ts";
+import type { ModelFile } from "../files/model_file.ts";
+import { openModelFile } from "../files/open.ts";
+import { type Tokenizer, tokenizerFromJson, unusedSettings } from "./tokenizer/tokenizer.ts";
+import { tokenizerFromGguf } from "./tokenizer/gguf.ts";
 
 /** The text side of a model. */
 export interface ModelText {

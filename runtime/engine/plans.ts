@@ -1,0 +1,270 @@
+/**
+ * A model's programs on one backend: recorded, placed, compiled when they are first needed, and run.
+ * It knows neither turns nor sessions, and of tokens only what the programs' rules make of them.
+ *
+ * @module
+ */
+
+import { BackendError, InputError, ModelError } from "../../errors.ts";
+import { quote } from "../../escape.ts";
+import { elements } from "../../kernels/op.ts";
+import type { Backend, Executable, TokenChoice } from "../backends/backend.ts";
+import { pruneGraph } from "../graph/copy.ts";
+import type {
+  Output,
+  Program,
+  ProgramName,
+  Programs,
+  RunPart,
+  Sequence,
+} from "../models/program.ts";
+import { placeGraphs, type Placement } from "../backends/placement.ts";
+import {
+  mostRunTokens,
+  type PlanSizes,
+  programNames,
+  recordProgram,
+  rulesOf,
+  sequenceRows,
+} from "./record.ts";
+import type { ResolvedWeights } from "../models/weights.ts";
+
+/** What generation asks for. */
+export const LAST_LOGITS: Output = { program: "decode", names: ["logits"], rows: "last" };
+
+/** All-token outputs are computed in smaller chunks, because their rows are as wide as the vocabulary. */
+const ALL_ROWS_CHUNK = 64;
+/** Most sequences of which one token each runs together. */
+const MOST_BATCH = 64;
+
+/** Programs on a backend. */
+export class Plans {
+  readonly #programs: Programs;
+  readonly #weights: ResolvedWeights;
+  readonly #backend: Backend;
+  readonly #sizes: PlanSizes;
+  readonly #placement: Placement;
+  /** Elements of a row of each result, by program and name. */
+  readonly #widths = new Map<string, number>();
+  readonly #executables = new Map<string, Executable>();
+  /** Whose token the inputs of the plan for one token hold, if it ran ahead. */
+  #runner: object | undefined;
+
+  /** Gives every weight and cache its memory; the weights are written afterwards. */
+  constructor(programs: Programs, weights: ResolvedWeights, backend: Backend, sizes: PlanSizes) {
+    this.#programs = programs;
+    this.#weights = weights;
+    this.#backend = backend;
+    this.#sizes = sizes;
+    const graphs = programNames(programs).map((program) => {
+      const graph = recordProgram(programs[program]!, weights, sizes, { tokens: 1, rows: "all" });
+      for (const [name, { shape }] of graph.outputs) {
+        this.#widths.set(`${program} ${name}`, elements(shape) / shape[0]!);
+      }
+      return graph;
+    });
+    this.#placement = placeGraphs(backend, graphs);
+  }
+
+  /** Number of memories that the model spans. */
+  get stages(): number {
+    return this.#placement.stages;
+  }
+
+  /** Rows of one sequence in the caches. */
+  get sequenceRows(): number {
+    return sequenceRows(this.#sizes);
+  }
+
+  /** Most tokens of any run. */
+  get runRows(): number {
+    return mostRunTokens(this.#sizes);
+  }
+
+  /** Sequences of which one token each runs together at most. */
+  get batch(): number {
+    return Math.min(this.#sizes.sequences, MOST_BATCH);
+  }
+
+  /** Leading tokens of a sequence that must share one run. */
+  whole(sequence: Sequence): number {
+    return this.#programs.decode?.whole?.(sequence) ?? 0;
+  }
+
+  /** Whether a program gives a result of that name. */
+  gives(program: ProgramName, name: string): boolean {
+    return this.#widths.has(`${program} ${name}`);
+  }
+
+  /**
+   * Elements of a row of an output.
+   *
+   * @throws ModelError when the model has no such output
+   */
+  width({ program, names }: Output): number {
+    return names.reduce((sum, name) => sum + this.#widthOf(program, name), 0);
+  }
+
+  #widthOf(program: ProgramName, name: string): number {
+    const width = this.#widths.get(`${program} ${name}`);
+    if (width !== undefined) return width;
+    const known = Array.from(this.#widths.keys(), (it) => quote(it)).join(", ");
+    throw new ModelError(
+      `Cannot compute ${quote(`${program} ${name}`)}: this model gives ${known || "nothing"}`,
+    );
+  }
+
+  /** Tokens of one sequence that run together where nothing else is needed. */
+  chunk({ rows }: Output): number {
+    const { chunk } = this.#sizes;
+    return rows === "all" ? Math.min(chunk, ALL_ROWS_CHUNK) : chunk;
+  }
+
+  /** Compiles the plans of generation, so that the first token does not wait for it. */
+  prepare(): void {
+    if (!this.#programs.decode) return;
+    this.#executable(1, LAST_LOGITS);
+    this.#executable(this.#sizes.chunk, LAST_LOGITS);
+  }
+
+  /**
+   * Runs parts of sequences together. Returns the rows of the output: of all their tokens, or one row
+   * for each part; nothing where it is not wanted.
+   */
+  async forward(
+    parts: readonly RunPart[],
+    output: Output,
+    wanted: boolean,
+  ): Promise<Float32Array> {
+    const tokens = parts.reduce((sum, { count }) => sum + count, 0);
+    // Several parts have a row each to give; a plan that gives all rows serves any number of them.
+    const rows = parts.length > 1 ? "all" : output.rows;
+    const executable = this.#executable(this.#capacity(tokens, output, parts.length), {
+      ...output,
+      rows,
+    });
+    this.#runner = undefined;
+    this.#write(executable, output.program, parts);
+    const { names, program } = output;
+    if (rows !== "all" && names.length > 0) {
+      executable.write("outputRows", Int32Array.of(rows === "first" ? 0 : tokens - 1));
+    }
+    await executable.run(tokens);
+    if (!wanted || names.length === 0) return new Float32Array(0);
+    const count = rows === "all" ? tokens : 1;
+    const found = beside(
+      await Promise.all(
+        names.map((name) => executable.read(name, count * this.#widthOf(program, name))),
+      ),
+      count,
+    );
+    if (parts.length === 1 || output.rows === "all") return found;
+    const width = this.width(output);
+    const picked = new Float32Array(parts.length * width); // [parts, width]
+    parts.forEach(({ offset, count }, i) => {
+      const row = output.rows === "first" ? offset : offset + count - 1;
+      picked.set(found.subarray(row * width, (row + 1) * width), i * width);
+    });
+    return picked;
+  }
+
+  /** Whether the backend can choose tokens and go on by itself. */
+  get canRunAhead(): boolean {
+    const { decode } = this.#programs;
+    if (!decode) return false;
+    const { runAhead, mostAdvanced = Infinity } = this.#executable(1, LAST_LOGITS);
+    return runAhead !== undefined && decode.inputs.length <= mostAdvanced;
+  }
+
+  /** Whether nothing else has run since `runner` ran ahead. */
+  isAhead(runner: object): boolean {
+    return this.#runner === runner;
+  }
+
+  /**
+   * Runs `count` tokens and chooses each next one where it is computed. The first is the last one of
+   * the part's sequence; without a part, a runner that is ahead goes on from where it is.
+   */
+  runAhead(
+    runner: object,
+    start: RunPart | undefined,
+    count: number,
+    choice: TokenChoice,
+    draw: number,
+  ): Promise<Int32Array> {
+    const executable = this.#executable(1, LAST_LOGITS);
+    if (!executable.runAhead) {
+      throw new BackendError(`Cannot run ahead on backend ${this.#backend.name}`);
+    }
+    if (start) {
+      this.#write(executable, "decode", [start]);
+      executable.write("outputRows", Int32Array.of(0));
+      this.#runner = runner;
+    }
+    const { ids, inputs } = this.#program("decode");
+    const history = start && { history: start.sequence.ids };
+    const loop = { logits: LAST_LOGITS.names[0]!, ids: ids.name, inputs };
+    return executable.runAhead(count, loop, { ...choice, ...history, draw });
+  }
+
+  #program(name: ProgramName): Program {
+    const program = this.#programs[name];
+    if (program) return program;
+    throw new InputError(
+      `Cannot ${name} with this model: it can ${programNames(this.#programs).join(", ")}`,
+    );
+  }
+
+  /** Tokens that the plan for a run has room for: few sizes, so that few plans are compiled. */
+  #capacity(tokens: number, output: Output, parts: number): number {
+    if (tokens === 1) return 1;
+    let capacity = parts > 1 && output.program === "decode" ? this.batch : this.chunk(output);
+    while (capacity < tokens) capacity *= 2;
+    return Math.min(capacity, this.runRows);
+  }
+
+  /** Writes what the rules say of the tokens of a run. */
+  #write(executable: Executable, program: ProgramName, parts: readonly RunPart[]): void {
+    const tokens = parts.reduce((sum, { count }) => sum + count, 0);
+    for (const rule of rulesOf(this.#program(program))) {
+      const width = rule.step.length, data = new Int32Array(tokens * width);
+      let at = 0;
+      for (const part of parts) {
+        for (let i = 0; i < part.count; i++, at += width) rule.fill(part, i, data, at);
+      }
+      executable.write(rule.name, data);
+    }
+  }
+
+  #executable(tokens: number, { program, names, rows }: Output): Executable {
+    const key = `${program} ${names} ${rows === "all" ? rows : "one"} ${tokens}`;
+    let executable = this.#executables.get(key);
+    if (!executable) {
+      const graph = recordProgram(this.#program(program), this.#weights, this.#sizes, {
+        tokens,
+        rows,
+        names,
+      });
+      // Without a result, what is left is what writes the caches.
+      executable = this.#placement.compile(pruneGraph(graph, { stores: names.length === 0 }));
+      this.#executables.set(key, executable);
+    }
+    return executable;
+  }
+}
+
+/** Several results with as many rows each as one, the first result's columns first. */
+function beside(results: readonly Float32Array[], rows: number): Float32Array {
+  if (results.length === 1) return results[0]!;
+  const widths = results.map(({ length }) => length / rows);
+  const width = widths.reduce((a, b) => a + b, 0);
+  const all = new Float32Array(rows * width);
+  let column = 0;
+  results.forEach((result, i) => {
+    for (let row = 0; row < rows; row++) {
+      all.set(result.subarray(row * widths[i]!, (row + 1) * widths[i]!), row * width + column);
+    }
+    column += widths[i]!;
+  });
+  return all;
+}

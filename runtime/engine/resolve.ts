@@ -1,0 +1,66 @@
+/**
+ * What a model's file says the model is: its family, its configuration, its weights and what they need
+ * in memory. The one way from an open file to that, for loading and for telling about it.
+ *
+ * @module
+ */
+
+import type { ModelFile } from "../files/model_file.ts";
+import type { ModelConfig, ModelDefinition } from "../models/definition.ts";
+import type { Warn } from "../models/fields.ts";
+import type { Programs } from "../models/program.ts";
+import { findDefinition } from "../models/registry.ts";
+import type { PlanSizes } from "./record.ts";
+import { unusedTensors } from "../models/unused_tensors.ts";
+import { type ResolvedWeights, resolveWeights, type WeightsOption } from "../models/weights.ts";
+
+/** A model as its file describes it. */
+export interface ResolvedModel {
+  /** Its family. */
+  readonly definition: ModelDefinition;
+  /** Its configuration. */
+  readonly config: ModelConfig;
+  /** What it does. */
+  readonly programs: Programs;
+  /** How its memory and plans are sized. */
+  readonly sizes: PlanSizes;
+  /** Its weights, found in the file. */
+  readonly weights: ResolvedWeights;
+}
+
+/** What is chosen when a model is loaded. */
+export interface ResolveOptions extends Partial<PlanSizes> {
+  /** How weights are stored. Default `as-is`. */
+  readonly weights?: WeightsOption;
+}
+
+/** Most tokens of a sequence where nobody names a number, unless the model itself has fewer. */
+const DEFAULT_CONTEXT = 4096;
+/** Tokens in one run of a prompt. */
+const DEFAULT_CHUNK = 256;
+
+/**
+ * Reads what a file says of its model; `warn` is told what has no effect.
+ *
+ * @throws ModelError when the model cannot run
+ */
+export async function resolveModel(
+  file: ModelFile,
+  options: ResolveOptions,
+  warn: Warn,
+): Promise<ResolvedModel> {
+  const definition = await findDefinition(file);
+  const config = definition.parseConfig(file, warn);
+  const {
+    contextLength = Math.min(config.maxPositions, DEFAULT_CONTEXT),
+    sequences = 1,
+    cacheType = "f32",
+    chunk = Math.min(DEFAULT_CHUNK, contextLength),
+    weights: storage = "as-is",
+  } = options;
+  const specs = await definition.weights(config, file, contextLength, warn);
+  const weights = resolveWeights(specs, file, storage);
+  unusedTensors(file, weights, config.layers).forEach(warn);
+  const sizes = { contextLength, sequences, cacheType, chunk };
+  return { definition, config, programs: definition.programs(config), sizes, weights };
+}

@@ -1,0 +1,371 @@
+/**
+ * A conversation with a model: the tokens so far, their cached keys and values, and generation.
+ *
+ * @module
+ */
+
+import { InputError } from "../../errors.ts";
+import { quote } from "../../escape.ts";
+import {
+  accepts,
+  CALLBACK,
+  readIds,
+  readOptions,
+  type Rule,
+  type Rules,
+  SIGNAL,
+} from "../../options.ts";
+import {
+  chat,
+  type ChatCompletion,
+  type ChatOptions,
+  chatStream,
+  complete,
+  type Completion,
+} from "./complete.ts";
+import { Engine } from "../engine/engine.ts";
+import { Ahead } from "./ahead.ts";
+import { notFinite } from "../engine/flaws.ts";
+import { forget, type LeaseHolder } from "../engine/leases.ts";
+import type { Sequence } from "../models/program.ts";
+import { idsOf, type Prompt } from "../models/prompt.ts";
+import { EMPTY, firstTokens, sharedTokens } from "../models/sequence.ts";
+import { LAST_LOGITS } from "../engine/plans.ts";
+import type { TokenChoice } from "../backends/backend.ts";
+import { generate, type GenerateOptions, type Token } from "./generate.ts";
+import type { ChatMessage } from "../text/chat_template.ts";
+import type { PrefillOptions, SessionModel, TextSession } from "./text_session.ts";
+
+const PREFILL_RULES: Rules<PrefillOptions> = { signal: SIGNAL, onProgress: CALLBACK };
+
+const SESSION_MODEL: Rule = {
+  expected: "what Model.session gives",
+  accepts: (value) => (value as SessionModel).engine instanceof Engine,
+};
+
+/**
+ * Owns a token history and its cache. Sessions of one model that generate at the same time run
+ * together, as many as the model keeps `sequences`; a session whose cache rows another one needed
+ * computes them again, which costs time and nothing else.
+ *
+ * @example
+ * ```ts ignore
+ * await using model = await loadModel("model.gguf");
+ * using session = model.session();
+ * for await (const { text } of session.generate("Once upon a time")) console.log(text);
+ * ```
+ */
+export class Session implements TextSession {
+  readonly #model: SessionModel;
+  /** Tokens of the sequence, and what belongs to them. */
+  #sequence: Sequence = EMPTY;
+  /** How many of them have their keys and values in the cache; more while a prompt is under way. */
+  readonly #holder: LeaseHolder = { cached: 0 };
+  #disposed = false;
+  /** The step of a generation that is under way, and whether that was aborted or left. */
+  #step: { readonly ended: Promise<unknown>; isGivenUp(): boolean } | undefined;
+
+  /** Sessions are made by `Model.session`. */
+  constructor(model: SessionModel) {
+    if (!accepts(SESSION_MODEL, model)) {
+      throw new InputError("Cannot make a Session: sessions are made by Model.session");
+    }
+    this.#model = model;
+  }
+
+  /** Number of tokens so far. */
+  get position(): number {
+    return this.history.length;
+  }
+
+  /** The tokens so far; another list after each change. */
+  get history(): readonly number[] {
+    return this.#sequence.ids;
+  }
+
+  /** How many of them are in the cache; the others are computed again with the next ones. */
+  get cachedTokens(): number {
+    return Math.min(this.#holder.cached, this.position);
+  }
+
+  /**
+   * Appends tokens and returns the logits after the last one, `[vocab]`. An empty session takes a
+   * whole prompt, with the fields that the model accepts; for an encoder–decoder, whose encoder reads
+   * it, the tokens of the session are those of the decoder.
+   *
+   * @throws InputError when an id is out of range, there is none, the context is full, or the prompt
+   * has a field that the model does not take, or that can only begin a session
+   * @throws ModelError when a logit is NaN or infinite; -Infinity is a word that the model rules out
+   */
+  async prefill(
+    given: readonly number[] | Prompt,
+    options: PrefillOptions = {},
+  ): Promise<Float32Array> {
+    const { signal, onProgress } = readOptions("process a prompt", options, PREFILL_RULES);
+    let next = EMPTY;
+    const append = this.#appending(given);
+    const logits = await this.#model.engine.run({
+      holder: this.#holder,
+      output: LAST_LOGITS,
+      signal,
+      ...(onProgress && {
+        progress: (done: number) => onProgress({ done, total: next.ids.length }),
+      }),
+      sequence: () => next = append(),
+      finish: (logits) => {
+        this.#sequence = next;
+        return logits;
+      },
+    });
+    onProgress?.({ done: next.ids.length, total: next.ids.length });
+    return logits;
+  }
+
+  /**
+   * Appends tokens as `prefill` does, and returns the logits after each of them, `[tokens, vocab]`
+   * row-major; for an encoder–decoder those of the target's tokens. Errors as for `prefill`.
+   */
+  async logits(
+    given: readonly number[] | Prompt,
+    options: { readonly signal?: AbortSignal } = {},
+  ): Promise<Float32Array> {
+    const { signal } = readOptions("compute logits", options, { signal: SIGNAL });
+    const { vocabSize } = this.#model.engine.config;
+    let next = EMPTY, begin = 0, logits: Float32Array | undefined;
+    const append = this.#appending(given);
+    return await this.#model.engine.run({
+      holder: this.#holder,
+      output: { program: "decode", names: ["logits"], rows: "all" },
+      signal,
+      sequence: () => {
+        begin = this.position;
+        next = append();
+        // Their logits are not kept: the last of them runs again if nothing else does.
+        this.#holder.cached = Math.min(this.#holder.cached, begin);
+        return next;
+      },
+      onRows: (rows, first) => {
+        logits ??= new Float32Array((next.ids.length - begin) * vocabSize);
+        const skipped = Math.max(0, begin - first);
+        const own = rows.subarray(skipped * vocabSize);
+        if (own.length > 0) logits.set(own, (first + skipped - begin) * vocabSize);
+      },
+      finish: () => {
+        this.#sequence = next;
+        return logits!;
+      },
+    });
+  }
+
+  /** What makes of the session's sequence the one with a prompt behind it, in the turn that runs it. */
+  #appending(given: readonly number[] | Prompt): () => Sequence {
+    const { engine } = this.#model;
+    // What begins a session is checked at once; so is what is nothing but ids.
+    const opening = this.#isUnbegun ? engine.sequenceOf(given) : undefined;
+    const ids = opening?.ids ?? readIds(idsOf(given), engine.config.vocabSize);
+    const { contextLength } = engine.options;
+    return () => {
+      const sequence = this.#current();
+      if (opening && this.#isUnbegun) return opening;
+      if (sequence.ids.length + ids.length > contextLength) {
+        throw new InputError(
+          `Cannot process ${ids.length} tokens at position ${sequence.ids.length}: the context ` +
+            `holds ${contextLength} tokens; shorten the prompt or raise contextLength`,
+        );
+      }
+      return { ...sequence, ids: [...sequence.ids, ...ids] };
+    };
+  }
+
+  /** Whether nothing has been said, so that a prompt begins the session. */
+  get #isUnbegun(): boolean {
+    return this.position === 0 && this.#sequence === EMPTY;
+  }
+
+  /** Appends one token and returns the logits after it, `[vocab]`. Errors as for `prefill`. */
+  step(id: number): Promise<Float32Array> {
+    return this.prefill([id]);
+  }
+
+  /**
+   * Forgets all but the first `length` tokens; their cache is kept, unless the model reads more of
+   * them together: a prefix, of which a part is left, is computed again. Without any token left, the
+   * source of an encoder–decoder is forgotten, too.
+   *
+   * @throws InputError when `length` is no whole number of at least 0
+   */
+  truncate(length: number): void {
+    if (!Number.isInteger(length) || length < 0) {
+      throw new InputError(
+        `Cannot truncate a session to ${quote(length)} tokens: expected a whole number from 0`,
+      );
+    }
+    const { prefixLength = 0 } = this.#sequence;
+    this.#sequence = firstTokens(this.#sequence, length);
+    if (length === 0) forget(this.#holder);
+    // A prefix that has become another one has other keys and values.
+    this.#holder.cached = length < prefixLength ? 0 : Math.min(this.#holder.cached, length);
+  }
+
+  /**
+   * Begins anew with a prompt, of which everything that the session has in common with it stays:
+   * the number of such tokens. The others have to follow; the last one always does.
+   *
+   * @internal
+   */
+  begin(sequence: Sequence): number {
+    const shared = sharedTokens(this.#sequence, sequence);
+    this.truncate(shared);
+    return shared;
+  }
+
+  /** Forgets all tokens. */
+  reset(): void {
+    this.truncate(0);
+  }
+
+  /**
+   * Streams the model's continuation of a prompt: text, token ids or a `Prompt`. The prompt replaces the
+   * session's tokens; the part that it shares with them is not computed again. What a
+   * generation that was aborted or left still has on the backend is waited for; two at the same
+   * time in one session end with an error.
+   *
+   * @throws InputError when the prompt is empty or longer than the context, or an option is unknown
+   * or wrong
+   * @throws ModelError when the prompt is text and the model has no tokenizer, or when logits are NaN
+   * or infinite
+   */
+  generate(
+    prompt: string | readonly number[] | Prompt,
+    options: GenerateOptions = {},
+  ): AsyncGenerator<Token, void, void> {
+    let isLeft = false;
+    const stream = generate(this, this.#model, prompt, options, () => isLeft);
+    const end = stream.return.bind(stream);
+    stream.return = (value) => {
+      isLeft = true;
+      return end(value);
+    };
+    return stream;
+  }
+
+  /**
+   * The model's whole continuation of a prompt: text, token ids or a `Prompt`: what `generate` streams, as a
+   * promise. The prompt replaces the session's tokens; the part that it shares with them is not
+   * computed again. Rejects with the reason of `options.signal` where that ends it. Errors as for
+   * `generate`.
+   */
+  complete(
+    prompt: string | readonly number[] | Prompt,
+    options: GenerateOptions = {},
+  ): Promise<Completion> {
+    return complete(this, prompt, options);
+  }
+
+  /**
+   * The model's whole answer to a conversation, written with the chat template that came with it.
+   * What the conversation shares with the session's tokens is not computed again.
+   *
+   * @throws InputError when the template refuses the messages, and as `generate`
+   * @throws ModelError when the model came without a chat template, and as `generate`
+   */
+  chat(messages: readonly ChatMessage[], options: ChatOptions = {}): Promise<ChatCompletion> {
+    return chat(this, this.#model.chatPrompt, messages, options);
+  }
+
+  /** Streams the answer that `chat` gives as a whole; errors as for `chat`. */
+  chatStream(
+    messages: readonly ChatMessage[],
+    options: ChatOptions = {},
+  ): AsyncGenerator<Token, void, void> {
+    return chatStream(this, this.#model.chatPrompt, messages, options);
+  }
+
+  /**
+   * The step of a generation that was aborted or left and is still on the backend, if there is one:
+   * it changes the tokens when it ends.
+   *
+   * @internal
+   */
+  get leaving(): Promise<unknown> | undefined {
+    return this.#step?.isGivenUp() ? this.#step.ended : undefined;
+  }
+
+  /**
+   * Marks a step of a generation as under way until it ends.
+   *
+   * @internal
+   */
+  underWay<T>(promise: Promise<T>, isGivenUp: () => boolean): Promise<T> {
+    const ended = promise.catch(() => {}).finally(() => {
+      if (this.#step === step) this.#step = undefined;
+    });
+    const step = { ended, isGivenUp };
+    this.#step = step;
+    return promise;
+  }
+
+  /**
+   * Generation where tokens are chosen on the backend, or undefined where it cannot; for `generate`.
+   * `draw` random numbers have been drawn before.
+   *
+   * @internal
+   */
+  ahead(choice: TokenChoice, draw: number): Ahead | undefined {
+    const { engine } = this.#model;
+    if (!engine.canRunAhead) return undefined;
+    const { contextLength } = engine.options;
+    const room = (): number => contextLength - this.position;
+    const runner = {};
+    return new Ahead({
+      get room() {
+        return room();
+      },
+      submit: (id, count, underWay, draw) =>
+        underWay
+          ? engine.exclusive(() => {
+            const isCached = this.#current().ids.length === this.#holder.cached;
+            const goesOn = isCached && engine.isAhead(runner);
+            return Promise.resolve(
+              goesOn ? { ids: engine.runAhead(runner, undefined, count, choice, draw) } : undefined,
+            );
+          })
+          : engine.run({
+            holder: this.#holder,
+            output: LAST_LOGITS,
+            sequence: () => this.#current(),
+            finish: (_, firstRow) => {
+              const { position } = this,
+                sequence = { ...this.#sequence, ids: [...this.history, id] };
+              const start = { sequence, position, count: 1, offset: 0, firstRow };
+              return { ids: engine.runAhead(runner, start, count, choice, draw) };
+            },
+          }),
+      flaw: () =>
+        notFinite("a logit that was computed on the GPU is NaN or infinite", engine.facts),
+      accept: (id) => {
+        const isCached = this.#holder.cached === this.position;
+        this.#sequence = { ...this.#sequence, ids: [...this.history, id] };
+        if (isCached) this.#holder.cached = this.position;
+      },
+    }, draw);
+  }
+
+  /** The sequence, for a run; what a run that was given up has cached beyond it does not count. */
+  #current(): Sequence {
+    if (this.#disposed) throw new InputError("Cannot run a session that has been disposed");
+    this.#holder.cached = this.cachedTokens;
+    return this.#sequence;
+  }
+
+  /** Gives the cache rows back. */
+  dispose(): void {
+    this.#disposed = true;
+    this.#model.engine.release(this.#holder);
+  }
+
+  /** As `dispose`, for `using`. */
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+}

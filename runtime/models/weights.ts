@@ -1,0 +1,188 @@
+/**
+ * From the weights that a model lists to the tensors of its file: each is checked against the shape
+ * that the model expects, and given a layout. load_weights.ts brings them into a backend.
+ *
+ * @module
+ */
+
+import { ModelError } from "../../errors.ts";
+import { quote, word } from "../../escape.ts";
+import { type LayoutName, LAYOUTS, rowBytes } from "../../quant/formats.ts";
+import { ggmlType } from "../../quant/ggml_types.ts";
+import { transcoder } from "../../quant/transcode.ts";
+import { asFloat32 } from "../files/float64.ts";
+import type { ModelFile, TensorEntry } from "../files/model_file.ts";
+import { rowsOf, stacked, transposed } from "../files/views.ts";
+import type { Graph, Tensor } from "../graph/graph.ts";
+import { tensorsOf, type TensorSource, type WeightSpec } from "./weight_spec.ts";
+
+/** How weights are stored: as near to the file as possible, or all matrices in one layout. */
+export type WeightsOption = "as-is" | "int4" | "int8" | "f32";
+
+/** Every value of `WeightsOption`. */
+export const WEIGHTS_OPTIONS: readonly WeightsOption[] = ["as-is", "int4", "int8", "f32"];
+
+/** A weight with its source and its layout. */
+export interface ResolvedWeight {
+  /** Name in the graph. */
+  readonly name: string;
+  /** `[rows, columns]` of a matrix, `[length]` of a vector, any extents of a table. */
+  readonly shape: readonly number[];
+  /** What it is for; a backend packs a matrix. */
+  readonly role: WeightSpec["role"];
+  /** Storage of a matrix; f32 for the rest. */
+  readonly layout: LayoutName;
+  /** Whether the layout keeps every value of the file. */
+  readonly exact: boolean;
+  /** Names of the tensors of the file that it comes from. */
+  readonly tensors: readonly string[];
+  /** Where it comes from: tensors on top of each other, or a computation. */
+  readonly source: readonly TensorEntry[] | ComputeWeight;
+}
+
+/** Computes the numbers of a weight, row-major. */
+export type ComputeWeight = () => Promise<Float32Array>;
+
+/** The weights of a model by their name in the graph. */
+export type ResolvedWeights = ReadonlyMap<string, ResolvedWeight>;
+
+/** Records weights in a graph as the model's `forward` asks for them. */
+export interface WeightScope {
+  /** Whether there is such a weight: optional biases and norms. */
+  has(name: string): boolean;
+  /** The weight as a tensor of the graph. */
+  tensor(name: string): Tensor;
+}
+
+/**
+ * Finds every weight in the file and chooses its layout.
+ *
+ * @throws ModelError when a tensor is missing, has another shape, or a type that cannot be used
+ */
+export function resolveWeights(
+  specs: Iterable<WeightSpec>,
+  file: ModelFile,
+  option: WeightsOption,
+): ResolvedWeights {
+  const resolved = new Map<string, ResolvedWeight>();
+  for (const spec of specs) resolved.set(spec.name, resolve(spec, file, option));
+  return resolved;
+}
+
+function resolve(spec: WeightSpec, file: ModelFile, option: WeightsOption): ResolvedWeight {
+  const { name, role, shape, source } = spec;
+  if ("values" in source) {
+    const { uses: tensors = [], values } = source;
+    const entries = new Map(tensors.map((it) => [it, findTensor(file, it)]));
+    const read = (tensor: string): Promise<Float32Array> => readVector(entries.get(tensor)!);
+    const compute = async (): Promise<Float32Array> => await values(read);
+    return { name, role, shape, layout: "f32", exact: true, tensors, source: compute };
+  }
+  const entries = findEntries(shape, source, file), pieces = entries.map(asFloat32);
+  const { type, name: tensor } = pieces[0]!;
+  const layout = role === "matrix" ? chooseLayout(type, spec.kept ? "as-is" : option) : "f32";
+  const { exact } = transcoder(type, layout, `tensor ${quote(tensor)} of ${quote(file.name)}`);
+  return {
+    name,
+    role,
+    shape,
+    layout,
+    exact: exact && !entries.some((it) => it.type === "F64"),
+    tensors: entries.map((it) => it.name),
+    source: viewOf(pieces, source),
+  };
+}
+
+/** What a source makes of its tensors. */
+function viewOf(
+  entries: readonly TensorEntry[],
+  { transposed: turned, rows }: TensorSource,
+): readonly TensorEntry[] {
+  const pieces = turned ? entries.map(transposed) : entries;
+  if (!rows) return pieces;
+  const whole = stacked(pieces);
+  return rows.map(([first, count]) => rowsOf(whole, first, count));
+}
+
+function findTensor(file: ModelFile, name: string, expected: string = ""): TensorEntry {
+  const entry = file.tensors.get(name);
+  if (entry) return entry;
+  throw new ModelError(
+    `Cannot load ${quote(file.name)}: tensor ${quote(name)} is missing${expected}; the file is ` +
+      `incomplete or of another architecture`,
+  );
+}
+
+/** The tensors of the file that a weight consists of. */
+function findEntries(
+  shape: readonly number[],
+  source: TensorSource,
+  file: ModelFile,
+): TensorEntry[] {
+  const entries = tensorsOf(shape, source).map(({ name, shape: expected }): TensorEntry => {
+    const entry = findTensor(file, name, `, expected one of shape [${expected.join(", ")}]`);
+    if (sameExtents(entry.shape, expected)) return entry;
+    throw new ModelError(
+      `Cannot load ${quote(file.name)}: tensor ${quote(name)} has shape ` +
+        `[${entry.shape.join(", ")}], expected [${expected.join(", ")}]`,
+    );
+  });
+  const other = entries.find((it) => it.type !== entries[0]!.type);
+  if (other) {
+    throw new ModelError(
+      `Cannot load ${quote(file.name)}: tensor ${quote(other.name)} is of type ${
+        word(other.type)
+      }, ` +
+        `expected ${word(entries[0]!.type)} as ${quote(entries[0]!.name)} is`,
+    );
+  }
+  return entries;
+}
+
+/** Records weights of `weights` in `g`. */
+export function weightScope(g: Graph, weights: ResolvedWeights): WeightScope {
+  return {
+    has: (name) => weights.has(name),
+    tensor(name): Tensor {
+      const weight = weights.get(name);
+      if (!weight) {
+        throw new ModelError(`Cannot record weight ${quote(name)}: the model lists none`);
+      }
+      const { shape, layout, role } = weight;
+      return role === "matrix"
+        ? g.matrix(name, shape as readonly [number, number], layout)
+        : g.constant(name, shape);
+    },
+  };
+}
+
+/** Values of a small tensor that the model needs at load, such as frequency factors. */
+export async function readVector(tensor: TensorEntry): Promise<Float32Array> {
+  const entry = asFloat32(tensor);
+  const length = entry.shape.reduce((product, extent) => product * extent, 1);
+  const bytes = await entry.source.read(entry.offset, entry.bytes);
+  const rows = transcoder(entry.type, "f32", `tensor ${quote(entry.name)}`).rows(bytes, length);
+  return new Float32Array(rows.slice().buffer);
+}
+
+/** Bytes of a weight in its layout's exchange form. */
+export function weightBytes({ shape, layout }: ResolvedWeight): number {
+  const columns = shape.at(-1)!;
+  const rows = shape.reduce((product, extent) => product * extent, 1) / columns;
+  return rows * rowBytes(LAYOUTS[layout], columns);
+}
+
+function chooseLayout(type: string, option: WeightsOption): LayoutName {
+  return option === "as-is" ? ggmlType(type)?.layout ?? "f32" : option;
+}
+
+/** Extents are equal, ignoring leading ones that some writers add to vectors or leave out. */
+function sameExtents(found: readonly number[], expected: readonly number[]): boolean {
+  const longer = Math.max(found.length, expected.length);
+  const pad = (shape: readonly number[]): number[] => [
+    ...Array(longer - shape.length).fill(1),
+    ...shape,
+  ];
+  const a = pad(found), b = pad(expected);
+  return a.every((extent, i) => extent === b[i]);
+}

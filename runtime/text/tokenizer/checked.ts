@@ -1,0 +1,77 @@
+/**
+ * A tokenizer that looks at what callers pass: texts, lists of ids, options.
+ *
+ * @module
+ */
+
+import { InputError } from "../../../errors.ts";
+import { quote } from "../../../escape.ts";
+import { accepts, FLAG, readOptions, type Rule, type Rules } from "../../../options.ts";
+import type { DecodeOptions, StreamOptions } from "../decoding/text_decoder.ts";
+import type { EncodeOptions, Tokenizer } from "./core.ts";
+
+const ENCODE_RULES: Rules<EncodeOptions> = { addSpecial: FLAG, parseSpecial: FLAG };
+const DECODE_RULES: Rules<DecodeOptions> = { skipSpecial: FLAG };
+const ITERABLE: Rule = {
+  expected: "a list of token ids",
+  accepts: (value) => typeof value === "object" && Symbol.iterator in (value as object),
+};
+const STREAM_RULES: Rules<StreamOptions> = { skipSpecial: FLAG, after: ITERABLE };
+
+const PIECES: Rule = {
+  expected: "a list of { text, trusted }",
+  accepts: (value) =>
+    Array.isArray(value) &&
+    value.every((it) => typeof it.text === "string" && typeof it.trusted === "boolean"),
+};
+
+/** The same tokenizer, with its arguments checked. */
+export function checkedTokenizer(tokenizer: Tokenizer): Tokenizer {
+  const checkId = (id: unknown): number => {
+    if (Number.isInteger(id) && (id as number) >= 0 && (id as number) < tokenizer.vocabSize) {
+      return id as number;
+    }
+    throw new InputError(
+      `Cannot decode token id ${quote(id)}: the vocabulary has ${tokenizer.vocabSize} tokens, ` +
+        `expected a whole number from 0 to ${tokenizer.vocabSize - 1}`,
+    );
+  };
+  return {
+    ...tokenizer,
+    encode(text, options) {
+      if (typeof text !== "string" && !accepts(PIECES, text)) {
+        throw new InputError(`Cannot encode ${quote(text)} as text: expected a string`);
+      }
+      return tokenizer.encode(text, readOptions("encode", options, ENCODE_RULES));
+    },
+    decode: (ids, options) =>
+      tokenizer.decode(
+        listOf(ids).map(checkId),
+        readOptions("decode", options, DECODE_RULES),
+      ),
+    idToToken: (id) => Number.isInteger(id) ? tokenizer.idToToken(id) : undefined,
+    tokenToId: (token) => typeof token === "string" ? tokenizer.tokenToId(token) : undefined,
+    decoder(options) {
+      const { after, ...others } = readOptions("decode", options, STREAM_RULES);
+      const decoder = tokenizer.decoder({ ...others, ...(after && { after: listOf(after) }) });
+      return { push: (id) => decoder.push(checkId(id)), flush: () => decoder.flush() };
+    },
+  };
+}
+
+/** Most ids that are decoded at once: more would be a list that does not end. */
+const MOST_IDS = 2 ** 27;
+
+function listOf(ids: Iterable<number>): number[] {
+  const list: number[] = [];
+  try {
+    for (const id of ids) {
+      list.push(id);
+      if (list.length > MOST_IDS) break;
+    }
+  } catch (cause) {
+    throw new InputError(`Cannot decode ${quote(ids)}: expected a list of token ids`, { cause });
+  }
+  if (list.length <= MOST_IDS) return list;
+  throw new InputError(`Cannot decode more than ${MOST_IDS} token ids at once: decode fewer`);
+}
