@@ -34,7 +34,7 @@ import { LAST_LOGITS } from "../engine/plans.ts";
 import type { TokenChoice } from "../backends/backend.ts";
 import { generate, type GenerateOptions, type Token } from "./generate.ts";
 import type { ChatMessage } from "../text/chat_template.ts";
-import type { PrefillOptions, SessionModel, TextSession } from "./text_session.ts";
+import type { PrefillOptions, SessionModel } from "./text_session.ts";
 
 const PREFILL_RULES: Rules<PrefillOptions> = { signal: SIGNAL, onProgress: CALLBACK };
 
@@ -55,7 +55,7 @@ const SESSION_MODEL: Rule = {
  * for await (const { text } of session.generate("Once upon a time")) console.log(text);
  * ```
  */
-export class Session implements TextSession {
+export class Session {
   readonly #model: SessionModel;
   /** Tokens of the sequence, and what belongs to them. */
   #sequence: Sequence = EMPTY;
