@@ -1,5 +1,5 @@
 /**
- * What `deno task bench kernels` times beside the op cases of the tests: shapes of real models, too
+ * What `deno task bench kernels` times beside the op cases: shapes of real models, too
  * large to compare with the reference every time.
  *
  * @module
@@ -9,8 +9,8 @@ import type { Tensor } from "../graph.ts";
 import { CACHE_TYPES, type CacheType } from "../kernels/op.ts";
 import type { OpAttributes, OpName } from "../kernels/ops.ts";
 import { type LayoutName, LAYOUTS } from "../quant/formats.ts";
-import { normal, type OpCase, type Recorder } from "../tests/case_recorder.ts";
-import { CASES } from "../tests/kernel_cases.ts";
+import { normal, type OpCase, type Recorder } from "../cases/recorder.ts";
+import { CASES } from "../cases/cases.ts";
 import { lastLevelCacheBytes, type LimitName } from "./limits/limits.ts";
 
 /** One thing to time. */

@@ -31,6 +31,15 @@ const LAYERS: Readonly<Record<string, readonly string[]>> = {
   "deno.json": [],
 };
 
+/** What each part that only developers run may import, beside itself. */
+const WORKSHOPS: Readonly<Record<string, readonly string[]>> = {
+  cases: ["errors.ts", "escape.ts", "quant", "kernels", "runtime", "mod.ts", "graph.ts"],
+  browser: ["cli", "errors.ts", "escape.ts", "kernels", "mod.ts"],
+  tools: ["cli", "errors.ts", "escape.ts"],
+  bench: [...Object.keys(LAYERS), "cases"],
+  tests: [...Object.keys(LAYERS), "cases", "bench", "browser", "tools"],
+};
+
 interface Edge {
   /** Path in the repository. */
   from: string;
@@ -79,6 +88,26 @@ Deno.test("imports go one way", () => {
     if (to === undefined || layerOf(to) === layer) continue;
     assert(LAYERS[layer]!.includes(layerOf(to)), `${from} imports ${to}`);
   }
+});
+
+Deno.test("cases, benchmarks, tests, tools and the browser's side import one way", () => {
+  const paths = Object.keys(WORKSHOPS).flatMap((it) => sources(`${it}/`));
+  let count = 0;
+  for (const from of paths) {
+    const text = Deno.readTextFileSync(new URL(from, ROOT));
+    const written = text.matchAll(/^(?:import|export)\b[^;"]*"([^"]+)"|\bimport\("(\.[^"]+)"\)/gm);
+    for (const [, name, later] of written) {
+      const specifier = name ?? later!;
+      if (!/^\.\.?\//.test(specifier)) continue;
+      const url = new URL(specifier, new URL(from, ROOT)).href, layer = layerOf(from);
+      assert(url.startsWith(ROOT.href), `${from} imports ${specifier}`);
+      const to = url.slice(ROOT.href.length), other = layerOf(to);
+      if (other === ".cache") continue; // other programs, which are fetched to be compared with
+      count++;
+      assert(other === layer || WORKSHOPS[layer]!.includes(other), `${from} imports ${to}`);
+    }
+  }
+  assert(count > 300, `${count} imports`);
 });
 
 Deno.test("no file waits for itself to load", () => {

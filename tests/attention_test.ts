@@ -1,6 +1,6 @@
 /**
  * What the optional inputs of `attention` must be, and what its biases, caps and sinks mean. Numbers
- * on every backend: tests/kernel_cases_attention.ts.
+ * on every backend: cases/attention.ts.
  */
 
 import { assert, assertAlmostEquals, assertEquals, assertThrows } from "@std/assert";

@@ -16,7 +16,7 @@ import { acceptRatios, compareRatios, machineName, type Measured } from "../benc
 import { perRepeat, ratios, type Spread, spread } from "../bench/stats.ts";
 import { type OpName, OPS } from "../kernels/ops.ts";
 import { createWasmBackend } from "../runtime/backends/wasm/backend.ts";
-import { Recorder } from "./case_recorder.ts";
+import { Recorder } from "../cases/recorder.ts";
 import { hasWebgpu } from "./webgpu_adapter.ts";
 
 const around = (median: number, width = 0.01): Spread => ({

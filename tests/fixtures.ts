@@ -4,33 +4,18 @@
  * @module
  */
 
+import { normalNumbers, randomNumbers } from "../cases/numbers.ts";
 import { encodeRows, LAYOUTS } from "../quant/formats.ts";
 import { ggmlType } from "../quant/ggml_types.ts";
 import { type GgufContents, writeGguf } from "../runtime/files/gguf_write.ts";
+
+export { normalNumbers, randomNumbers };
 
 /**
  * Folder of the data that tests read: `golden/` (tiny models with the original implementations'
  * outputs), `models/`, `tokenizers/`. Each has a README that says where it comes from.
  */
 export const FIXTURES: URL = new URL("./", import.meta.url);
-
-/** A seeded generator of numbers in [0, 1) (mulberry32). */
-export function randomNumbers(seed: number): () => number {
-  return () => {
-    seed = seed + 0x6d2b79f5 | 0;
-    let word = Math.imul(seed ^ seed >>> 15, seed | 1);
-    word ^= word + Math.imul(word ^ word >>> 7, word | 61);
-    return ((word ^ word >>> 14) >>> 0) / 2 ** 32;
-  };
-}
-
-/** Normally distributed numbers from a uniform generator (Box–Muller). */
-export function normalNumbers(length: number, random: () => number): Float32Array {
-  return Float32Array.from(
-    { length },
-    () => Math.sqrt(-2 * Math.log(1 - random())) * Math.cos(2 * Math.PI * random()),
-  );
-}
 
 /** Collects what is written to a stream. */
 export function memorySink(): {

@@ -18,10 +18,10 @@ import { createReferenceBackend } from "../runtime/backends/reference/backend.ts
 import { createWasmBackend } from "../runtime/backends/wasm/backend.ts";
 import { createWebgpuBackend } from "../runtime/backends/webgpu/backend.ts";
 import { type Gpu, openDevice } from "../runtime/backends/webgpu/device.ts";
-import { below, type OpCase } from "./case_recorder.ts";
-import { runCase } from "./case_runner.ts";
+import { below, type OpCase } from "../cases/recorder.ts";
+import { runCase } from "../cases/runner.ts";
 import { FIXTURES, normalNumbers, randomNumbers } from "./fixtures.ts";
-import { CASES } from "./kernel_cases.ts";
+import { CASES } from "../cases/cases.ts";
 import { compileShaders } from "./shader_compile.ts";
 import { tinyBlob } from "./tiny_model.ts";
 import { hasWebgpu, withDevices } from "./webgpu_adapter.ts";

@@ -24,9 +24,9 @@ import { neighboursIn, withFusedSteps } from "../runtime/backends/webgpu/fusions
 import { TIMED, timeKernels } from "../runtime/backends/webgpu/timing.ts";
 import { chooseVariants, type KernelTimes } from "../runtime/backends/webgpu/variants.ts";
 import type { TimesCache } from "../runtime/backends/webgpu/variant_options.ts";
-import { deviation, runCase } from "./case_runner.ts";
+import { deviation, runCase } from "../cases/runner.ts";
 import { normalNumbers, randomNumbers } from "./fixtures.ts";
-import { CASES } from "./kernel_cases.ts";
+import { CASES } from "../cases/cases.ts";
 import { hasWebgpu } from "./webgpu_adapter.ts";
 
 const ignore = !hasWebgpu;

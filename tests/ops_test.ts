@@ -11,9 +11,9 @@ import type { Backend } from "../runtime/backends/backend.ts";
 import { createReferenceBackend } from "../runtime/backends/reference/backend.ts";
 import { createWasmBackend } from "../runtime/backends/wasm/backend.ts";
 import { createWebgpuBackend } from "../runtime/backends/webgpu/backend.ts";
-import { deviation, runCase } from "./case_runner.ts";
-import type { OpCase } from "./case_recorder.ts";
-import { CASES } from "./kernel_cases.ts";
+import { deviation, runCase } from "../cases/runner.ts";
+import type { OpCase } from "../cases/recorder.ts";
+import { CASES } from "../cases/cases.ts";
 import { hasWebgpu } from "./webgpu_adapter.ts";
 
 /** Every variant of the WebAssembly kernels. */

@@ -10,7 +10,7 @@ import type { OpName } from "../kernels/ops.ts";
 import { encodeRows, LAYOUTS } from "../quant/formats.ts";
 import type { Backend, Executable, TensorData } from "../runtime/backends/backend.ts";
 import { makePlan, type Plan } from "../runtime/graph/plan.ts";
-import { drawNumbers, type OpCase, Recorder, type Run } from "./case_recorder.ts";
+import { drawNumbers, type OpCase, Recorder, type Run } from "./recorder.ts";
 
 /** What was drawn for a case, by tensor and run: the same numbers go to every backend. */
 const drawn = new WeakMap<object, Map<string, TensorData | Uint8Array>>();

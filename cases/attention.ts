@@ -7,14 +7,7 @@
 
 import type { Tensor } from "../graph.ts";
 import { CACHE_TYPES, type CacheType } from "../kernels/op.ts";
-import {
-  normal,
-  type OpCase,
-  planted,
-  type Recorder,
-  type Run,
-  type Values,
-} from "./case_recorder.ts";
+import { normal, type OpCase, planted, type Recorder, type Run, type Values } from "./recorder.ts";
 
 interface Shape {
   readonly rows: number;

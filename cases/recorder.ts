@@ -10,7 +10,7 @@ import type { OpAttributes, OpName } from "../kernels/ops.ts";
 import type { CacheType } from "../kernels/op.ts";
 import type { LayoutName } from "../quant/formats.ts";
 import type { Extents } from "../runtime/graph/graph.ts";
-import { randomNumbers } from "./fixtures.ts";
+import { randomNumbers } from "./numbers.ts";
 
 /** One run of a case. */
 export interface Run {
@@ -34,7 +34,7 @@ export interface OpCase<N extends OpName> {
   readonly tokens?: number;
   /** Tokens of successive runs; one run of all tokens where absent. */
   readonly runs?: readonly number[];
-  /** Greatest deviation from the reference that is allowed; see `deviation` in ops_test.ts. */
+  /** Greatest deviation from the reference that is allowed; see `deviation` in runner.ts. */
   readonly bound: number;
   /** Whether `deno task bench` times it. */
   readonly bench?: true;

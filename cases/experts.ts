@@ -17,7 +17,7 @@ import {
   planted,
   type Recorder,
   type Values,
-} from "./case_recorder.ts";
+} from "./recorder.ts";
 
 const INTEGERS: readonly LayoutName[] = ["int8", "int4", "int4m"];
 const LAYOUTS: readonly LayoutName[] = ["f32", "f16", "bf16", ...INTEGERS];

@@ -16,7 +16,7 @@ import {
   planted,
   type Recorder,
   type Values,
-} from "./case_recorder.ts";
+} from "./recorder.ts";
 
 const FLOATS = ["f32", "f16", "bf16"] as const;
 const INTEGERS = ["int8", "int4", "int4m"] as const;

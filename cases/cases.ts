@@ -1,19 +1,19 @@
 /**
  * The cases of every op. Each is recorded as a small graph and run on every backend
- * (ops_test.ts); those marked `bench` are timed too (bench/kernel_rows.ts).
+ * (tests/ops_test.ts); those marked `bench` are timed too (bench/kernel_rows.ts).
  *
  * @module
  */
 
-import { ATTENTION_CASES, CACHE_STORE_CASES } from "./kernel_cases_attention.ts";
+import { ATTENTION_CASES, CACHE_STORE_CASES } from "./attention.ts";
 import {
   EXPERT_MATMUL_CASES,
   EXPERT_SUM_CASES,
   EXPERT_WEIGHTS_CASES,
   HEAD_MATMUL_CASES,
   TOP_EXPERTS_CASES,
-} from "./kernel_cases_experts.ts";
-import { EMBED_CASES, MATMUL_CASES, QUANTIZE_CASES } from "./kernel_cases_matmul.ts";
+} from "./experts.ts";
+import { EMBED_CASES, MATMUL_CASES, QUANTIZE_CASES } from "./matmul.ts";
 import {
   all,
   below,
@@ -24,7 +24,7 @@ import {
   type OpCases,
   planted,
   type Values,
-} from "./case_recorder.ts";
+} from "./recorder.ts";
 import { ACTIVATIONS } from "../kernels/activation/op.ts";
 import { GLU_KINDS } from "../kernels/glu/op.ts";
 
