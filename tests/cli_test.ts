@@ -459,7 +459,8 @@ Deno.test("inspect tells layouts, what is rounded, and the memory", async () => 
   assertStringIncludes(rounded.stdout, "16 × F32 stored as int8, rounded");
   const report = JSON.parse(json.stdout);
   assertEquals(report.memory.contextLength, 10);
-  assertEquals(report.memory.cacheBytes, 2 * 2 * 2 * 8 * 10 * 4); // keys and values, layers, heads …
+  // Keys and values, layers, heads …; kernels store rows in groups of 8.
+  assertEquals(report.memory.cacheBytes, 2 * 2 * 2 * 8 * 16 * 4);
   assertEquals(report.memory.totalBytes, report.memory.cacheBytes + report.memory.weightBytes);
   assertEquals(report.tensors.length, 21);
   assertEquals(report.config.layers, 2);

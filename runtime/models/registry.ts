@@ -65,7 +65,8 @@ export function findDefinition(file: ModelFile): Promise<ModelDefinition> {
     throw new ModelError(
       `Cannot load ${quote(file.name)}: field ${quote(field)} is ` +
         `${name === undefined ? "missing" : quote(name)}, expected one of ${
-          Object.keys(ARCHITECTURES).join(", ")
+          Object.keys(ARCHITECTURES)
+            .filter((it) => ARCHITECTURES[it]!.formats.includes(file.format)).join(", ")
         }`,
     );
   }
