@@ -53,7 +53,7 @@ export type {
   GenerationResult,
   StopReason,
   Token,
-} from "./runtime/generation/generate.ts";
+} from "./runtime/generation/generate_options.ts";
 export type { ModelConfig } from "./runtime/models/definition.ts";
 export { type Sampler, sampler, type SamplerOptions } from "./runtime/generation/sampler.ts";
 export { Session } from "./runtime/generation/session.ts";

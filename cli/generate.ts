@@ -7,7 +7,7 @@
 import { safeJson } from "../escape.ts";
 import { type GenerationResult, InputError, type Model, type OpenedModel } from "../mod.ts";
 import { readIds } from "../options.ts";
-import type { GenerateOptions } from "../runtime/generation/generate.ts";
+import type { GenerateOptions } from "../runtime/generation/generate_options.ts";
 import {
   commandName,
   type Flags,

@@ -14,7 +14,7 @@ import {
 } from "../mod.ts";
 import { quote } from "../escape.ts";
 import { CACHE_TYPES } from "../kernels/op.ts";
-import { checkOptions, type GenerateOptions } from "../runtime/generation/generate.ts";
+import { checkOptions, type GenerateOptions } from "../runtime/generation/generate_options.ts";
 import { DEFAULT_MODEL } from "../runtime/load.ts";
 import { WEIGHTS_OPTIONS } from "../runtime/models/weights.ts";
 import { type Flags, type FlagSpec, given, UsageError, writeNote } from "./command.ts";

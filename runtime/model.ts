@@ -16,7 +16,7 @@ import {
   RENDER_RULES,
 } from "./generation/complete.ts";
 import { Engine } from "./engine/engine.ts";
-import type { GenerateOptions } from "./generation/generate.ts";
+import type { GenerateOptions } from "./generation/generate_options.ts";
 import type { ModelConfig } from "./models/definition.ts";
 import { type Prompt, promptFields } from "./models/prompt.ts";
 import { type Score, score, SCORE_RULES, type ScoreOptions } from "./generation/score.ts";

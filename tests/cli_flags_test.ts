@@ -15,7 +15,7 @@ import { FLAG_OF, withFlags } from "../cli/option_names.ts";
 import { nearest } from "../cli/suggest.ts";
 import { type BackendName, InputError, loadModel, sampler } from "../mod.ts";
 import { editDistance } from "../options.ts";
-import { checkOptions } from "../runtime/generation/generate.ts";
+import { checkOptions } from "../runtime/generation/generate_options.ts";
 import { tinyBlob } from "./tiny_model.ts";
 
 const SPEC: FlagSpec = {

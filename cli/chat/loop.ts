@@ -5,7 +5,7 @@
  */
 
 import { type GenerationResult, InputError, type Model, type Session } from "../../mod.ts";
-import type { GenerateOptions } from "../../runtime/generation/generate.ts";
+import type { GenerateOptions } from "../../runtime/generation/generate_options.ts";
 import { INTERRUPTED, writeNote, writeOut } from "../command.ts";
 import { isAnotherPress } from "../interrupt.ts";
 import { atRate, counted } from "../format.ts";

@@ -12,7 +12,7 @@ import {
   type GenerateOptions,
   type GenerationResult,
   type Token,
-} from "./generate.ts";
+} from "./generate_options.ts";
 import type { Prompt } from "../models/prompt.ts";
 import type { ChatPrompt } from "./text_session.ts";
 import type { ChatMessage, RenderOptions } from "../text/chat_template.ts";

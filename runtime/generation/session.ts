@@ -32,7 +32,8 @@ import { idsOf, type Prompt } from "../models/prompt.ts";
 import { EMPTY, firstTokens, sharedTokens } from "../models/sequence.ts";
 import { LAST_LOGITS } from "../engine/plans.ts";
 import type { TokenChoice } from "../backends/backend.ts";
-import { generate, type GenerateOptions, type Token } from "./generate.ts";
+import { generate } from "./generate.ts";
+import type { GenerateOptions, Token } from "./generate_options.ts";
 import type { ChatMessage } from "../text/chat_template.ts";
 import type { PrefillOptions, SessionModel } from "./text_session.ts";
 

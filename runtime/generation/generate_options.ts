@@ -1,0 +1,109 @@
+/**
+ * What generation is asked for and what it gives: the options with their rules, one generated token, and
+ * what a whole generation came to.
+ *
+ * @module
+ */
+
+import {
+  CALLBACK,
+  either,
+  FLAG,
+  oneOf,
+  readOptions,
+  type Rules,
+  SIGNAL,
+  TEXTS,
+  wholeNumberIn,
+} from "../../options.ts";
+import { SAMPLER_RULES, type SamplerOptions } from "./sampler.ts";
+import type { PromptProgress } from "./text_session.ts";
+
+/** One generated token. */
+export interface Token {
+  /** Token id. */
+  readonly id: number;
+  /**
+   * Text that became certain with this token: whole characters, empty while a character or a
+   * possible stop string is incomplete, and always empty for a model without a tokenizer. The stop
+   * token appears only when it makes such text certain.
+   */
+  readonly text: string;
+}
+
+/** Why generation ended: a stop token or string, a limit, or the caller's break or abort. */
+export type StopReason = "stop" | "length" | "abort";
+
+/** What generation came to. */
+export interface GenerationResult {
+  /** Why it ended. */
+  readonly stopReason: StopReason;
+  /** Tokens of the prompt; for an encoder–decoder those of the source. */
+  readonly promptIds: readonly number[];
+  /** How many of them were still cached from before. */
+  readonly reusedTokens: number;
+  /** Generated tokens, without the stop token. */
+  readonly ids: readonly number[];
+  /** Their text, without the stop string. */
+  readonly text: string;
+}
+
+/** How to generate. */
+export interface GenerateOptions extends SamplerOptions {
+  /** Most tokens to generate; until the context is full where absent. */
+  readonly maxTokens?: number;
+  /** Tokens that end generation, instead of the model's own. */
+  readonly stopIds?: readonly number[];
+  /**
+   * Strings that end generation; they are not part of the text. A special token is one by its spelling
+   * ("<|im_end|>"), alone or with text around it ("\n<|sep|>").
+   */
+  readonly stop?: readonly string[];
+  /**
+   * What to do when the context is full: `stop` ends with stop reason `length`; `slide` keeps the
+   * first `sinkTokens` and the later half of the rest, and goes on (compare arXiv:2309.17453).
+   */
+  readonly overflow?: "stop" | "slide";
+  /** Tokens at the start that `slide` keeps. Default 4. */
+  readonly sinkTokens?: number;
+  /** Whether special tokens written in a text prompt are recognized. Default false. */
+  readonly parseSpecial?: boolean;
+  /** Whether the tokenizer adds its own start and end tokens to a text prompt. Default true. */
+  readonly addSpecial?: boolean;
+  /**
+   * Called while the prompt is read: at once with what is still cached of it, after each part of some
+   * hundred tokens, and at its end.
+   */
+  readonly onPrompt?: (progress: PromptProgress) => void;
+  /** Ends generation; the iteration throws the signal's reason. */
+  readonly signal?: AbortSignal;
+  /** Called once when generation ends, however it ends. */
+  readonly onFinish?: (result: GenerationResult) => void;
+}
+
+/** What each option may be. */
+export const GENERATE_RULES: Rules<GenerateOptions> = {
+  ...SAMPLER_RULES,
+  maxTokens: either(wholeNumberIn(0, Number.MAX_SAFE_INTEGER), Infinity),
+  stopIds: {
+    expected: "a list of token ids",
+    accepts: (value) => Array.isArray(value) && value.every((id) => Number.isInteger(id)),
+  },
+  stop: TEXTS,
+  overflow: oneOf(["stop", "slide"]),
+  sinkTokens: wholeNumberIn(0, Number.MAX_SAFE_INTEGER),
+  parseSpecial: FLAG,
+  addSpecial: FLAG,
+  onPrompt: CALLBACK,
+  signal: SIGNAL,
+  onFinish: CALLBACK,
+};
+
+/**
+ * Refuses options that no model could generate with.
+ *
+ * @throws InputError when one is unknown or out of range
+ */
+export function checkOptions(options: GenerateOptions): void {
+  readOptions("generate", options, GENERATE_RULES);
+}
