@@ -79,14 +79,14 @@ export function filledCaches(
 ): Tensor[][] {
   const [rows, kvHeads, headDim] = shape;
   const x = r.setup.input("x", [rows, kvHeads * headDim]);
-  const slots = r.setup.input("slots", [rows], "i32");
-  r.drawn.set(x, { values: normal(), seed: 1 }).set(slots, { values: (_, i) => i, seed: 2 });
+  const places = r.setup.input("rows", [rows], "i32");
+  r.drawn.set(x, { values: normal(), seed: 1 }).set(places, { values: (_, i) => i, seed: 2 });
   return Array.from(
     { length: pairs },
     (_, pair) =>
       (["keyCache", "valueCache"] as const).map((role) => {
         const name = `${role} ${pair}`;
-        r.setup.op("cacheStore", [r.setup.cache(name, role, shape, dtype), x, slots]);
+        r.setup.op("cacheStore", [r.setup.cache(name, role, shape, dtype), x, places]);
         return r.graph.cache(name, role, shape, dtype);
       }),
   );

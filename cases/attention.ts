@@ -149,12 +149,12 @@ function continued(dtype: CacheType): OpCase<"attention"> {
     runs,
     bound: boundOf(dtype),
     record(r, op) {
-      const slots = r.indices(["tokens"], (_, i, run) => before(run) + i);
+      const places = r.indices(["tokens"], (_, i, run) => before(run) + i);
       const [keys, values] = (["keyCache", "valueCache"] as const).map((role) =>
         r.graph.op("cacheStore", [
           r.cache(role, [rows, kvHeads, headDim], dtype),
           r.input(["tokens", kvHeads * headDim]),
-          slots,
+          places,
         ])
       ) as [Tensor, Tensor];
       const spans = r.indices(
@@ -515,8 +515,8 @@ export const CACHE_STORE_CASES: readonly OpCase<"cacheStore">[] = [
           keyCache: r.cache("keyCache", shape, dtype),
           valueCache: r.cache("valueCache", shape, dtype),
         };
-        const slots = r.indices(["tokens"], (_, i) => i);
-        caches[role] = op([caches[role], r.input(["tokens", 256]), slots], {});
+        const rows = r.indices(["tokens"], (_, i) => i);
+        caches[role] = op([caches[role], r.input(["tokens", 256]), rows], {});
         return r.graph.op("attention", [
           r.input([1, 256]),
           caches.keyCache,

@@ -97,20 +97,20 @@ export class Recorder {
     return this.graph.cache(this.#name(), role, shape, dtype);
   }
 
-  /** A cache with as many rows stored before every run: `x` holds them, `slots` their places. */
+  /** A cache with as many rows stored before every run: `x` holds them, `places` the rows where they go. */
   filledCache(
     role: CacheRole,
     shape: CacheShape,
     dtype: CacheType,
     x: Values,
-    slots: Values,
+    places: Values,
   ): Tensor {
     const [rows, kvHeads, headDim] = shape;
     const name = this.#name();
     this.setup.op("cacheStore", [
       this.setup.cache(name, role, shape, dtype),
       this.#draw(this.setup.input(`${name}.x`, [rows, kvHeads * headDim]), x),
-      this.#draw(this.setup.input(`${name}.slots`, [rows], "i32"), slots),
+      this.#draw(this.setup.input(`${name}.rows`, [rows], "i32"), places),
     ]);
     return this.graph.cache(name, role, shape, dtype);
   }

@@ -69,7 +69,7 @@ export const FORMS: { readonly [N in OpName]: OpForm<OpAttributes[N]> } = {
     inputs: [
       { name: "cache", type: "f32, f16 or int8 [rows, kvHeads, headDim]", role: "keyCache" },
       { name: "x", type: "f32 [tokens, kvHeads * headDim]" },
-      { name: "slots", type: "i32 [tokens]" },
+      { name: "rows", type: "i32 [tokens]" },
     ],
     attributes: {},
   },

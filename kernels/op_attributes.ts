@@ -77,7 +77,7 @@ export interface OpAttributes {
    * Inputs:
    * 1. `cache`: f32, f16 or int8 [rows, kvHeads, headDim]
    * 2. `x`: f32 [tokens, kvHeads * headDim]
-   * 3. `slots`: i32 [tokens]
+   * 3. `rows`: i32 [tokens]
    *
    * Attributes: none.
    *

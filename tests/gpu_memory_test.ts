@@ -24,13 +24,13 @@ Deno.test(
     const run = async (backend: Backend & { bytes?: number }): Promise<Float32Array[]> => {
       const random = randomNumbers(3), results: Float32Array[] = [];
       const g = new Graph({ tokens: 4 });
-      const slots = g.input("slots", ["tokens"], "i32"),
+      const places = g.input("rows", ["tokens"], "i32"),
         spans = g.input("spans", ["tokens", 2], "i32");
       const store = (name: string, role: "keyCache" | "valueCache") =>
         g.op("cacheStore", [
           g.cache(name, role, [rows, 1, width]),
           g.input(`new ${name}`, ["tokens", width]),
-          slots,
+          places,
         ]);
       const keys = store("keys", "keyCache"), values = store("values", "valueCache");
       const q = g.input("q", ["tokens", width]);
@@ -41,7 +41,7 @@ Deno.test(
       for (const [i, start] of [0, 4, 506, 510, 1500, 8, 2996, 2996].entries()) {
         const executable = i % 2 ? second : first, tokens = start === 506 ? 1 : 4;
         const list = Int32Array.from({ length: tokens }, (_, token) => start + token);
-        executable.write("slots", list);
+        executable.write("rows", list);
         executable.write("spans", Int32Array.from([...list].flatMap((row) => [0, row + 1])));
         for (const name of ["new keys", "new values", "q"]) {
           executable.write(name, normalNumbers(tokens * width, random));
@@ -123,7 +123,7 @@ Deno.test({ name: "what does not fit is a MemoryError, at once or later", ignore
   const storing = new Graph(), multiplying = new Graph();
   const cache = storing.cache("huge", "keyCache", [2 ** 20, 2 ** 8, 2 ** 8]);
   const row = storing.input("row", [1, 2 ** 16]);
-  storing.op("cacheStore", [cache, row, storing.input("slots", [1], "i32")]);
+  storing.op("cacheStore", [cache, row, storing.input("rows", [1], "i32")]);
   const x = multiplying.input("x", [1, 1000]);
   multiplying.op("matmul", [x, multiplying.matrix("wide", [16, 1000])]);
   const backend = await createWebgpuBackend({ maxBindingBytes: 50_000 });

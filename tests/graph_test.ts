@@ -42,7 +42,7 @@ const CASES: { [N in OpName]: OpCase<N> } = {
     inputs: (g) => [
       g.cache("keys", "keyCache", [10, 2, 4]),
       g.input("x", [3, 8]),
-      g.input("slots", [3], "i32"),
+      g.input("rows", [3], "i32"),
     ],
     attrs: {},
   },

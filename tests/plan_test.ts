@@ -70,8 +70,8 @@ function randomGraph(picked: readonly Choice[], layouts: readonly LayoutName[]):
         if (width % 4 === 0) {
           const keys = g.cache(`keys ${i}`, "keyCache", [ROWS, 1, width]);
           const stored = g.cache(`values ${i}`, "valueCache", [ROWS, 1, width]);
-          g.op("cacheStore", [keys, x, index("slots")]);
-          g.op("cacheStore", [stored, y(), index("slots")]);
+          g.op("cacheStore", [keys, x, index("rows")]);
+          g.op("cacheStore", [stored, y(), index("rows")]);
           const spans = g.input("spans", ["tokens", 2], "i32");
           values.push(g.op("attention", [x, keys, stored, spans], { heads: 1, scale: 0.3 }));
         }
@@ -192,7 +192,7 @@ Deno.test("makePlan() puts no barrier between steps that do not meet", () => {
 Deno.test("makePlan() refuses a cache in two stages", () => {
   const g = new Graph();
   const keys = g.cache("keys", "keyCache", [4, 1, 4]), x = g.input("x", [1, 4]);
-  g.op("cacheStore", [keys, x, g.input("slots", [1], "i32")]);
+  g.op("cacheStore", [keys, x, g.input("rows", [1], "i32")]);
   g.cut();
   const spans = g.input("spans", [1, 2], "i32");
   const values = g.cache("values", "valueCache", [4, 1, 4]);

@@ -13,7 +13,7 @@ struct Params {
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read_write> cache: array<u32>;
 @group(0) @binding(2) var<storage, read> x: array<f32>; // [tokens, kvHeads, headDim]
-@group(0) @binding(3) var<storage, read> slots: array<u32>;
+@group(0) @binding(3) var<storage, read> rows: array<u32>;
 
 const LARGEST = 3.4028234e38;
 const LEAST_SCALE = 1.1754944e-38;
@@ -42,7 +42,7 @@ fn main(
   let scale = most / 127.0;
   let usable = finite && scale >= LEAST_SCALE;
   let inverse = 127.0 / most;
-  let start = slots[head / p.kvHeads] * p.rowWords + head % p.kvHeads * p.headWords;
+  let start = rows[head / p.kvHeads] * p.rowWords + head % p.kvHeads * p.headWords;
   // A block with an infinity or NaN is NaN throughout: its factor is, and the codes are 0.
   let factor = select(0u, bitcast<u32>(scale), usable);
   cache[start + (p.headDim + 3u) / 4u + b] = select(0x7fc00000u, factor, finite);

@@ -15,8 +15,8 @@ export const CACHE_GROUP = 32;
 const LEAST_SCALE = 2 ** -126;
 
 /**
- * `cache[slots[token]] = x[token]`. Inputs: `cache [rows, kvHeads, headDim]`, written in place,
- * `x [tokens, kvHeads * headDim]` and `slots [tokens]`, the cache row of each token.
+ * `cache[rows[token]] = x[token]`. Inputs: `cache [rows, kvHeads, headDim]`, written in place,
+ * `x [tokens, kvHeads * headDim]` and `rows [tokens]`, the cache row of each token.
  *
  * A cache of f16 rounds to nearest, ties to even. A cache of int8 stores `d * round(x * (127 / max))`
  * with `max = max|x|` and `d = max / 127` over each group of 32 elements of a head (the last may be
@@ -29,27 +29,27 @@ export const cacheStore: Op<NoAttributes> = {
   indexes: { input: 2, into: 0 },
   shape(inputs) {
     checkCount("cacheStore", inputs, 3);
-    const [cache, x, slots] = inputs;
+    const [cache, x, rows] = inputs;
     const role = cache!.role === "valueCache" ? "valueCache" : "keyCache";
     checkInput("cacheStore", "cache", cache!, { role, dtype: CACHE_TYPES, rank: 3 });
     checkInput("cacheStore", "x", x!, { rank: 2 });
-    checkInput("cacheStore", "slots", slots!, { dtype: ["i32"], rank: 1 });
+    checkInput("cacheStore", "rows", rows!, { dtype: ["i32"], rank: 1 });
     check(
       "cacheStore",
-      x!.shape[1] === cache!.shape[1]! * cache!.shape[2]! && slots!.shape[0] === x!.shape[0] &&
-        slots!.perToken === x!.perToken,
-      `x is ${describe(x!)} and slots ${describe(slots!)}, ` +
-        `expected rows of ${describe(cache!)} and one slot each`,
+      x!.shape[1] === cache!.shape[1]! * cache!.shape[2]! && rows!.shape[0] === x!.shape[0] &&
+        rows!.perToken === x!.perToken,
+      `x is ${describe(x!)} and rows ${describe(rows!)}, ` +
+        `expected rows of ${describe(cache!)} and one row each`,
     );
     return cache!;
   },
-  reference(out, [, x, slots]) {
+  reference(out, [, x, rows]) {
     const width = x!.shape[1]!;
     for (let token = 0; token < x!.shape[0]!; token++) {
       const row = x!.data.subarray(token * width, (token + 1) * width);
       out.data.set(
         out.dtype === "int8" ? roundGroups(row, out.shape[2]!) : row,
-        slots!.data[token] * width,
+        rows!.data[token] * width,
       );
     }
   },

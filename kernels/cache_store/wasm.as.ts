@@ -1,5 +1,5 @@
 // cacheStore: one kernel per kind of cache and element type; the layouts are in layout.ts.
-// Arguments: cache, x, slots, address of the token count, kvHeads, headDim, bytes of a head's part.
+// Arguments: cache, x, rows, address of the token count, kvHeads, headDim, bytes of a head's part.
 // Divided by heads, then tokens.
 
 import { shareStart } from "../common.as";

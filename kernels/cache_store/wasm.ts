@@ -12,20 +12,20 @@ import { headBytes } from "./layout.ts";
 const TYPES: Readonly<Record<CacheType, string>> = { f32: "", f16: "F16", int8: "Int8" };
 
 /**
- * Arguments: cache, x, slots, address of the token count, kvHeads, headDim, bytes of one kvHead.
+ * Arguments: cache, x, rows, address of the token count, kvHeads, headDim, bytes of one kvHead.
  */
 export const cacheStoreWasm: WasmKernel<"cacheStore"> = {
   kernels: ["Keys", "Values"].flatMap((kind) =>
     Object.values(TYPES).map((type) => `cacheStore${kind}${type}`)
   ),
-  encode([cache, x, slots]) {
+  encode([cache, x, rows]) {
     const kind = cache!.role === "keyCache" ? "Keys" : "Values";
     return {
       kernel: `cacheStore${kind}${TYPES[cache!.dtype as CacheType]}`,
       args: [
         cache!.address,
         x!.address,
-        slots!.address,
+        rows!.address,
         x!.rows,
         cache!.shape[1]!,
         cache!.shape[2]!,

@@ -62,9 +62,9 @@ export const cacheStoreWebgpu: WebgpuKernel<"cacheStore"> = {
   together: 2,
   encodeTogether(calls) {
     const all = calls.map(({ inputs }) => inputs);
-    const [[cache, x, slots], [other, y, places]] = all as [GpuOperand[], GpuOperand[]];
+    const [[cache, x, rows], [other, y, places]] = all as [GpuOperand[], GpuOperand[]];
     const fits = cache!.dtype !== "int8" && cache!.dtype === other!.dtype &&
-      bufferOf(cache!) !== bufferOf(other!) && bufferOf(slots!) === bufferOf(places!) &&
+      bufferOf(cache!) !== bufferOf(other!) && bufferOf(rows!) === bufferOf(places!) &&
       elements(cache!.shape.slice(1)) === elements(other!.shape.slice(1)) &&
       x!.perToken === y!.perToken && elements(x!.shape) === elements(y!.shape);
     return fits ? [storeFloats(TWO, all)] : undefined;
@@ -73,9 +73,9 @@ export const cacheStoreWebgpu: WebgpuKernel<"cacheStore"> = {
 
 /** One invocation for each word of each token; the calls differ in their caches and x alone. */
 function storeFloats(shader: Shader, calls: readonly (readonly GpuOperand[])[]): Dispatch {
-  const [cache, x, slots] = calls[0]!;
+  const [cache, x, rows] = calls[0]!;
   const width = elements(cache!.shape.slice(1)), words = cacheRowWords(cache!);
-  const operands = [slots!, ...calls.map((inputs) => inputs[1]!), ...calls.map(([it]) => it!)];
+  const operands = [rows!, ...calls.map((inputs) => inputs[1]!), ...calls.map(([it]) => it!)];
   return {
     shader,
     constants: { HALF: cache!.dtype === "f16" ? 1 : 0 },
@@ -86,14 +86,14 @@ function storeFloats(shader: Shader, calls: readonly (readonly GpuOperand[])[]):
 }
 
 /** One invocation for each group of each head of each token. */
-function storeInt8(cache: GpuOperand, x: GpuOperand, slots: GpuOperand): Dispatch {
+function storeInt8(cache: GpuOperand, x: GpuOperand, rows: GpuOperand): Dispatch {
   const [, kvHeads, headDim] = cache.shape as readonly [number, number, number];
   const groups = Math.ceil(headDim / CACHE_GROUP);
   const count = (tokens: number): number => rowsIn(x, tokens) * kvHeads * groups;
   const words = [cacheRowWords(cache), cacheHeadWords(cache)];
   return {
     shader: INT8,
-    buffers: [cache, x, slots].map(bufferOf),
+    buffers: [cache, x, rows].map(bufferOf),
     params: (tokens) => [count(tokens), kvHeads, headDim, groups, ...words],
     groups: (tokens) => groupsFor(count(tokens), 64),
   };

@@ -1,4 +1,4 @@
-// cacheStore: cache[slots[t]] = x[t]; x [tokens, width], a row of the cache `words` 32-bit words: as
+// cacheStore: cache[rows[t]] = x[t]; x [tokens, width], a row of the cache `words` 32-bit words: as
 // many floats, or halves two to a word. One invocation for each word; one.wgsl and two.wgsl say what
 // x and the cache are.
 
@@ -11,7 +11,7 @@ struct Params {
 override HALF: bool;
 
 @group(0) @binding(0) var<uniform> p: Params;
-@group(0) @binding(1) var<storage, read> slots: array<u32>;
+@group(0) @binding(1) var<storage, read> rows: array<u32>;
 
 // A float's bits as a half's: to nearest, ties to even; too large becomes infinity. pack2x16float
 // promises neither.
@@ -60,7 +60,7 @@ fn main(
   }
   let token = i / p.words % p.tokens;
   let word = i % p.words;
-  let at = slots[token] * p.words + word;
+  let at = rows[token] * p.words + word;
   if (HALF) {
     let low = halfBits(bitsAt(which, token, 2u * word));
     store(which, at, low | (halfBits(bitsAt(which, token, 2u * word + 1u)) << 16u));

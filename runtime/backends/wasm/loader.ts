@@ -24,8 +24,8 @@ const ARGUMENT_BYTES = 128;
 /** How often all workers together report, about. */
 const REPORTS = 128;
 
-/** Words that main thread and workers share: the next piece, whether to stop, then the fed slots. */
-const STOP = 1, SLOTS = 2;
+/** Words that main thread and workers share: the next piece, whether to stop, then a word for each tray. */
+const STOP = 1, TRAYS = 2;
 
 /** A part with the place of its weight in one stage. */
 export interface PlacedPart {
@@ -90,10 +90,10 @@ export class Loader {
   readonly #threads: number;
   readonly #control: Int32Array<SharedArrayBuffer>;
   /** Buffers of one worker, and where those of the first one begin in each stage. */
-  readonly #area: { slot: number; exchange: number; values: number; bytes: number };
+  readonly #area: { read: number; exchange: number; values: number; bytes: number };
   readonly #areas: number[] = [];
-  readonly #slotBytes: number;
-  /** Where the pieces that are fed begin in each stage. */
+  readonly #trayBytes: number;
+  /** Where the trays begin in each stage: each takes one piece that the main thread has read for a worker. */
   readonly #fed: number[] = [];
   readonly #settled = Promise.withResolvers<void>();
   #failure: { reason: unknown } | undefined;
@@ -115,19 +115,19 @@ export class Loader {
     this.#threads = threads;
     this.#onStored = onStored;
     this.#tasks = parts.map((it) => this.#task(it));
-    const slots = FED_PIECES * threads;
-    this.#control = new Int32Array(new SharedArrayBuffer(4 * (SLOTS + slots)));
+    const trays = FED_PIECES * threads;
+    this.#control = new Int32Array(new SharedArrayBuffer(4 * (TRAYS + trays)));
     const most = (sizes: number[]): number => align(sizes.reduce((a, b) => Math.max(a, b), 0));
-    this.#slotBytes = most(this.#tasks.map(({ step, stride }) => step * stride));
-    const exchange = ARGUMENT_BYTES + this.#slotBytes;
+    this.#trayBytes = most(this.#tasks.map(({ step, stride }) => step * stride));
+    const exchange = ARGUMENT_BYTES + this.#trayBytes;
     const converted = this.#tasks.filter(({ pack, transcode }) => pack && transcode);
     const values = exchange + most(converted.map(({ transcode }) => PACK_ROWS * transcode!.bytes));
     const bytes = values + most(converted.map(({ cols }) => 4 * align(cols)));
-    this.#area = { slot: ARGUMENT_BYTES, exchange, values, bytes };
+    this.#area = { read: ARGUMENT_BYTES, exchange, values, bytes };
     const feeds = this.#tasks.some(({ file }) => file < 0);
     memories.forEach((memory, stage) => {
       this.#areas[stage] = memory.allocate(threads * bytes, "loading");
-      this.#fed[stage] = memory.allocate(feeds ? slots * this.#slotBytes : 0, "loading");
+      this.#fed[stage] = memory.allocate(feeds ? trays * this.#trayBytes : 0, "loading");
       memory.commit();
     });
   }
@@ -141,7 +141,7 @@ export class Loader {
       area: this.#area,
       areas: this.#areas.map((first) => first + index * this.#area.bytes),
       fed: this.#fed,
-      slotBytes: this.#slotBytes,
+      trayBytes: this.#trayBytes,
       reportBytes: this.#parts.reduce((sum, { part }) => sum + part.bytes, 0) / REPORTS,
     };
   }
@@ -175,7 +175,7 @@ export class Loader {
   fail(reason: unknown): void {
     this.#failure ??= { reason };
     Atomics.store(this.#control, STOP, 1);
-    for (let word = SLOTS; word < this.#control.length; word++) {
+    for (let word = TRAYS; word < this.#control.length; word++) {
       Atomics.store(this.#control, word, -1);
       Atomics.notify(this.#control, word);
     }
@@ -183,7 +183,7 @@ export class Loader {
 
   /** Reads what the workers cannot read themselves, a few pieces ahead of them. */
   async feed(): Promise<void> {
-    const slots = FED_PIECES * this.#threads;
+    const trays = FED_PIECES * this.#threads;
     let piece = 0;
     for (
       const [i, { stage, file, offset, stride, firstRow, endRow, step }] of this.#tasks.entries()
@@ -191,23 +191,23 @@ export class Loader {
       const { source } = this.#parts[i]!.part;
       for (let row = firstRow; row < endRow; row += step, piece++) {
         if (file >= 0) continue;
-        const slot = piece % slots;
-        await this.#emptied(SLOTS + slot);
+        const tray = piece % trays;
+        await this.#emptied(TRAYS + tray);
         if (this.#failure) return;
         const length = Math.min(step, endRow - row) * stride;
         const target = this.#memories[stage]!.bytes(
-          this.#fed[stage]! + slot * this.#slotBytes,
+          this.#fed[stage]! + tray * this.#trayBytes,
           length,
         );
         await source.read(offset + (row - firstRow) * stride, length, target);
         if (this.#failure) return;
-        Atomics.store(this.#control, SLOTS + slot, piece + 1);
-        Atomics.notify(this.#control, SLOTS + slot);
+        Atomics.store(this.#control, TRAYS + tray, piece + 1);
+        Atomics.notify(this.#control, TRAYS + tray);
       }
     }
   }
 
-  /** Waits until the workers have emptied a slot, or all has failed. */
+  /** Waits until the workers have emptied a tray, or all has failed. */
   async #emptied(word: number): Promise<void> {
     for (let held; (held = Atomics.load(this.#control, word)) !== 0 && !this.#failure;) {
       const wait = Atomics.waitAsync(this.#control, word, held);

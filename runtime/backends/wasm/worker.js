@@ -7,7 +7,7 @@
  */
 
 const EPOCH = 0, FINISHED = 1, ARRIVED = 2, FAILED = 3, QUIT = 4, STAGES = 5, BODY = 6;
-const NEXT = 0, STOP = 1, SLOTS = 2;
+const NEXT = 0, STOP = 1, TRAYS = 2;
 /** Rows that are converted and packed at a time, and where a kernel rejects a value. */
 const PANEL_ROWS = 16, REJECTED = 64;
 
@@ -74,24 +74,24 @@ function load(job) {
 
 /** Reads rows, or waits until they are there, and stores them; false when all is over. */
 function loadPiece(job, open, it, piece, row, rows) {
-  const { control, files, area, areas, fed, slotBytes } = job;
+  const { control, files, area, areas, fed, trayBytes } = job;
   const base = areas[it.stage];
   if (it.file >= 0) {
-    const source = base + area.slot;
+    const source = base + area.read;
     const target = new Uint8Array(setup.memories[it.stage].buffer, source, rows * it.stride);
     open[it.file] ??= openFile(files[it.file]);
     readFile(open[it.file], it.offset + (row - it.firstRow) * it.stride, target);
     store(it, base, area, source, row, rows);
     return true;
   }
-  const slot = piece % (control.length - SLOTS);
-  for (let held; (held = Atomics.load(control, SLOTS + slot)) !== piece + 1;) {
+  const tray = piece % (control.length - TRAYS);
+  for (let held; (held = Atomics.load(control, TRAYS + tray)) !== piece + 1;) {
     if (Atomics.load(control, STOP)) return false;
-    Atomics.wait(control, SLOTS + slot, held);
+    Atomics.wait(control, TRAYS + tray, held);
   }
-  store(it, base, area, fed[it.stage] + slot * slotBytes, row, rows);
-  Atomics.store(control, SLOTS + slot, 0);
-  Atomics.notify(control, SLOTS + slot);
+  store(it, base, area, fed[it.stage] + tray * trayBytes, row, rows);
+  Atomics.store(control, TRAYS + tray, 0);
+  Atomics.notify(control, TRAYS + tray);
   return true;
 }
 

@@ -10,7 +10,7 @@
 export class PairTable {
   #left: Int32Array<ArrayBuffer>;
   #right: Int32Array<ArrayBuffer>;
-  #value: Int32Array<ArrayBuffer>; // -1 marks an empty slot
+  #value: Int32Array<ArrayBuffer>; // -1 marks an empty entry
   #size = 0;
 
   /** A table with room for `expected` pairs before it grows. */
@@ -29,17 +29,17 @@ export class PairTable {
 
   /** The value of a pair, or -1. */
   get(left: number, right: number): number {
-    return this.#value[this.#slot(left, right)];
+    return this.#value[this.#entry(left, right)];
   }
 
   /** Stores a value (at least 0), replacing the one that the pair had. */
   set(left: number, right: number, value: number): void {
     if (2 * (this.#size + 1) > this.#value.length) this.#grow();
-    const slot = this.#slot(left, right);
-    if (this.#value[slot] < 0) this.#size++;
-    this.#left[slot] = left;
-    this.#right[slot] = right;
-    this.#value[slot] = value;
+    const entry = this.#entry(left, right);
+    if (this.#value[entry] < 0) this.#size++;
+    this.#left[entry] = left;
+    this.#right[entry] = right;
+    this.#value[entry] = value;
   }
 
   /** Forgets every pair and keeps the room. */
@@ -48,15 +48,15 @@ export class PairTable {
     this.#size = 0;
   }
 
-  #slot(left: number, right: number): number {
+  #entry(left: number, right: number): number {
     const mask = this.#value.length - 1;
     let hash = Math.imul(left, 0x9e3779b1) ^ Math.imul(right, 0x85ebca6b);
     hash = Math.imul(hash ^ (hash >>> 15), 0x2c1b3c6d);
-    let slot = (hash ^ (hash >>> 13)) & mask;
+    let entry = (hash ^ (hash >>> 13)) & mask;
     while (
-      this.#value[slot] >= 0 && (this.#left[slot] !== left || this.#right[slot] !== right)
-    ) slot = (slot + 1) & mask;
-    return slot;
+      this.#value[entry] >= 0 && (this.#left[entry] !== left || this.#right[entry] !== right)
+    ) entry = (entry + 1) & mask;
+    return entry;
   }
 
   #grow(): void {
@@ -66,10 +66,10 @@ export class PairTable {
     this.#value = new Int32Array(2 * left.length).fill(-1);
     for (let i = 0; i < value.length; i++) {
       if (value[i] < 0) continue;
-      const slot = this.#slot(left[i], right[i]);
-      this.#left[slot] = left[i];
-      this.#right[slot] = right[i];
-      this.#value[slot] = value[i];
+      const entry = this.#entry(left[i], right[i]);
+      this.#left[entry] = left[i];
+      this.#right[entry] = right[i];
+      this.#value[entry] = value[i];
     }
   }
 }
