@@ -9,7 +9,7 @@ import { BackendError, loadModel, ModelError, SourceError } from "../mod.ts";
 import type { LayoutName } from "../quant/formats.ts";
 import { GGML_TYPES, type GgmlType } from "../quant/ggml_types.ts";
 import { transcoder } from "../quant/transcode.ts";
-import type { Backend, FilePart } from "../runtime/backends/backend.ts";
+import type { Backend, FileRange } from "../runtime/backends/backend.ts";
 import { type ByteSource, openSource } from "../runtime/files/source.ts";
 import { Graph } from "../runtime/graph/graph.ts";
 import { makePlan } from "../runtime/graph/plan.ts";
@@ -91,7 +91,7 @@ function tableOf(type: GgmlType, rows: number, cols: number, layout: LayoutName,
   bytes.set(table, start);
   bytes.set(vector, start + table.length);
   assertEquals(table.length, rows * cols / blockSize * blockBytes);
-  const parts = (source: ByteSource): FilePart[] => {
+  const ranges = (source: ByteSource): FileRange[] => {
     const whole = { source, firstRow: 0 };
     const convert = transcoder(name, layout, 'tensor "t"');
     return [
@@ -106,16 +106,16 @@ function tableOf(type: GgmlType, rows: number, cols: number, layout: LayoutName,
       },
     ];
   };
-  return { bytes, table, vector, parts };
+  return { bytes, table, vector, ranges };
 }
 
 for (const type of GGML_TYPES) {
-  Deno.test(`loadParts() stores ${type.name} as writeRows() does, in every layout`, async () => {
+  Deno.test(`loadRanges() stores ${type.name} as writeRows() does, in every layout`, async () => {
     // Rows that do not fill the last panel, and several pieces of 256 KiB for the usual layout.
     for (const layout of new Set([type.layout, "int8"] as const)) {
       const rows = layout === type.layout ? 403 : 37;
       const cols = type.blockSize === 1 ? 232 : 256 * (layout === type.layout ? 4 : 1);
-      const { bytes, table, vector, parts } = tableOf(type, rows, cols, layout, type.id);
+      const { bytes, table, vector, ranges } = tableOf(type, rows, cols, layout, type.id);
       const expected = await rowsAfter(layout, rows, cols, async (backend) => {
         await backend.writeRows("table", 0, transcoder(type.name, layout).rows(table, cols));
         await backend.writeRows("vector", 0, vector);
@@ -126,7 +126,8 @@ for (const type of GGML_TYPES) {
           layout,
           rows,
           cols,
-          (backend) => backend.loadParts!(parts(source), { onStored: (count) => stored += count }),
+          (backend) =>
+            backend.loadRanges!(ranges(source), { onStored: (count) => stored += count }),
           {
             threads: 2,
             guards: true,
@@ -142,29 +143,29 @@ for (const type of GGML_TYPES) {
 const Q8_0 = GGML_TYPES.find(({ name }) => name === "Q8_0")!;
 const Q4_K = GGML_TYPES.find(({ name }) => name === "Q4_K")!;
 
-Deno.test("loadParts() stores a weight that comes in several parts", async () => {
-  const { bytes, table, vector, parts } = tableOf(Q8_0, 100, 64, "int8", 1);
+Deno.test("loadRanges() stores a weight that comes in several ranges", async () => {
+  const { bytes, table, vector, ranges } = tableOf(Q8_0, 100, 64, "int8", 1);
   const expected = await rowsAfter("int8", 100, 64, async (backend) => {
     await backend.writeRows("table", 0, table);
     await backend.writeRows("vector", 0, vector);
   });
   await inBothWays(bytes, async (source) => {
-    const [whole, last] = parts(source), stride = table.length / 100;
-    const part = (firstRow: number, rows: number): FilePart => ({
+    const [whole, last] = ranges(source), stride = table.length / 100;
+    const range = (firstRow: number, rows: number): FileRange => ({
       ...whole!,
       firstRow,
       rows,
       offset: whole!.offset + firstRow * stride,
       bytes: rows * stride,
     });
-    const pieces = [part(64, 36), last!, part(0, 16), part(16, 48)];
-    const load = (backend: Backend): Promise<void> => backend.loadParts!(pieces, ignore);
+    const pieces = [range(64, 36), last!, range(0, 16), range(16, 48)];
+    const load = (backend: Backend): Promise<void> => backend.loadRanges!(pieces, ignore);
     assertEquals(await rowsAfter("int8", 100, 64, load), expected);
   });
 });
 
-Deno.test("loadParts() grows memory before it reads, and not while it does", async () => {
-  const { bytes, parts } = tableOf(Q8_0, 16_000, 1024, "int8", 1); // 17 MB
+Deno.test("loadRanges() grows memory before it reads, and not while it does", async () => {
+  const { bytes, ranges } = tableOf(Q8_0, 16_000, 1024, "int8", 1); // 17 MB
   await withFile(bytes, async (path) => {
     const source = await openSource(path);
     const { grow } = WebAssembly.Memory.prototype;
@@ -178,7 +179,7 @@ Deno.test("loadParts() grows memory before it reads, and not while it does", asy
     try {
       const plan = makePlan(tableGraph("int8", 16_000, 1024), backend.bytesOf.bind(backend));
       backend.place(plan);
-      await backend.loadParts!(parts(source), { onStored: () => read = true });
+      await backend.loadRanges!(ranges(source), { onStored: () => read = true });
       assertEquals(grown, 1);
     } finally {
       WebAssembly.Memory.prototype.grow = grow;
@@ -190,13 +191,13 @@ Deno.test("loadParts() grows memory before it reads, and not while it does", asy
 
 // Faults.
 
-Deno.test("loadParts() tells of a file that was cut while open", async () => {
-  const { bytes, parts } = tableOf(Q8_0, 3000, 512, "int8", 1);
+Deno.test("loadRanges() tells of a file that was cut while open", async () => {
+  const { bytes, ranges } = tableOf(Q8_0, 3000, 512, "int8", 1);
   await withFile(bytes, async (path) => {
     const source = await openSource(path);
     await Deno.truncate(path, 1_000_000);
     const error = await assertRejects(
-      () => rowsAfter("int8", 3000, 512, (backend) => backend.loadParts!(parts(source), ignore)),
+      () => rowsAfter("int8", 3000, 512, (backend) => backend.loadRanges!(ranges(source), ignore)),
       SourceError,
       "it was cut while open",
     );
@@ -205,22 +206,22 @@ Deno.test("loadParts() tells of a file that was cut while open", async () => {
   });
 });
 
-Deno.test("loadParts() tells of a file that workers find no more", async () => {
-  const { bytes, parts } = tableOf(Q8_0, 64, 512, "int8", 1);
+Deno.test("loadRanges() tells of a file that workers find no more", async () => {
+  const { bytes, ranges } = tableOf(Q8_0, 64, 512, "int8", 1);
   const path = await Deno.makeTempFile();
   await Deno.writeFile(path, bytes);
   const source = await openSource(path);
   await Deno.remove(path);
   await assertRejects(
-    () => rowsAfter("int8", 64, 512, (backend) => backend.loadParts!(parts(source), ignore)),
+    () => rowsAfter("int8", 64, 512, (backend) => backend.loadRanges!(ranges(source), ignore)),
     SourceError,
     `of "${path}": a worker found NotFound`,
   );
   source.close();
 });
 
-Deno.test("loadParts() ends with the error of a read that fails midway, and can be called again", async () => {
-  const { bytes, parts, table, vector } = tableOf(Q8_0, 3000, 512, "int8", 1);
+Deno.test("loadRanges() ends with the error of a read that fails midway, and can be called again", async () => {
+  const { bytes, ranges, table, vector } = tableOf(Q8_0, 3000, 512, "int8", 1);
   const healthy = await openSource(new Blob([bytes]));
   let reads = 0;
   const failing: ByteSource = {
@@ -234,13 +235,13 @@ Deno.test("loadParts() ends with the error of a read that fails midway, and can 
     for (let i = 0; i < 2; i++) {
       reads = 0;
       await assertRejects(
-        () => backend.loadParts!(parts(failing), ignore),
+        () => backend.loadRanges!(ranges(failing), ignore),
         SourceError,
         "the line went dead",
       );
       assertEquals(reads, 3);
     }
-    await backend.loadParts!(parts(healthy), ignore);
+    await backend.loadRanges!(ranges(healthy), ignore);
   });
   const expected = await rowsAfter("int8", 3000, 512, async (backend) => {
     await backend.writeRows("table", 0, table);
@@ -250,9 +251,9 @@ Deno.test("loadParts() ends with the error of a read that fails midway, and can 
   healthy.close();
 });
 
-Deno.test("loadParts() names the tensor with a value that its layout cannot hold", async () => {
+Deno.test("loadRanges() names the tensor with a value that its layout cannot hold", async () => {
   for (const [layout, threads] of [["int4m", 1], ["int8", 3], ["int4", 2]] as const) {
-    const { bytes, parts, table } = tableOf(Q4_K, 1000, 512, layout, 1);
+    const { bytes, ranges, table } = tableOf(Q4_K, 1000, 512, layout, 1);
     bytes[3 + table.length - 288 + 1] = 0x7c; // the last row's scale is infinite
     bytes.fill(63, 3 + table.length - 288 + 4, 3 + table.length - 288 + 16);
     await inBothWays(bytes, async (source) => {
@@ -262,7 +263,7 @@ Deno.test("loadParts() names the tensor with a value that its layout cannot hold
             layout,
             1000,
             512,
-            (backend) => backend.loadParts!(parts(source), ignore),
+            (backend) => backend.loadRanges!(ranges(source), ignore),
             { threads },
           ),
         ModelError,
@@ -272,8 +273,8 @@ Deno.test("loadParts() names the tensor with a value that its layout cannot hold
   }
 });
 
-Deno.test("loadParts() ends by its signal and by an error of its caller, and reports no more", async () => {
-  const { bytes, parts } = tableOf(Q8_0, 3000, 512, "int8", 1);
+Deno.test("loadRanges() ends by its signal and by an error of its caller, and reports no more", async () => {
+  const { bytes, ranges } = tableOf(Q8_0, 3000, 512, "int8", 1);
   await inBothWays(bytes, async (source) => {
     for (const way of ["signal", "error", "late"] as const) {
       const controller = new AbortController(), reason = new Error(`by ${way}`);
@@ -285,7 +286,7 @@ Deno.test("loadParts() ends by its signal and by an error of its caller, and rep
       };
       const { signal } = controller;
       await rowsAfter("int8", 3000, 512, async (backend) => {
-        const loading = backend.loadParts!(parts(source), { onStored, signal });
+        const loading = backend.loadRanges!(ranges(source), { onStored, signal });
         if (way !== "late") {
           await assertRejects(() => loading, Error, reason.message);
           assertEquals(reports, 1);
@@ -301,7 +302,7 @@ Deno.test("loadParts() ends by its signal and by an error of its caller, and rep
     await rowsAfter("int8", 3000, 512, async (backend) => {
       const signal = AbortSignal.abort(new Error("before"));
       await assertRejects(
-        () => backend.loadParts!(parts(source), { ...ignore, signal }),
+        () => backend.loadRanges!(ranges(source), { ...ignore, signal }),
         Error,
         "before",
       );
@@ -309,8 +310,8 @@ Deno.test("loadParts() ends by its signal and by an error of its caller, and rep
   });
 });
 
-Deno.test("loadParts() does without workers that do not start, and ends with those that die", async () => {
-  const { bytes, parts } = tableOf(Q8_0, 3000, 512, "int8", 1);
+Deno.test("loadRanges() does without workers that do not start, and ends with those that die", async () => {
+  const { bytes, ranges } = tableOf(Q8_0, 3000, 512, "int8", 1);
   const { warn } = console;
   console.warn = () => {};
   const script = (source: string): Worker => {
@@ -319,7 +320,7 @@ Deno.test("loadParts() does without workers that do not start, and ends with tho
   };
   try {
     await inBothWays(bytes, async (source) => {
-      const load = (backend: Backend): Promise<void> => backend.loadParts!(parts(source), ignore);
+      const load = (backend: Backend): Promise<void> => backend.loadRanges!(ranges(source), ignore);
       const expected = await rowsAfter("int8", 3000, 512, load, { threads: 1 });
       let count = 0;
       const some = (): Worker =>

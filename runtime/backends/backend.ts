@@ -27,8 +27,8 @@ export interface WeightSource {
   read(start: number, length: number, into?: Uint8Array): Promise<Uint8Array>;
 }
 
-/** Rows of a placed weight and the part of a file that they come from. */
-export interface FilePart {
+/** Rows of a placed weight and the range of a file that they come from. */
+export interface FileRange {
   /** Name of the weight. */
   readonly name: string;
   /** First row, a multiple of 16 for a matrix. */
@@ -45,8 +45,8 @@ export interface FilePart {
   readonly convert: Transcoder;
 }
 
-/** What `Backend.loadParts` tells, and what ends it. */
-export interface LoadPartsOptions {
+/** What `Backend.loadRanges` tells, and what ends it. */
+export interface LoadRangesOptions {
   /** Called with the number of bytes of the file that have been stored since the last call. */
   readonly onStored: (bytes: number) => void;
   /** Ends it with its reason, when nothing is being written any more. */
@@ -100,7 +100,7 @@ export interface Backend {
    * @throws SourceError when something cannot be read
    * @throws ModelError when a value cannot be held by its layout
    */
-  loadParts?(parts: readonly FilePart[], options: LoadPartsOptions): Promise<void>;
+  loadRanges?(ranges: readonly FileRange[], options: LoadRangesOptions): Promise<void>;
 
   /** Prepares a plan for running. All its weights and caches must have been placed. */
   compile(plan: Plan): Executable;

@@ -8,7 +8,7 @@
 import { quote } from "../../escape.ts";
 import { elements } from "../../kernels/op.ts";
 import { transcoder } from "../../quant/transcode.ts";
-import type { Backend, FilePart, LoadPartsOptions } from "../backends/backend.ts";
+import type { Backend, FileRange, LoadRangesOptions } from "../backends/backend.ts";
 import type { TensorEntry } from "../files/model_file.ts";
 import type { ByteSource } from "../files/source.ts";
 import { stacked } from "../files/views.ts";
@@ -61,19 +61,19 @@ async function bringWeights(
   backend: Backend,
   { onProgress, signal }: LoadWeightsOptions,
 ): Promise<void> {
-  const parts: FilePart[] = [];
+  const ranges: FileRange[] = [];
   for (const weight of weights.values()) {
-    if (typeof weight.source !== "function") parts.push(...partsOf(weight, weight.source));
+    if (typeof weight.source !== "function") ranges.push(...rangesOf(weight, weight.source));
   }
   const order = (a: string, b: string): number => a < b ? -1 : a > b ? 1 : 0;
-  parts.sort((a, b) => order(a.source.name, b.source.name) || a.offset - b.offset);
-  const total = parts.reduce((sum, { bytes }) => sum + bytes, 0);
+  ranges.sort((a, b) => order(a.source.name, b.source.name) || a.offset - b.offset);
+  const total = ranges.reduce((sum, { bytes }) => sum + bytes, 0);
   let loaded = 0;
   const options = {
     signal,
     onStored: (bytes: number): void => onProgress?.(loaded += bytes, total),
   };
-  const stored = backend.loadParts?.(parts, options);
+  const stored = backend.loadRanges?.(ranges, options);
   stored?.catch(() => {}); // it is awaited below
   try {
     // What is computed is computed while files are being read.
@@ -85,18 +85,18 @@ async function bringWeights(
   } finally {
     await stored;
   }
-  if (!stored) await streamParts(parts, weights, backend, options);
+  if (!stored) await streamRanges(ranges, weights, backend, options);
 }
 
-/** One part for each tensor, so that all are read in the order of the file, where that is possible. */
-function partsOf(
+/** One range for each tensor, so that all are read in the order of the file, where that is possible. */
+function rangesOf(
   { name, role, shape, layout }: ResolvedWeight,
   entries: readonly TensorEntry[],
-): FilePart[] {
+): FileRange[] {
   const rows = role === "matrix" ? shape[0]! : 1;
   const total = entries.reduce((sum, { bytes }) => sum + bytes, 0);
   const rowsIn = ({ bytes }: TensorEntry): number => rows * bytes / total;
-  const part = (firstRow: number, entry: TensorEntry): FilePart => {
+  const rangeOf = (firstRow: number, entry: TensorEntry): FileRange => {
     const { source, offset, bytes, type } = entry;
     const convert = transcoder(
       type,
@@ -111,28 +111,28 @@ function partsOf(
     : [stacked(entries)];
   let firstRow = 0;
   return pieces.map((entry) => {
-    const made = part(firstRow, entry);
-    firstRow += made.rows;
-    return made;
+    const range = rangeOf(firstRow, entry);
+    firstRow += range.rows;
+    return range;
   });
 }
 
-/** Reads, converts and writes parts one after the other. */
-async function streamParts(
-  parts: readonly FilePart[],
+/** Reads, converts and writes ranges one after the other. */
+async function streamRanges(
+  ranges: readonly FileRange[],
   weights: ResolvedWeights,
   backend: Backend,
-  { onStored, signal }: LoadPartsOptions,
+  { onStored, signal }: LoadRangesOptions,
 ): Promise<void> {
-  const rowsAtOnce = ({ bytes, rows }: FilePart): number =>
+  const rowsAtOnce = ({ bytes, rows }: FileRange): number =>
     Math.min(rows, Math.max(16, Math.floor(CHUNK_BYTES * rows / bytes / 16) * 16));
-  const most = parts.map((part) => rowsAtOnce(part) * part.bytes / part.rows);
+  const most = ranges.map((range) => rowsAtOnce(range) * range.bytes / range.rows);
   const chunk = new Uint8Array(Math.max(0, ...most));
-  for (const part of parts) {
-    const { name, firstRow, rows, source, offset, bytes, convert } = part;
+  for (const range of ranges) {
+    const { name, firstRow, rows, source, offset, bytes, convert } = range;
     const { role, shape } = weights.get(name)!;
     const columns = role === "matrix" ? shape[1]! : elements(shape);
-    const stride = bytes / rows, step = rowsAtOnce(part);
+    const stride = bytes / rows, step = rowsAtOnce(range);
     for (let row = 0; row < rows; row += step) {
       signal?.throwIfAborted();
       const length = Math.min(step, rows - row) * stride;

@@ -15,13 +15,13 @@ import { activationBytes, PACK_ROWS, packedBytes } from "../../../kernels/pack/l
 import { encodePack } from "../../../kernels/pack/wasm.ts";
 import { STEP_WORDS } from "../../../kernels/wasm_kernel.ts";
 import { type LayoutName, LAYOUTS, rowBytes } from "../../../quant/formats.ts";
-import type { Backend, Executable, FilePart, LoadPartsOptions } from "../backend.ts";
+import type { Backend, Executable, FileRange, LoadRangesOptions } from "../backend.ts";
 import type { Graph } from "../../graph/graph.ts";
 import { withIntegerMatmuls } from "../../graph/integer_matmuls.ts";
 import { assignStages, type Plan, type StageMap } from "../../graph/plan.ts";
 import { createExecutable, writeStep } from "./executable.ts";
 import { withFusedSteps } from "./fusions.ts";
-import { Loader, PieceFailure, type PlacedPart } from "./loader.ts";
+import { Loader, PieceFailure, type PlacedRange } from "./loader.ts";
 import { type Dots, fasterDots, hasRelaxedSimd, loadKernels } from "./module.ts";
 import { type Pool, type Spawn, type StageJob, startPool } from "./pool.ts";
 import { align, StageMemory } from "./stage_memory.ts";
@@ -146,14 +146,14 @@ class WasmBackend implements Backend {
       const staging = this.#stagingOf(stage, PACK_ROWS * stride);
       const rowsAtOnce = Math.floor(staging.bytes / stride / PACK_ROWS) * PACK_ROWS;
       for (let row = 0; row * stride < rows.length; row += rowsAtOnce) {
-        const part = rows.subarray(row * stride, (row + rowsAtOnce) * stride);
-        memory.bytes(staging.address, part.length).set(part);
+        const atOnce = rows.subarray(row * stride, (row + rowsAtOnce) * stride);
+        memory.bytes(staging.address, atOnce.length).set(atOnce);
         const step = encodePack({
           layout,
           source: staging.address,
           target: address,
           firstRow: firstRow + row,
-          endRow: firstRow + row + part.length / stride,
+          endRow: firstRow + row + atOnce.length / stride,
           cols: columns,
         });
         const tape = staging.address + staging.bytes;
@@ -163,16 +163,16 @@ class WasmBackend implements Backend {
     }
   }
 
-  async loadParts(
-    parts: readonly FilePart[],
-    { onStored, signal }: LoadPartsOptions,
+  async loadRanges(
+    ranges: readonly FileRange[],
+    { onStored, signal }: LoadRangesOptions,
   ): Promise<void> {
     signal?.throwIfAborted();
-    const placed = parts.flatMap((part): PlacedPart[] => {
-      const { type, places } = this.#placed(part.name);
+    const placed = ranges.flatMap((range): PlacedRange[] => {
+      const { type, places } = this.#placed(range.name);
       const matrix = type.role === "matrix";
       const cols = matrix ? type.shape[1]! : elements(type.shape);
-      return Array.from(places, ([stage, address]) => ({ part, cols, matrix, stage, address }));
+      return Array.from(places, ([stage, address]) => ({ range, cols, matrix, stage, address }));
     });
     const loader = new Loader(placed, this.#memories, this.#threads, onStored);
     const abort = (): void => loader.fail(signal!.reason);
@@ -181,12 +181,13 @@ class WasmBackend implements Backend {
       await this.#load(loader);
     } catch (error) {
       if (!(error instanceof PieceFailure)) throw error;
-      const { placed: { part, cols }, row, rows, reason } = error;
+      const { placed: { range, cols }, row, rows, reason } = error;
       // What is wrong with the file is found again, and said, by those whose words it is.
-      const stride = part.bytes / part.rows, offset = part.offset + (row - part.firstRow) * stride;
-      part.convert.rows(await part.source.read(offset, rows * stride), cols);
+      const stride = range.bytes / range.rows,
+        offset = range.offset + (row - range.firstRow) * stride;
+      range.convert.rows(await range.source.read(offset, rows * stride), cols);
       throw new SourceError(
-        `Cannot load ${quote(part.name)} of ${quote(part.source.name)}: a worker found ${reason}`,
+        `Cannot load ${quote(range.name)} of ${quote(range.source.name)}: a worker found ${reason}`,
       );
     } finally {
       signal?.removeEventListener("abort", abort);

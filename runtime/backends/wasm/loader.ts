@@ -11,7 +11,7 @@ import { BackendError } from "../../../errors.ts";
 import { PACK_ROWS } from "../../../kernels/pack/layouts.ts";
 import { LAYOUT_NUMBERS, packKernel } from "../../../kernels/pack/wasm.ts";
 import { rowBytes } from "../../../quant/formats.ts";
-import type { FilePart, LoadPartsOptions } from "../backend.ts";
+import type { FileRange, LoadRangesOptions } from "../backend.ts";
 import { align, type StageMemory } from "./stage_memory.ts";
 
 /** Bytes of file in a piece: what is read stays in a core's cache until it is packed. */
@@ -27,9 +27,9 @@ const REPORTS = 128;
 /** Words that main thread and workers share: the next piece, whether to stop, then a word for each tray. */
 const STOP = 1, TRAYS = 2;
 
-/** A part with the place of its weight in one stage. */
-export interface PlacedPart {
-  readonly part: FilePart;
+/** A range with the place of its weight in one stage. */
+export interface PlacedRange {
+  readonly range: FileRange;
   /** Columns of the weight. */
   readonly cols: number;
   /** Whether it is a matrix, which is packed. */
@@ -39,7 +39,7 @@ export interface PlacedPart {
   readonly address: number;
 }
 
-/** A part as worker.js knows it. */
+/** A range as worker.js knows it. */
 interface Task {
   readonly stage: number;
   /** Which file to read, or -1 where the main thread feeds. */
@@ -68,7 +68,7 @@ type Report =
 /** Rows that a worker could not store, and why. */
 export class PieceFailure {
   constructor(
-    readonly placed: PlacedPart,
+    readonly placed: PlacedRange,
     readonly row: number,
     readonly rows: number,
     readonly reason: string,
@@ -82,11 +82,11 @@ export class Loader {
    * more: with the reason given to `fail`, or with a `PieceFailure`.
    */
   readonly finished: Promise<void>;
-  readonly #parts: readonly PlacedPart[];
+  readonly #ranges: readonly PlacedRange[];
   readonly #tasks: readonly Task[];
   readonly #files: string[] = [];
   readonly #memories: readonly StageMemory[];
-  readonly #onStored: LoadPartsOptions["onStored"];
+  readonly #onStored: LoadRangesOptions["onStored"];
   readonly #threads: number;
   readonly #control: Int32Array<SharedArrayBuffer>;
   /** Buffers of one worker, and where those of the first one begin in each stage. */
@@ -101,20 +101,20 @@ export class Loader {
   /** Workers that will be done; unknown until they have started. */
   #expected = Infinity;
 
-  /** Gives buffers their memory; `parts` are loaded in their order. */
+  /** Gives buffers their memory; `ranges` are loaded in their order. */
   constructor(
-    parts: readonly PlacedPart[],
+    ranges: readonly PlacedRange[],
     memories: readonly StageMemory[],
     threads: number,
-    onStored: LoadPartsOptions["onStored"],
+    onStored: LoadRangesOptions["onStored"],
   ) {
     this.finished = this.#settled.promise;
     this.finished.catch(() => {});
-    this.#parts = parts;
+    this.#ranges = ranges;
     this.#memories = memories;
     this.#threads = threads;
     this.#onStored = onStored;
-    this.#tasks = parts.map((it) => this.#task(it));
+    this.#tasks = ranges.map((it) => this.#task(it));
     const trays = FED_PIECES * threads;
     this.#control = new Int32Array(new SharedArrayBuffer(4 * (TRAYS + trays)));
     const most = (sizes: number[]): number => align(sizes.reduce((a, b) => Math.max(a, b), 0));
@@ -142,7 +142,7 @@ export class Loader {
       areas: this.#areas.map((first) => first + index * this.#area.bytes),
       fed: this.#fed,
       trayBytes: this.#trayBytes,
-      reportBytes: this.#parts.reduce((sum, { part }) => sum + part.bytes, 0) / REPORTS,
+      reportBytes: this.#ranges.reduce((sum, { range }) => sum + range.bytes, 0) / REPORTS,
     };
   }
 
@@ -158,7 +158,7 @@ export class Loader {
       if (!this.#failure) this.#guard(() => this.#onStored(report.stored));
     } else if ("failed" in report) {
       const { task, row, rows, reason } = report.failed;
-      this.fail(new PieceFailure(this.#parts[task]!, row, rows, reason));
+      this.fail(new PieceFailure(this.#ranges[task]!, row, rows, reason));
     } else {
       this.#done++;
       this.#settle();
@@ -188,7 +188,7 @@ export class Loader {
     for (
       const [i, { stage, file, offset, stride, firstRow, endRow, step }] of this.#tasks.entries()
     ) {
-      const { source } = this.#parts[i]!.part;
+      const { source } = this.#ranges[i]!.range;
       for (let row = firstRow; row < endRow; row += step, piece++) {
         if (file >= 0) continue;
         const tray = piece % trays;
@@ -230,8 +230,8 @@ export class Loader {
     }
   }
 
-  #task({ part, cols, matrix, stage, address }: PlacedPart): Task {
-    const { source, offset, bytes, firstRow, rows, convert } = part;
+  #task({ range, cols, matrix, stage, address }: PlacedRange): Task {
+    const { source, offset, bytes, firstRow, rows, convert } = range;
     const stride = bytes / rows;
     const { type, layout, identity } = convert;
     const pieceRows = Math.floor(PIECE_BYTES / stride / PACK_ROWS) * PACK_ROWS;
