@@ -12,7 +12,7 @@ import type { TensorType } from "../../../kernels/op.ts";
 import type { Backend, BackendName, Executable, TensorData } from "../backend.ts";
 import type { Graph, Segment, Tensor } from "../../graph/graph.ts";
 import { makePlan, type Plan, segmentsOf, type StageMap } from "../../graph/plan.ts";
-import { cutGraph, type GraphPart } from "./cut.ts";
+import { cutGraph, type GraphSection } from "./cut.ts";
 
 /**
  * Puts two backends together.
@@ -24,15 +24,15 @@ export function createSplitBackend(inner: Backend, outer: Backend, layers: numbe
   return new SplitBackend(inner, outer, layers);
 }
 
-/** The parts of a graph: what comes before the layers, the layers, what comes after them. */
+/** The sections of a graph: what comes before the layers, the layers, what comes after them. */
 const BEFORE = 0, LAYERS = 1, AFTER = 2;
 
 class SplitBackend implements Backend {
   readonly #inner: Backend;
   readonly #outer: Backend;
   readonly #layers: number;
-  /** Part of each segment. */
-  #parts: ReadonlyMap<string, number> = new Map();
+  /** Section of each segment. */
+  #sections: ReadonlyMap<string, number> = new Map();
   /** Stage on the outer backend of each segment after the layers. */
   #stagesAfter: StageMap = new Map();
   /** Who holds a weight. */
@@ -60,16 +60,16 @@ class SplitBackend implements Backend {
     return this.#outer.bytesOf(type);
   }
 
-  /** Each backend lowers its own part. */
+  /** Each backend lowers its own section. */
   lower(graph: Graph): Graph {
     return graph;
   }
 
   divide(graphs: readonly Graph[]): StageMap {
-    this.#parts = this.#divideSegments(segmentsOf(graphs));
-    const parts = graphs.flatMap((graph) => this.#cut(graph));
-    const graphsOf = (part: number): Graph[] =>
-      parts.filter((it) => it.part === part).map(({ graph }) => graph);
+    this.#sections = this.#divideSegments(segmentsOf(graphs));
+    const sections = graphs.flatMap((graph) => this.#cut(graph));
+    const graphsOf = (section: number): Graph[] =>
+      sections.filter((it) => it.section === section).map(({ graph }) => graph);
     // The first of the outer backend's memories holds what comes before the layers, too.
     const pinned = new Map(
       graphsOf(BEFORE).flatMap(({ tensors }) => tensors.filter(isPinned)).map((
@@ -79,8 +79,8 @@ class SplitBackend implements Backend {
     const taken = Array.from(pinned.values(), (it) => this.bytesOf(it)).reduce((a, b) => a + b, 0);
     this.#stagesAfter = this.#outer.divide(graphsOf(AFTER), taken);
     return new Map(Array.from(
-      this.#parts,
-      ([name, part]) => [name, part + (this.#stagesAfter.get(name) ?? 0)],
+      this.#sections,
+      ([name, section]) => [name, section + (this.#stagesAfter.get(name) ?? 0)],
     ));
   }
 
@@ -101,13 +101,13 @@ class SplitBackend implements Backend {
   }
 
   compile({ graph }: Plan): Executable {
-    const parts = this.#plan(graph).map((part) => ({
-      ...part,
-      executable: part.backend.compile(part.plan),
+    const sections = this.#plan(graph).map((section) => ({
+      ...section,
+      executable: section.backend.compile(section.plan),
     }));
     const inputs = graph.tensors.filter((it) => it.origin === "input").map((it) => it.name);
     const makerOf = (output: string) => {
-      const maker = parts.find(({ graph }) => graph.outputs.has(output));
+      const maker = sections.find(({ graph }) => graph.outputs.has(output));
       if (!maker) throw new BackendError(`Cannot read output ${quote(output)}: the graph has none`);
       return maker.executable;
     };
@@ -116,12 +116,12 @@ class SplitBackend implements Backend {
         if (!inputs.includes(name)) {
           throw new BackendError(`Cannot write input ${quote(name)}: the graph has none`);
         }
-        for (const { graph, executable } of parts) {
+        for (const { graph, executable } of sections) {
           if (graph.tensors.some((it) => it.name === name)) executable.write(name, data);
         }
       },
       async run(tokens: number): Promise<void> {
-        for (const { receives, executable } of parts) {
+        for (const { receives, executable } of sections) {
           for (const { name, width, perToken } of receives) {
             const length = perToken ? tokens * width : width;
             executable.write(name, await makerOf(name).read(name, length));
@@ -137,7 +137,7 @@ class SplitBackend implements Backend {
     await Promise.all([this.#inner.dispose(), this.#outer.dispose()]);
   }
 
-  /** The part of each segment: all is after the layers where there are none of them. */
+  /** The section of each segment: all is after the layers where there are none of them. */
   #divideSegments(segments: readonly Segment[]): Map<string, number> {
     const isInner = segments.map(({ layer }) => layer !== undefined && layer < this.#layers);
     const first = isInner.indexOf(true), last = isInner.lastIndexOf(true);
@@ -154,19 +154,19 @@ class SplitBackend implements Backend {
     );
   }
 
-  #cut(graph: Graph): GraphPart[] {
+  #cut(graph: Graph): GraphSection[] {
     return cutGraph(graph, ({ name }) => {
-      const part = this.#parts.get(name);
-      if (part !== undefined) return part;
+      const section = this.#sections.get(name);
+      if (section !== undefined) return section;
       throw new BackendError(`Cannot divide the graph: segment ${quote(name)} has not been placed`);
     });
   }
 
-  /** The parts of a graph, each as its backend runs it. */
-  #plan(graph: Graph): (GraphPart & { readonly backend: Backend; readonly plan: Plan })[] {
+  /** The sections of a graph, each as its backend runs it. */
+  #plan(graph: Graph): (GraphSection & { readonly backend: Backend; readonly plan: Plan })[] {
     return this.#cut(graph).map((it) => {
-      const backend = it.part === LAYERS ? this.#inner : this.#outer;
-      const stages = it.part === AFTER ? this.#stagesAfter : undefined;
+      const backend = it.section === LAYERS ? this.#inner : this.#outer;
+      const stages = it.section === AFTER ? this.#stagesAfter : undefined;
       const lowered = backend.lower(it.graph);
       return { ...it, backend, plan: makePlan(lowered, (type) => backend.bytesOf(type), stages) };
     });

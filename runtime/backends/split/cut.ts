@@ -1,5 +1,5 @@
 /**
- * A graph in parts that different backends run: what one part makes and a later one reads is an
+ * A graph in sections, segments in a row, that different backends run: what one section makes and a later one reads is an
  * output of the first and an input of the second.
  *
  * @module
@@ -9,9 +9,9 @@ import { elements } from "../../../kernels/op.ts";
 import { copyGraph } from "../../graph/copy.ts";
 import type { Extents, Graph, Segment, Tensor } from "../../graph/graph.ts";
 
-/** A result that crosses from one part to a later one, under one name in both. */
+/** A result that crosses from one section to a later one, under one name in both. */
 export interface Crossing {
-  /** Output of the part that makes it, input of those that read it. */
+  /** Output of the section that makes it, input of those that read it. */
   readonly name: string;
   /** Elements for each token, or in all where it is not per token. */
   readonly width: number;
@@ -20,24 +20,24 @@ export interface Crossing {
 }
 
 /** Some segments of a graph as a graph of their own. */
-export interface GraphPart {
-  /** Which part. */
-  readonly part: number;
+export interface GraphSection {
+  /** Its number: sections run in the order of their numbers. */
+  readonly section: number;
   /** The graph, whose segments keep their names. */
   readonly graph: Graph;
-  /** What it needs of earlier parts. */
+  /** What it needs of earlier sections. */
   readonly receives: readonly Crossing[];
 }
 
 /**
- * Divides a graph; parts without ops are left out.
+ * Divides a graph; sections without ops are left out.
  *
- * @param partOf part of each segment, non-decreasing
+ * @param sectionOf section of each segment, non-decreasing
  */
-export function cutGraph(graph: Graph, partOf: (segment: Segment) => number): GraphPart[] {
+export function cutGraph(graph: Graph, sectionOf: (segment: Segment) => number): GraphSection[] {
   const madeIn = new Map<Tensor, number>();
   for (const { output, segment } of graph.nodes) {
-    if (output.origin === "op") madeIn.set(output, partOf(segment));
+    if (output.origin === "op") madeIn.set(output, sectionOf(segment));
   }
   const crossing = ({ id, shape, perToken }: Tensor): Crossing => ({
     name: `crossing.${id}`,
@@ -46,10 +46,10 @@ export function cutGraph(graph: Graph, partOf: (segment: Segment) => number): Gr
   });
   const read = new Set<Tensor>();
   for (const { inputs, segment } of graph.nodes) {
-    for (const it of inputs) if ((madeIn.get(it) ?? Infinity) < partOf(segment)) read.add(it);
+    for (const it of inputs) if ((madeIn.get(it) ?? Infinity) < sectionOf(segment)) read.add(it);
   }
-  const parts = new Set(graph.segments.map(partOf));
-  return Array.from(parts, (part) => {
+  const sections = new Set(graph.segments.map(sectionOf));
+  return Array.from(sections, (section) => {
     const receives: Crossing[] = [], leaving: [string, Tensor][] = [];
     const own = copyGraph(graph, (node, copy) => {
       copy.keep(node);
@@ -57,7 +57,7 @@ export function cutGraph(graph: Graph, partOf: (segment: Segment) => number): Gr
         leaving.push([crossing(node.output).name, copy.of(node.output)]);
       }
     }, {
-      nodes: graph.nodes.filter(({ segment }) => partOf(segment) === part),
+      nodes: graph.nodes.filter(({ segment }) => sectionOf(segment) === section),
       enter(tensor, own) {
         const { name } = crossing(tensor), { shape, perToken } = tensor;
         receives.push(crossing(tensor));
@@ -66,6 +66,6 @@ export function cutGraph(graph: Graph, partOf: (segment: Segment) => number): Gr
       },
     });
     for (const [name, tensor] of leaving) own.output(name, tensor);
-    return { part, graph: own, receives };
+    return { section, graph: own, receives };
   });
 }
