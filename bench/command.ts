@@ -1,5 +1,5 @@
 /**
- * What the words after `deno task bench` have in common.
+ * What the commands of `deno task bench` have in common.
  *
  * @module
  */
@@ -9,8 +9,8 @@ import { systemReason } from "../cli/errors.ts";
 import { SourceError } from "../errors.ts";
 import { quote } from "../escape.ts";
 
-/** One word after `bench`, in a file of its own. */
-export interface BenchPart {
+/** A command: one word after `bench`, in a file of its own. */
+export interface BenchCommand {
   /** What `--help` prints. */
   readonly help: string;
   /** Its options. */

@@ -9,7 +9,7 @@ import { type Flags, UsageError, writeOut } from "../cli/command.ts";
 import { FormatError, SourceError, SparrowError } from "../errors.ts";
 import { quote } from "../escape.ts";
 import { systemReason } from "../cli/errors.ts";
-import { type BenchPart, RUNS } from "./part.ts";
+import { type BenchCommand, RUNS } from "./command.ts";
 import {
   acceptRatios,
   type Baseline,
@@ -42,7 +42,7 @@ Exit code 1 when one got worse and was not accepted.`;
 class Regression extends SparrowError {}
 
 /** The command. */
-export const compare: BenchPart = {
+export const compare: BenchCommand = {
   help,
   takesFiles: true,
   flags: { boolean: ["accept", "json"], string: ["filter", "results"], whole: { runs: RUNS } },

@@ -12,7 +12,7 @@ import { quote } from "../escape.ts";
 import { type GpuKernelResult, type GpuKernels, measureGpuKernels } from "./gpu_kernels.ts";
 import { type GpuModelOptions, measureGpuModel, measureSynthetic } from "./gpu_models.ts";
 import { checkParity, type GpuParity } from "./gpu_parity.ts";
-import { type BenchPart, checkModelPath, numberList, RUNS, TOKENS } from "./part.ts";
+import { type BenchCommand, checkModelPath, numberList, RUNS, TOKENS } from "./command.ts";
 import { describePeer, peerRatios, type PeerResult } from "./peers.ts";
 import type { Measured } from "./record.ts";
 import { describeMachine, digits } from "./stats.ts";
@@ -56,7 +56,7 @@ export interface GpuResult extends Measured {
 }
 
 /** The command. */
-export const gpu: BenchPart = {
+export const gpu: BenchCommand = {
   help,
   flags: {
     boolean: ["json"],
@@ -83,13 +83,13 @@ async function benchGpu(flags: Flags): Promise<void> {
   if (out !== undefined) Deno.openSync(out, { append: true, create: true }).close();
   const folder = parts.includes("models") ? await makeFolder(flags.text("dir")) : "";
   try {
-    await measureParts(flags, parts, sizes, folder);
+    await measure(flags, parts, sizes, folder);
   } finally {
     if (folder !== "") await Deno.remove(folder, { recursive: true });
   }
 }
 
-async function measureParts(
+async function measure(
   flags: Flags,
   parts: readonly string[],
   sizes: readonly string[],

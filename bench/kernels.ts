@@ -14,7 +14,7 @@ import { prepareKernel } from "./kernel_case.ts";
 import { type KernelRow, kernelRows } from "./kernel_rows.ts";
 import { type Calibrator, createCalibrator } from "./limits/calibrate.ts";
 import { type LimitName, LIMITS } from "./limits/limits.ts";
-import { type BenchPart, numberList, RUNS } from "./part.ts";
+import { type BenchCommand, numberList, RUNS } from "./command.ts";
 import type { Measured } from "./record.ts";
 import { describeMachine, digits, ratios, type Spread, spread, threadsText } from "./stats.ts";
 
@@ -190,7 +190,7 @@ Shares of dram are of the better of the two ways to read.
   -h, --help          print this`;
 
 /** The command. */
-export const kernels: BenchPart = {
+export const kernels: BenchCommand = {
   help,
   flags: {
     boolean: ["json"],

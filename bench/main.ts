@@ -7,9 +7,9 @@
 import { commandName, runCommand, UsageError } from "../cli/command.ts";
 import { didYouMean } from "../cli/suggest.ts";
 import { quote } from "../escape.ts";
-import type { BenchPart } from "./part.ts";
+import type { BenchCommand } from "./command.ts";
 
-const PARTS: Readonly<Record<string, () => Promise<BenchPart>>> = {
+const COMMANDS: Readonly<Record<string, () => Promise<BenchCommand>>> = {
   kernels: async () => (await import("./kernels.ts")).kernels,
   model: async () => (await import("./model.ts")).model,
   peers: async () => (await import("./peers.ts")).peers,
@@ -40,19 +40,19 @@ async function main(args: readonly string[]): Promise<number> {
   }
   const isWord = first !== undefined && !first.startsWith("-");
   const word = isWord ? first : "kernels";
-  if (!Object.hasOwn(PARTS, word)) {
+  if (!Object.hasOwn(COMMANDS, word)) {
     const run = (): never => {
-      const known = Object.keys(PARTS).join(", ");
+      const known = Object.keys(COMMANDS).join(", ");
       throw new UsageError(
         `Cannot measure ${quote(word)}: expected ${known}, or nothing for kernels` +
-          didYouMean(word, Object.keys(PARTS)),
+          didYouMean(word, Object.keys(COMMANDS)),
       );
     };
     return await runCommand("bench", help, [], {}, run);
   }
-  const part = await PARTS[word]!();
-  return await runCommand("bench", part.help, isWord ? rest : args, part.flags, (flags) => {
-    if (part.takesFiles || flags.rest.length === 0) return part.run(flags);
+  const command = await COMMANDS[word]!();
+  return await runCommand("bench", command.help, isWord ? rest : args, command.flags, (flags) => {
+    if (command.takesFiles || flags.rest.length === 0) return command.run(flags);
     throw new UsageError(
       `Cannot measure ${quote(flags.rest[0])}: expected options only; ` +
         `"${commandName(`bench ${word}`)} --help" shows them`,

@@ -11,7 +11,7 @@ import { MODEL_FLAGS } from "../cli/model_flags.ts";
 import { SparrowError } from "../errors.ts";
 import { quote } from "../escape.ts";
 import { loadModel, type LoadOptions } from "../mod.ts";
-import { type BenchPart, numberList, RUNS } from "./part.ts";
+import { type BenchCommand, numberList, RUNS } from "./command.ts";
 import { describeMachine, type Spread, spread, threadsText } from "./stats.ts";
 
 /** What one row measures. */
@@ -158,7 +158,7 @@ counted. "deno task synthetic" writes models of any size and type to measure.
 Numbers of tokens, threads and sequences may be lists: --threads 1,2`;
 
 /** The command. */
-export const model: BenchPart = {
+export const model: BenchCommand = {
   help,
   flags: {
     boolean: ["json"],

@@ -7,7 +7,7 @@
 
 import { type Flags, UsageError, writeOut } from "../cli/command.ts";
 import { quote } from "../escape.ts";
-import { type BenchPart, checkModelPath, numberList, RUNS, TOKENS } from "./part.ts";
+import { type BenchCommand, checkModelPath, numberList, RUNS, TOKENS } from "./command.ts";
 import { describeWork, type Work } from "./peers/peer.ts";
 import { openPeer, type PeerProcess } from "./peers/spawn.ts";
 import { CPU_PEERS, PEERS } from "./peers/table.ts";
@@ -119,7 +119,7 @@ function amountOf(work: Work): number {
 }
 
 /** The command. */
-export const peers: BenchPart = {
+export const peers: BenchCommand = {
   help,
   flags: {
     boolean: ["json", "install"],

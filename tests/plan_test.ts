@@ -260,7 +260,7 @@ Deno.test("assignStages() fills each stage and no more", () => {
         assertThrows(
           () => assignStages([graph], tensorBytes, stageBytes),
           MemoryError,
-          "Cannot place part",
+          "Cannot place segment",
         );
         return;
       }

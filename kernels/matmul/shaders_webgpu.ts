@@ -81,15 +81,15 @@ export function key(form: Form, layout: LayoutName, product: Product): string {
   return `${form} ${layout} ${product}`;
 }
 
-function vectorShader(three: boolean, form: Form, layout: LayoutName, product: Product): Shader {
+function vectorShader(ofThree: boolean, form: Form, layout: LayoutName, product: Product): Shader {
   const multiply = product === "bytes"
     ? runBytes
     : READERS[form] + GAINS[form] + (product === "f16" ? runF16 : runF32);
   const { name, code, access, ...rest } = weightShader(
-    `matmul vector ${three ? "three " : ""}${form} ${product}`,
+    `matmul vector ${ofThree ? "three " : ""}${form} ${product}`,
     layout,
-    CURVES + params + multiply + (three ? finishThree : finish) + vector,
-    three ? THREE : ONE,
+    CURVES + params + multiply + (ofThree ? finishThree : finish) + vector,
+    ofThree ? THREE : ONE,
     product === "f16" ? "f16" : "f32",
   );
   return { ...rowShader(name, code, access), ...rest };

@@ -25,14 +25,14 @@ import { HALVE, key, TILE, VECTOR, VECTOR_THREE } from "./shaders_webgpu.ts";
 /** Tokens from which on a workgroup unpacks weights for all of them. */
 const MANY_TOKENS = 8;
 
-/** Places of scratch buffers: what x was made into, and the product with the gate's weight. */
-const MADE = 0, GATES = 1;
+/** Places of scratch buffers: x as tiles take it, and the product with the gate's weight. */
+const TILE_INPUT = 0, GATES = 1;
 
 /** Bytes of a block of scaled halves; see halve.wgsl. */
 const HALVED_BYTES = 72;
 
-/** What one product of a call is multiplied with, and where it goes. */
-interface Part {
+/** One pass over a matrix: what is fused with its product, and where that goes. */
+interface Pass {
   readonly matrix: GpuOperand;
   /** Whether the other matrix of a gate is multiplied in the same dispatch. */
   readonly gated?: boolean;
@@ -41,8 +41,8 @@ interface Part {
   readonly to: GPUBuffer;
 }
 
-/** The products of a call; `together` says that both of a gate can be one dispatch. */
-function partsOf(call: Prepared, most: number, scratch: Scratch, together: boolean): Part[] {
+/** The passes of a call; `together` says that both of a gate can be one dispatch. */
+function passesOf(call: Prepared, most: number, scratch: Scratch, together: boolean): Pass[] {
   const { weight, up, residual, output } = call, to = bufferOf(output);
   const side = residual ? SIDE.added : SIDE.none, other = residual && bufferOf(residual);
   if (!up) return [{ matrix: weight, side, other, to }];
@@ -62,26 +62,26 @@ function isPair({ weight, up }: Prepared): boolean {
 }
 
 /** The dispatches for few tokens: four rows and one token to a workgroup. */
-function few(call: Prepared, most: number, scratch: Scratch): Dispatch[] {
+function vectorDispatches(call: Prepared, most: number, scratch: Scratch): Dispatch[] {
   const { x, gain, bias, output, traits } = call, blocks = blocksOf(columnsOf(call.weight));
-  return partsOf(call, Math.min(most, MANY_TOKENS), scratch, isPair(call)).flatMap((part) =>
-    part.matrix.slices.map((slice): Dispatch => {
+  return passesOf(call, Math.min(most, MANY_TOKENS), scratch, isPair(call)).flatMap((pass) =>
+    pass.matrix.slices.map((slice): Dispatch => {
       const workgroups = Math.ceil(slice.rows / 4);
       return {
         shader: VECTOR.get(key(call.form, call.layout, call.product))!,
         constants: {
           WG: lanesFor(4 * blocks, workgroups, traits),
           NORMED: gain ? 1 : 0,
-          GATED: part.gated ? 1 : 0,
+          GATED: pass.gated ? 1 : 0,
           ...call.gateConstants,
         },
         buffers: [
           ...planesOf(slice),
           ...[x, gain ?? x, bias ?? x].map(bufferOf),
-          part.other ?? bufferOf(x),
-          part.to,
+          pass.other ?? bufferOf(x),
+          pass.to,
         ],
-        params: (tokens) => params(call, slice, tokens, part.side),
+        params: (tokens) => params(call, slice, tokens, pass.side),
         groups(tokens) {
           const rows = rowsIn(output, tokens);
           return rows < MANY_TOKENS ? [workgroups, rows] : [0, 0];
@@ -92,16 +92,16 @@ function few(call: Prepared, most: number, scratch: Scratch): Dispatch[] {
 }
 
 /** x as tiles take it: normalized, and in halves for products of them. */
-function made(call: Prepared, most: number, scratch: Scratch): [GPUBuffer, Dispatch[]] {
+function tileInput(call: Prepared, most: number, scratch: Scratch): [GPUBuffer, Dispatch[]] {
   const { x, gain, product, eps } = call, columns = columnsOf(x), blocks = blocksOf(columns);
   const rows = (tokens: number): number => rowsIn(call.output, tokens);
-  const onlyMany = (dispatch: Dispatch): Dispatch => ({
+  const onlyTiles = (dispatch: Dispatch): Dispatch => ({
     ...dispatch,
     groups: (tokens) => rows(tokens) < MANY_TOKENS ? [0, 0] : dispatch.groups(tokens),
   });
   if (product === "f16") {
-    const halves = scratch(most * blocks * HALVED_BYTES, MADE);
-    return [halves, [onlyMany({
+    const halves = scratch(most * blocks * HALVED_BYTES, TILE_INPUT);
+    return [halves, [onlyTiles({
       shader: HALVE,
       constants: rowConstants(columns),
       buffers: [bufferOf(x), bufferOf(gain ?? x), halves],
@@ -110,20 +110,20 @@ function made(call: Prepared, most: number, scratch: Scratch): [GPUBuffer, Dispa
     })]];
   }
   if (!gain) return [bufferOf(x), []];
-  const buffer = scratch(4 * most * columns, MADE);
+  const buffer = scratch(4 * most * columns, TILE_INPUT);
   const output = { ...x, slices: [{ firstRow: 0, rows: most, planes: [buffer] }] };
   const dispatches = rmsNormWebgpu.encode([x, gain], output, { eps }, scratch, call.traits);
-  return [buffer, dispatches.map(onlyMany)];
+  return [buffer, dispatches.map(onlyTiles)];
 }
 
 /** The dispatches for many tokens: a tile of rows and tokens to a workgroup. */
-function many(call: Prepared, most: number, scratch: Scratch): Dispatch[] {
+function tileDispatches(call: Prepared, most: number, scratch: Scratch): Dispatch[] {
   const { bias, output, product } = call, tile = tileShape(call, most);
   const shader = TILE.get(key(product === "f16" ? "float" : call.form, call.layout, product))!;
-  const [x, dispatches] = made(call, most, scratch);
-  const parts = partsOf(call, most, scratch, false);
+  const [x, dispatches] = tileInput(call, most, scratch);
+  const passes = passesOf(call, most, scratch, false);
   return dispatches.concat(
-    parts.flatMap(({ matrix, side, other, to }) =>
+    passes.flatMap(({ matrix, side, other, to }) =>
       matrix.slices.map((slice): Dispatch => ({
         shader,
         constants: { ...tile.constants, ...call.gateConstants },
@@ -140,7 +140,7 @@ function many(call: Prepared, most: number, scratch: Scratch): Dispatch[] {
 }
 
 /** One dispatch for few tokens and three weights that lie one after another, if these do. */
-function three(calls: readonly Prepared[]): Dispatch | undefined {
+function vectorDispatchOfThree(calls: readonly Prepared[]): Dispatch | undefined {
   const [a, b, c] = calls as [Prepared, Prepared, Prepared];
   const { x, gain, form, traits } = a;
   const slices = calls.map(({ weight }) => weight.slices[0]!);
@@ -189,15 +189,16 @@ function three(calls: readonly Prepared[]): Dispatch | undefined {
 function encode(
   call: Prepared,
   scratch: Scratch,
-  forFew = (most: number) => few(call, most, scratch),
+  vectors = (most: number) => vectorDispatches(call, most, scratch),
 ): Dispatch[] {
-  const most = rowsIn(call.output, call.output.shape[0]!), dispatches = forFew(most);
-  return most < MANY_TOKENS ? dispatches : dispatches.concat(many(call, most, scratch));
+  const most = rowsIn(call.output, call.output.shape[0]!), dispatches = vectors(most);
+  return most < MANY_TOKENS ? dispatches : dispatches.concat(tileDispatches(call, most, scratch));
 }
 
 /**
- * For every slice of a weight: `few` or `many` has workgroups, as the number of tokens decides.
- * Queries, keys and values of few tokens are one dispatch where their weights lie together.
+ * For every slice of a weight the vector shader or the tile shader has workgroups, as the number of
+ * tokens decides. Queries, keys and values of few tokens are one dispatch where their weights lie
+ * together.
  */
 export const matmulWebgpu: WebgpuKernel<"matmul"> = {
   shaders: [...VECTOR.values(), ...VECTOR_THREE.values(), HALVE, ...TILE.values()],
@@ -206,7 +207,7 @@ export const matmulWebgpu: WebgpuKernel<"matmul"> = {
   together: 3,
   encodeTogether(calls, scratch, traits) {
     const prepared = calls.map((call) => prepare(call, traits));
-    const one = three(prepared);
+    const one = vectorDispatchOfThree(prepared);
     return one &&
       prepared.flatMap((call, i) => encode(call, scratch, () => i === 0 ? [one] : []));
   },

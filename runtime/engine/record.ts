@@ -98,21 +98,21 @@ export interface MemoryNeeded {
 }
 
 /**
- * Adds up the weights and caches of a model's programs. The first `elsewhere` layers do not count:
- * they are in another memory.
+ * Adds up the weights and caches of a model's programs. The first `layersApart` layers do not
+ * count: they are in another memory.
  */
 export function memoryNeeded(
   programs: Programs,
   weights: ResolvedWeights,
   sizes: PlanSizes,
-  elsewhere: number = 0,
+  layersApart: number = 0,
 ): MemoryNeeded {
   const counted = new Map<string, Tensor>();
   for (const name of programNames(programs)) {
     const options = { tokens: 1, rows: "all" } as const;
     const { nodes } = recordProgram(programs[name]!, weights, sizes, options);
     for (const { inputs, segment } of nodes) {
-      if (segment.layer !== undefined && segment.layer < elsewhere) continue;
+      if (segment.layer !== undefined && segment.layer < layersApart) continue;
       for (const tensor of inputs) counted.set(tensor.name, tensor);
     }
   }

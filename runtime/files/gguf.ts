@@ -33,7 +33,7 @@ const HEADER_LIMIT = 256 << 20;
 const MAX_ALIGNMENT = 1 << 20;
 
 /** Files of a split model; each is kept open. */
-const MAX_PARTS = 1000;
+const MAX_SHARDS = 1000;
 
 /** Name of one file of a split model: everything before the number, number, count. */
 const SPLIT_NAME = /^(.*)-(\d{5})-of-(\d{5})\.gguf$/;
@@ -64,7 +64,7 @@ export async function openGguf(source: ByteSource, folder?: Folder): Promise<Ggu
       placeTensors(source, header, tensors);
     } else {
       // Metadata of the model is in the first file.
-      header = await openParts(source, header, folder, sources, tensors);
+      header = await openShards(source, header, folder, sources, tensors);
     }
     const { version, fields } = header;
     const metadata = Object.fromEntries(fields.entries().map(([k, v]) => [k, plainValue(v)]));
@@ -152,7 +152,7 @@ function placeTensors(
 }
 
 /** Opens all files of a split model, adds their tensors, and returns the first file's header. */
-async function openParts(
+async function openShards(
   given: ByteSource,
   givenHeader: GgufHeader,
   folder: Folder | undefined,
@@ -164,7 +164,7 @@ async function openParts(
   }
 
   const count = number(givenHeader, "split.count", 1);
-  if (count > MAX_PARTS) fail(`it is one of ${count} files, expected at most ${MAX_PARTS}`);
+  if (count > MAX_SHARDS) fail(`it is one of ${count} files, expected at most ${MAX_SHARDS}`);
   const [, prefix, givenNumber, nameCount] = SPLIT_NAME.exec(fileName(given.name)) ?? [];
   if (Number(nameCount) !== count) {
     fail(
@@ -176,16 +176,16 @@ async function openParts(
   for (let index = 0; index < count; index++) {
     const isGiven = index + 1 === Number(givenNumber);
     const name = `${prefix}-${digits(index + 1)}-of-${nameCount}.gguf`;
-    const part = isGiven ? given : await openPart(folder, name, fail);
-    if (!isGiven) sources.push(part);
-    const header = isGiven ? givenHeader : await readHeader(part);
+    const shard = isGiven ? given : await openShard(folder, name, fail);
+    if (!isGiven) sources.push(shard);
+    const header = isGiven ? givenHeader : await readHeader(shard);
     const [no, of] = [number(header, "split.no", 0), number(header, "split.count", 1)];
     if (no !== index || of !== count) {
       fail(
         `${name} is part ${no + 1} of ${of} by its metadata, expected ${index + 1} of ${count}`,
       );
     }
-    placeTensors(part, header, tensors);
+    placeTensors(shard, header, tensors);
     if (index === 0) first = header;
   }
   const total = number(first, "split.tensors.count", tensors.size);
@@ -193,7 +193,7 @@ async function openParts(
   return first;
 }
 
-async function openPart(
+async function openShard(
   folder: Folder,
   name: string,
   fail: (found: string) => never,

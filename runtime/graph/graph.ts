@@ -242,7 +242,7 @@ export class Graph {
    *
    * @throws ShapeError when the graph has a segment of that name
    */
-  cut(name: string = `part ${this.#segments.length + 1}`, layer?: number): void {
+  cut(name: string = `segment ${this.#segments.length + 1}`, layer?: number): void {
     if (typeof name !== "string" || layer !== undefined && !Number.isInteger(layer)) {
       throw new ShapeError(
         `Cannot cut the graph at ${quote(name)}, layer ${

@@ -97,7 +97,7 @@ export function assignStages(
     held = held.union(needed);
     if (size(held) > stageBytes) {
       throw new MemoryError(
-        `Cannot place part ${i + 1} of ${segments.length} of the graph: weights and caches of ` +
+        `Cannot place segment ${i + 1} of ${segments.length} of the graph: weights and caches of ` +
           `${quote(name)} take ${size(held)} bytes, a stage holds at most ${stageBytes}; ` +
           `use a smaller weight layout or a shorter context`,
       );
