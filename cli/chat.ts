@@ -35,7 +35,8 @@ const NAME = commandName("chat");
 export const help: string = `Usage: ${NAME} [options]
 
 Talks with a model, using the chat template that came with it. A model without one, such as the one
-that comes with Sparrow, continues what you write instead, turn by turn. Small models that answer:
+that comes with Sparrow, continues what you write instead, turn by turn, each time for at most a
+quarter of its context where --max-tokens says nothing else. Small models that answer:
 ${SMALL_MODELS.map((it) => `  ${it}`).join("\n")}
 
 Lines from a pipe are answered in turn. Ctrl-C stops an answer, clears a typed line, and on an empty
@@ -89,7 +90,13 @@ async function chat(flags: Flags): Promise<void> {
         `Models that answer, for --model: ${SMALL_MODELS.join(", ")}`,
     );
   }
-  await talk({ model, system, options, limitGiven: flags.number("max-tokens") !== undefined });
+  const limitGiven = flags.number("max-tokens") !== undefined;
+  // Text has no end as answers have: one turn leaves room for the next ones.
+  const isEndless = !model.hasChatTemplate && !limitGiven;
+  const maxTokens = isEndless
+    ? Math.min(MOST_TOKENS.chat, Math.ceil(model.contextLength / 4))
+    : options.maxTokens!;
+  await talk({ model, system, options: { ...options, maxTokens }, limitGiven });
 }
 
 /** Refuses a model that cannot talk, and instructions for one that would not see them. */

@@ -82,7 +82,7 @@ export function readFlags(command: string, args: readonly string[], spec: FlagSp
       const written = isShort ? args[token.index]!.replace(/^-|=.*$/gs, "") : name;
       throw new UsageError(
         `Cannot read option ${isShort && written.length > 1 ? `-${written}` : rawName}: ` +
-          `there is none of it${didYouMean(written, known, "--")}${hint}`,
+          `there is no such option${didYouMean(written, known, "--")}${hint}`,
       );
     }
     if (isShort && inlineValue) {

@@ -197,7 +197,8 @@ export function samplingOptions(flags: Flags, mostTokens: number): GenerateOptio
  * @throws InputError when one is not a whole number
  */
 export function parseIds(text: string): number[] {
-  return text.split(/[\s,]+/).filter((part) => part !== "").map((part) => {
+  if (text.trim() === "") return [];
+  return text.trim().split(/\s*,\s*|\s+/).map((part) => {
     if (/^\d{1,15}$/.test(part)) return Number(part);
     throw new InputError(
       `Cannot read token id ${quote(part)}: expected whole numbers of up to 15 digits, as in 1,2,3`,

@@ -90,7 +90,9 @@ async function score(flags: Flags): Promise<void> {
     quote(model.hasTokenizer ? tokenText(model.tokenizer, ids[i + 1]) : "")
   );
   writeOut(
-    `${rows.join("\n")}\ntotal ${total.toFixed(4)} over ${logProbabilities.length} tokens, ` +
+    `${rows.join("\n")}\ntotal ${total.toFixed(4)} over ${
+      counted(logProbabilities.length, "token")
+    }, ` +
       `perplexity ${perplexity.toFixed(4)}\n`,
   );
 }

@@ -240,3 +240,13 @@ Deno.test("chat with a model without a template continues what is written, turn 
     }
   });
 });
+
+Deno.test("a model that only continues leaves room in its context for the next turns", async () => {
+  await withFolder({ "tiny.gguf": await tinyGguf({ context: 64 }) }, async (path) => {
+    const options = ["-m", `${path}/tiny.gguf`, "--ignore-eos", "--seed", "1"];
+    const { code, stderr } = await run("chat", options, "the man\nthe hat\nthe rat");
+    assertEquals(code, 0, stderr);
+    const notes = stderr.trimEnd().split("\n").slice(1);
+    assertEquals(notes, Array(3).fill("chat: the answer was cut after 16 tokens (--max-tokens)"));
+  });
+});

@@ -59,15 +59,15 @@ Deno.test("flags are read in every form that people write them", () => {
 
 Deno.test("flags that cannot be read are refused by name, with what was meant", () => {
   const refusals: [args: string[], message: string][] = [
-    [["--modle", "x"], "--modle: there is none of it (did you mean --model?)"],
-    [["--max_tokens", "3"], "--max_tokens: there is none of it (did you mean --max-tokens?)"],
+    [["--modle", "x"], "--modle: there is no such option (did you mean --model?)"],
+    [["--max_tokens", "3"], "--max_tokens: there is no such option (did you mean --max-tokens?)"],
     [["--temp", "0"], "(did you mean --temperature?)"],
     [["--n-predict", "0"], "(did you mean --max-tokens?)"],
     [["-temp", "0"], "-temp: long options have two dashes (did you mean --temperature?)"],
     [["-model", "x"], "-model: long options have two dashes (did you mean --model?)"],
     [["-seed=3"], "-seed: long options have two dashes (did you mean --seed?)"],
-    [["-x"], 'Cannot read option -x: there is none of it; "deno task x --help"'],
-    [["--zzz"], 'Cannot read option --zzz: there is none of it; "deno task x --help"'],
+    [["-x"], 'Cannot read option -x: there is no such option; "deno task x --help"'],
+    [["--zzz"], 'Cannot read option --zzz: there is no such option; "deno task x --help"'],
     [["--json=yes"], "Cannot read --json: it takes no value"],
     [["--seed"], "Cannot read --seed: it has no value"],
     [["--seed", "--json"], "Cannot read --seed: it has no value"],

@@ -192,7 +192,7 @@ const MISTAKES: [
     "generate",
     ["--modle", "x", "a"],
     2,
-    "generate: Cannot read option --modle: there is none of it",
+    "generate: Cannot read option --modle: there is no such option",
   ],
   ["generate", ["--model", "%/tiny.gguf", "-x", "a"], 2, "Cannot read option -x"],
   ["generate", ["--model", "%/tiny.gguf", "--model", "%/b", "a"], 1, '/b": there is no such file'],

@@ -367,3 +367,14 @@ async function ggufLogits(
   });
   return { logits: await model.logits({ ids: IDS }), warnings };
 }
+
+Deno.test("config: a context longer than a model was made for is told", async () => {
+  const blob = new Blob([await ggufBytes(tinyContents({ context: 64 }))]);
+  for (const [contextLength, told] of [[64, 0], [65, 1]] as const) {
+    const warnings: string[] = [];
+    const onWarning = (message: string): void => void warnings.push(message);
+    await using _ = await loadModel(blob, { backend: "reference", contextLength, onWarning });
+    assertEquals(warnings.length, told, warnings.join());
+    if (told) assertStringIncludes(warnings[0]!, "up to 64 tokens: with contextLength 65");
+  }
+});

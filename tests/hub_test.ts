@@ -206,7 +206,7 @@ Deno.test("resolveModel() tells refusals apart and never shows the token or a si
   );
   await assertRejects(() => test.get("hf:org/repo", { connections: 0 }), InputError, "connections");
   await assertRejects(() => resolveModel("hf:org/repo"), InputError, "cache directory");
-  await assertRejects(() => test.get("org/repo"), SourceError, "write hf:org/repo");
+  await assertRejects(() => test.get("org/repo"), SourceError, 'write "hf:org/repo"');
 });
 
 Deno.test("resolveModel() brings every byte through cuts, stalls, 500s, 429s and expired links", async () => {

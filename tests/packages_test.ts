@@ -112,6 +112,11 @@ Deno.test("the library and the commands reach only packages of deno.lock", async
   }
 });
 
+Deno.test("a benchmark fetches a compiler when it measures, not when it explains itself", async () => {
+  const { code } = await reach("bench/main.ts");
+  assertEquals(Array.from(code).filter((it) => it.startsWith("npm:")), []);
+});
+
 Deno.test("each task checks packages against a lock file, users' tasks against deno.lock", () => {
   // `deno task` itself fetches all that the default lock file and the import map name.
   assertEquals(config.lock, false);

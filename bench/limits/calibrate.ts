@@ -94,8 +94,9 @@ async function compileLimits(): Promise<Uint8Array<ArrayBuffer>> {
   const flags = "-O0 --runtime=stub --use=abort= --noAssert --importMemory --sharedMemory " +
     `--initialMemory=${DECLARED_PAGES} --maximumMemory=65536 --enable=simd,threads`;
   const relaxed = hasRelaxedSimd() ? ["--enable=relaxed-simd"] : [];
-  // Large, and of no use to those who only compare results.
-  const { default: asc } = await import("../../kernels/asc.ts");
+  // By a value: what import() names in so many words is fetched before a command starts, for --help too.
+  const compiler: string = new URL("../../kernels/asc.ts", import.meta.url).href;
+  const { default: asc }: typeof import("../../kernels/asc.ts") = await import(compiler);
   const { error, stderr } = await asc.main(
     ["limits.ts", "--outFile=out.wasm", ...flags.split(" "), ...relaxed],
     {

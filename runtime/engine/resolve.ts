@@ -5,6 +5,7 @@
  * @module
  */
 
+import { quote } from "../../escape.ts";
 import type { ModelFile } from "../files/model_file.ts";
 import type { ModelConfig, ModelDefinition } from "../models/definition.ts";
 import type { Warn } from "../models/fields.ts";
@@ -59,6 +60,12 @@ export async function resolveModel(
     weights: storage = "as-is",
   } = options;
   const specs = await definition.weights(config, file, contextLength, warn);
+  if (contextLength > config.maxPositions) {
+    warn(
+      `${quote(file.name)} was made for texts of up to ${config.maxPositions} tokens: with ` +
+        `contextLength ${contextLength}, longer ones may make no sense`,
+    );
+  }
   const weights = resolveWeights(specs, file, storage);
   unusedTensors(file, weights, config.layers).forEach(warn);
   const sizes = { contextLength, sequences, cacheType, chunk };

@@ -12,10 +12,12 @@ import { firstOfSplit, openGguf } from "./gguf.ts";
 import type { ModelFile } from "./model_file.ts";
 import { openSafetensors, openShards } from "./safetensors.ts";
 import { decoded, isDirectory } from "./source_file.ts";
+import { missingHint } from "./source_raw.ts";
 import {
   type ByteSource,
   isHttp,
   type Location,
+  NotFoundError,
   openSource,
   resolveLocation,
   type SourceOptions,
@@ -63,7 +65,11 @@ export async function openModelFile(
   if (isHttp(place) ? place.pathname.endsWith("/") : await isDirectory(place)) {
     return await openModelFolder(openFolder(place, options));
   }
-  return await openFile(await openSource(place, options), folderOf(place, options));
+  const source = await openSource(place, options).catch((error) => {
+    if (!(error instanceof NotFoundError) || typeof place !== "string") throw error;
+    throw new NotFoundError(error.message + missingHint(place), { cause: error.cause });
+  });
+  return await openFile(source, folderOf(place, options));
 }
 
 function isLocation(value: unknown): boolean {

@@ -5,6 +5,7 @@
  */
 
 import { SourceError } from "../../errors.ts";
+import { quote } from "../../escape.ts";
 
 /** Bytes at one location, read by one caller at a time and always inside `size`. */
 export interface RawSource {
@@ -24,6 +25,14 @@ export interface RawSource {
 
 /** The location was reached, but nothing is there. */
 export class NotFoundError extends SourceError {}
+
+/** What to do about a path of a model where nothing is: some are meant for a hub. */
+export function missingHint(path: string): string {
+  const spec = /^(?:(?:hf|huggingface)\.co\/)?(\w[\w.-]*\/\w[\w.-]*(?:[:@].*)?)$/.exec(path)?.[1];
+  return spec === undefined
+    ? "; check the path"
+    : `; for a repository on a hub write ${quote(`hf:${spec}`)}`;
+}
 
 /** The message of whatever was thrown. */
 export function reasonOf(error: unknown): string {

@@ -5,6 +5,7 @@
  */
 import { InputError, SourceError, SparrowError } from "../../errors.ts";
 import { quote } from "../../escape.ts";
+import { missingHint } from "../files/source_raw.ts";
 import * as cache from "./cache.ts";
 import { Context, type ResolveOptions } from "./context.ts";
 import type { FileJob } from "./download.ts";
@@ -280,13 +281,10 @@ function splitUrls(url: URL): URL[] {
 
 async function localModel(path: string): Promise<ResolvedModel> {
   const stat = await Deno.stat(path).catch((error: Error) => {
-    const hint = /^\w[\w.-]*\/\w[\w.-]*(:|$)/.test(path)
-      ? `; for a repository on a hub write hf:${path}`
-      : "; check the path";
     const reason = error instanceof Deno.errors.NotFound
       ? "there is no such file or directory"
       : error.message;
-    throw new SourceError(`Cannot read model ${quote(path)}: ${reason}${hint}`);
+    throw new SourceError(`Cannot read model ${quote(path)}: ${reason}${missingHint(path)}`);
   });
   return { path, files: stat.isFile ? [{ path, size: stat.size }] : [], downloaded: 0 };
 }
