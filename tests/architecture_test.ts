@@ -234,6 +234,30 @@ function sources(folder: string): string[] {
   );
 }
 
+Deno.test("every path that the documents for developers name exists", () => {
+  const paths: string[] = [];
+  const walk = (folder: string): void => {
+    for (const { name, isDirectory } of Deno.readDirSync(new URL(folder || "./", ROOT))) {
+      if (name.startsWith(".") || name === "dist") continue;
+      paths.push(`/${folder}${name}${isDirectory ? "/" : ""}`);
+      if (isDirectory) walk(`${folder}${name}/`);
+    }
+  };
+  walk("");
+  for (const document of ["ARCHITECTURE.md", "CONTRIBUTING.md"]) {
+    const text = Deno.readTextFileSync(new URL(document, ROOT));
+    const named = Array.from(
+      text.matchAll(/`([\w./<>-]+\/[\w./-]*|[\w-]+\.(?:ts|md|js|json|wgsl|as\.ts|py))`/g),
+      ([, path]) => path!.replace("<op>", "matmul"),
+    );
+    assert(named.length > 3, `${document} names ${named.length} paths`);
+    for (const path of named) {
+      // A file of a room that the sentence is about may stand without the room's name.
+      assert(paths.some((it) => it.endsWith(`/${path}`)), `${document} names ${path}`);
+    }
+  }
+});
+
 const PRODUCT = [
   "mod.ts",
   "graph.ts",
