@@ -8,17 +8,21 @@
 import { InputError } from "../errors.ts";
 import { quote } from "../escape.ts";
 import { elements } from "../kernels/op.ts";
-import { isA, OBJECT, readOptions, type Rules } from "../options.ts";
+import { CALLBACK, isA, OBJECT, readOptions, type Rules } from "../options.ts";
 import { encodeRows, type LayoutName, LAYOUTS } from "../quant/formats.ts";
-import type { BackendName, TensorData } from "./backends/backend.ts";
-import { BACKEND_RULES, createBackend } from "./backends/create.ts";
+import type { Backend, BackendName, Executable, TensorData } from "./backends/backend.ts";
+import { candidatesFor } from "./backends/candidates.ts";
+import { BACKEND_RULES } from "./backends/create.ts";
+import { Queue } from "./backends/queue.ts";
 import { Graph } from "./graph/graph.ts";
 import { placeGraphs } from "./backends/placement.ts";
 import { inputReader } from "./backends/program_inputs.ts";
 
 /** How to compile a graph. */
 export interface CompileOptions {
-  /** Where it runs. Default `auto`. */
+  /**
+   * Where it runs. Default `auto`: `webgpu` where there is a GPU that works, else `wasm`.
+   */
   readonly backend?: "auto" | BackendName;
   /** Worker threads of the `wasm` backend; all cores where absent. */
   readonly threads?: number;
@@ -26,6 +30,8 @@ export interface CompileOptions {
   readonly reproducible?: boolean;
   /** Values of every matrix and constant by name, row-major; matrices are encoded to their layout. */
   readonly weights?: Readonly<Record<string, Float32Array>>;
+  /** Told when backend `auto` goes on with another one than it began with. Default `console.warn`. */
+  readonly onWarning?: (message: string) => void;
 }
 
 const COMPILE_RULES: Rules<CompileOptions> = {
@@ -33,11 +39,15 @@ const COMPILE_RULES: Rules<CompileOptions> = {
   threads: BACKEND_RULES.threads,
   reproducible: BACKEND_RULES.reproducible,
   weights: OBJECT,
+  onWarning: CALLBACK,
 };
 
 /** A compiled graph. */
 export interface Program {
-  /** Which backend runs it. */
+  /**
+   * Which backend runs it. With `auto`, `wasm` takes over from a GPU that fails, and the run that
+   * failed is done again; not where the graph has caches, since what was in them is lost.
+   */
   readonly backend: BackendName;
   /**
    * Runs the graph: every input that was recorded, by name, and no other; outputs by name. An input
@@ -79,59 +89,105 @@ export interface Program {
  * ```
  */
 export async function compile(graph: Graph, options: CompileOptions = {}): Promise<Program> {
-  const { weights = {}, ...where } = readOptions("compile", options, COMPILE_RULES);
+  const { weights = {}, onWarning = console.warn, ...where } = readOptions(
+    "compile",
+    options,
+    COMPILE_RULES,
+  );
   if (!isA(graph, Graph)) {
     throw new InputError(`Cannot compile ${quote(graph)}: expected a Graph`);
   }
-  const backend = await createBackend(where);
-  try {
-    const placement = placeGraphs(backend, [graph]);
-    const used = new Set(graph.nodes.flatMap(({ inputs }) => inputs));
-    for (const { name, origin, shape, dtype } of used) {
-      if (origin !== "weight") continue;
-      const values = weightOf(weights, name);
-      if (values?.length !== elements(shape)) {
-        throw new InputError(
-          `Cannot compile: weight ${quote(name)} has ${values?.length ?? "no"} values, expected ` +
-            `${elements(shape)}`,
-        );
-      }
-      const layout = LAYOUTS[dtype as LayoutName];
-      await backend.writeRows(name, 0, encodeRows(layout, values, shape.at(-1)!));
+  const candidates = await candidatesFor(where, onWarning);
+  const rows = new Map(encodedWeights(graph, weights));
+  const prepare = (backend: Backend): Promise<Prepared> => prepareOn(backend, graph, rows);
+  let { backend, executable } = await candidates.use(prepare);
+  // What is in caches is lost with its backend, and nobody could compute it again.
+  const canMove = candidates.hasNext &&
+    !graph.nodes.some(({ inputs }) => inputs.some(({ origin }) => origin === "cache"));
+  if (!canMove) rows.clear();
+  const readInputs = inputReader(graph);
+  const queue = new Queue();
+  let ended: Error | undefined;
+  const runOnce = async (
+    tokens: number,
+    values: ReadonlyMap<string, TensorData>,
+  ): Promise<Record<string, Float32Array>> => {
+    for (const [name, numbers] of values) executable.write(name, numbers);
+    await executable.run(tokens);
+    const results = Array.from(graph.outputs, async ([name, { shape, perToken }]) => {
+      const count = perToken ? tokens : shape[0]!;
+      return [name, await executable.read(name, count * elements(shape) / shape[0]!)] as const;
+    });
+    return Object.fromEntries(await Promise.all(results));
+  };
+  /** Has another backend take over; whether one does. */
+  const move = async (error: unknown): Promise<boolean> => {
+    if (!canMove) return false;
+    try {
+      const next = await candidates.replace(error, backend, prepare);
+      if (next) ({ backend, executable } = next);
+      return next !== undefined;
+    } catch (error) {
+      throw ended = error as Error;
     }
-    const executable = placement.compile(graph);
-    const readInputs = inputReader(graph);
-    let queue: Promise<unknown> = Promise.resolve(), disposed = false;
-    const inTurn = <T>(task: () => Promise<T>): Promise<T> => {
-      const result = queue.then(task);
-      queue = result.catch(() => {});
-      return result;
-    };
-    const dispose = (): Promise<void> => {
-      disposed = true;
-      return inTurn(() => backend.dispose());
-    };
-    return {
-      backend: backend.name,
-      async run(data) {
-        if (disposed) throw new InputError("Cannot run a program that has been disposed");
-        const { tokens, values } = readInputs(data);
-        return await inTurn(async () => {
-          for (const [name, numbers] of values) executable.write(name, numbers);
-          await executable.run(tokens);
-          const results = Array.from(graph.outputs, async ([name, { shape, perToken }]) => {
-            const rows = perToken ? tokens : shape[0]!;
-            return [name, await executable.read(name, rows * elements(shape) / shape[0]!)] as const;
-          });
-          return Object.fromEntries(await Promise.all(results));
-        });
-      },
-      dispose,
-      [Symbol.asyncDispose]: dispose,
-    };
-  } catch (error) {
-    await backend.dispose();
-    throw error;
+  };
+  const dispose = (): Promise<void> => {
+    ended = new InputError("Cannot run a program that has been disposed");
+    return queue.run(() => backend.dispose());
+  };
+  return {
+    get backend(): BackendName {
+      return backend.name;
+    },
+    async run(data) {
+      if (ended) throw ended;
+      const { tokens, values } = readInputs(data);
+      return await queue.run(async () => {
+        try {
+          return await runOnce(tokens, values);
+        } catch (error) {
+          if (!await move(error)) throw error;
+          return await runOnce(tokens, values);
+        }
+      });
+    },
+    dispose,
+    [Symbol.asyncDispose]: dispose,
+  };
+}
+
+/** A graph on a backend, with its weights. */
+interface Prepared {
+  readonly backend: Backend;
+  readonly executable: Executable;
+}
+
+async function prepareOn(
+  backend: Backend,
+  graph: Graph,
+  rows: ReadonlyMap<string, Uint8Array>,
+): Promise<Prepared> {
+  const placement = placeGraphs(backend, [graph]);
+  for (const [name, bytes] of rows) await backend.writeRows(name, 0, bytes);
+  return { backend, executable: placement.compile(graph) };
+}
+
+/** Name and rows, in the layout's exchange form, of every weight that a graph uses. */
+function* encodedWeights(
+  graph: Graph,
+  weights: CompileOptions["weights"] & object,
+): Generator<[name: string, rows: Uint8Array]> {
+  const used = new Set(graph.nodes.flatMap(({ inputs }) => inputs));
+  for (const { name, origin, shape, dtype } of used) {
+    if (origin !== "weight") continue;
+    const values = weightOf(weights, name);
+    if (values?.length !== elements(shape)) {
+      throw new InputError(
+        `Cannot compile: weight ${quote(name)} has ${values?.length ?? "no"} values, expected ` +
+          `${elements(shape)}`,
+      );
+    }
+    yield [name, encodeRows(LAYOUTS[dtype as LayoutName], values, shape.at(-1)!)];
   }
 }
 

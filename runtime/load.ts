@@ -5,21 +5,20 @@
  */
 
 import { CACHE_TYPES, type CacheType } from "../kernels/op.ts";
-import { BackendError, InputError, MemoryError, SourceError, SparrowError } from "../errors.ts";
+import { InputError, MemoryError, SourceError } from "../errors.ts";
 import { quote } from "../escape.ts";
 import { availableMemory } from "./backends/available_memory.ts";
-import type { Backend, BackendName } from "./backends/backend.ts";
+import { type Candidates, candidatesFor } from "./backends/candidates.ts";
 import {
   BACKEND_RULES,
   type BackendOptions,
-  backendsToTry,
   checkBackendOptions,
   MAX_COUNT,
-  openBackend,
 } from "./backends/create.ts";
 import { CALLBACK, oneOf, readOptions, type Rules, SIGNAL, wholeNumberIn } from "../options.ts";
 import { checkEngine } from "./backends/engine_features.ts";
 import { Engine, type EngineOptions } from "./engine/engine.ts";
+import type { Takeover } from "./engine/running.ts";
 import type { ModelFile } from "./files/model_file.ts";
 import { openModelFile, type OpenOptions } from "./files/open.ts";
 import { NotFoundError } from "./files/source.ts";
@@ -157,7 +156,8 @@ export async function loadModel(
       reading.catch((error) => failed.abort(error));
       return reading;
     };
-    const engine = await startEngine(opened, await backendsToTry(options), {
+    const candidates = await candidatesFor(options, options.onWarning ?? console.warn);
+    const engine = await startEngine(opened, candidates, {
       ...options,
       engine: { name: file.name, ...sizes },
       signal: AbortSignal.any([failed.signal, ...(options.signal ? [options.signal] : [])]),
@@ -209,38 +209,26 @@ interface StartOptions extends LoadOptions {
   reopen(): Promise<ReadyModel>;
 }
 
-/** Loads the weights on the first backend that works; where there is another, it stands by. */
+/** Loads the weights on the first backend that works; where there is another, it can take over later. */
 async function startEngine(
-  opened: ReadyModel,
-  [name, ...others]: readonly BackendName[],
+  { definition, config, weights }: ReadyModel,
+  candidates: Candidates,
   options: StartOptions,
 ): Promise<Engine> {
-  const { definition, config, weights } = opened, other = others[0];
-  const { signal, onWarning = console.warn, onProgress } = options;
-  let backend: Backend | undefined;
-  try {
-    backend = await openBackend(name!, options);
-    const engine = new Engine(
-      definition,
-      config,
-      weights,
-      backend,
-      options.engine,
-      other && {
-        open: (reason) => {
-          onWarning(describeChange(other, reason));
-          return openBackend(other, options);
-        },
-        async load(backend, signal) {
-          const { file, weights } = await options.reopen();
-          try {
-            await loadWeights(weights, backend, { signal });
-          } finally {
-            file.close();
-          }
-        },
-      },
-    );
+  const { signal, onProgress, engine: sizes } = options;
+  const takeover: Takeover = {
+    candidates,
+    async load(backend, signal) {
+      const { file, weights } = await options.reopen();
+      try {
+        await loadWeights(weights, backend, { signal });
+      } finally {
+        file.close();
+      }
+    },
+  };
+  return await candidates.use(async (backend) => {
+    const engine = new Engine(definition, config, weights, backend, sizes, takeover);
     const loading = loadWeights(weights, backend, {
       signal,
       onProgress: (loaded, total) => onProgress?.({ loaded, total }),
@@ -250,22 +238,7 @@ async function startEngine(
     if (!signal.aborted) engine.prepare();
     await loading;
     return engine;
-  } catch (error) {
-    await backend?.dispose();
-    if (!other || !(error instanceof Error) || !isOfBackend(error) || signal.aborted) throw error;
-    onWarning(describeChange(other, error));
-    return await startEngine(opened, others, options);
-  }
-}
-
-/** Whether it is about the backend, not about the model or the options. */
-function isOfBackend(error: Error): boolean {
-  return error instanceof BackendError || error instanceof MemoryError ||
-    !(error instanceof SparrowError);
-}
-
-function describeChange(other: BackendName, { message }: Error): string {
-  return `Sparrow goes on with backend ${other}: ${message}`;
+  }, signal);
 }
 
 /** Opens a model's files, or those of the model that comes with Sparrow. Errors as `loadModel`. */

@@ -12,7 +12,7 @@ import {
   type Model,
 } from "../mod.ts";
 import type { Backend, Executable } from "../runtime/backends/backend.ts";
-import { createBackend } from "../runtime/backends/create.ts";
+import { openBackend } from "../runtime/backends/create.ts";
 import { Engine } from "../runtime/engine/engine.ts";
 import { openModelFile } from "../runtime/files/open.ts";
 import { findDefinition } from "../runtime/models/registry.ts";
@@ -162,7 +162,7 @@ async function spied(
   const definition = await findDefinition(file);
   const config = definition.parseConfig(file);
   const weights = resolveWeights(await definition.weights(config, file, 600), file, "as-is");
-  const backend = await createBackend({ backend: "wasm", threads: 1 });
+  const backend = await openBackend("wasm", { threads: 1 });
   const runs: number[] = [];
   const compile: Backend["compile"] = (plan): Executable => {
     const executable = backend.compile(plan);

@@ -16,6 +16,7 @@ import {
   type Session,
   SourceError,
 } from "../mod.ts";
+import { compile, type CompileOptions, Graph, type Program } from "../graph.ts";
 import { tinyBlob, tinyGguf } from "./tiny_model.ts";
 import { hasWebgpu } from "./webgpu_adapter.ts";
 
@@ -298,6 +299,67 @@ Deno.test(
       );
       assertEquals([model.backend, warnings], ["webgpu", []]);
       await model.dispose();
+    });
+  },
+);
+
+/** A graph of one product, compiled on the GPU, and what it gives; `keeping` something in a cache besides. */
+async function product(
+  options: CompileOptions = {},
+  keeping = false,
+): Promise<{ program: Program; run: () => Promise<number[]>; warnings: string[] }> {
+  const g = new Graph(), x = g.input("x", [1, 4]), warnings: string[] = [];
+  const kept = keeping ? { k: new Float32Array(4), rows: Int32Array.of(0) } : {};
+  if (keeping) {
+    const cache = g.cache("keys", "keyCache", [2, 1, 4]);
+    g.op("cacheStore", [cache, g.input("k", [1, 4]), g.input("rows", [1], "i32")]);
+  }
+  g.output("y", g.op("matmul", [x, g.matrix("w", [2, 4])]));
+  const w = Float32Array.of(1, 2, 3, 4, 5, 6, 7, 8);
+  const onWarning = (message: string): number => warnings.push(message);
+  first = true;
+  const program = await compile(g, { threads: 1, weights: { w }, onWarning, ...options });
+  w.fill(0); // the caller's again
+  const run = async (): Promise<number[]> =>
+    Array.from((await program.run({ x: Float32Array.of(1, 1, 1, 2), ...kept })).y!);
+  return { program, run, warnings };
+}
+
+Deno.test({ name: "compile() goes on with another backend as loading does", ignore }, async () => {
+  const refusing: Disguise = {
+    adapter: () => ({ requestDevice: () => Promise.reject(new Error("not today")) }),
+  };
+  await withGpu(refusing, async () => {
+    const { program, run, warnings } = await product();
+    assertEquals([program.backend, await run()], ["wasm", [14, 34]]);
+    assertEquals(warnings.length, 1);
+    assertStringIncludes(warnings[0]!, "Sparrow goes on with backend wasm: ");
+    await program.dispose();
+    await assertRejects(() => product({ backend: "webgpu" }), BackendError, "not today");
+  });
+  let device: GPUDevice | undefined;
+  await withGpu({ device: (it) => device = it }, async () => {
+    const { program, run, warnings } = await product();
+    assertEquals([program.backend, await run(), warnings], ["webgpu", [14, 34], []]);
+    device!.destroy();
+    assertEquals(await Promise.all([run(), run()]), [[14, 34], [14, 34]]);
+    assertEquals([program.backend, warnings.length], ["wasm", 1]);
+    await program.dispose();
+    await assertRejects(run, InputError, "has been disposed");
+  });
+});
+
+Deno.test(
+  { name: "compile() does not go on where a cache is lost with its GPU", ignore },
+  async () => {
+    let device: GPUDevice | undefined;
+    await withGpu({ device: (it) => device = it }, async () => {
+      const { program, run, warnings } = await product({}, true);
+      assertEquals(await run(), [14, 34]);
+      device!.destroy();
+      await assertRejects(run, BackendError, "the GPU device was lost");
+      assertEquals([program.backend, warnings], ["webgpu", []]);
+      await program.dispose();
     });
   },
 );

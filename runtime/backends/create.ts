@@ -121,16 +121,3 @@ export async function openBackend(
       return await (await import("./webgpu/backend.ts")).createWebgpuBackend(webgpu);
   }
 }
-
-/** Creates the first backend that the options allow and that can be used here. */
-export async function createBackend(options: BackendOptions): Promise<Backend> {
-  const names = await backendsToTry(options);
-  for (const name of names.slice(0, -1)) {
-    try {
-      return await openBackend(name, options);
-    } catch (error) {
-      console.warn(`Sparrow does without backend ${name}: ${(error as Error).message}`);
-    }
-  }
-  return await openBackend(names.at(-1)!, options);
-}

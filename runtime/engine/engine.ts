@@ -1,22 +1,23 @@
 /**
- * A loaded model as a function from tokens to logits: its programs on a backend, another backend where
- * that one fails, and the queue that lets one run follow another; turns.ts decides what runs when.
- * Sessions and `Model` are built on it.
+ * A loaded model as a function from tokens to logits. The parts are elsewhere: plans.ts has the programs
+ * on a backend and lets them run ahead, running.ts changes to another backend where one fails, turns.ts
+ * decides what runs when, queue.ts lets one run follow another. Sessions and `Model` are built on it.
  *
  * @module
  */
 
-import { BackendError, InputError } from "../../errors.ts";
-import { quote } from "../../escape.ts";
+import { InputError } from "../../errors.ts";
 import type { Backend, BackendName, TokenChoice } from "../backends/backend.ts";
+import { Queue } from "../backends/queue.ts";
 import { flawOf, type ModelFacts } from "./flaws.ts";
 import type { LeaseHolder } from "./leases.ts";
 import type { ModelConfig, ModelDefinition } from "../models/definition.ts";
 import type { ProgramName, Programs, RunPart, Sequence } from "../models/program.ts";
 import { type Prompt, toSequence } from "../models/prompt.ts";
-import { Plans } from "./plans.ts";
+import type { Plans } from "./plans.ts";
 import type { PlanSizes } from "./record.ts";
 import type { Request } from "./requests.ts";
+import { Running, type Takeover } from "./running.ts";
 import { Turns } from "./turns.ts";
 import type { ResolvedWeights } from "../models/weights.ts";
 
@@ -26,25 +27,14 @@ export interface EngineOptions extends PlanSizes {
   readonly name?: string;
 }
 
-/** Another backend for a model, when its own one fails. */
-export interface StandIn {
-  /** Makes the backend; told why. */
-  open(reason: Error): Promise<Backend>;
-  /** Writes the weights, which have their memory by then. */
-  load(backend: Backend, signal: AbortSignal): Promise<void>;
-}
-
 /** Runs a model on a backend. */
 export class Engine {
   readonly config: ModelConfig;
   readonly options: EngineOptions;
   readonly #programs: Programs;
-  readonly #weights: ResolvedWeights;
-  #backend: Backend;
-  #standIn: StandIn | undefined;
-  #plans: Plans;
+  readonly #running: Running;
   readonly #turns: Turns;
-  #queue: Promise<unknown> = Promise.resolve();
+  readonly #queue = new Queue();
   /** Why nothing can run any more. */
   #ended: Error | undefined;
   readonly #disposing = new AbortController();
@@ -56,15 +46,13 @@ export class Engine {
     weights: ResolvedWeights,
     backend: Backend,
     options: EngineOptions,
-    standIn?: StandIn,
+    takeover?: Takeover,
   ) {
     this.#programs = definition.programs(config);
     this.config = config;
-    this.#weights = weights;
-    this.#backend = backend;
     this.options = options;
-    this.#standIn = standIn;
-    this.#plans = this.#place();
+    const parts = { programs: this.#programs, weights, sizes: options };
+    this.#running = new Running(parts, backend, takeover);
     this.#turns = new Turns({
       exclusive: (task) => this.exclusive(task),
       forward: (parts, output, wanted) => this.#plans.forward(parts, output, wanted),
@@ -80,20 +68,24 @@ export class Engine {
     }, options.sequences);
   }
 
+  get #plans(): Plans {
+    return this.#running.plans;
+  }
+
   /** What runs it now. */
   get backend(): Backend {
-    return this.#backend;
+    return this.#running.backend;
   }
 
   /** Bytes of weights and caches, by where they are. */
   get placedBytes(): Readonly<Partial<Record<BackendName, number>>> {
-    return this.#backend.placedBytes;
+    return this.backend.placedBytes;
   }
 
   /** Where numbers come from, for messages. */
   get facts(): ModelFacts {
     const { name, cacheType } = this.options;
-    return { name, cacheType, backend: this.#backend.name };
+    return { name, cacheType, backend: this.backend.name };
   }
 
   /** What the model does, and what it makes of prompts. */
@@ -132,12 +124,10 @@ export class Engine {
    * @throws InputError when the model has been disposed by then
    */
   exclusive<T>(task: () => Promise<T>): Promise<T> {
-    const result = this.#queue.then(() => {
+    return this.#queue.run(() => {
       if (this.#ended) throw this.#ended;
       return task();
     });
-    this.#queue = result.catch(() => {});
-    return result;
   }
 
   /** Runs tokens when their turn comes, with those of other sequences where that is possible. */
@@ -188,7 +178,7 @@ export class Engine {
    */
   async recover(error: unknown, failed: Backend): Promise<boolean> {
     return await this.exclusive(async () =>
-      failed !== this.#backend || await this.#replaceBackend(error)
+      failed !== this.backend || await this.#replaceBackend(error)
     );
   }
 
@@ -196,35 +186,17 @@ export class Engine {
   async dispose(): Promise<void> {
     this.#ended = new InputError("Cannot run a model that has been disposed");
     this.#disposing.abort(this.#ended);
-    await this.#queue;
-    await this.#backend.dispose();
+    await this.#queue.run(() => this.backend.dispose());
   }
 
-  /** Gives weights and caches their memory in the backend. */
-  #place(): Plans {
-    return new Plans(this.#programs, this.#weights, this.#backend, this.options);
-  }
-
-  /** Lets the stand-in take over, once; whether it did. Runs only while nothing else does. */
-  async #replaceBackend(reason: unknown): Promise<boolean> {
-    const standIn = this.#standIn;
-    // Whoever asked for something impossible does so on every backend.
-    if (!standIn || !(reason instanceof Error) || reason instanceof InputError) return false;
-    this.#standIn = undefined;
-    await this.#backend.dispose();
-    this.#turns.forget();
+  /** Lets another backend take over where one can; whether it did. Runs only while nothing else does. */
+  async #replaceBackend(error: unknown): Promise<boolean> {
     try {
-      this.#backend = await standIn.open(reason);
-      this.#plans = this.#place();
-      await standIn.load(this.#backend, this.#disposing.signal);
-      this.prepare();
-      return true;
+      const replaced = await this.#running.replace(error, this.#disposing.signal);
+      if (replaced) this.#turns.forget();
+      return replaced;
     } catch (error) {
-      await this.#backend.dispose();
-      throw this.#ended ??= new BackendError(
-        `Cannot go on after ${quote(reason.message)}: ${(error as Error).message}`,
-        { cause: error },
-      );
+      throw this.#ended ??= error as Error;
     }
   }
 }

@@ -5,9 +5,9 @@
  * @module
  */
 
-import { ModelError } from "../../errors.ts";
 import { quote } from "../../escape.ts";
 import type { BackendName } from "../backends/backend.ts";
+import { NotFiniteError } from "../backends/candidates.ts";
 import type { CacheType } from "../../kernels/op.ts";
 import type { Output } from "../models/program.ts";
 
@@ -31,7 +31,7 @@ export function flawOf(
   output: Output,
   position: number,
   facts: ModelFacts,
-): ModelError | undefined {
+): NotFiniteError | undefined {
   const isLogits = output.names.includes("logits");
   for (let start = 0, row = 0; start < rows.length; start += width, row++) {
     let largest = -Infinity, bad = -1;
@@ -58,7 +58,7 @@ export function flawOf(
 }
 
 /** The error for numbers that are not finite; `found` says where and how many. */
-export function notFinite(found: string, { name, backend, cacheType }: ModelFacts): ModelError {
+export function notFinite(found: string, { name, backend, cacheType }: ModelFacts): NotFiniteError {
   const causes = ["its weights are damaged"];
   if (backend === "webgpu") {
     causes.push(
@@ -69,7 +69,7 @@ export function notFinite(found: string, { name, backend, cacheType }: ModelFact
     causes.push(`keys or values are too large for caches of ${cacheType} (cacheType "f32" helps)`);
   }
   const model = name === undefined ? "the model" : `model ${quote(name)}`;
-  return new ModelError(
+  return new NotFiniteError(
     `Cannot go on with ${model} on backend ${backend}: ${found}; ${causes.join(", or ")}`,
   );
 }
