@@ -5,7 +5,7 @@
  * @module
  */
 
-import { argmax } from "../runtime/generation/sampler.ts";
+import { argmax } from "../runtime/generation/most_likely.ts";
 import { loadModel } from "../mod.ts";
 import { digits } from "./stats.ts";
 

@@ -56,7 +56,7 @@ ${GPU_KERNELS_HELP}
 /** Flags of `samplingOptions`. */
 export const SAMPLING_FLAGS = {
   boolean: ["slide", "ignore-eos"],
-  collect: ["stop"],
+  collect: ["stop", "logit-bias"],
   number: [
     "max-tokens",
     "temperature",
@@ -64,6 +64,8 @@ export const SAMPLING_FLAGS = {
     "top-p",
     "min-p",
     "repeat-penalty",
+    "presence-penalty",
+    "frequency-penalty",
     "seed",
   ],
 } satisfies FlagSpec;
@@ -80,6 +82,9 @@ export function samplingHelp(mostTokens: number): string {
   --top-p P           choose among the fewest tokens whose probabilities reach P (default 0.95)
   --min-p P           choose among tokens at least P times as likely as the best (default 0)
   --repeat-penalty R  make the last 64 tokens less likely (default 1: off)
+  --presence-penalty P  subtract P from the logits of tokens that have been generated (default 0)
+  --frequency-penalty P  subtract P for each time that a token has been generated (default 0)
+  --logit-bias ID=B   add B to the logit of token ID, -inf rules it out; may be given again
   -s, --seed S        whole number that makes the text repeatable; on other processors too with
                       --reproducible
   --stop TEXT         end before this text; may be given again
@@ -182,6 +187,9 @@ export function samplingOptions(flags: Flags, mostTokens: number): GenerateOptio
     topP: flags.number("top-p"),
     minP: flags.number("min-p"),
     repeatPenalty: flags.number("repeat-penalty"),
+    presencePenalty: flags.number("presence-penalty"),
+    frequencyPenalty: flags.number("frequency-penalty"),
+    logitBias: biases(flags.texts("logit-bias")),
     seed: flags.number("seed"),
     stop: flags.texts("stop"),
     stopIds: flags.on("ignore-eos") ? [] : undefined,
@@ -189,6 +197,24 @@ export function samplingOptions(flags: Flags, mostTokens: number): GenerateOptio
   });
   checkOptions(options);
   return options;
+}
+
+/**
+ * Biases written as `ID=BIAS`.
+ *
+ * @throws UsageError when one is not
+ */
+function biases(given: readonly string[] | undefined): Record<number, number> | undefined {
+  return given && Object.fromEntries(given.map((text) => {
+    const [, id, bias] = /^(\d{1,10})=([+-]?(?:\d+(?:\.\d*)?|\.\d+)|-inf(?:inity)?)$/i.exec(text) ??
+      [];
+    if (bias !== undefined) return [id, /inf/i.test(bias) ? -Infinity : Number(bias)];
+    throw new UsageError(
+      `Cannot generate with --logit-bias ${
+        quote(text)
+      }: expected a token id and a number, as in 42=-1.5 or 42=-inf`,
+    );
+  }));
 }
 
 /**

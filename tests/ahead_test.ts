@@ -9,7 +9,7 @@ import { type GenerateOptions, loadModel, type Model, sampler, type Session } fr
 import type { Backend, Executable, TokenLoop } from "../runtime/backends/backend.ts";
 import { Graph } from "../runtime/graph/graph.ts";
 import { makePlan } from "../runtime/graph/plan.ts";
-import { backendChoice, type SamplerOptions } from "../runtime/generation/sampler.ts";
+import { choiceOf, type SamplerOptions } from "../runtime/generation/sampler.ts";
 import { createWebgpuBackend } from "../runtime/backends/webgpu/backend.ts";
 import { normalNumbers, randomNumbers } from "./fixtures.ts";
 import { tinyBlob } from "./tiny_model.ts";
@@ -48,10 +48,10 @@ class Drawer {
       ids: "ids",
       inputs: [{ name: "positions", step: [1] }, { name: "spans", step: [0, 1], window: 1 }],
     };
-    const choice = backendChoice(options), ids: Int32Array[] = [];
+    const choice = choiceOf(options), ids: Int32Array[] = [];
     let draw = 0;
     for (const count of counts) {
-      const start = draw === 0 ? { history } : {};
+      const start = draw === 0 ? { history, generated: history.slice(1) } : {};
       ids.push(await this.#executable.runAhead!(count, loop, { ...choice, ...start, draw }));
       draw += count;
     }
@@ -71,7 +71,9 @@ function drawOnCpu(
   before: readonly number[] = [0],
 ): number[] {
   const sample = sampler(options), history = [...before];
-  for (let i = 0; i < count; i++) history.push(sample(logits, history));
+  for (let i = 0; i < count; i++) {
+    history.push(sample(logits, history, undefined, history.slice(1)));
+  }
   return history.slice(before.length);
 }
 
@@ -92,7 +94,18 @@ const SETTINGS: readonly SamplerOptions[] = [
   { temperature: 0, repeatPenalty: 1.3 },
   { temperature: 1, repeatPenalty: 1.1, repeatWindow: 5 },
   { temperature: 2, topK: 0, repeatPenalty: 0.7, repeatWindow: 2 ** 31 },
+  { temperature: 0, presencePenalty: 0.7, frequencyPenalty: 0.1 },
+  { temperature: 1, topK: 0, frequencyPenalty: 0.3 },
+  { temperature: 1.5, presencePenalty: -1.1 },
+  { temperature: 1, logitBias: { 0: 3.3, 1: -0.1 } },
+  { temperature: 2, logitBias: { 0: -Infinity }, frequencyPenalty: 0.37, repeatPenalty: 1.3 },
 ];
+
+/** The settings without biases that would be of no word, or leave none. */
+function fitting(settings: SamplerOptions, words: number): SamplerOptions {
+  const biases = Object.entries(settings.logitBias ?? {}).filter(([id]) => Number(id) < words - 1);
+  return { ...settings, logitBias: Object.fromEntries(biases) };
+}
 
 const random = randomNumbers(5);
 const LOGITS: Readonly<Record<string, Float32Array>> = {
@@ -114,7 +127,7 @@ for (const [name, logits] of Object.entries(LOGITS)) {
   Deno.test({ name: `the GPU draws as sampler() does: ${name}`, ignore }, async () => {
     await using gpu = await Drawer.create(logits);
     for (const settings of SETTINGS) {
-      const options = { seed: 11, ...settings }, history = [2, 0, 0];
+      const options = { seed: 11, ...fitting(settings, logits.length) }, history = [2, 0, 0];
       const message = JSON.stringify(options);
       assertEquals(
         await gpu.draw([17, 1, 12], options, history),
@@ -139,6 +152,9 @@ Deno.test({ name: "the GPU draws as sampler() does, whatever the options", ignor
         minP: pick([0, 0, 0.05, random()]),
         repeatPenalty: pick([1, 1, 1.1, 5]),
         repeatWindow: pick([1, 10, 64]),
+        presencePenalty: pick([0, 0, 0.6, -0.3]),
+        frequencyPenalty: pick([0, 0, 0.13, 1.9]),
+        logitBias: pick([{}, {}, { 3: 2.7, 0: -Infinity, 150: random() }]),
         seed: Math.floor(random() * 2 ** 50),
       };
       const message = JSON.stringify(options);
@@ -204,6 +220,9 @@ Deno.test({ name: "generation ahead equals generation step by step", ignore }, a
     { temperature: 0, repeatPenalty: 1.5 },
     { temperature: 1, seed: 9, topK: 0, topP: 1, repeatPenalty: 1.2, repeatWindow: 9 },
     { temperature: 1, seed: 10, maxTokens: 200, repeatPenalty: 1.2, overflow: "slide" },
+    { temperature: 0, presencePenalty: 0.5, frequencyPenalty: 0.2 },
+    { temperature: 1, seed: 11, maxTokens: 300, frequencyPenalty: 0.4, overflow: "slide" },
+    { temperature: 1, seed: 12, logitBias: { 5: 4.4, 9: -Infinity } },
   ];
   for (const row of rows) {
     const options = { stopIds: [], ...row }, prompt = [1, 5, 9];

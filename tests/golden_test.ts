@@ -5,7 +5,7 @@
 
 import { assert, assertEquals } from "@std/assert";
 import { loadModel, type Model, type Prompt } from "../mod.ts";
-import { argmax } from "../runtime/generation/sampler.ts";
+import { argmax } from "../runtime/generation/most_likely.ts";
 import { FIXTURES } from "./fixtures.ts";
 import { hasWebgpu } from "./webgpu_adapter.ts";
 

@@ -10,7 +10,7 @@ import { planeRowBytes } from "../kernels/pack/planes.ts";
 import { CACHE_TYPES } from "../kernels/op.ts";
 import type { OpName } from "../kernels/ops.ts";
 import { encodeRows, LAYOUT_NAMES, LAYOUTS } from "../quant/formats.ts";
-import { argmax } from "../runtime/generation/sampler.ts";
+import { argmax } from "../runtime/generation/most_likely.ts";
 import { Graph } from "../runtime/graph/graph.ts";
 import type { Backend } from "../runtime/backends/backend.ts";
 import { makePlan } from "../runtime/graph/plan.ts";

@@ -193,6 +193,7 @@ function show(args: readonly unknown[]): string {
 const GENERATE = [
   ...["maxTokens", "stopIds", "stop", "overflow", "sinkTokens", "parseSpecial", "addSpecial"],
   ...["temperature", "topK", "topP", "minP", "repeatPenalty", "repeatWindow", "seed"],
+  ...["presencePenalty", "frequencyPenalty", "logitBias"],
   ...["signal", "onFinish", "onPrompt"],
 ];
 const LOAD = [
@@ -518,7 +519,8 @@ Deno.test("a mistyped option is refused and the right name is told", async () =>
   assertThrows(
     () => library.sampler(untyped({ zzz: 1 })),
     InputError,
-    "expected temperature, topK, topP, minP, repeatPenalty, repeatWindow, seed",
+    "expected temperature, topK, topP, minP, repeatPenalty, repeatWindow, presencePenalty, " +
+      "frequencyPenalty, logitBias, seed",
   );
   assertThrows(
     () => model.tokenizer.encode("a", untyped({ addSpecials: false })),

@@ -83,9 +83,62 @@ Deno.test("sampler() makes repeated tokens less likely, whatever the sign of the
   assertEquals(draw({ repeatPenalty: 100 }, Float32Array.of(5, 0.1), [0])[0]! > 0.4, true);
 });
 
+Deno.test("sampler() subtracts OpenAI's penalties for generated tokens, and for no other", () => {
+  const greedy = (logits: number[], options: SamplerOptions, generated: number[]): number =>
+    sampler({ temperature: 0, ...options })(Float32Array.from(logits), [2, 2, 2], 0, generated);
+  // Once for a token that was there, however often; nothing for the prompt's.
+  assertEquals(greedy([0, 2, 2.5], { presencePenalty: 1 }, []), 2);
+  assertEquals(greedy([0, 2, 2.5], { presencePenalty: 0.4 }, [2, 2, 2]), 2);
+  assertEquals(greedy([0, 2, 2.5], { presencePenalty: 0.6 }, [2]), 1);
+  // For each time.
+  assertEquals(greedy([0, 2, 2.5], { frequencyPenalty: 0.2 }, [2, 2]), 2);
+  assertEquals(greedy([0, 2, 2.5], { frequencyPenalty: 0.2 }, [2, 2, 2]), 1);
+  assertEquals(greedy([0, 2, 2.5], { frequencyPenalty: 0.2 }, [2, 1, 2, 2, 1]), 2);
+  // Both: 2.5 - 3 · 0.25 - 0.5 = 1.25.
+  const both = { presencePenalty: 0.5, frequencyPenalty: 0.25 };
+  assertEquals(greedy([0, 1.24, 2.5], both, [2, 2, 2]), 2);
+  assertEquals(greedy([0, 1.26, 2.5], both, [2, 2, 2]), 1);
+  // Below 0 they favour what was there, and negative logits lose as much as positive ones.
+  assertEquals(greedy([0, 2, 2.5], { presencePenalty: -0.6 }, [1]), 1);
+  assertEquals(greedy([-3, -2, -1.5], { presencePenalty: 0.6 }, [2]), 1);
+  assertEquals(greedy([0, 2, 2.5], { presencePenalty: 9 }, [7]), 2); // no such logit
+});
+
+Deno.test("sampler() adds logitBias, and -Infinity rules out", () => {
+  const logits = Float32Array.of(0.1, 2, 0.3);
+  const greedy = (logitBias: Record<number, number>, options: SamplerOptions = {}): number =>
+    sampler({ temperature: 0, logitBias, ...options })(logits, [0]);
+  assertEquals(greedy({}), 1);
+  assertEquals(greedy({ 1: -1.6 }), 1);
+  assertEquals(greedy({ 1: -1.8 }), 2);
+  assertEquals(greedy({ 1: -Infinity }), 2);
+  assertEquals(greedy({ 0: 2.5 }), 0);
+  // The repeat penalty divides what the bias made: 2.6 / 2 < 2.
+  assertEquals(greedy({ 0: 2.5 }, { repeatPenalty: 2 }), 1);
+  assertEquals(draw({ logitBias: { 1: -Infinity, 3: -Infinity } }).map((it) => it > 0), [
+    ...[true, false, true, false],
+  ]);
+  // Twice as likely: 0.1 · 2 of 1.1.
+  assertAlmostEquals(draw({ logitBias: { 0: Math.LN2 } })[0]!, 0.2 / 1.1, NOISE);
+  assertThrows(
+    () => greedy({ 0: -Infinity, 1: -Infinity, 2: -Infinity }),
+    ModelError,
+    "every logit is -Infinity",
+  );
+  assertThrows(
+    () => greedy({ 3: 1 }),
+    InputError,
+    "Cannot choose a token with a logitBias of id 3: expected ids from 0 to 2",
+  );
+  // A logit that is no number is noticed all the same.
+  const broken = sampler({ logitBias: { 0: -Infinity } });
+  assertThrows(() => broken(Float32Array.of(NaN, 1)), ModelError, "the logit of id 0 is NaN");
+});
+
 Deno.test("sampler() does not change the logits", () => {
   const logits = KNOWN.slice();
   sampler({ repeatPenalty: 2, topK: 2, minP: 0.5, seed: 1 })(logits, [0, 1, 2]);
+  sampler({ logitBias: { 1: 3 }, presencePenalty: 1 })(logits, [0, 1, 2], 0, [1, 2]);
   assertEquals(logits, KNOWN);
 });
 
@@ -138,10 +191,23 @@ const WRONG: SamplerOptions[] = [
   { minP: 2 },
   { repeatPenalty: 0 },
   { repeatWindow: 0.5 },
+  { presencePenalty: NaN },
+  { frequencyPenalty: 101 },
   { seed: -1 },
   { seed: 0.5 },
   { seed: "7" as unknown as number },
 ];
+
+Deno.test("sampler() names a bias that is none", () => {
+  const rows: unknown[] = [{ 1: NaN }, { 1: Infinity }, { 1: "2" }, { a: 1 }, { "-1": 1 }, [1], 3];
+  for (const logitBias of rows) {
+    assertThrows(
+      () => sampler({ logitBias: logitBias as Record<number, number> }),
+      InputError,
+      "Cannot sample with logitBias",
+    );
+  }
+});
 
 Deno.test("sampler() names the option that is out of range", () => {
   for (const options of WRONG) {

@@ -11,7 +11,7 @@ import {
   ModelError,
   type Session,
 } from "../mod.ts";
-import { argmax } from "../runtime/generation/sampler.ts";
+import { argmax } from "../runtime/generation/most_likely.ts";
 import type { WeightsOption } from "../runtime/models/weights.ts";
 import { ggufBytes, randomNumbers } from "./fixtures.ts";
 import {

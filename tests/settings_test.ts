@@ -4,7 +4,7 @@
  */
 
 import { assert, assertEquals } from "@std/assert";
-import { argmax } from "../runtime/generation/sampler.ts";
+import { argmax } from "../runtime/generation/most_likely.ts";
 import { distance, IDS, setting, SETTINGS, withSetting } from "./settings.ts";
 import { hasWebgpu } from "./webgpu_adapter.ts";
 

@@ -14,10 +14,13 @@ struct Params {
   less: f32, // of positive ones
   repeatWindow: u32,
   tokens: u32, // before the first choice of a submission
+  firstLess: f32, // what the first occurrence of a generated token takes from its logit
+  laterLess: f32, // and each later one
 }
 
 override LANES: u32; // a power of two
 override PENALTY: bool; // makes repeated tokens less likely
+override OFFSETS: bool; // adds to the logits of single tokens
 // How each of the four inputs goes on: what is added to its first number, and to its second one.
 override FIRST_0: u32;
 override FIRST_1: u32;
@@ -44,7 +47,7 @@ const BAD = 0xffffffffu; // key of NaN and Infinity: with one of them, no choice
 @group(0) @binding(5) var<storage, read_write> input2: array<u32>;
 @group(0) @binding(6) var<storage, read_write> input3: array<u32>;
 @group(0) @binding(7) var<storage, read_write> chosen: array<u32>; // how many, then their ids
-@group(0) @binding(8) var<storage, read_write> last: array<u32>; // number of tokens up to its last one, by id
+@group(0) @binding(8) var<storage, read_write> words: array<u32>; // [3, vocab], see sampleWords()
 
 // Unsigned numbers in the order of the logits; 0 for -Infinity, which cannot be chosen.
 fn keyOf(bits: u32) -> u32 {
@@ -59,8 +62,16 @@ fn keyOf(bits: u32) -> u32 {
 
 // The key of token `i`; `seen` is the number of tokens so far.
 fn keyAt(i: u32, seen: u32) -> u32 {
-  let bits = logits[i];
-  if (PENALTY && last[i] > seen - min(seen, p.repeatWindow)) {
+  var bits = logits[i];
+  if (OFFSETS && (bits & 0x7f800000u) != 0x7f800000u) {
+    let offset = words[p.vocab + i];
+    // By its bits, since a shader need not know infinity.
+    if (offset == 0xff800000u) {
+      return 0u;
+    }
+    bits = bitcast<u32>(bitcast<f32>(bits) + bitcast<f32>(offset));
+  }
+  if (PENALTY && words[i] > seen - min(seen, p.repeatWindow)) {
     let value = bitcast<f32>(bits);
     return keyOf(bitcast<u32>(value * select(p.more, p.less, value > 0.0)));
   }
@@ -74,7 +85,13 @@ fn advance(token: u32) {
   chosen[1u + count] = token;
   ids[0] = select(token, 0u, token == NONE);
   if (PENALTY && token != NONE) {
-    last[token] = p.tokens + count + 1u;
+    words[token] = p.tokens + count + 1u;
+  }
+  if (OFFSETS && token != NONE) {
+    let offset = p.vocab + token;
+    let less = select(p.firstLess, p.laterLess, words[p.vocab + offset] > 0u);
+    words[offset] = bitcast<u32>(bitcast<f32>(words[offset]) - less);
+    words[p.vocab + offset] = 1u;
   }
   let a = next(input0[0], input0[1], FIRST_0, SECOND_0, SPAN_0);
   input0[0] = a.x;

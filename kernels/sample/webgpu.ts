@@ -7,6 +7,7 @@
 
 import type { Advance } from "./advance.ts";
 import { floatBits } from "../numbers.ts";
+import { hasOffsets, type LogitOffsets, type OffsetChoice, offsetSteps } from "./offsets.ts";
 import type { Shader } from "../webgpu_kernel.ts";
 import common from "./common.wgsl" with { type: "text" };
 import draw from "./draw.wgsl" with { type: "text" };
@@ -15,7 +16,7 @@ import greedy from "./greedy.wgsl" with { type: "text" };
 import { distanceOfShare, octavesPerLogit, PROBABILITY_UNITS } from "./weight.ts";
 import weight from "./weight.wgsl" with { type: "text" };
 
-/** Logits, then what is written: ids, four other inputs, choices and when tokens came last. */
+/** Logits, then what is written: ids, four other inputs, choices and what is known of each word. */
 const ACCESS = ["read", "write", "write", "write", "write", "write", "write", "write"] as const;
 
 /** How many inputs beside the ids a choice can advance. */
@@ -29,7 +30,7 @@ export const SAMPLE_SHADERS = {
 } as const satisfies Record<string, Shader>;
 
 /** What decides a choice; the names are those of `SamplerOptions`. */
-export interface SampleParams {
+export interface SampleParams extends OffsetChoice {
   /** Logits. */
   readonly vocab: number;
   /** 0 takes the largest logit. */
@@ -61,9 +62,10 @@ const MOST_STEPS = 50_000;
 
 /** The shader of a choice and its constants; `advances` has an entry for each input beside the ids. */
 export function sampleShader(
-  { vocab, temperature, topK, repeatPenalty, repeatWindow }: SampleParams,
+  params: SampleParams,
   advances: readonly Advance[],
 ): { shader: Shader; constants: Record<string, number> } {
+  const { vocab, temperature, topK, repeatPenalty, repeatWindow } = params;
   const { greedy, draw, drawAll } = SAMPLE_SHADERS;
   const lanes = vocab < MANY_LOGITS ? 64 : 256;
   const candidates = Math.min(topK || vocab, vocab);
@@ -73,6 +75,7 @@ export function sampleShader(
     constants: {
       LANES: lanes,
       PENALTY: repeatPenalty !== 1 && repeatWindow > 0 ? 1 : 0,
+      OFFSETS: hasOffsets(params) ? 1 : 0,
       ...Object.fromEntries(
         Array.from({ length: MOST_ADVANCED }, (_, i) => advances[i] ?? { step: [] })
           .flatMap(({ step: [first = 0, second = 0], window = 0 }, i) => [
@@ -89,6 +92,7 @@ export function sampleShader(
 export function sampleParams(params: SampleParams): number[] {
   const { vocab, temperature, topK, topP, minP, seed, draw } = params;
   const { repeatPenalty, repeatWindow, tokens } = params;
+  const { first, later } = offsetSteps(params);
   return [
     vocab,
     topK === 0 ? vocab : Math.min(topK, vocab),
@@ -102,5 +106,26 @@ export function sampleParams(params: SampleParams): number[] {
     floatBits(1 / repeatPenalty),
     Math.min(repeatWindow, 2 ** 31),
     tokens,
+    floatBits(first),
+    floatBits(later),
   ];
+}
+
+/**
+ * What is known of each word before a submission, `[3, vocab]`: the number of tokens up to its last one
+ * within the repeat window, its offset as the bits of a float, and 1 where it was generated.
+ */
+export function sampleWords(
+  vocab: number,
+  history: readonly number[],
+  repeatWindow: number,
+  offsets: LogitOffsets,
+): Uint32Array<ArrayBuffer> {
+  const words = new Uint32Array(3 * vocab);
+  for (let i = Math.max(0, history.length - repeatWindow); i < history.length; i++) {
+    if (history[i]! < vocab) words[history[i]!] = i + 1;
+  }
+  for (const [id, offset] of offsets.byId) if (id < vocab) words[vocab + id] = floatBits(offset);
+  for (const id of offsets.generated) if (id < vocab) words[2 * vocab + id] = 1;
+  return words;
 }

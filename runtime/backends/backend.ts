@@ -123,8 +123,20 @@ export interface TokenChoice {
   readonly repeatPenalty: number;
   /** How many of the last tokens it covers. */
   readonly repeatWindow: number;
+  /** Subtracted once from the logit of a token that was generated. */
+  readonly presencePenalty: number;
+  /** Subtracted for each time that a token was generated. */
+  readonly frequencyPenalty: number;
+  /** Added to logits, by token id; -Infinity rules a token out. */
+  readonly logitBias: ReadonlyMap<number, number>;
   /** Stream of random numbers. */
   readonly seed: number;
+}
+
+/** A choice for one text. */
+export interface TextChoice extends TokenChoice {
+  /** The tokens that were generated so far. */
+  readonly generated: readonly number[];
 }
 
 /** A choice within a sequence of tokens. */
@@ -136,6 +148,8 @@ export interface AheadChoice extends TokenChoice {
    * tokens are known.
    */
   readonly history?: readonly number[];
+  /** Those that were generated, where `history` is there. */
+  readonly generated?: readonly number[];
 }
 
 /** The part of a graph that leads from one token to the next. */

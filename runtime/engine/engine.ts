@@ -7,7 +7,7 @@
  */
 
 import { InputError } from "../../errors.ts";
-import type { Backend, BackendName, TokenChoice } from "../backends/backend.ts";
+import type { Backend, BackendName, TextChoice } from "../backends/backend.ts";
 import { Queue } from "../backends/queue.ts";
 import { flawOf, type ModelFacts } from "./flaws.ts";
 import type { LeaseHolder } from "./leases.ts";
@@ -164,7 +164,7 @@ export class Engine {
     runner: object,
     start: RunPart | undefined,
     count: number,
-    choice: TokenChoice,
+    choice: TextChoice,
     draw: number,
   ): Promise<Int32Array> {
     return this.#plans.runAhead(runner, start, count, choice, draw);

@@ -8,7 +8,7 @@
 import { BackendError, InputError, ModelError } from "../../errors.ts";
 import { quote } from "../../escape.ts";
 import { elements } from "../../kernels/op.ts";
-import type { Backend, Executable, TokenChoice } from "../backends/backend.ts";
+import type { Backend, Executable, TextChoice } from "../backends/backend.ts";
 import { pruneGraph } from "../graph/copy.ts";
 import type {
   Output,
@@ -189,7 +189,7 @@ export class Plans {
     runner: object,
     start: RunPart | undefined,
     count: number,
-    choice: TokenChoice,
+    { generated, ...choice }: TextChoice,
     draw: number,
   ): Promise<Int32Array> {
     const executable = this.#executable(1, LAST_LOGITS);
@@ -202,9 +202,9 @@ export class Plans {
       this.#runner = runner;
     }
     const { ids, inputs } = this.#program("decode");
-    const history = start && { history: start.sequence.ids };
+    const before = start && { history: start.sequence.ids, generated };
     const loop = { logits: LAST_LOGITS.names[0]!, ids: ids.name, inputs };
-    return executable.runAhead(count, loop, { ...choice, ...history, draw });
+    return executable.runAhead(count, loop, { ...choice, ...before, draw });
   }
 
   #program(name: ProgramName): Program {

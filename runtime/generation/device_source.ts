@@ -38,7 +38,7 @@ export function deviceSource(
       const { tokens, generated, wanted } = place;
       if (generated.length === 0) return await host.next(place);
       if (!ahead) {
-        ahead = session.ahead(choice, generated.length);
+        ahead = session.ahead(choice, generated);
         backend = engine.backend;
       }
       if (!ahead) return await host.next(place);

@@ -20,7 +20,7 @@ import {
   type Token,
 } from "./generate_options.ts";
 import { hostSource } from "./host_source.ts";
-import { backendChoice, randomSeed, sampler, samplerOptions } from "./sampler.ts";
+import { checkBiases, choiceOf } from "./sampler.ts";
 import type { SessionModel, TextSession } from "./text_session.ts";
 import type { Choice, Place, TokenSource } from "./token_source.ts";
 
@@ -104,10 +104,11 @@ function sourceOf(
   { engine }: SessionModel,
   options: GenerateOptions,
 ): TokenSource {
-  const settings = { ...samplerOptions(options), seed: options.seed ?? randomSeed() };
+  const choice = choiceOf(options);
+  checkBiases(choice, engine.config.vocabSize);
   const { signal } = options;
-  const host = hostSource(session, sampler(settings), signal);
-  return deviceSource(session, engine, backendChoice(settings), signal, host);
+  const host = hostSource(session, choice, signal);
+  return deviceSource(session, engine, choice, signal, host);
 }
 
 /** Refuses a model that only reads. */

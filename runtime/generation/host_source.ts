@@ -1,27 +1,32 @@
 /**
- * Tokens that are chosen on the host: the logits of every token are read back, and the sampler looks at
- * them.
+ * Tokens that are chosen on the host: the logits of every token are read back and looked at.
  *
  * @module
  */
 
-import type { Sampler } from "./sampler.ts";
+import type { TokenChoice } from "../backends/backend.ts";
+import { chooser, offsetsOf } from "./chooser.ts";
 import type { TextSession } from "./text_session.ts";
 import type { TokenSource } from "./token_source.ts";
 
-/** Tokens that `sample` takes from the session's logits. */
+/** Tokens that are chosen from the session's logits. */
 export function hostSource(
   session: TextSession,
-  sample: Sampler,
+  choice: TokenChoice,
   signal: AbortSignal | undefined,
 ): TokenSource {
+  const choose = chooser(choice), offsets = offsetsOf(choice);
+  /** Generated tokens that the offsets know. */
+  let noted = 0;
   return {
     async next({ tokens, generated, onProgress }) {
       const logits = await session.prefill(tokens, {
         ...(signal && { signal }),
         ...(onProgress && { onProgress }),
       });
-      return { id: sample(logits, session.history, generated.length) };
+      for (; noted < generated.length; noted++) offsets?.accept(generated[noted]!);
+      const { history } = session;
+      return { id: choose(logits, { history, offsets, draw: generated.length }) };
     },
   };
 }

@@ -1,32 +1,31 @@
 /**
- * From logits to a token: repetition penalty, temperature, top-k, top-p, min-p, and a seeded draw.
+ * How tokens are chosen, as callers say it: the options with their defaults and rules, and a sampler for
+ * logits of one's own.
  *
  * @module
  */
 
-import { InputError, ModelError } from "../../errors.ts";
+import { InputError } from "../../errors.ts";
 import { quote } from "../../escape.ts";
-import {
-  distance,
-  distanceOfShare,
-  octavesPerLogit,
-  PROBABILITY_UNITS,
-  share,
-  weight,
-} from "../../kernels/sample/weight.ts";
 import {
   checkValue,
   isA,
   numberIn,
   NUMBERS,
+  OBJECT,
   readOptions,
+  type Rule,
   type Rules,
   wholeNumberIn,
 } from "../../options.ts";
 import type { TokenChoice } from "../backends/backend.ts";
-import { uniform } from "./random.ts";
+import { chooser, offsetsOf } from "./chooser.ts";
 
-/** How tokens are chosen. */
+/**
+ * How tokens are chosen. In this order: `logitBias`, `presencePenalty` and `frequencyPenalty` are added to
+ * the logits, then comes `repeatPenalty`; what is left of `topK`, `topP` and `minP`, by probabilities at the
+ * `temperature`, is drawn from.
+ */
 export interface SamplerOptions {
   /** Divides the logits; 0 always takes the most likely token. Default 0.8. */
   readonly temperature?: number;
@@ -38,21 +37,49 @@ export interface SamplerOptions {
   readonly minP?: number;
   /** Divides positive and multiplies negative logits of recent tokens (arXiv:1909.05858). Default 1. */
   readonly repeatPenalty?: number;
-  /** How many of the last tokens the penalty covers. Default 64. */
+  /** How many of the last tokens the penalty covers, the prompt's too. Default 64. */
   readonly repeatWindow?: number;
+  /**
+   * Subtracted once from the logit of every token that has been generated; those of the prompt do not
+   * count, as in OpenAI's definition. Default 0.
+   */
+  readonly presencePenalty?: number;
+  /**
+   * Subtracted from a token's logit for each time that it has been generated; those of the prompt do not
+   * count. Default 0.
+   */
+  readonly frequencyPenalty?: number;
+  /** Added to logits, by token id, as in `{ 42: -1.5, 7: -Infinity }`; -Infinity rules a token out. */
+  readonly logitBias?: Readonly<Record<number, number>>;
   /** Whole number that fixes every draw; random where absent. */
   readonly seed?: number;
 }
 
 /**
- * Chooses a token from its logits, given the tokens before it, with the random number after the last
- * one, or with number `draw` of its stream.
+ * Chooses a token from its logits `[vocab]`: with the random number after the last one, or with number
+ * `draw` of its stream. `history` are the tokens before it, for `repeatPenalty`; `generated` those that were
+ * generated, for the penalties that leave the prompt alone.
  */
 export type Sampler = (
   logits: Float32Array,
   history?: readonly number[],
   draw?: number,
+  generated?: readonly number[],
 ) => number;
+
+/** Largest bias: beyond what any model's logits differ by, and far from the end of float32. */
+const MOST_BIAS = 1e9;
+
+const BIASES: Rule = {
+  expected: `an object of numbers from -${MOST_BIAS} to ${MOST_BIAS}, or -Infinity, by token id, ` +
+    `as in { 42: -1.5 }`,
+  accepts: (value) =>
+    OBJECT.accepts(value) &&
+    Object.entries(value as object).every(([id, bias]) =>
+      /^\d{1,10}$/.test(id) &&
+      (bias === -Infinity || numberIn(-MOST_BIAS, MOST_BIAS).accepts(bias))
+    ),
+};
 
 /** What each option may be. */
 export const SAMPLER_RULES: Rules<SamplerOptions> = {
@@ -62,24 +89,39 @@ export const SAMPLER_RULES: Rules<SamplerOptions> = {
   minP: numberIn(0, 1),
   repeatPenalty: numberIn(0.01, 100),
   repeatWindow: wholeNumberIn(0, 2 ** 31),
+  presencePenalty: numberIn(-100, 100),
+  frequencyPenalty: numberIn(-100, 100),
+  logitBias: BIASES,
   seed: wholeNumberIn(0, Number.MAX_SAFE_INTEGER),
 };
 
 const DRAW = wholeNumberIn(0, Number.MAX_SAFE_INTEGER);
 
-/** The options of a sampler among others. */
-export function samplerOptions(options: SamplerOptions): SamplerOptions {
-  const names = Object.keys(SAMPLER_RULES) as (keyof SamplerOptions)[];
-  return Object.fromEntries(
-    names.filter((name) => options[name] !== undefined).map((name) => [name, options[name]]),
-  );
+/** Options whose rules have been followed, as every backend chooses by them. */
+export function choiceOf(options: SamplerOptions): TokenChoice {
+  const { temperature = 0.8, topK = 40, topP = 0.95, minP = 0, seed = randomSeed() } = options;
+  const { repeatPenalty = 1, repeatWindow = 64 } = options;
+  const { presencePenalty = 0, frequencyPenalty = 0, logitBias = {} } = options;
+  const biases = Object.entries(logitBias).map(([id, bias]) => [Number(id), bias] as const)
+    .filter(([, bias]) => bias !== 0);
+  return {
+    ...{ temperature, topK, topP, minP, repeatPenalty, repeatWindow },
+    ...{ presencePenalty, frequencyPenalty, logitBias: new Map(biases), seed },
+  };
 }
 
-/** A choice as backends make it. */
-export function backendChoice(options: SamplerOptions & { seed: number }): TokenChoice {
-  const { temperature = 0.8, topK = 40, topP = 0.95, minP = 0, seed } = options;
-  const { repeatPenalty = 1, repeatWindow = 64 } = options;
-  return { temperature, topK, topP, minP, repeatPenalty, repeatWindow, seed };
+/**
+ * Throws where a bias is of no token.
+ *
+ * @throws InputError when it is
+ */
+export function checkBiases({ logitBias }: TokenChoice, vocabSize: number): void {
+  for (const id of logitBias.keys()) {
+    if (id < vocabSize) continue;
+    throw new InputError(
+      `Cannot choose a token with a logitBias of id ${id}: expected ids from 0 to ${vocabSize - 1}`,
+    );
+  }
 }
 
 /**
@@ -93,129 +135,33 @@ export function backendChoice(options: SamplerOptions & { seed: number }): Token
  * ```ts
  * import { sampler } from "@sparrow/sparrow";
  *
+ * const logits = Float32Array.of(0.1, 2, 0.3);
  * const greedy = sampler({ temperature: 0 });
- * greedy(Float32Array.of(0.1, 2, 0.3)); // 1
+ * console.log(greedy(logits)); // 1
+ * const other = sampler({ temperature: 0, logitBias: { 1: -Infinity } });
+ * console.log(other(logits)); // 2
  * ```
  */
 export function sampler(options: SamplerOptions = {}): Sampler {
-  options = readOptions("sample", options, SAMPLER_RULES);
-  const { temperature = 0.8, topK = 40, topP = 0.95, minP = 0 } = options;
-  const { repeatPenalty = 1, repeatWindow = 64 } = options;
-  const seed = options.seed ?? randomSeed();
-  const scale = octavesPerLogit(temperature), farthest = distanceOfShare(minP);
-  const probability = Math.round(topP * PROBABILITY_UNITS);
+  const choice = choiceOf(readOptions("sample", options, SAMPLER_RULES));
+  const choose = chooser(choice);
   let draws = 0;
-  return (logits, history = [], number = draws) => {
+  return (logits, history = [], draw = draws, generated = []) => {
     if (!isA(logits, Float32Array) || logits.length === 0) {
       throw new InputError(
         `Cannot choose a token from ${quote(logits)}: expected a Float32Array of logits`,
       );
     }
     checkValue("choose a token", "history", history, NUMBERS);
-    checkValue("choose a token", "draw", number, DRAW);
-    draws = number + 1;
-    const scores = repeatPenalty === 1 || repeatWindow === 0
-      ? logits
-      : penalize(logits, history.slice(-repeatWindow), repeatPenalty);
-    if (temperature === 0) return argmax(scores);
-    // In whole numbers, as a GPU does it.
-    const candidates = mostLikely(scores, topK); // by falling logit
-    const best = scores[candidates[0]!]!;
-    const weights = new Float64Array(candidates.length);
-    let total = 0, within = 0; // the first candidates that are likely enough for min-p
-    candidates.forEach((id, i) => {
-      const far = distance(scores[id]!, best, scale);
-      if (far <= farthest) within++;
-      total += weights[i] = weight(far);
-    });
-    const enough = share(total, probability);
-    let kept = 0, mass = 0;
-    while (kept < within && (kept === 0 || mass < enough)) mass += weights[kept++]!;
-    const drawn = share(mass, uniform(seed, number) * PROBABILITY_UNITS);
-    let i = 0, passed = weights[0]!;
-    while (passed <= drawn) passed += weights[++i]!;
-    return candidates[i]!;
+    checkValue("choose a token", "draw", draw, DRAW);
+    checkValue("choose a token", "generated", generated, NUMBERS);
+    checkBiases(choice, logits.length);
+    draws = draw + 1;
+    return choose(logits, { history, offsets: offsetsOf(choice, generated), draw });
   };
 }
 
 /** A seed that nobody chose. */
-export function randomSeed(): number {
+function randomSeed(): number {
   return crypto.getRandomValues(new Uint32Array(1))[0]!;
-}
-
-/**
- * Index of the largest element, the first of equals.
- *
- * @throws ModelError when an element is NaN or Infinity, or all are -Infinity
- */
-export function argmax(values: Float32Array): number {
-  let best = -1, max = -Infinity;
-  for (let i = 0; i < values.length; i++) {
-    const value = values[i]!;
-    if (!(value < Infinity)) throw notFinite(i, value);
-    if (value > max) max = values[best = i]!;
-  }
-  if (best < 0) throw nothingLeft();
-  return best;
-}
-
-function notFinite(id: number, value: number): ModelError {
-  return new ModelError(
-    `Cannot choose a token: the logit of id ${id} is ${value}, expected a finite number, or ` +
-      `-Infinity for a word that is ruled out`,
-  );
-}
-
-function nothingLeft(): ModelError {
-  return new ModelError(
-    "Cannot choose a token: every logit is -Infinity, so that every word is ruled out",
-  );
-}
-
-function penalize(logits: Float32Array, recent: readonly number[], penalty: number): Float32Array {
-  const scores = logits.slice();
-  // Products, because they are rounded everywhere in the same way.
-  const [less, more] = [Math.fround(1 / penalty), Math.fround(penalty)];
-  for (const id of new Set(recent)) {
-    const score = scores[id];
-    if (score !== undefined) scores[id] = score * (score > 0 ? less : more);
-  }
-  return scores;
-}
-
-/** Indices of the `count` largest logits (all for 0), largest first; ties by index. */
-function mostLikely(logits: Float32Array, count: number): Uint32Array {
-  const all = count === 0 || count >= logits.length;
-  const least = all ? -Infinity : leastOfLargest(logits, count);
-  // Plain loops: callbacks for 150,000 words would take longer than a small model's token.
-  let found = 0;
-  const ids = new Uint32Array(logits.length);
-  for (let id = 0; id < logits.length; id++) {
-    const logit = logits[id]!;
-    if (!(logit < Infinity)) throw notFinite(id, logit);
-    if (logit >= least && logit > -Infinity) ids[found++] = id;
-  }
-  if (found === 0) throw nothingLeft();
-  const order = (a: number, b: number): number => logits[b]! - logits[a]! || a - b;
-  return ids.slice(0, found).sort(order).subarray(0, all ? found : count);
-}
-
-/** The smallest of the `count` largest logits, through a heap of that many. */
-function leastOfLargest(logits: Float32Array, count: number): number {
-  const heap = new Float32Array(count).fill(-Infinity); // smallest of the largest first
-  for (let i = 0; i < logits.length; i++) {
-    const value = logits[i]!;
-    if (!(value > heap[0]!)) continue;
-    let at = 0;
-    for (;;) {
-      let child = 2 * at + 1;
-      if (child >= count) break;
-      if (child + 1 < count && heap[child + 1]! < heap[child]!) child++;
-      if (heap[child]! >= value) break;
-      heap[at] = heap[child]!;
-      at = child;
-    }
-    heap[at] = value;
-  }
-  return heap[0]!;
 }

@@ -308,16 +308,16 @@ export class Session {
 
   /**
    * Generation where tokens are chosen on the backend, or undefined where it cannot; for `generate`.
-   * `draw` random numbers have been drawn before.
+   * `generated` are the tokens of the text so far, a list that grows with it.
    *
    * @internal
    */
-  ahead(choice: TokenChoice, draw: number): Ahead | undefined {
+  ahead(given: TokenChoice, generated: readonly number[]): Ahead | undefined {
     const { engine } = this.#model;
     if (!engine.canRunAhead) return undefined;
     const { contextLength } = engine.options;
     const room = (): number => contextLength - this.position;
-    const runner = {};
+    const runner = {}, choice = { ...given, generated };
     return new Ahead({
       get room() {
         return room();
@@ -349,7 +349,7 @@ export class Session {
         this.#sequence = { ...this.#sequence, ids: [...this.history, id] };
         if (isCached) this.#holder.cached = this.position;
       },
-    }, draw);
+    }, generated.length);
   }
 
   /** The sequence, for a run; what a run that was given up has cached beyond it does not count. */

@@ -63,8 +63,8 @@ export interface TextSession {
   prefill(prompt: readonly number[] | Prompt, options: PrefillOptions): Promise<Float32Array>;
   /** Forgets all but the first tokens. */
   truncate(length: number): void;
-  /** Tokens that are chosen on the backend, where it can. */
-  ahead(choice: TokenChoice, draw: number): Ahead | undefined;
+  /** Tokens after those that were generated, chosen on the backend, where it can. */
+  ahead(choice: TokenChoice, generated: readonly number[]): Ahead | undefined;
   /** Marks a step as under way until it ends. */
   underWay<T>(promise: Promise<T>, isGivenUp: () => boolean): Promise<T>;
 }

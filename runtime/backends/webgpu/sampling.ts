@@ -7,7 +7,13 @@
  */
 
 import { BackendError } from "../../../errors.ts";
-import { MOST_ADVANCED, sampleParams, sampleShader } from "../../../kernels/sample/webgpu.ts";
+import { LogitOffsets } from "../../../kernels/sample/offsets.ts";
+import {
+  MOST_ADVANCED,
+  sampleParams,
+  sampleShader,
+  sampleWords,
+} from "../../../kernels/sample/webgpu.ts";
 import type { Dispatch } from "../../../kernels/webgpu_kernel.ts";
 import type { AheadChoice, InputAdvance } from "../backend.ts";
 import type { GpuMemory } from "./memory.ts";
@@ -58,25 +64,23 @@ export function createSampling(
   }
   const buffers = [ids, ...Array.from({ length: MOST_ADVANCED }, (_, i) => inputs[i]?.buffer)]
     .map((buffer) => buffer ?? memory.create(16, STORAGE, "unread input"));
-  /** For every id the number of tokens up to its last one: of `vocab` words when first needed. */
-  let last = memory.create(16, STORAGE | COPY_DST, "last tokens"), isTracked = false;
+  /** What is known of every word, see `sampleWords`: of its full size when first needed. */
+  let words = memory.create(16, STORAGE | COPY_DST, "words"), isTracked = false;
   let bindGroup: GPUBindGroup | undefined;
   /** Tokens before the next choice. */
   let tokens = 0;
   const free: GPUBuffer[] = [];
 
-  function track(history: readonly number[], window: number): void {
+  function track(history: readonly number[], choice: AheadChoice): void {
     if (!isTracked) {
-      memory.destroy(last);
-      last = memory.create(4 * vocab, STORAGE | COPY_DST, "last tokens");
+      memory.destroy(words);
+      words = memory.create(3 * 4 * vocab, STORAGE | COPY_DST, "words");
       isTracked = true;
       bindGroup = undefined;
     }
-    const words = new Uint32Array(vocab);
-    for (let i = Math.max(0, history.length - window); i < history.length; i++) {
-      if (history[i]! < vocab) words[history[i]!] = i + 1;
-    }
-    device.queue.writeBuffer(last, 0, words);
+    const offsets = new LogitOffsets(choice, choice.generated);
+    const known = sampleWords(vocab, history, choice.repeatWindow, offsets);
+    device.queue.writeBuffer(words, 0, known);
   }
 
   return {
@@ -87,12 +91,12 @@ export function createSampling(
       tokens = history?.length ?? tokens;
       const sample = { ...choice, vocab, tokens };
       const { shader, constants } = sampleShader(sample, inputs);
-      if (history && constants.PENALTY) track(history, choice.repeatWindow);
+      if (history && (constants.PENALTY || constants.OFFSETS)) track(history, choice);
       tokens += count;
       const dispatch: Dispatch = {
         shader,
         constants,
-        buffers: [logits, ...buffers, chosen, last],
+        buffers: [logits, ...buffers, chosen, words],
         params: () => [],
         groups: () => [1, 1],
       };
