@@ -613,15 +613,20 @@ Deno.test("resolveModel() takes plain URLs, split files, and no web pages", asyn
 Deno.test("lockFile() excludes, waits, and can be told to stop waiting", async () => {
   const dir = await Deno.makeTempDir();
   const order: string[] = [];
-  const hold = async (name: string) => {
-    using _lock = await lockFile(`${dir}/x.lock`, undefined, () => order.push(`${name} waits`));
+  const entered = Promise.withResolvers<void>(), waits = Promise.withResolvers<void>();
+  const hold = async (name: string, until: Promise<void>) => {
+    using _lock = await lockFile(`${dir}/x.lock`, undefined, () => {
+      order.push(`${name} waits`);
+      waits.resolve();
+    });
     order.push(`${name} in`);
-    await new Promise((resolve) => setTimeout(resolve, 30));
+    entered.resolve();
+    await until;
     order.push(`${name} out`);
   };
-  const first = hold("a");
-  await new Promise((resolve) => setTimeout(resolve, 10));
-  await Promise.all([first, hold("b")]);
+  const first = hold("a", waits.promise);
+  await entered.promise;
+  await Promise.all([first, hold("b", Promise.resolve())]);
   assertEquals(order, ["a in", "b waits", "a out", "b in", "b out"]);
   {
     using _lock = await lockFile(`${dir}/x.lock`);

@@ -12,7 +12,7 @@ import { quote } from "../../../escape.ts";
 const UPLOAD_BYTES = 2 ** 26;
 
 /** How long to wait for the news that a device is lost. */
-const LOSS_MS = 100;
+const LOSS_MS = 1000;
 
 /** Owns every buffer of a device. */
 export class GpuMemory {
