@@ -50,7 +50,10 @@ export interface LoadOptions extends BackendOptions {
    * and takes little more than a quarter of the memory.
    */
   readonly cacheType?: CacheType;
-  /** Sequences whose caches are kept at the same time; further sessions compute again. Default 1. */
+  /**
+   * Sequences whose caches are kept at the same time; further sessions compute again what no other has
+   * cached. Default 1.
+   */
   readonly sequences?: number;
   /** Called as weights arrive. */
   readonly onProgress?: (progress: LoadProgress) => void;

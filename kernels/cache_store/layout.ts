@@ -58,3 +58,50 @@ export function headBytes(type: TensorType): number {
 export function cacheBytes(type: TensorType): number {
   return type.shape[1]! * headBytes(type);
 }
+
+/** Rows that are stored together. */
+export function blockRows({ role, dtype }: TensorType): number {
+  return role === "keyCache" ? KEY_ROWS : dtype === "int8" ? CODE_ROWS : VALUE_ROWS;
+}
+
+/** Bytes of a block of rows of one key-value head. */
+export function blockBytes(type: TensorType): number {
+  const unit = blockRows(type);
+  return headBytes({ ...type, shape: [unit, ...type.shape.slice(1)] });
+}
+
+/**
+ * Overwrites with zeros what blocks of one head hold of rows from `rows` on, which may be of another
+ * text: `blocks` are the fewest blocks that hold `rows` rows.
+ */
+export function clearRowsBehind(type: TensorType, blocks: Uint8Array, rows: number): void {
+  const unit = blockRows(type), bytes = blockBytes(type), kept = rows % unit;
+  if (kept === 0) return;
+  const block = blocks.subarray(blocks.length - bytes), rowOf = rowsOfBytes(type);
+  for (let at = 0; at < bytes; at++) if (rowOf(at) >= kept) block[at] = 0;
+}
+
+/** Which row of a block a byte belongs to. */
+function rowsOfBytes({ role, dtype, shape }: TensorType): (at: number) => number {
+  const headDim = shape[2]!, isKey = role === "keyCache";
+  if (dtype !== "int8") {
+    const size = dtype === "f16" ? 2 : 4;
+    return isKey
+      ? (at) => Math.floor(at / size) % KEY_ROWS
+      : (at) => Math.floor(at / (VALUE_COLUMNS * size)) % VALUE_ROWS;
+  }
+  const pairs = roundUp(headDim, 2) / 2, unit = isKey ? KEY_ROWS : CODE_ROWS;
+  const fullPairs = CACHE_GROUP / 2, groupBytes = fullPairs * 2 * unit + 4 * unit;
+  return (at) => {
+    const group = Math.floor(at / groupBytes), inGroup = at % groupBytes;
+    const codeBytes = 2 * unit * Math.min(fullPairs, pairs - group * fullPairs);
+    if (isKey) {
+      if (inGroup >= codeBytes) return Math.floor((inGroup - codeBytes) / 4);
+      return Math.floor(inGroup % 16 / 4) + 4 * (inGroup % 2);
+    }
+    if (inGroup < 4 * unit) return Math.floor(inGroup / 4);
+    const code = inGroup - 4 * unit, place = Math.floor(code % 16 / 2);
+    const row = (place >> 1) + 4 * (place & 1); // 0, 4, 1, 5, 2, 6, 3, 7
+    return 8 * (Math.floor(code / 16) % (unit / 8)) + row;
+  };
+}

@@ -10,6 +10,7 @@ import type { Advance } from "../../kernels/sample/advance.ts";
 import type { Transcoder } from "../../quant/transcode.ts";
 import type { Graph } from "../graph/graph.ts";
 import type { Plan, StageMap } from "../graph/plan.ts";
+import type { CacheRows } from "./cache_rows.ts";
 
 /** Backends that exist. */
 export type BackendName = "reference" | "wasm" | "webgpu";
@@ -61,6 +62,15 @@ export interface Backend {
   readonly threads: number;
   /** Bytes of the weights and caches that have been placed, by the backend that holds them. */
   readonly placedBytes: Readonly<Partial<Record<BackendName, number>>>;
+
+  /** Rows of the caches that have been placed. */
+  readonly cacheRows: CacheRows;
+
+  /**
+   * From how many tokens in a run on the numbers of each are the same to the bit, whichever and however
+   * many others run with it; undefined where they may always differ. Depends on the graph's ops alone.
+   */
+  steadyTokens(graph: Graph): number | undefined;
 
   /** Bytes that a tensor occupies here, without the gap that may follow it. */
   bytesOf(type: TensorType): number;

@@ -61,6 +61,8 @@ export class Engine {
       recover: (error) => this.#replaceBackend(error),
       width: (output) => this.#plans.width(output),
       chunk: (output) => this.#plans.chunk(output),
+      copyRows: (from, to, counts) => this.#plans.copyRows(from, to, counts),
+      steady: () => this.#plans.steady,
       batch: this.#plans.batch,
       sequenceRows: this.#plans.sequenceRows,
       runRows: this.#plans.runRows,

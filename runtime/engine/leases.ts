@@ -5,6 +5,8 @@
  * @module
  */
 
+import type { Sequence } from "../models/sequence.ts";
+
 /** Whoever needs cache rows. */
 export interface LeaseHolder {
   /**
@@ -14,6 +16,27 @@ export interface LeaseHolder {
   cached: number;
   /** Whether what an encoder read for the sequence is in its rows. Becomes false when it loses them. */
   encoded?: boolean;
+  /**
+   * Tokens at the start whose rows are, to the bit, those of any prompt that begins with them; see
+   * sharing.ts. Those behind `cached` do not count.
+   */
+  standard?: number;
+  /** How many of the tokens of its last prompt came from the rows of another holder. */
+  taken?: number;
+}
+
+/** What rows hold. */
+export interface HeldRows extends Readonly<LeaseHolder> {
+  /** The tokens; there may be more of them than are cached, or fewer. */
+  readonly sequence: Sequence;
+}
+
+/** The rows of one sequence. */
+export interface Lease {
+  /** Which of the ranges of rows. */
+  readonly range: number;
+  /** What the one before has left in them, until its holder writes into them. */
+  left: HeldRows | undefined;
 }
 
 /** What another holder is about: it will not miss its rows, it will, or it must keep them. */
@@ -25,16 +48,24 @@ export type HolderState = "idle" | "active" | "pinned";
  */
 const SLICE = 32;
 
+interface Entry extends Lease {
+  holder: LeaseHolder | undefined;
+  /** What was last run in them. */
+  sequence: Sequence | undefined;
+  /** Turn in which its holder got them. */
+  since: number;
+}
+
 /** The rows of all sequences. */
 export class Leases {
   /** Least recently used first. */
-  readonly #leases: { sequence: number; holder: LeaseHolder | undefined; since: number }[];
+  readonly #leases: Entry[];
 
   /** Rows for `sequences` sequences. */
   constructor(sequences: number) {
     this.#leases = Array.from(
       { length: sequences },
-      (_, sequence) => ({ sequence, holder: undefined, since: 0 }),
+      (_, range) => ({ range, holder: undefined, sequence: undefined, left: undefined, since: 0 }),
     );
   }
 
@@ -44,14 +75,16 @@ export class Leases {
   }
 
   /**
-   * The sequence whose rows a holder gets: its own, free ones, those of an idle holder, those of an
-   * active one that has had them for its slice of turns; undefined where it has to wait.
+   * The rows that a holder gets for a sequence: its own, free ones, those of the idle holder that has
+   * not used them for longest, those of an active one that has had them for its slice of turns;
+   * undefined where it has to wait.
    */
   take(
     holder: LeaseHolder,
+    sequence: Sequence,
     turn: number,
     stateOf: (other: LeaseHolder) => HolderState,
-  ): number | undefined {
+  ): Lease | undefined {
     let at = this.#leases.findIndex((it) => it.holder === holder);
     if (at < 0) at = this.#leases.findIndex((it) => it.holder === undefined);
     if (at < 0) at = this.#leases.findIndex((it) => stateOf(it.holder!) === "idle");
@@ -62,15 +95,26 @@ export class Leases {
       });
     }
     if (at < 0) return undefined;
-    const [lease] = this.#leases.splice(at, 1);
-    if (lease!.holder !== holder) {
-      if (lease!.holder) forget(lease!.holder);
+    const lease = this.#leases.splice(at, 1)[0]!;
+    if (lease.holder !== holder) {
+      lease.left = heldBy(lease);
+      if (lease.holder) forget(lease.holder);
       forget(holder);
-      lease!.holder = holder;
-      lease!.since = turn;
+      lease.holder = holder;
+      lease.since = turn;
     }
-    this.#leases.push(lease!);
-    return lease!.sequence;
+    lease.sequence = sequence;
+    this.#leases.push(lease);
+    return lease;
+  }
+
+  /** What the rows of all others hold, and what was left in those of `own`. */
+  *held(own: Lease): Iterable<readonly [lease: Lease, rows: HeldRows]> {
+    if (own.left) yield [own, own.left];
+    for (const lease of this.#leases) {
+      const rows = lease === own ? undefined : heldBy(lease);
+      if (rows) yield [lease, rows];
+    }
   }
 
   /** Lets the slice of a holder begin now. */
@@ -82,7 +126,7 @@ export class Leases {
   release(holder: LeaseHolder): void {
     for (const lease of this.#leases) {
       if (lease.holder !== holder) continue;
-      lease.holder = undefined;
+      lease.holder = lease.sequence = lease.left = undefined;
       forget(holder);
     }
   }
@@ -93,8 +137,13 @@ export class Leases {
   }
 }
 
+/** What the holder of rows has in them. */
+function heldBy({ holder, sequence }: Entry): HeldRows | undefined {
+  return holder && sequence && { ...holder, sequence };
+}
+
 /** Notes that nothing of a sequence is in any rows. */
 export function forget(holder: LeaseHolder): void {
-  holder.cached = 0;
+  holder.cached = holder.standard = 0;
   holder.encoded = false;
 }

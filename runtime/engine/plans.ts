@@ -10,6 +10,7 @@ import { quote } from "../../escape.ts";
 import { elements } from "../../kernels/op.ts";
 import type { Backend, Executable, TextChoice } from "../backends/backend.ts";
 import { pruneGraph } from "../graph/copy.ts";
+import { eventLoop } from "./event_loop.ts";
 import type {
   Output,
   Program,
@@ -47,6 +48,13 @@ export class Plans {
   /** Elements of a row of each result, by program and name. */
   readonly #widths = new Map<string, number>();
   readonly #executables = new Map<string, Executable>();
+  /** Caches that keep a sequence, by name: whether they hold its source, as an encoder read it. */
+  readonly #caches: ReadonlyMap<string, boolean>;
+  /**
+   * From how many tokens in a run on the numbers of each are the same to the bit, whichever others run
+   * with it; undefined where they may always differ.
+   */
+  readonly steady: number | undefined;
   /** Whose token the inputs of the plan for one token hold, if it ran ahead. */
   #runner: object | undefined;
 
@@ -64,6 +72,14 @@ export class Plans {
       return graph;
     });
     this.#placement = placeGraphs(backend, graphs);
+    const [decoder, encoder] = (["decode", "encode"] as const)
+      .map((name) => graphs[programNames(programs).indexOf(name)]);
+    const source = new Set(encoder?.tensors.map(({ name }) => name));
+    this.#caches = new Map(
+      decoder?.tensors.filter(({ origin }) => origin === "cache")
+        .map(({ name }) => [name, source.has(name)]),
+    );
+    this.steady = decoder && backend.steadyTokens(decoder);
   }
 
   /** Number of memories that the model spans. */
@@ -166,6 +182,23 @@ export class Plans {
       picked.set(found.subarray(row * width, (row + 1) * width), i * width);
     });
     return picked;
+  }
+
+  /**
+   * Copies the first rows of a sequence: those of `tokens` tokens, and what an encoder wrote of
+   * `source` tokens.
+   */
+  async copyRows(
+    from: number,
+    to: number,
+    counts: { readonly tokens: number; readonly source: number },
+  ): Promise<void> {
+    for (const [name, isOfSource] of this.#caches) {
+      const rows = isOfSource ? counts.source : counts.tokens;
+      if (rows === 0) continue;
+      this.#backend.cacheRows.copy(name, from, to, rows);
+      await eventLoop(); // many megabytes of a long prefix
+    }
   }
 
   /** Whether the backend can choose tokens and go on by itself. */

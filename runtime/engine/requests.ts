@@ -51,6 +51,17 @@ export interface TurnRunner {
   width(output: Output): number;
   /** Most tokens of one part. */
   chunk(output: Output): number;
+  /**
+   * Copies what is cached of a sequence from its first row on to another one: `tokens` tokens, and
+   * what an encoder read for it of `source` tokens.
+   */
+  copyRows(
+    from: number,
+    to: number,
+    counts: { readonly tokens: number; readonly source: number },
+  ): Promise<void>;
+  /** Tokens of a run from which on their number makes no difference to any; undefined for none. */
+  steady(): number | undefined;
   /** Most parts that run together. */
   readonly batch: number;
   /** Rows of a sequence in the caches. */

@@ -6,11 +6,12 @@
  * @module
  */
 
-import { MemoryError } from "../../errors.ts";
+import { allocateRows } from "./rows.ts";
 import { eventLoop } from "./event_loop.ts";
-import { type HolderState, type LeaseHolder, Leases } from "./leases.ts";
+import { forget, type HolderState, type Lease, type LeaseHolder, Leases } from "./leases.ts";
 import type { Output, RunPart, Sequence } from "../models/program.ts";
 import type { Request, TurnRunner } from "./requests.ts";
+import { type Chunks, findShared, isStandard, noteRun } from "./sharing.ts";
 
 interface Entry {
   readonly request: Request<unknown>;
@@ -144,7 +145,7 @@ export class Turns {
         signal?.throwIfAborted();
         if (!entry.begun) entry.sequence = entry.request.sequence();
         if (output.rows === "all" && output.program === "decode" && !entry.request.onRows) {
-          entry.rows ??= allocate(entry.sequence.ids.length, this.#runner.width(output));
+          entry.rows ??= allocateRows(entry.sequence.ids.length, this.#runner.width(output));
         }
         heads.set(holder, entry);
       } catch (error) {
@@ -154,14 +155,39 @@ export class Turns {
     return Array.from(heads.values());
   }
 
-  /** The first of the rows that a holder gets, unless it has to wait for them. */
-  #lease({ request: { holder } }: Entry, chosen: readonly Entry[]): number | undefined {
-    const sequence = this.#leases.take(holder, this.#turn, (other): HolderState => {
+  /** The rows that a holder gets, unless it has to wait for them. */
+  #lease({ request: { holder }, sequence }: Entry, chosen: readonly Entry[]): Lease | undefined {
+    return this.#leases.take(holder, sequence, this.#turn, (other): HolderState => {
       if (chosen.some(({ request }) => request.holder === other)) return "pinned";
       const entry = this.#pending.find(({ request }) => request.holder === other);
       return entry === undefined ? "idle" : entry.begun ? "pinned" : "active";
     });
-    return sequence === undefined ? undefined : sequence * this.#runner.sequenceRows;
+  }
+
+  #firstRow({ range }: Lease): number {
+    return range * this.#runner.sequenceRows;
+  }
+
+  /** How a prompt is divided into runs when nothing else is under way. */
+  #chunks({ sequence, request: { output } }: Entry): Chunks {
+    const steady = this.#runner.steady();
+    return { whole: this.#runner.whole(sequence), most: this.#runner.chunk(output), steady };
+  }
+
+  /** Takes over what of a prompt is in the rows of others, or was left in those that it got. */
+  async #takeOver(entry: Entry, lease: Lease): Promise<void> {
+    const { sequence, request: { holder } } = entry;
+    holder.taken = 0;
+    const found = findShared(sequence, holder, this.#leases.held(lease), this.#chunks(entry));
+    if (!found) return;
+    const { lease: from, tokens, encoded } = found;
+    forget(holder); // until all is there
+    if (from !== lease) {
+      const source = encoded ? sequence.source!.ids.length : 0;
+      await this.#runner.copyRows(this.#firstRow(from), this.#firstRow(lease), { tokens, source });
+    }
+    holder.cached = holder.standard = holder.taken = tokens;
+    holder.encoded = encoded;
   }
 
   /** Runs one token, or none, of as many sequences as have rows and a place; whether there are any. */
@@ -175,12 +201,14 @@ export class Turns {
       ) {
         continue;
       }
-      const firstRow = this.#lease(entry, chosen);
+      const lease = this.#lease(entry, chosen);
       // Whoever lost its rows to another one has more to run than one token now.
-      if (firstRow === undefined || !this.#isStep(entry)) continue;
-      const { sequence, request: { holder: { cached: position } } } = entry;
+      if (!lease || !this.#isStep(entry)) continue;
+      const { sequence, request: { holder } } = entry, { cached: position } = holder;
+      const firstRow = this.#firstRow(lease);
       const count = sequence.ids.length - position; // 0 or 1
       const offset = parts.reduce((sum, { count }) => sum + count, 0);
+      if (count > 0) noteRun(lease, holder, position, this.#runner.steady() === 1 ? count : 0);
       chosen.push(entry);
       parts.push({ sequence, position, count, offset, firstRow });
     }
@@ -216,9 +244,16 @@ export class Turns {
         await this.#runWhole(prompts, entry.request.output);
         return true;
       }
-      const firstRow = this.#lease(entry, []);
-      if (firstRow === undefined) continue;
-      const { sequence, request: { holder, output } } = entry;
+      const lease = this.#lease(entry, []);
+      if (!lease) continue;
+      const { sequence, request: { holder, output } } = entry, firstRow = this.#firstRow(lease);
+      try {
+        if (!entry.begun && output.rows === "last") await this.#takeOver(entry, lease);
+      } catch (error) {
+        await this.#fail([[entry, error]]);
+        return true;
+      }
+      lease.left = undefined;
       if (sequence.source && !holder.encoded) {
         await this.#encodeSource(entry, sequence.source, firstRow);
         return true;
@@ -231,6 +266,8 @@ export class Turns {
       const count = Math.min(Math.max(most, whole - position), sequence.ids.length - position);
       const isLast = position + count === sequence.ids.length;
       entry.begun = true;
+      const standard = output.rows === "last" && isStandard(this.#chunks(entry), position, count);
+      noteRun(lease, holder, position, standard ? count : 0);
       try {
         const parts = [{ sequence, position, count, offset: 0, firstRow }];
         const isWanted = isLast || output.rows === "all";
@@ -344,17 +381,5 @@ export class Turns {
   #drop(entry: Entry): Entry {
     this.#pending = this.#pending.filter((it) => it !== entry);
     return entry;
-  }
-}
-
-/** Rows of numbers, or an error that says what to do. */
-function allocate(tokens: number, width: number): Float32Array {
-  try {
-    return new Float32Array(tokens * width);
-  } catch (cause) {
-    throw new MemoryError(
-      `Cannot return ${tokens} rows of ${width} numbers: the memory cannot be had; ask for fewer tokens`,
-      { cause },
-    );
   }
 }

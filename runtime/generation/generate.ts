@@ -48,7 +48,7 @@ export async function* generate(
   let stopReason: StopReason = "abort";
   while (session.leaving) await session.leaving;
   const shared = session.begin(sequence);
-  const reusedTokens = Math.min(shared, session.cachedTokens);
+  let reusedTokens = Math.min(shared, session.cachedTokens);
   let { history } = session;
   const isGivenUp = (): boolean => signal?.aborted || isLeft();
   /** The token after those of a place, with which the session has `length` tokens. */
@@ -70,6 +70,7 @@ export async function* generate(
     for (;;) {
       const wanted = maxTokens - ids.length;
       const { id } = await next({ tokens, generated: ids, wanted, onProgress }, length);
+      if (ids.length === 0) reusedTokens = Math.max(reusedTokens, session.takenTokens);
       onProgress = undefined;
       signal?.throwIfAborted();
       if (stopIds.has(id)) {

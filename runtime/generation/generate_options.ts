@@ -40,7 +40,7 @@ export interface GenerationResult {
   readonly stopReason: StopReason;
   /** Tokens of the prompt; for an encoder–decoder those of the source. */
   readonly promptIds: readonly number[];
-  /** How many of them were still cached from before. */
+  /** How many of them were still cached from before, in the session or in another one. */
   readonly reusedTokens: number;
   /** Generated tokens, without the stop token. */
   readonly ids: readonly number[];

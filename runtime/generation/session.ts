@@ -47,7 +47,8 @@ const SESSION_MODEL: Rule = {
 /**
  * Owns a token history and its cache. Sessions of one model that generate at the same time run
  * together, as many as the model keeps `sequences`; a session whose cache rows another one needed
- * computes them again, which costs time and nothing else.
+ * computes them again, which costs time and nothing else. A prompt that begins as the tokens of another
+ * session takes over what that one has cached, with the same result as if it had not.
  *
  * @example
  * ```ts ignore
@@ -87,6 +88,15 @@ export class Session {
   /** How many of them are in the cache; the others are computed again with the next ones. */
   get cachedTokens(): number {
     return Math.min(this.#holder.cached, this.position);
+  }
+
+  /**
+   * How many tokens of the last prompt came from another session's rows.
+   *
+   * @internal
+   */
+  get takenTokens(): number {
+    return this.#holder.taken ?? 0;
   }
 
   /**
@@ -217,6 +227,7 @@ export class Session {
   begin(sequence: Sequence): number {
     const shared = sharedTokens(this.#sequence, sequence);
     this.truncate(shared);
+    this.#holder.taken = 0;
     return shared;
   }
 

@@ -55,6 +55,8 @@ export interface TextSession {
   readonly history: readonly number[];
   /** How many of them are in the cache. */
   readonly cachedTokens: number;
+  /** How many tokens of the last prompt came from another session's rows. */
+  readonly takenTokens: number;
   /** A step that was given up and is still under way. */
   readonly leaving: Promise<unknown> | undefined;
   /** Keeps what a new sequence begins with, and says how many tokens that are. */

@@ -42,7 +42,7 @@ export function sharedTokens(kept: Sequence, next: Sequence): number {
 }
 
 /** Whether two sequences differ in nothing but their ids, so that a cache of one serves the other. */
-function sharesSetting(a: Sequence, b: Sequence): boolean {
+export function sharesSetting(a: Sequence, b: Sequence): boolean {
   const same = (x: readonly number[] = [], y: readonly number[] = []): boolean =>
     x.length === y.length && x.every((it, i) => it === y[i]);
   if ((a.prefixLength ?? 0) !== (b.prefixLength ?? 0)) return false;

@@ -12,6 +12,7 @@ import { OPS } from "../../../kernels/ops.ts";
 import { tensorBytes } from "../../../kernels/shape.ts";
 import { LAYOUTS, rowBytes } from "../../../quant/formats.ts";
 import type { Backend, Executable, TensorData } from "../backend.ts";
+import type { CacheRows } from "../cache_rows.ts";
 import type { Graph, Tensor } from "../../graph/graph.ts";
 import { assignStages, type Plan, type StageMap } from "../../graph/plan.ts";
 
@@ -28,6 +29,16 @@ class ReferenceBackend implements Backend {
   /** Weights and caches by name, as plain numbers. */
   readonly #pinned = new Map<string, { type: TensorType; data: Numbers }>();
 
+  /** Plain numbers, one row after another. */
+  readonly cacheRows: CacheRows = {
+    form: "reference",
+    bytes: (cache, rows) => this.#rowsOf(cache, 0, rows).byteLength,
+    copy: (cache, from, to, rows) =>
+      this.#rowsOf(cache, to, rows).set(this.#rowsOf(cache, from, rows)),
+    read: (cache, from, rows) => Promise.resolve(this.#rowsOf(cache, from, rows).slice()),
+    write: (cache, to, rows, bytes) => Promise.resolve(this.#rowsOf(cache, to, rows).set(bytes)),
+  };
+
   get placedBytes(): { reference: number } {
     const bytes = Array.from(this.#pinned.values(), ({ type }) => tensorBytes(type));
     return { reference: bytes.reduce((a, b) => a + b, 0) };
@@ -35,6 +46,11 @@ class ReferenceBackend implements Backend {
 
   bytesOf(type: TensorType): number {
     return tensorBytes(type);
+  }
+
+  /** Ops are computed row by row. */
+  steadyTokens(): number {
+    return 1;
   }
 
   lower(graph: Graph): Graph {
@@ -113,6 +129,12 @@ class ReferenceBackend implements Backend {
   dispose(): Promise<void> {
     this.#pinned.clear();
     return Promise.resolve();
+  }
+
+  #rowsOf(cache: string, from: number, rows: number): Uint8Array {
+    const { type, data } = this.#find(cache);
+    const rowBytes = data.byteLength / type.shape[0]!;
+    return new Uint8Array(data.buffer, data.byteOffset + from * rowBytes, rows * rowBytes);
   }
 
   #find(name: string): { type: TensorType; data: Numbers } {

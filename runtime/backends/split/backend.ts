@@ -12,6 +12,7 @@ import type { TensorType } from "../../../kernels/op.ts";
 import type { Backend, BackendName, Executable, TensorData } from "../backend.ts";
 import type { Graph, Segment, Tensor } from "../../graph/graph.ts";
 import { makePlan, type Plan, segmentsOf, type StageMap } from "../../graph/plan.ts";
+import type { CacheRows } from "../cache_rows.ts";
 import { cutGraph, type GraphSection } from "./cut.ts";
 
 /**
@@ -94,10 +95,29 @@ class SplitBackend implements Backend {
     }
   }
 
+  /** Each cache is where its layer runs. */
+  get cacheRows(): CacheRows {
+    const of = (cache: string): CacheRows[] =>
+      Array.from(this.#holdersOf(cache), (it) => it.cacheRows);
+    return {
+      form: `${this.#layers} layers of ${this.#inner.cacheRows.form}, ` +
+        `others of ${this.#outer.cacheRows.form}`,
+      bytes: (cache, rows) => of(cache)[0]!.bytes(cache, rows),
+      copy: (cache, from, to, rows) => of(cache).forEach((it) => it.copy(cache, from, to, rows)),
+      read: (cache, from, rows) => of(cache)[0]!.read(cache, from, rows),
+      async write(cache, to, rows, bytes) {
+        for (const it of of(cache)) await it.write(cache, to, rows, bytes);
+      },
+    };
+  }
+
+  steadyTokens(graph: Graph): number | undefined {
+    const inner = this.#inner.steadyTokens(graph), outer = this.#outer.steadyTokens(graph);
+    return inner && outer && Math.max(inner, outer);
+  }
+
   async writeRows(name: string, firstRow: number, rows: Uint8Array): Promise<void> {
-    const holders = this.#holders.get(name);
-    if (!holders) throw new BackendError(`Cannot write ${quote(name)}: it has not been placed`);
-    for (const holder of holders) await holder.writeRows(name, firstRow, rows);
+    for (const holder of this.#holdersOf(name)) await holder.writeRows(name, firstRow, rows);
   }
 
   compile({ graph }: Plan): Executable {
@@ -135,6 +155,12 @@ class SplitBackend implements Backend {
 
   async dispose(): Promise<void> {
     await Promise.all([this.#inner.dispose(), this.#outer.dispose()]);
+  }
+
+  #holdersOf(name: string): ReadonlySet<Backend> {
+    const holders = this.#holders.get(name);
+    if (!holders) throw new BackendError(`Cannot use ${quote(name)}: it has not been placed`);
+    return holders;
   }
 
   /** The section of each segment: all is after the layers where there are none of them. */

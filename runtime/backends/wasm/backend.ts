@@ -16,9 +16,11 @@ import { encodePack } from "../../../kernels/pack/wasm.ts";
 import { STEP_WORDS } from "../../../kernels/wasm_kernel.ts";
 import { type LayoutName, LAYOUTS, rowBytes } from "../../../quant/formats.ts";
 import type { Backend, Executable, FileRange, LoadRangesOptions } from "../backend.ts";
+import type { CacheRows } from "../cache_rows.ts";
 import type { Graph } from "../../graph/graph.ts";
 import { withIntegerMatmuls } from "../../graph/integer_matmuls.ts";
 import { assignStages, type Plan, type StageMap } from "../../graph/plan.ts";
+import { createCacheRows } from "./cache_rows.ts";
 import { createExecutable, writeStep } from "./executable.ts";
 import { withFusedSteps } from "./fusions.ts";
 import { Loader, PieceFailure, type PlacedRange } from "./loader.ts";
@@ -46,6 +48,9 @@ export interface WasmBackendOptions {
   /** For tests: how a worker is started. */
   readonly spawn?: Spawn;
 }
+
+/** Tokens in a run from which on its kernels are those of many tokens. */
+const STEADY_TOKENS = 8;
 
 const GiB = 2 ** 30;
 /** Leaves room in a 4 GiB memory for activations, scratch and staging. */
@@ -83,6 +88,10 @@ class WasmBackend implements Backend {
   #tasks = 0;
   #idleSince = 0;
   #disposed = false;
+  readonly cacheRows: CacheRows = createCacheRows(
+    (cache) => this.#placed(cache),
+    (stage) => this.#memory(stage),
+  );
 
   constructor(module: WebAssembly.Module, options: WasmBackendOptions) {
     this.#module = module;
@@ -99,6 +108,11 @@ class WasmBackend implements Backend {
     let wasm = 0;
     for (const { type, places } of this.#pinned.values()) wasm += places.size * this.bytesOf(type);
     return { wasm };
+  }
+
+  /** Kernels for few tokens add up in another order; an expert's tokens may always be few. */
+  steadyTokens({ nodes }: Graph): number | undefined {
+    return nodes.some(({ op }) => op === "expertMatmul") ? undefined : STEADY_TOKENS;
   }
 
   bytesOf(type: TensorType): number {

@@ -21,10 +21,12 @@ import type {
 } from "../../../kernels/webgpu_kernel.ts";
 import type { LayoutName } from "../../../quant/formats.ts";
 import type { Backend, Executable } from "../backend.ts";
+import type { CacheRows } from "../cache_rows.ts";
 import type { Graph, GraphNode, Tensor } from "../../graph/graph.ts";
 import { withIntegerMatmuls } from "../../graph/integer_matmuls.ts";
 import { assignStages, type Plan, type StageMap } from "../../graph/plan.ts";
 import { type Gpu, type OpenDevice, openDevice } from "./device.ts";
+import { createCacheRows } from "./cache_rows.ts";
 import { GpuCaches } from "./caches.ts";
 import { createExecutable } from "./executable.ts";
 import { neighboursIn, withFusedSteps } from "./fusions.ts";
@@ -83,6 +85,7 @@ class GpuBackend implements WebgpuBackend {
   readonly #matrices: GpuMatrices;
   readonly #vectors: JoinedVectors;
   readonly #caches: GpuCaches;
+  readonly cacheRows: CacheRows;
   readonly #pinned = new Map<string, { type: TensorType; slices: readonly Slice[] }>();
 
   constructor(
@@ -100,6 +103,7 @@ class GpuBackend implements WebgpuBackend {
     );
     const allocate = this.#allocate.bind(this);
     this.#caches = new GpuCaches(this.#memory, allocate);
+    this.cacheRows = createCacheRows(this.#memory, this.#caches);
     this.#matrices = new GpuMatrices(
       this.#memory,
       allocate,
@@ -115,6 +119,11 @@ class GpuBackend implements WebgpuBackend {
   get placedBytes(): { webgpu: number } {
     const bytes = Array.from(this.#pinned.values(), ({ type }) => this.bytesOf(type));
     return { webgpu: bytes.reduce((a, b) => a + b, 0) };
+  }
+
+  /** Kernels are chosen by the number of tokens, and share a token's sums among invocations by it. */
+  steadyTokens(): undefined {
+    return undefined;
   }
 
   bytesOf(type: TensorType): number {

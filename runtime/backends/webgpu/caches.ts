@@ -25,6 +25,16 @@ interface Cache {
   readonly planes: GPUBuffer[];
 }
 
+/** Where some rows lie. */
+export interface GpuRows {
+  /** The buffer, until the cache grows. */
+  readonly buffer: GPUBuffer;
+  /** First byte. */
+  readonly offset: number;
+  /** Length. */
+  readonly bytes: number;
+}
+
 /** The caches of a device. */
 export class GpuCaches {
   readonly #memory: GpuMemory;
@@ -79,6 +89,18 @@ export class GpuCaches {
   /** The buffer that holds now what `buffer` held. */
   latest(buffer: GPUBuffer): GPUBuffer {
     return this.#larger.get(buffer)?.planes[0] ?? buffer;
+  }
+
+  /** Where rows of a cache lie, with room for them. */
+  rowsOf(name: string, from: number, rows: number): GpuRows {
+    this.require([name], from + rows);
+    const { planes: [buffer], rowBytes } = this.#caches.get(name)!;
+    return { buffer: buffer!, offset: from * rowBytes, bytes: rows * rowBytes };
+  }
+
+  /** Bytes of rows. */
+  bytes(name: string, rows: number): number {
+    return rows * this.#caches.get(name)!.rowBytes;
   }
 
   #grow(cache: Cache, rows: number): void {
