@@ -199,7 +199,37 @@ const HOSTILE: readonly (readonly [string, string])[] = [
     "{% set a = 'a' * 500000 %}{% for i in range(100000) %}{{ a.find('b') }}{% endfor %}",
     "ran longer",
   ],
+  ["{{ ([-(2 ** 16000)] * 500000) | map('abs') | list | length }}", "characters|ran longer"],
+  ["{{ (['9' * 4000] * 500000) | map('int') | list | length }}", "characters|ran longer"],
+  [
+    // The longer a template, the more it may make; here that is not more and more.
+    `{#${"x".repeat(1_000_000)}#}{% set ns = namespace(l=[]) %}{% set p = 'Ā' * 17000000 %}` +
+    "{% for i in range(63) %}{% set ns.l = ns.l + [(p ~ i) | upper] %}{% endfor %}",
+    "characters|ran longer",
+  ],
 ];
+
+Deno.test("render() searches long texts for long parts in linear time", async () => {
+  const begin = performance.now();
+  for (const part of ["'a' * 300000 ~ 'b'", "'b' ~ 'a' * 300000", "'ab' ~ 'a' * 300000"]) {
+    const source =
+      `{% set t = 'b' ~ 'a' * 700000 %}{% set p = 'c' ~ ${part} %}{% set q = ${part} %}` +
+      "{% for s in [p, q] %}{{ s in t }} {{ t.find(s) }} {{ t.rfind(s) }} {{ t.count(s) }} " +
+      "{{ t.split(s) | length }} {{ t.rsplit(s, 1) | length }} {{ t.partition(s)[1] | length }} " +
+      "{{ t.rpartition(s)[1] | length }} {{ t.replace(s, '') | length }};{% endfor %}";
+    const found = part.startsWith("'b'");
+    const none = "False -1 -1 0 1 1 0 0 700001;";
+    const once = "True 0 0 1 2 2 300001 300001 400000;";
+    assertEquals(await render(source), none + (found ? once : none), part);
+  }
+  assert(performance.now() - begin < 5000);
+  // The same as the engine's own search, where that is quick.
+  const repeated = "{% set t = 'abaab' * 60000 ~ 'X' %}{% set p = 'baaba' * 9 %}" +
+    "{{ t.find(p) }} {{ t.rfind(p) }} {{ t.count(p) }} {{ t.find(p, 7) }}";
+  const [text, part] = ["abaab".repeat(60000) + "X", "baaba".repeat(9)];
+  const expected = [text.indexOf(part), text.lastIndexOf(part), text.split(part).length - 1];
+  assertEquals(await render(repeated), [...expected, text.indexOf(part, 7)].join(" "));
+});
 
 Deno.test("render() stops templates that loop or grow without end", async () => {
   for (const [source, reason] of HOSTILE) {

@@ -195,7 +195,7 @@ function render(
       variables.set(name, trusted(input.convert(token, name)));
     }
   }
-  variables.set("messages", withTrustedRoles(input.convert(messages, "a message")));
+  variables.set("messages", withTrustedRoles(input.convert(messages, "a message"), template));
   // Templates ask `if tools`, some `is not none`: None answers both as "there are none".
   variables.set("tools", input.convert(tools, "a tool"));
   variables.set("documents", input.convert(documents, "a document"));
@@ -243,17 +243,26 @@ function trusted(value: Value): Value {
   return value instanceof Items ? new Items(value.items.map(trusted), value.type) : value;
 }
 
+/** Roles of messages in use. */
+const ROLES: ReadonlySet<string> = new Set(
+  ("system user assistant tool developer function model human gpt bot ipython environment context " +
+    "document documents observation tools tool_call tool_calls tool_response tool_result").split(
+      " ",
+    ),
+);
+
 /**
- * Messages whose roles are the template's where they are plain words: many templates write tokens like
- * `<|user|>` around the role. A word cannot spell a token by itself.
+ * Messages whose roles are the template's: many templates write tokens like `<|user|>` around the role.
+ * Only roles in use and those that the template names are: another word could make the end of a turn,
+ * as "end" does in `<|{{ message.role }}|>`.
  */
-function withTrustedRoles(messages: Value): Value {
+function withTrustedRoles(messages: Value, template: Template): Value {
   if (!(messages instanceof Items)) return messages;
   return new Items(messages.items.map((message) => {
     const role = message instanceof Dict ? message.entries.get("trole") : undefined;
     const word = role?.[1];
     if (!(message instanceof Dict) || !role || !(word instanceof Text)) return message;
-    if (!/^\w{1,64}$/.test(word.value)) return message;
+    if (!ROLES.has(word.value) && !template.names(word.value)) return message;
     return new Dict(new Map([...message.entries, ["trole", [role[0], own(word.value)]]]));
   }));
 }

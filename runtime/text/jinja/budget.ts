@@ -25,8 +25,9 @@ export interface Limits {
   readonly items: number;
 }
 
-/** Texts made in all, in multiples of the longest text. */
+/** Characters made in all: so many of the longest texts, but not more than would fill the memory. */
 const MADE_TEXTS = 64;
+const MADE_CHARACTERS = 1 << 27;
 /** Work between two looks at the clock; a unit is one step, or a few dozen characters. */
 const CLOCK_WORK = 512;
 const CHARACTERS_PER_UNIT = 32;
@@ -79,6 +80,11 @@ export class Budget {
     this.#count(characters / 8);
   }
 
+  /** A whole number has been made; those that do not fit into 64 bits are kept like texts. */
+  whole(value: bigint): void {
+    if (BigInt.asIntN(64, value) !== value) this.#count(MAX_BITS / 16);
+  }
+
   /** Refuses a text of this length, which is made piece by piece and counted by its pieces. */
   fits(characters: number): void {
     this.step();
@@ -92,7 +98,8 @@ export class Budget {
   #count(characters: number): void {
     this.#characters += characters;
     this.step(Math.ceil(characters / CHARACTERS_PER_UNIT));
-    const most = MADE_TEXTS * this.#limits.text;
+    const { text } = this.#limits;
+    const most = Math.min(MADE_TEXTS * text, Math.max(MADE_CHARACTERS, 2 * text));
     if (this.#characters > most) {
       throw new TemplateLimit(`made more than ${most} characters on the way`);
     }

@@ -86,7 +86,7 @@ function evaluateNested(run: Run, node: Nested, scope: Scope): Value {
     }
     case "unary": {
       const value = evaluate(run, node.value, scope);
-      return node.operator === "not" ? !isTrue(value) : unary(node.operator, value);
+      return node.operator === "not" ? !isTrue(value) : unary(run.budget, node.operator, value);
     }
     case "binary":
       return evaluateBinary(run, node, scope);

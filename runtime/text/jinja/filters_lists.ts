@@ -39,6 +39,7 @@ function getter(budget: Budget, path: Value | undefined, fallback?: Value): Gett
   if (path === undefined || path === null) return (value) => value;
   const parts: Value[] = [];
   if (path instanceof Text) {
+    budget.items(path.value.length);
     let start = 0;
     for (const part of path.value.split(".")) {
       parts.push(/^\d+$/.test(part) ? BigInt(part) : path.slice(start, start + part.length));
@@ -118,14 +119,15 @@ function sort({ budget }: Run, value: Value, call: Arguments): Value {
     call,
     ["reverse", "case_sensitive", "attribute"],
   );
-  const paths = path instanceof Text ? splitPaths(path) : [path];
+  const paths = path instanceof Text ? splitPaths(budget, path) : [path];
   const getters = paths.map((one) => withoutCase(budget, flag(caseSensitive), getter(budget, one)));
   const items = listOf(budget, value);
   const keys = items.map((item) => new Items(getters.map((get) => get(item))));
   return new Items(sortBy(budget, items, keys, flag(reverse)));
 }
 
-function splitPaths(path: Text): Text[] {
+function splitPaths(budget: Budget, path: Text): Text[] {
+  budget.items(path.value.length);
   let start = 0;
   return path.value.split(",").map((part) => {
     const text = path.slice(start, start + part.length);
@@ -315,7 +317,7 @@ export const LIST_FILTERS: ReadonlyMap<string, Filter> = new Map<string, Filter>
     if (isThing(value) && value.item === undefined && !value.type.startsWith("dict_")) {
       return new Items(listOf(budget, value).reverse());
     }
-    return value instanceof Undefined ? new Items([]) : reversed(budget, value);
+    return reversed(budget, value);
   }],
   ["select", select(true, false)],
   ["selectattr", select(true, true)],

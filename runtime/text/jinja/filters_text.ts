@@ -17,7 +17,7 @@ import {
   toFloat,
   truncate,
 } from "./numbers.ts";
-import { binary, numberOf } from "./operators.ts";
+import { absolute, binary, made, numberOf } from "./operators.ts";
 import { textFrom } from "./printing.ts";
 import * as python from "./python_text.ts";
 import { pprint } from "./pprint.ts";
@@ -274,14 +274,9 @@ function json({ budget }: Run, value: Value, call: Arguments): Value {
 
 /** The filters by name. */
 export const TEXT_FILTERS: ReadonlyMap<string, Filter> = new Map<string, Filter>([
-  ["abs", (_run, value, call) => {
+  ["abs", ({ budget }, value, call) => {
     takeArguments("abs", call, []);
-    if (value instanceof Undefined) value.fail();
-    const number = numberOf(value);
-    if (number === undefined) {
-      throw new TemplateError(`bad operand type for abs(): '${typeName(value)}'`);
-    }
-    return typeof number === "number" ? Math.abs(number) : number < 0n ? -number : number;
+    return absolute(budget, value);
   }],
   ["capitalize", textFilter("capitalize", (_run, text) => python.capitalize(text))],
   ["center", ({ budget }, value, call) => {
@@ -316,7 +311,7 @@ export const TEXT_FILTERS: ReadonlyMap<string, Filter> = new Map<string, Filter>
   ["int", ({ budget }, value, call) => {
     const [fallback, base] = takeArguments("int", call, ["default", "base"]);
     const found = integer(budget, value, base === undefined ? 10 : indexOf(base));
-    if (found !== undefined) return found;
+    if (found !== undefined) return made(budget, found);
     return fallback === undefined ? 0n : fallback;
   }],
   ["lower", textFilter("lower", (_run, text) => text.map((part) => part.toLowerCase()))],

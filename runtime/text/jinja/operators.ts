@@ -19,7 +19,7 @@ export function binary(budget: Budget, operator: string, left: Value, right: Val
   if (operator === "%" && left instanceof Text) return percentFormat(budget, left, right);
   if (right instanceof Undefined) right.fail();
   const [a, b] = [numberOf(left), numberOf(right)];
-  if (a !== undefined && b !== undefined) return arithmetic(operator, a, b);
+  if (a !== undefined && b !== undefined) return made(budget, arithmetic(operator, a, b));
   if (operator === "+") return plus(budget, left, right);
   if (operator === "*") {
     if (b !== undefined && (left instanceof Text || left instanceof Items)) {
@@ -33,13 +33,30 @@ export function binary(budget: Budget, operator: string, left: Value, right: Val
 }
 
 /** `-value` and `+value`. */
-export function unary(operator: "+" | "-", value: Value): Value {
+export function unary(budget: Budget, operator: "+" | "-", value: Value): Value {
   if (value instanceof Undefined) value.fail();
   const number = numberOf(value);
   if (number === undefined) {
     throw new TemplateError(`bad operand type for unary ${operator}: '${typeName(value)}'`);
   }
-  return operator === "-" ? -number : number;
+  return operator === "-" ? made(budget, -number) : number;
+}
+
+/** `abs(value)`. */
+export function absolute(budget: Budget, value: Value): Value {
+  if (value instanceof Undefined) value.fail();
+  const number = numberOf(value);
+  if (number === undefined) {
+    throw new TemplateError(`bad operand type for abs(): '${typeName(value)}'`);
+  }
+  if (typeof number === "number") return Math.abs(number);
+  return number < 0n ? made(budget, -number) : number;
+}
+
+/** A number just made: long ones take memory as texts do. */
+export function made<T extends Value>(budget: Budget, number: T): T {
+  if (typeof number === "bigint") budget.whole(number);
+  return number;
 }
 
 /** A number; truth counts as 1 or 0. */

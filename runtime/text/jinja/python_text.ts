@@ -7,6 +7,7 @@
 
 import { type Budget, TemplateError } from "./budget.ts";
 import { SPACE } from "./lexer.ts";
+import { finder } from "./search.ts";
 import { EMPTY, joinTexts, own, type Text } from "./text.ts";
 
 const IS_SPACE = new RegExp(`[${SPACE}]`);
@@ -66,8 +67,9 @@ export function strip(
 }
 
 /** Where a text occurs, without overlaps. In UTF-16 units. */
-function* occurrences(text: string, part: string): Generator<number> {
-  for (let at = text.indexOf(part); at >= 0; at = text.indexOf(part, at + part.length)) yield at;
+function* occurrences(budget: Budget, text: string, part: string): Generator<number> {
+  const { after } = finder(budget, text, part);
+  for (let at = after(0); at >= 0; at = after(at + part.length)) yield at;
 }
 
 /** How often a text occurs in another. */
@@ -75,7 +77,7 @@ export function count(budget: Budget, text: Text, part: Text): number {
   budget.read(text.value.length);
   if (part.value === "") return text.length + 1;
   let found = 0;
-  for (const _ of occurrences(text.value, part.value)) found++;
+  for (const _ of occurrences(budget, text.value, part.value)) found++;
   return found;
 }
 
@@ -89,7 +91,7 @@ export function replace(budget: Budget, text: Text, from: Text, to: Text, most =
       places.push(at);
     }
   } else {
-    for (const at of occurrences(text.value, from.value)) {
+    for (const at of occurrences(budget, text.value, from.value)) {
       if (places.length >= most) break;
       places.push(at);
     }
@@ -167,9 +169,10 @@ export function split(
     const part = separator.value;
     if (part === "") throw new TemplateError("empty separator");
     if (fromEnd && limit !== Infinity) {
+      const { before } = finder(budget, text.value, part);
       let end = text.value.length;
       while (parts.length < limit && end >= part.length) {
-        const at = text.value.lastIndexOf(part, end - part.length);
+        const at = before(end);
         if (at < 0) break;
         parts.push(text.slice(at + part.length, end));
         end = at;
@@ -178,7 +181,7 @@ export function split(
       parts.reverse();
     } else {
       let start = 0;
-      for (const at of occurrences(text.value, part)) {
+      for (const at of occurrences(budget, text.value, part)) {
         if (parts.length >= limit) break;
         parts.push(text.slice(start, at));
         start = at + part.length;
@@ -196,11 +199,11 @@ export function lines(budget: Budget, text: Text, keepEnds: boolean): Text[] {
   const parts: Text[] = [];
   let start = 0;
   for (const { 0: end, index } of text.value.matchAll(LINE_END)) {
+    budget.items(1);
     parts.push(text.slice(start, keepEnds ? index + end.length : index));
     start = index + end.length;
   }
   if (start < text.value.length) parts.push(text.slice(start));
-  budget.items(parts.length);
   return parts;
 }
 

@@ -32,6 +32,8 @@ const ALL_TESTS: ReadonlyMap<string, Test> = new Map([
 export interface Template {
   /** Length of its source in UTF-16 units. */
   readonly length: number;
+  /** Whether a word stands in it in quotes, as 'user'. */
+  names(word: string): boolean;
   /**
    * The text for some variables.
    *
@@ -55,6 +57,7 @@ export function compileTemplate(source: string, timeMs: number): Template {
   const body = guarded(() => parseTemplate(source, known, new Budget(limits)));
   return {
     length: source.length,
+    names: (word) => /^\w{1,64}$/.test(word) && new RegExp(`(['"])${word}\\1`).test(source),
     render(variables, budget, now) {
       const run: Run = {
         budget,

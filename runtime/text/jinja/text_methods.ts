@@ -8,6 +8,7 @@ import { type Budget, TemplateError } from "./budget.ts";
 import { braceFormat, type Lookup } from "./format.ts";
 import { escapeHtml } from "./html.ts";
 import * as python from "./python_text.ts";
+import { finder } from "./search.ts";
 import { joinTexts, own, Text } from "./text.ts";
 import {
   type Arguments,
@@ -77,7 +78,8 @@ function search(name: string, fromEnd: boolean, mustFind: boolean): Method {
     let found = -1;
     if (start <= end) {
       const inside = text.value.slice(start, end);
-      found = fromEnd ? inside.lastIndexOf(wanted) : inside.indexOf(wanted);
+      const { after, before } = finder(budget, inside, wanted);
+      found = fromEnd ? before(inside.length) : after(0);
     }
     if (found < 0 && mustFind) throw new TemplateError("substring not found");
     return positionOf(text, found < 0 ? -1 : found + start);
@@ -125,7 +127,8 @@ function partition(name: string, fromEnd: boolean): Method {
     const { value } = textOf(separator!, "sep");
     if (value === "") throw new TemplateError("empty separator");
     budget.read(text.value.length);
-    const at = fromEnd ? text.value.lastIndexOf(value) : text.value.indexOf(value);
+    const { after, before } = finder(budget, text.value, value);
+    const at = fromEnd ? before(text.value.length) : after(0);
     const empty = text.slice(0, 0);
     if (at < 0) return new Items(fromEnd ? [empty, empty, text] : [text, empty, empty], "tuple");
     const end = at + value.length;
