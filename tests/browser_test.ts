@@ -68,6 +68,13 @@ Deno.test("the bundle is one module, made by its task", { ignore }, async () => 
   // Words in quotes are no imports: a template has a keyword "import".
   const imports = text.match(/(?<!["'])\b(?:import\s*\(?|from)\s*["'][^"']*["']/g) ?? [];
   assertEquals(imports, []);
+  const { size } = await Deno.stat(new URL("dist/sparrow.js", ROOT));
+  const readme = await Deno.readTextFile(new URL("README.md", ROOT));
+  const said = Number(/the kernels in it \(([\d.]+) MB\)/.exec(readme)?.[1]);
+  assert(
+    Math.abs(size / 1e6 - said) < 0.2,
+    `the README says ${said} MB, the bundle has ${size} bytes`,
+  );
 });
 
 Deno.test("a page writes on WebAssembly threads what Deno writes", options, async () => {

@@ -22,20 +22,27 @@ Deno.test({
       await Deno.writeTextFile(
         `${folder}/main.mjs`,
         `import { readFile } from "node:fs/promises";
-        import { loadModel, sampler } from "./sparrow.mjs";
+        import { detectBackends, loadModel, sampler } from "./sparrow.mjs";
         console.log(sampler({ temperature: 0 })(Float32Array.of(1, 3, 2)));
         const weights = new Blob([await readFile(${JSON.stringify(model)})]);
-        await loadModel(weights).catch((error) => console.log(error.name + ": " + error.message));`,
+        await loadModel(weights).catch((error) => console.log(error.name + ": " + error.message));
+        console.log(JSON.stringify(await detectBackends()));`,
       );
       const { code, stdout, stderr } = await new Deno.Command("node", {
         args: [`${folder}/main.mjs`],
         signal: AbortSignal.timeout(60_000),
       }).output();
       assertEquals([code, new TextDecoder().decode(stderr)], [0, ""]);
-      const [chosen, refusal] = new TextDecoder().decode(stdout).trim().split("\n");
+      const [chosen, refusal, found] = new TextDecoder().decode(stdout).trim().split("\n");
       assertEquals(chosen, "1");
       assertStringIncludes(refusal!, "BackendError: Cannot ");
       assertStringIncludes(refusal!, "use Deno");
+      const { wasm, webgpu, reference } = JSON.parse(found!);
+      assertEquals([wasm, webgpu, reference], [
+        false,
+        false,
+        !refusal!.includes("engine: it has no"),
+      ]);
     } finally {
       await Deno.remove(folder, { recursive: true });
     }

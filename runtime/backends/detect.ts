@@ -6,6 +6,7 @@
 
 import { InputError } from "../../errors.ts";
 import { optionsOf, readOptions, type Rules } from "../../options.ts";
+import { missingFeatures } from "./engine_features.ts";
 import { hasRelaxedSimd } from "./wasm/module.ts";
 import { type AdapterFacts, openDevice } from "./webgpu/device.ts";
 import { chooseVariants, type ChosenVariants, type KernelTimes } from "./webgpu/variants.ts";
@@ -22,9 +23,9 @@ export interface GpuSupport extends AdapterFacts {
 
 /** Which backends can be used here, and how. */
 export interface BackendSupport {
-  /** The definition of every op; always there, never fast. */
-  readonly reference: true;
-  /** WebAssembly, where the engine has SIMD and shared memory. */
+  /** The definition of every op; false where the engine is too old to run models, never fast. */
+  readonly reference: boolean;
+  /** WebAssembly, where the engine has SIMD, shared memory and Web Workers. */
   readonly wasm: false | {
     /** Whether the faster kernels with relaxed SIMD can be used. */
     readonly relaxedSimd: boolean;
@@ -69,11 +70,12 @@ export async function detectBackends(
   options: DetectOptions = {},
 ): Promise<BackendSupport> {
   options = readOptions("detect backends", options, DETECT_RULES);
-  const webgpu = await findGpu(options.webgpu);
-  const usable = typeof SharedArrayBuffer === "function" && WebAssembly.validate(SIMD_PROBE);
+  const reference = missingFeatures().length === 0;
+  const webgpu = reference && await findGpu(options.webgpu);
+  const hasThreads = typeof Worker === "function" && typeof SharedArrayBuffer === "function";
   return {
-    reference: true,
-    wasm: usable && {
+    reference,
+    wasm: reference && hasThreads && WebAssembly.validate(SIMD_PROBE) && {
       relaxedSimd: hasRelaxedSimd(),
       threads: navigator.hardwareConcurrency ?? 1,
     },

@@ -17,13 +17,18 @@ const NEEDED: Readonly<Record<string, () => boolean>> = {
   "Float16Array": () => "Float16Array" in globalThis,
 };
 
+/** Names of what the engine lacks to run models. */
+export function missingFeatures(): string[] {
+  return Object.keys(NEEDED).filter((name) => !NEEDED[name]!());
+}
+
 /**
  * Checks the engine.
  *
  * @throws BackendError when it lacks something, with all that it lacks
  */
 export function checkEngine(): void {
-  const missing = Object.keys(NEEDED).filter((name) => !NEEDED[name]!());
+  const missing = missingFeatures();
   if (missing.length === 0) return;
   throw new BackendError(
     `Cannot run models on this JavaScript engine: it has no ${
