@@ -78,9 +78,10 @@ export function selectFiles(spec: HubSpec, listing: readonly HubFile[]): Selecti
   const files = safetensorsFiles(listing);
   if (files.length > 0) return { format: "safetensors", files, entry: "" };
   const found = listing.filter((file) => file.size > 1e6).map((file) => file.path);
+  const large = found.length > 0 ? `its large files are ${list(found)}` : "and no large one at all";
   throw new SourceError(
     `Cannot use ${formatSpec(spec)}: the repository has no ${wantsTensors ? "" : "GGUF or "}` +
-      `safetensors file, its large files are ${list(found)}; choose a repository that has`,
+      `safetensors file, ${large}; choose a repository that has`,
   );
 }
 
