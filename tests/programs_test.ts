@@ -166,8 +166,8 @@ Deno.test("prompts are refused where a model has no use for them", async () => {
     [t5, { ids, prefixLength: 1 }, 'with "prefixLength": this model takes ids, decoderIds'],
     [yuan, { ids: idsOf(41, 1) }, "a prompt of 41 tokens: the context holds 40"],
     [yuan, { ids: [] }, "no tokens"],
-    [yuan, "text", "expected token ids, or an object with ids"],
-    [yuan, null, "expected token ids, or an object with ids"],
+    [yuan, "text", "expected token ids, or an object with ids; tokenizer.encode"],
+    [yuan, null, "expected token ids, an object with ids, or a text where the call takes one"],
   ];
   for (const [model, prompt, message] of cases) {
     await assertRejects(() => model.logits(prompt as Prompt), InputError, message);

@@ -100,9 +100,11 @@ export function idsOf(given: readonly number[] | Prompt): readonly number[] {
 function readPrompt(given: unknown, fields: NonNullable<PromptRules["fields"]>): Prompt {
   if (accepts(NUMBERS, given)) return { ids: given as readonly number[] };
   if (!accepts(OBJECT, given)) {
-    throw new InputError(
-      `Cannot process a prompt ${quote(given)}: expected token ids, or an object with ids`,
-    );
+    // Calls that take text have made ids of it before.
+    const expected = typeof given === "string"
+      ? "token ids, or an object with ids; tokenizer.encode makes them of a text"
+      : "token ids, an object with ids, or a text where the call takes one";
+    throw new InputError(`Cannot process a prompt ${quote(given)}: expected ${expected}`);
   }
   const known = promptFields({ fields });
   let prompt: Prompt;
