@@ -98,7 +98,7 @@ async function measure(flags: Flags): Promise<Measured> {
  *
  * @throws SparrowError when it cannot be read or is something else
  */
-export function readMeasured(path: string): Measured {
+function readMeasured(path: string): Measured {
   return readRatios(path, "the output of a benchmark with --json");
 }
 

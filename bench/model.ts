@@ -115,7 +115,7 @@ export async function measureModel(row: ModelCase): Promise<ModelResult> {
 }
 
 /** Measures one case in a process of its own, so that its memory and its warm-up are its own. */
-export async function measureModelApart(row: ModelCase): Promise<ModelResult> {
+async function measureModelApart(row: ModelCase): Promise<ModelResult> {
   const command = new Deno.Command(Deno.execPath(), {
     args: ["run", "-A", "--no-check", new URL("model_process.ts", import.meta.url).href],
     stdin: "piped",

@@ -36,7 +36,7 @@ export interface PreparedCase {
 }
 
 /** Records a case, places its weights and compiles it; `id` is unique on the backend. */
-export async function prepareCase<N extends OpName>(
+async function prepareCase<N extends OpName>(
   backend: Backend,
   op: N,
   row: OpCase<N>,

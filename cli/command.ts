@@ -95,7 +95,7 @@ export async function runCommand(
  *
  * @throws the error, when it is a bug
  */
-export function reportError(name: string, error: unknown): number {
+function reportError(name: string, error: unknown): number {
   const message = error instanceof SparrowError ? error.message : describeFailure(error);
   if (message === undefined) throw error;
   const line = withFlags(plain(message.replace(/\s*\n\s*/g, " ")));

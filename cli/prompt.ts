@@ -63,7 +63,7 @@ export async function readPrompt({ command, text, file }: PromptPlace): Promise<
  *
  * @throws InputError when it is not UTF-8
  */
-export async function readStdin(command: string): Promise<string> {
+async function readStdin(command: string): Promise<string> {
   const note = (): void => writeNote(`${command}: reading standard input, Ctrl-D ends it`);
   const isTerminal = Deno.stdin.isTerminal();
   if (isTerminal) note();

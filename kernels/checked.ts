@@ -19,7 +19,7 @@ const DTYPES: readonly unknown[] = ["i32", "a8", ...CACHE_TYPES, ...Object.keys(
 const ROLES: readonly unknown[] = ["dense", "matrix", "keyCache", "valueCache"];
 
 /** An op that checks its arguments by a form. */
-export function checkedOp<A>(name: string, op: Op<A>, form: OpForm<A>): Op<A> {
+function checkedOp<A>(name: string, op: Op<A>, form: OpForm<A>): Op<A> {
   const shape = (inputs: readonly TensorType[], attrs: A): TensorType =>
     op.shape(readList(name, "inputs", inputs, isType), readAttributes(name, attrs, form));
   return {
@@ -64,7 +64,7 @@ export function checkedOps<T extends object>(
 }
 
 /** The inputs that a call with these attributes may have, in order. */
-export function operandsOf<A>({ inputs }: OpForm<A>, attrs: A): readonly OpInput[] {
+function operandsOf<A>({ inputs }: OpForm<A>, attrs: A): readonly OpInput[] {
   return inputs.filter(({ when }) => {
     if (when === undefined) return true;
     const asked = (attrs as Record<string, unknown>)[when];

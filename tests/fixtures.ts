@@ -18,7 +18,7 @@ export { normalNumbers, randomNumbers };
 export const FIXTURES: URL = new URL("./", import.meta.url);
 
 /** Collects what is written to a stream. */
-export function memorySink(): {
+function memorySink(): {
   writable: WritableStream<Uint8Array<ArrayBuffer>>;
   bytes(): Uint8Array<ArrayBuffer>;
 } {

@@ -52,7 +52,7 @@ const SPM_SPECIALS = ["<unk>", "<s>", "</s>"];
 const SPM_WORDS = ["▁", ..."abcdefghijklmnopqrstuvwxyz.,:", "▁a", "th", "▁th", "he", "▁the", "an"];
 
 /** Tokens of the `spm` vocabulary, by id. */
-export const SPM_TOKENS: readonly string[] = [...SPM_SPECIALS, ...SPM_WORDS, "in", "er", "▁w", "€"];
+const SPM_TOKENS: readonly string[] = [...SPM_SPECIALS, ...SPM_WORDS, "in", "er", "▁w", "€"];
 
 /** Tokens of the byte-level vocabulary: 256 bytes, two merges, the end. */
 function bpeTokens(): string[] {
@@ -98,7 +98,7 @@ export function tinyVocabulary(options: TinyOptions = {}): number {
 }
 
 /** The tensors, named as in a GGUF file. */
-export function tinyTensors(options: TinyOptions = {}): TinyTensor[] {
+function tinyTensors(options: TinyOptions = {}): TinyTensor[] {
   const { architecture, hidden, heads, kvHeads, intermediate, layers, tied, seed } = defaults(
     options,
   );

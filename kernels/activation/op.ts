@@ -44,7 +44,7 @@ export interface ActivationAttributes {
  * The error function to float64 accuracy: Maclaurin series below 2.5, continued fraction above
  * (Abramowitz and Stegun 7.1.6 and 7.1.14).
  */
-export function erf(x: number): number {
+function erf(x: number): number {
   const a = Math.abs(x);
   if (!(a < 6)) return Number.isNaN(x) ? NaN : Math.sign(x);
   let value: number;

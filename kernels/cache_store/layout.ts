@@ -27,7 +27,7 @@ import type { TensorType } from "../op.ts";
 import { CACHE_GROUP } from "./op.ts";
 
 /** Rows of a block of keys. */
-export const KEY_ROWS = 8;
+const KEY_ROWS = 8;
 
 /** Rows of a block of values. */
 export const VALUE_ROWS = 64;

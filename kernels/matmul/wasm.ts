@@ -54,7 +54,7 @@ export const matmulWasm: WasmKernel<"matmul"> = {
 };
 
 /** Scratch memory of each worker; its parts stand in integer.as.ts and float.as.ts. */
-export function matmulScratchBytes(layout: LayoutName, cols: number): number {
+function matmulScratchBytes(layout: LayoutName, cols: number): number {
   if (isInteger(layout)) return 129 * 32 * 4;
   const unpacked = 32 * 16 * 4;
   const sums = 16 * 129 * 16 * 4;

@@ -23,7 +23,7 @@ import int4m from "./int4m.wgsl" with { type: "text" };
 import int8 from "./int8.wgsl" with { type: "text" };
 
 /** Columns of a block. */
-export const BLOCK_COLUMNS = 32;
+const BLOCK_COLUMNS = 32;
 
 /** WGSL that reads eight elements of a weight, in bindings 1 and 2. */
 export const PLANE_READERS: Readonly<Record<LayoutName, string>> = {

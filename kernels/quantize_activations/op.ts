@@ -12,7 +12,7 @@ import { rmsNorm } from "../rms_norm/op.ts";
 import { check, checkCount, checkInput, describe, tensorBytes } from "../shape.ts";
 
 /** Activations that share one scale. */
-export const ACTIVATION_GROUP = 32;
+const ACTIVATION_GROUP = 32;
 
 /** Attributes of `quantizeActivations`. Models record none: backends fuse steps. */
 export interface QuantizeActivationsAttributes {

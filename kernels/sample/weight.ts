@@ -7,7 +7,7 @@
  */
 
 /** Distances from the best logit that are counted: octaves, in units of 2^-24. Further is 0. */
-export const FAR: number = 2 ** 29;
+const FAR: number = 2 ** 29;
 /** Weight of the best token. */
 export const ONE: number = 2 ** 31;
 /** What probabilities are a multiple of: 2^-24. */

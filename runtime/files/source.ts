@@ -108,7 +108,7 @@ export function isHttp(place: string | URL): place is URL {
 }
 
 /** Adds bounds checks, one-at-a-time reads and abort to a raw source. */
-export function serialSource(raw: RawSource, signal?: AbortSignal): ByteSource {
+function serialSource(raw: RawSource, signal?: AbortSignal): ByteSource {
   const { name, size } = raw;
   let last: Promise<unknown> = Promise.resolve();
   let closed = false;

@@ -10,7 +10,7 @@ import { isSafePath } from "../files/safe_path.ts";
 import { decoded } from "../files/source_file.ts";
 
 /** The forms that {@linkcode parseModelSpec} accepts, as messages and help texts show them. */
-export const SPEC_FORM = "hf:ORG/REPO[@REVISION][:FILE-or-QUANT-TAG], an https: URL or a path";
+const SPEC_FORM = "hf:ORG/REPO[@REVISION][:FILE-or-QUANT-TAG], an https: URL or a path";
 
 /** A repository on a hub, optionally at a revision, optionally one GGUF file of it. */
 export interface HubSpec {

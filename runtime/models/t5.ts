@@ -171,7 +171,7 @@ async function distanceBias(
 }
 
 /** The bucket of a distance, key minus query; an encoder has half of them for each direction. */
-export function bucketOf(
+function bucketOf(
   distance: number,
   buckets: number,
   maxDistance: number,

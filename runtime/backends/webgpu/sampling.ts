@@ -20,7 +20,7 @@ import type { GpuMemory } from "./memory.ts";
 import { PARAMS_BYTES, type Pipelines } from "./pipelines.ts";
 
 /** Most tokens of one submission. */
-export const MOST_AHEAD = 64;
+const MOST_AHEAD = 64;
 
 /** What the shader reads and writes. */
 export interface SamplingBuffers {

@@ -99,11 +99,6 @@ function timesOf(
   });
 }
 
-/** Forgets the times of this process. */
-export function forgetTimes(): void {
-  known.clear();
-}
-
 function parseTimes(text: string | undefined): KernelTimes | undefined {
   try {
     const times: unknown = JSON.parse(text ?? "null");

@@ -194,7 +194,7 @@ export function splitMerge(text: string): [string, string] | undefined {
 }
 
 /** The id of a token that must be in the vocabulary. */
-export function tokenId(ids: ReadonlyMap<string, number>, token: string, field: string): number {
+function tokenId(ids: ReadonlyMap<string, number>, token: string, field: string): number {
   const id = ids.get(token);
   if (id === undefined) throw wrongField(field, token, "a token of model.vocab");
   return id;

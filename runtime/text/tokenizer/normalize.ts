@@ -64,12 +64,12 @@ function flatten(config: unknown, field: string, steps: Normalizer[]): void {
 const SPACE_LEFT = /^\p{White_Space}+/u;
 
 /** A text without the white space at its start. */
-export function trimLeft(text: string): string {
+function trimLeft(text: string): string {
   return text.replace(SPACE_LEFT, "");
 }
 
 /** A text without the white space at its end. */
-export function trimRight(text: string): string {
+function trimRight(text: string): string {
   // An expression would begin at every run of white space in the text.
   let end = text.length;
   while (end > 0 && SPACE_LEFT.test(text[end - 1])) end--;

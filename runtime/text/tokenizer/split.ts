@@ -211,7 +211,7 @@ function behaviorField(value: unknown, field: string, fallback: SplitBehavior): 
 }
 
 /** A split at every match of a pattern; `invert` swaps what is a match and what lies between. */
-export function splitAt(pattern: Pattern, behavior: SplitBehavior, invert = false): Splitter {
+function splitAt(pattern: Pattern, behavior: SplitBehavior, invert = false): Splitter {
   return (text) => {
     const found = pattern.matches(text);
     const words: string[] = [];

@@ -32,7 +32,7 @@ export const FOUND = 0;
 /** Nothing matches. */
 export const NONE = 1;
 /** The allowance is spent. */
-export const SPENT = 2;
+const SPENT = 2;
 /** The automaton has grown too large, and is of no more use. */
 export const TOO_LARGE = 3;
 
