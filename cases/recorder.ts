@@ -7,7 +7,7 @@
 
 import { Graph, type Tensor } from "../graph.ts";
 import type { OpAttributes, OpName } from "../kernels/ops.ts";
-import type { CacheType } from "../kernels/op.ts";
+import { type CacheType, elements } from "../kernels/op.ts";
 import type { LayoutName } from "../quant/formats.ts";
 import type { Extents } from "../runtime/graph/graph.ts";
 import { randomNumbers } from "./numbers.ts";
@@ -129,7 +129,7 @@ export class Recorder {
 export function drawNumbers(tensor: Tensor, { values, seed }: Drawn, run: Run): Float64Array {
   const random = randomNumbers(1000 * seed + run.index + 1);
   const rows = tensor.perToken ? run.tokens : tensor.shape[0]!;
-  const length = tensor.shape.slice(1).reduce((product, extent) => product * extent, rows);
+  const length = rows * elements(tensor.shape.slice(1));
   return Float64Array.from({ length }, (_, i) => values(random, i, run));
 }
 

@@ -60,31 +60,18 @@ export function decodeQ3K(bytes: Uint8Array, out: Float32Array): void {
 
 /** Q4_K, 144 bytes: halves `d` and `dmin`, 12 bytes of scales, 128 bytes of nibbles. */
 export function decodeQ4K(bytes: Uint8Array, out: Float32Array): void {
-  const scales = new Uint8Array(16);
-  for (let at = 0, i = 0; i < out.length; at += 144, i += 256) {
-    const d = halfAt(bytes, at);
-    const dmin = halfAt(bytes, at + 2);
-    unpackScales(bytes, at + 4, scales);
-    for (let pair = 0; pair < 4; pair++) {
-      const scale = d * scales[2 * pair];
-      const min = dmin * scales[2 * pair + 8];
-      const scale2 = d * scales[2 * pair + 1];
-      const min2 = dmin * scales[2 * pair + 9];
-      const codes = at + 16 + pair * 32;
-      const to = i + pair * 64;
-      for (let k = 0; k < 32; k++) {
-        const code = bytes[codes + k];
-        out[to + k] = scale * (code & 15) - min;
-        out[to + 32 + k] = scale2 * (code >> 4) - min2;
-      }
-    }
-  }
+  decodeNibblesK(bytes, out, 144);
 }
 
 /** Q5_K, 176 bytes: as Q4_K, with 32 bytes of fifth bits before the nibbles. */
 export function decodeQ5K(bytes: Uint8Array, out: Float32Array): void {
-  const scales = new Uint8Array(16);
-  for (let at = 0, i = 0; i < out.length; at += 176, i += 256) {
+  decodeNibblesK(bytes, out, 176);
+}
+
+/** Blocks of nibbles, which have fifth bits where a block has more than 144 bytes. */
+function decodeNibblesK(bytes: Uint8Array, out: Float32Array, blockBytes: number): void {
+  const scales = new Uint8Array(16), hasFifth = blockBytes > 144;
+  for (let at = 0, i = 0; i < out.length; at += blockBytes, i += 256) {
     const d = halfAt(bytes, at);
     const dmin = halfAt(bytes, at + 2);
     unpackScales(bytes, at + 4, scales);
@@ -93,11 +80,11 @@ export function decodeQ5K(bytes: Uint8Array, out: Float32Array): void {
       const min = dmin * scales[2 * pair + 8];
       const scale2 = d * scales[2 * pair + 1];
       const min2 = dmin * scales[2 * pair + 9];
-      const codes = at + 48 + pair * 32;
+      const codes = at + blockBytes - 128 + pair * 32;
       const to = i + pair * 64;
       for (let k = 0; k < 32; k++) {
         const code = bytes[codes + k];
-        const fifth = bytes[at + 16 + k] >> 2 * pair;
+        const fifth = hasFifth ? bytes[at + 16 + k] >> 2 * pair : 0;
         out[to + k] = scale * (code & 15 | (fifth & 1) << 4) - min;
         out[to + 32 + k] = scale2 * (code >> 4 | (fifth & 2) << 3) - min2;
       }

@@ -13,6 +13,8 @@ import type { ModelFile, TensorEntry } from "./model_file.ts";
 import { quote } from "../../escape.ts";
 import { type ByteSource, NotFoundError } from "./source.ts";
 import { decoded } from "./source_file.ts";
+import { MAX_SHARDS, shardDigits, shardOf, shardPath } from "./shards.ts";
+import { elements } from "../../kernels/op.ts";
 
 export type { MetadataArray, MetadataValue, NumberType, ValueType } from "./gguf_metadata.ts";
 
@@ -31,12 +33,6 @@ const HEADER_LIMIT = 256 << 20;
 
 /** Far more than any file has. */
 const MAX_ALIGNMENT = 1 << 20;
-
-/** Files of a split model; each is kept open. */
-const MAX_SHARDS = 1000;
-
-/** Name of one file of a split model: everything before the number, number, count. */
-const SPLIT_NAME = /^(.*)-(\d{5})-of-(\d{5})\.gguf$/;
 
 /**
  * Opens a GGUF model. Of a split model, give any file and the folder of the others.
@@ -119,7 +115,7 @@ function placeTensors(
   const placed: { tensor: TensorInfo; begin: number; end: number }[] = [];
   for (const tensor of header.tensors) {
     const { name, shape, blocks: { name: type, blockSize, blockBytes } } = tensor;
-    const bytes = shape.reduce((product, extent) => product * extent, 1) / blockSize * blockBytes;
+    const bytes = elements(shape) / blockSize * blockBytes;
     const begin = start + tensor.offset;
     const end = begin + bytes;
     if (tensor.offset % alignment !== 0) {
@@ -165,27 +161,29 @@ async function openShards(
 
   const count = number(givenHeader, "split.count", 1);
   if (count > MAX_SHARDS) fail(`it is one of ${count} files, expected at most ${MAX_SHARDS}`);
-  const [, prefix, givenNumber, nameCount] = SPLIT_NAME.exec(fileName(given.name)) ?? [];
-  if (Number(nameCount) !== count) {
+  const givenName = fileName(given.name), shard = shardOf(givenName);
+  if (shard?.count !== count) {
     fail(
-      `it is one of ${count} files, expected a name that ends in -00001-of-${digits(count)}.gguf`,
+      `it is one of ${count} files, expected a name that ends in -00001-of-${
+        shardDigits(count)
+      }.gguf`,
     );
   }
   if (!folder) fail(`its other ${count - 1} files cannot be found; pass a path or URL`);
   let first = givenHeader;
   for (let index = 0; index < count; index++) {
-    const isGiven = index + 1 === Number(givenNumber);
-    const name = `${prefix}-${digits(index + 1)}-of-${nameCount}.gguf`;
-    const shard = isGiven ? given : await openShard(folder, name, fail);
-    if (!isGiven) sources.push(shard);
-    const header = isGiven ? givenHeader : await readHeader(shard);
+    const isGiven = index + 1 === shard.number;
+    const name = shardPath(givenName, index + 1);
+    const source = isGiven ? given : await openShard(folder, name, fail);
+    if (!isGiven) sources.push(source);
+    const header = isGiven ? givenHeader : await readHeader(source);
     const [no, of] = [number(header, "split.no", 0), number(header, "split.count", 1)];
     if (no !== index || of !== count) {
       fail(
         `${name} is part ${no + 1} of ${of} by its metadata, expected ${index + 1} of ${count}`,
       );
     }
-    placeTensors(shard, header, tensors);
+    placeTensors(source, header, tensors);
     if (index === 0) first = header;
   }
   const total = number(first, "split.tensors.count", tensors.size);
@@ -206,23 +204,10 @@ async function openShard(
   }
 }
 
-/** Files of a split model among `names`, or undefined where there is not exactly one model. */
-export function firstOfSplit(names: readonly string[]): string | undefined {
-  const firsts = names.filter((name) => SPLIT_NAME.exec(name)?.[2] === "00001");
-  const [first] = firsts;
-  const prefix = SPLIT_NAME.exec(first ?? "")?.[1];
-  const others = names.some((name) => SPLIT_NAME.exec(name)?.[1] !== prefix);
-  return firsts.length === 1 && !others ? first : undefined;
-}
-
 /** The last name of a path or URL, as a folder opens it. */
 function fileName(path: string): string {
   const name = path.replace(/^.*[/\\]/, "");
   return /^https?:/.test(path) ? decoded(name) : name;
-}
-
-function digits(index: number): string {
-  return String(index).padStart(5, "0");
 }
 
 /** A field that must be a number where it is present. */

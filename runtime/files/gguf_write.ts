@@ -18,6 +18,7 @@ import {
   VALUE_TYPES,
   type ValueType,
 } from "./gguf_metadata.ts";
+import { elements } from "../../kernels/op.ts";
 
 /** A tensor to write. */
 export interface GgufTensor {
@@ -134,8 +135,8 @@ function measure({ name, shape, type }: GgufTensor): { id: number; bytes: number
   if (cols % blockSize !== 0) {
     fail(`tensor ${quote(name)} has rows of ${cols}, but ${type} needs a multiple of ${blockSize}`);
   }
-  const elements = shape.reduce((product, extent) => product * extent, 1);
-  return { id, bytes: elements / blockSize * blockBytes };
+  const count = elements(shape);
+  return { id, bytes: count / blockSize * blockBytes };
 }
 
 function writeValue(out: ByteWriter, key: string, value: MetadataValue): void {

@@ -8,7 +8,8 @@ import { FormatError, InputError, ModelError } from "../../errors.ts";
 import { quote } from "../../escape.ts";
 import { isA } from "../../options.ts";
 import { type Folder, folderOf, memoryFolder, openFolder, openIfThere } from "./folder.ts";
-import { firstOfSplit, openGguf } from "./gguf.ts";
+import { openGguf } from "./gguf.ts";
+import { firstShard } from "./shards.ts";
 import type { ModelFile } from "./model_file.ts";
 import { openSafetensors, openShards } from "./safetensors.ts";
 import { decoded, isDirectory } from "./source_file.ts";
@@ -89,7 +90,7 @@ export async function openModelFolder(folder: Folder): Promise<ModelFile> {
     if (file) return await openSafetensors(await folder.open(file), folder);
     if (indexes.length === 1) return await openShards(folder, indexes[0]);
   }
-  const gguf = ggufs.length === 1 ? ggufs[0] : firstOfSplit(ggufs);
+  const gguf = ggufs.length === 1 ? ggufs[0] : firstShard(ggufs);
   if (gguf) return await openGguf(await folder.open(gguf), folder);
   const found = ggufs.length > 0 ? ggufs : names;
   throw new ModelError(

@@ -15,6 +15,7 @@ import type { ModelFile, TensorEntry } from "./model_file.ts";
 import { quote } from "../../escape.ts";
 import { isSafeName } from "./safe_path.ts";
 import { type ByteSource, NotFoundError } from "./source.ts";
+import { elements } from "../../kernels/op.ts";
 
 /** The specification allows more; no model comes near this. */
 const HEADER_LIMIT = 16 << 20;
@@ -217,8 +218,8 @@ function readEntry(
     return fail("has no data_offsets of two rising whole numbers");
   }
   const bytes = offsets[1] - offsets[0];
-  const elements = shape.reduce((product, extent) => product * extent, 1);
-  const expected = Object.hasOwn(ELEMENT_BYTES, type) ? elements * ELEMENT_BYTES[type] : bytes;
+  const count = elements(shape);
+  const expected = Object.hasOwn(ELEMENT_BYTES, type) ? count * ELEMENT_BYTES[type] : bytes;
   if (bytes !== expected) {
     return fail(
       `has ${bytes} bytes, expected ${expected} for ${quote(type)} [${shape.slice(0, 8)}]`,

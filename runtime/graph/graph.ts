@@ -11,6 +11,7 @@ import {
   CACHE_TYPES,
   type CacheType,
   type DType,
+  elements,
   type Role,
   type TensorType,
 } from "../../kernels/op.ts";
@@ -274,7 +275,7 @@ export class Graph {
         `Cannot record ${quote(name)}: the graph has another tensor of that name`,
       );
     }
-    const count = type.shape.reduce((product, extent) => product * extent, 1);
+    const count = elements(type.shape);
     if (
       type.shape.length === 0 || !Number.isSafeInteger(count) ||
       !type.shape.every((extent) => Number.isInteger(extent) && extent >= 1)

@@ -24,6 +24,7 @@ import { createHash } from "./deps.ts";
 import { writeAtomically } from "./journal.ts";
 import { type HubFile, isHubFile } from "./select.ts";
 import { showUrl } from "./spec.ts";
+import { shardOf, shardPath } from "../files/shards.ts";
 
 /** Where a repository is cached. */
 export function repoDir(cacheDir: string, endpoint: URL, repo: string): string {
@@ -32,8 +33,9 @@ export function repoDir(cacheDir: string, endpoint: URL, repo: string): string {
 
 /** Where the file behind a URL is cached, and under which name. */
 export function urlDir(cacheDir: string, url: URL): { dir: string; name: string } {
-  const whole = url.href.replace(/-\d{5}-of-(\d{5}\.gguf)/i, "-00001-of-$1");
-  const key = createHash("sha256").update(whole).digest("hex").slice(0, 16);
+  const first = new URL(url);
+  if (shardOf(url.pathname)) first.pathname = shardPath(url.pathname, 1);
+  const key = createHash("sha256").update(first.href).digest("hex").slice(0, 16);
   const last = url.pathname.slice(url.pathname.lastIndexOf("/") + 1);
   return { dir: `${cacheDir}/url/${fileName(url.host)}/${key}`, name: fileName(last) || "model" };
 }

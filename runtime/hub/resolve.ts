@@ -22,6 +22,7 @@ import {
   showUrl,
   type UrlSpec,
 } from "./spec.ts";
+import { MAX_SHARDS, shardOf, shardPath } from "../files/shards.ts";
 
 export { DEFAULT_ENDPOINT, type DownloadProgress, type ResolveOptions } from "./context.ts";
 
@@ -257,25 +258,19 @@ function vanished(spec: ModelSpec, path: string): SourceError {
   );
 }
 
-/** Files of a split model. */
-const MAX_PARTS = 1000;
-
-/** The URLs of all parts of a split GGUF file, or just this one. */
+/** The URLs of all shards of a split GGUF file, or just this one. */
 function splitUrls(url: URL): URL[] {
-  const parts = Number(/-\d{5}-of-(\d{5})\.gguf$/i.exec(url.pathname)?.[1] ?? 1);
-  if (parts <= 1) return [url];
-  if (parts > MAX_PARTS) {
+  const { count } = shardOf(url.pathname) ?? { count: 1 };
+  if (count <= 1) return [url];
+  if (count > MAX_SHARDS) {
     throw new InputError(
-      `Cannot fetch ${showUrl(url)}: it is one of ${parts} parts, expected at most ${MAX_PARTS}`,
+      `Cannot fetch ${showUrl(url)}: it is one of ${count} parts, expected at most ${MAX_SHARDS}`,
     );
   }
-  return Array.from({ length: parts }, (_, i) => {
-    const part = new URL(url);
-    part.pathname = url.pathname.replace(
-      /-\d{5}(?=-of-\d{5}\.gguf$)/i,
-      `-${String(i + 1).padStart(5, "0")}`,
-    );
-    return part;
+  return Array.from({ length: count }, (_, i) => {
+    const shard = new URL(url);
+    shard.pathname = shardPath(url.pathname, i + 1);
+    return shard;
   });
 }
 

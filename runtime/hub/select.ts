@@ -7,6 +7,7 @@ import { InputError, SourceError } from "../../errors.ts";
 import { quote } from "../../escape.ts";
 import { isSafePath } from "../files/safe_path.ts";
 import { formatSpec, type HubSpec } from "./spec.ts";
+import { shardOf, withoutShard } from "../files/shards.ts";
 
 /** A file as the hub lists it, with the hash that its content must have. */
 export interface HubFile {
@@ -53,12 +54,11 @@ export const QUANT_PREFERENCE: readonly string[] = [
 ];
 
 interface GgufGroup {
-  readonly name: string; // path of the first part
+  readonly name: string; // path of the first shard
   readonly tag: string; // "" when the name shows none
-  readonly files: HubFile[]; // in part order
+  readonly files: HubFile[]; // shards in their order
 }
 
-const PART = /-(\d{5})-of-(\d{5})(?=\.gguf$)/i;
 const TAG =
   /(?:^|[-._])((?:UD-)?(?:I?Q\d+(?:_[A-Z0-9]+)*|TQ\d_\d|MXFP4(?:_MOE)?|BF16|FP?16|FP?32))$/i;
 
@@ -87,7 +87,7 @@ export function selectFiles(spec: HubSpec, listing: readonly HubFile[]): Selecti
 
 /** The quantization tag that a GGUF file name (or else its folder) ends in, upper-case, or `""`. */
 export function quantTag(path: string): string {
-  const [stem, folder = ""] = path.replace(PART, "").replace(/\.gguf$/i, "").split("/").reverse();
+  const [stem, folder = ""] = withoutShard(path).replace(/\.gguf$/i, "").split("/").reverse();
   return normalTag((TAG.exec(stem) ?? TAG.exec(folder))?.[1] ?? "");
 }
 
@@ -102,7 +102,7 @@ function ggufGroups(listing: readonly HubFile[]): GgufGroup[] {
     if (!/\.gguf$/i.test(file.path) || /(^|[/._-])(mmproj|imatrix)([._-]|$)/i.test(file.path)) {
       continue;
     }
-    const key = file.path.replace(PART, (_, _part, parts) => `-of-${parts}`);
+    const key = `${withoutShard(file.path)} ${shardOf(file.path)?.count}`;
     const group = groups.get(key);
     if (group) group.files.push(file);
     else groups.set(key, { name: file.path, tag: quantTag(file.path), files: [file] });
@@ -142,11 +142,11 @@ function defaultGroup(spec: HubSpec, groups: readonly GgufGroup[]): GgufGroup {
 }
 
 function gguf(spec: HubSpec, group: GgufGroup): Selection {
-  const parts = Number(PART.exec(group.name)?.[2] ?? 1);
-  const whole = group.files.every((file, i) => Number(PART.exec(file.path)?.[1] ?? 1) === i + 1);
-  if (!whole || group.files.length !== parts) {
+  const shards = shardOf(group.name)?.count ?? 1;
+  const whole = group.files.every((file, i) => (shardOf(file.path)?.number ?? 1) === i + 1);
+  if (!whole || group.files.length !== shards) {
     throw new SourceError(
-      `Cannot use ${formatSpec(spec)}: ${quote(group.name)} is split in ${parts} parts, but the ` +
+      `Cannot use ${formatSpec(spec)}: ${quote(group.name)} is split in ${shards} parts, but the ` +
         `repository lists ${list(group.files.map((file) => file.path))}; choose another file`,
     );
   }

@@ -15,6 +15,7 @@ import type { ModelFile, TensorEntry } from "../files/model_file.ts";
 import { rowsOf, stacked, transposed } from "../files/views.ts";
 import type { Graph, Tensor } from "../graph/graph.ts";
 import { tensorsOf, type TensorSource, type WeightSpec } from "./weight_spec.ts";
+import { elements } from "../../kernels/op.ts";
 
 /** How weights are stored: as near to the file as possible, or all matrices in one layout. */
 export type WeightsOption = "as-is" | "int4" | "int8" | "f32";
@@ -159,7 +160,7 @@ export function weightScope(g: Graph, weights: ResolvedWeights): WeightScope {
 /** Values of a small tensor that the model needs at load, such as frequency factors. */
 export async function readVector(tensor: TensorEntry): Promise<Float32Array> {
   const entry = asFloat32(tensor);
-  const length = entry.shape.reduce((product, extent) => product * extent, 1);
+  const length = elements(entry.shape);
   const bytes = await entry.source.read(entry.offset, entry.bytes);
   const rows = transcoder(entry.type, "f32", `tensor ${quote(entry.name)}`).rows(bytes, length);
   return new Float32Array(rows.slice().buffer);
@@ -168,7 +169,7 @@ export async function readVector(tensor: TensorEntry): Promise<Float32Array> {
 /** Bytes of a weight in its layout's exchange form. */
 export function weightBytes({ shape, layout }: ResolvedWeight): number {
   const columns = shape.at(-1)!;
-  const rows = shape.reduce((product, extent) => product * extent, 1) / columns;
+  const rows = elements(shape) / columns;
   return rows * rowBytes(LAYOUTS[layout], columns);
 }
 
