@@ -54,6 +54,8 @@ export type {
   StopReason,
   Token,
 } from "./runtime/generation/generate_options.ts";
+export type { Allowance, Constraint } from "./runtime/generation/constraint.ts";
+export type { TokenLogprob, TokenLogprobs } from "./runtime/generation/token_logprobs.ts";
 export type { ModelConfig } from "./runtime/models/definition.ts";
 export { type Sampler, sampler, type SamplerOptions } from "./runtime/generation/sampler.ts";
 export { Session } from "./runtime/generation/session.ts";
@@ -64,6 +66,7 @@ export type {
 } from "./runtime/generation/text_session.ts";
 export { loadTokenizer } from "./runtime/text/model_text.ts";
 export type {
+  ByteDecoder,
   DecodeOptions,
   EncodeOptions,
   StreamOptions,

@@ -193,7 +193,7 @@ function show(args: readonly unknown[]): string {
 const GENERATE = [
   ...["maxTokens", "stopIds", "stop", "overflow", "sinkTokens", "parseSpecial", "addSpecial"],
   ...["temperature", "topK", "topP", "minP", "repeatPenalty", "repeatWindow", "seed"],
-  ...["presencePenalty", "frequencyPenalty", "logitBias"],
+  ...["presencePenalty", "frequencyPenalty", "logitBias", "logprobs", "constraint"],
   ...["signal", "onFinish", "onPrompt"],
 ];
 const LOAD = [

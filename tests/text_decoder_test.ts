@@ -34,6 +34,53 @@ for (const { name, route } of KINDS) {
   });
 }
 
+/** However many U+FFFD stand for some bytes. */
+const joined = (text: string): string => text.replaceAll(/\ufffd+/g, "\ufffd");
+
+for (const { name, route } of KINDS) {
+  Deno.test(`byteDecoder() gives the bytes of the text, each with its token: ${name}, ${route}`, async () => {
+    const subject = await testTokenizer(name, route);
+    const id = fc.oneof(fc.nat(subject.vocabSize - 1), fc.nat(300));
+    fc.assert(
+      fc.property(
+        fc.array(id, { maxLength: 40 }),
+        fc.array(id, { maxLength: 3 }),
+        fc.boolean(),
+        (ids, after, skipSpecial) => {
+          const decoder = subject.byteDecoder({ skipSpecial, after });
+          const parts = [...ids.map((id) => decoder.push(id)), decoder.flush()];
+          const bytes = Uint8Array.from(parts.flatMap((part) => Array.from(part)));
+          // After nothing, since a character that others began is not all theirs.
+          if (after.length === 0) {
+            assertEquals(
+              joined(new TextDecoder("utf-8", { ignoreBOM: true }).decode(bytes)),
+              joined(subject.decode(ids, { skipSpecial })),
+            );
+          } else {
+            const before = subject.byteDecoder({ skipSpecial });
+            const opening = after.flatMap((id) => Array.from(before.push(id)));
+            const all = [...opening, ...ids.flatMap((id) => Array.from(before.push(id)))];
+            assertEquals([...opening, ...bytes], all);
+          }
+        },
+      ),
+      { numRuns: 300, seed: 6 },
+    );
+  });
+}
+
+Deno.test("byteDecoder() gives each token of a character its own bytes", async () => {
+  const llama = await testTokenizer("llama-spm", "gguf");
+  const bytes = [0xf0, 0x9f, 0xa6, 0x99];
+  const decoder = llama.byteDecoder();
+  assertEquals(bytes.map((byte) => Array.from(decoder.push(3 + byte))), bytes.map((it) => [it]));
+  const gpt = await testTokenizer("gpt-2", "json");
+  const ids = gpt.encode("🦙 a", { addSpecial: false }), other = gpt.byteDecoder();
+  const parts = ids.map((id) => Array.from(other.push(id)));
+  assert(parts.length > 2 && parts.every(({ length }) => length > 0));
+  assertEquals(parts.flat(), [...bytes, 0x20, 0x61]);
+});
+
 Deno.test("decoder() holds bytes back until they are a character, and never loses them", async () => {
   for (const name of ["llama-spm", "gpt-2"]) {
     const subject = await testTokenizer(name, "gguf");

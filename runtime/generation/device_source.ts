@@ -25,7 +25,11 @@ export function deviceSource(
   let backend: Backend | undefined;
 
   /** Goes on after an error, if another backend has taken over. */
-  async function handOver(error: unknown, place: Place, length: number): Promise<Choice> {
+  async function handOver(
+    error: unknown,
+    place: Place,
+    length: number,
+  ): Promise<Choice | undefined> {
     if (!await engine.recover(error, backend!)) throw error;
     // What ran ahead is lost; the tokens are known, and the number of the next draw.
     ahead = undefined;

@@ -11,6 +11,7 @@ import { readOptions } from "../../options.ts";
 import type { Engine } from "../engine/engine.ts";
 import type { Prompt } from "../models/prompt.ts";
 import type { Sequence } from "../models/sequence.ts";
+import { Constrained } from "./constrained.ts";
 import { deviceSource } from "./device_source.ts";
 import { GeneratedText } from "./generated_text.ts";
 import {
@@ -22,6 +23,7 @@ import {
 import { hostSource } from "./host_source.ts";
 import { checkBiases, choiceOf } from "./sampler.ts";
 import type { SessionModel, TextSession } from "./text_session.ts";
+import { LogprobList } from "./token_logprobs.ts";
 import type { Choice, Place, TokenSource } from "./token_source.ts";
 
 /** Streams tokens; see `Session.generate`. `isLeft` tells whether nobody reads on. */
@@ -37,13 +39,16 @@ export async function* generate(
   const { maxTokens = Infinity, overflow = "stop", signal, onPrompt, onFinish } = options;
   const sinkTokens = sinkTokensOf(options, contextLength);
   checkWrites(model.engine);
-  const source = sourceOf(session, model, options);
   const opening = toPrompt(prompt, model, options);
   const sequence = model.engine.sequenceOf(opening);
   const promptIds = (sequence.source ?? sequence).ids;
   if (overflow === "slide") checkSlides(sequence);
   const stopIds = new Set(options.stopIds ?? model.stopIds);
+  const source = sourceOf(session, model, options, stopIds);
   const text = new GeneratedText(model.tokenizer, sequence.ids, options.stop ?? []);
+  const logprobs = options.logprobs === undefined
+    ? undefined
+    : new LogprobList(model.tokenizer, sequence.ids);
   const ids: number[] = [];
   let stopReason: StopReason = "abort";
   while (session.leaving) await session.leaving;
@@ -52,9 +57,9 @@ export async function* generate(
   let { history } = session;
   const isGivenUp = (): boolean => signal?.aborted || isLeft();
   /** The token after those of a place, with which the session has `length` tokens. */
-  const next = async (place: Place, length: number): Promise<Choice> => {
+  const next = async (place: Place, length: number): Promise<Choice | undefined> => {
     const choice = await session.underWay(source.next(place), isGivenUp);
-    if (session.position !== length) throw disturbed();
+    if (choice && session.position !== length) throw disturbed();
     ({ history } = session);
     return choice;
   };
@@ -69,33 +74,43 @@ export async function* generate(
     let onProgress = onPrompt, length = sequence.ids.length;
     for (;;) {
       const wanted = maxTokens - ids.length;
-      const { id } = await next({ tokens, generated: ids, wanted, onProgress }, length);
+      const choice = await next({ tokens, generated: ids, wanted, onProgress }, length);
       if (ids.length === 0) reusedTokens = Math.max(reusedTokens, session.takenTokens);
       onProgress = undefined;
       signal?.throwIfAborted();
+      if (!choice) {
+        stopReason = "stop";
+        return;
+      }
+      const { id, likely, isLast } = choice;
       if (stopIds.has(id)) {
         stopReason = "stop";
         const rest = text.end();
+        logprobs?.end();
         if (rest !== "") yield { id, text: rest };
         return;
       }
       ids.push(id);
       let piece = text.push(id);
+      if (likely) logprobs!.push(likely);
       const full = session.position === contextLength;
       if (text.stopped) stopReason = "stop";
-      else if (ids.length === maxTokens || full && overflow === "stop") {
-        stopReason = "length";
+      else if (isLast || ids.length === maxTokens || full && overflow === "stop") {
         piece += text.end();
-        if (text.stopped) stopReason = "stop";
+        logprobs?.end();
+        stopReason = isLast || text.stopped ? "stop" : "length";
       }
-      yield { id, text: piece };
+      yield likely ? { ...logprobs!.list.at(-1)!, text: piece } : { id, text: piece };
       if (stopReason !== "abort") return;
       if (session.history !== history) throw disturbed();
       tokens = full ? [...slide(session, sinkTokens), id] : [id];
       length = session.position + tokens.length;
     }
   } finally {
-    onFinish?.({ stopReason, promptIds, reusedTokens, ids, text: text.text });
+    onFinish?.({
+      ...{ stopReason, promptIds, reusedTokens, ids, text: text.text },
+      ...(logprobs && { logprobs: logprobs.list }),
+    });
   }
 }
 
@@ -104,11 +119,15 @@ function sourceOf(
   session: TextSession,
   { engine }: SessionModel,
   options: GenerateOptions,
+  stopIds: ReadonlySet<number>,
 ): TokenSource {
   const choice = choiceOf(options);
   checkBiases(choice, engine.config.vocabSize);
-  const { signal } = options;
-  const host = hostSource(session, choice, signal);
+  const { signal, constraint, logprobs } = options;
+  const constrained = constraint &&
+    new Constrained(constraint, stopIds, engine.config.vocabSize);
+  const host = hostSource(session, { choice, constrained, logprobs, signal });
+  if (constrained || logprobs !== undefined) return host;
   return deviceSource(session, engine, choice, signal, host);
 }
 

@@ -16,8 +16,10 @@ import {
   TEXTS,
   wholeNumberIn,
 } from "../../options.ts";
+import { CONSTRAINT, type Constraint } from "./constraint.ts";
 import { SAMPLER_RULES, type SamplerOptions } from "./sampler.ts";
 import type { PromptProgress } from "./text_session.ts";
+import type { TokenLogprob, TokenLogprobs } from "./token_logprobs.ts";
 
 /** One generated token. */
 export interface Token {
@@ -29,6 +31,15 @@ export interface Token {
    * token appears only when it makes such text certain.
    */
   readonly text: string;
+  /** Where `logprobs` asks for it, the bytes that the token adds to the text in UTF-8. */
+  readonly bytes?: readonly number[];
+  /**
+   * Where `logprobs` asks for it, the natural logarithm of the token's probability by the model's own
+   * distribution (see `TokenLogprob`). A stop token that appears has neither this nor the others.
+   */
+  readonly logprob?: number;
+  /** Where `logprobs` asks for it, the most likely tokens in its place, the best first. */
+  readonly top?: readonly TokenLogprob[];
 }
 
 /** Why generation ended: a stop token or string, a limit, or the caller's break or abort. */
@@ -46,6 +57,11 @@ export interface GenerationResult {
   readonly ids: readonly number[];
   /** Their text, without the stop string. */
   readonly text: string;
+  /**
+   * The log-probabilities of `ids`, `[ids.length]`, where they were asked for. The bytes of all are the
+   * text before it was cut at a stop string, in UTF-8.
+   */
+  readonly logprobs?: readonly TokenLogprobs[];
 }
 
 /** How to generate. */
@@ -59,6 +75,15 @@ export interface GenerateOptions extends SamplerOptions {
    * ("<|im_end|>"), alone or with text around it ("\n<|sep|>").
    */
   readonly stop?: readonly string[];
+  /**
+   * What the text may go on with, as a grammar has it. Tokens are then chosen on the host.
+   */
+  readonly constraint?: Constraint;
+  /**
+   * Tells of each token its log-probability and those of so many most likely tokens, 0 to 128; none where
+   * absent. Tokens are then chosen on the host.
+   */
+  readonly logprobs?: number;
   /**
    * What to do when the context is full: `stop` ends with stop reason `length`; `slide` keeps the
    * first `sinkTokens` and the later half of the rest, and goes on (compare arXiv:2309.17453).
@@ -81,6 +106,9 @@ export interface GenerateOptions extends SamplerOptions {
   readonly onFinish?: (result: GenerationResult) => void;
 }
 
+/** Most tokens beside the chosen one of which log-probabilities are told. */
+export const MOST_LOGPROBS = 128;
+
 /** What each option may be. */
 export const GENERATE_RULES: Rules<GenerateOptions> = {
   ...SAMPLER_RULES,
@@ -90,6 +118,8 @@ export const GENERATE_RULES: Rules<GenerateOptions> = {
     accepts: (value) => Array.isArray(value) && value.every((id) => Number.isInteger(id)),
   },
   stop: TEXTS,
+  constraint: CONSTRAINT,
+  logprobs: wholeNumberIn(0, MOST_LOGPROBS),
   overflow: oneOf(["stop", "slide"]),
   sinkTokens: wholeNumberIn(0, Number.MAX_SAFE_INTEGER),
   parseSpecial: FLAG,

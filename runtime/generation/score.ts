@@ -8,6 +8,7 @@
 import { InputError } from "../../errors.ts";
 import { FLAG, readOptions, type Rules, SIGNAL } from "../../options.ts";
 import type { Engine } from "../engine/engine.ts";
+import { logProbability } from "./log_probabilities.ts";
 import type { Tokenizer } from "../text/tokenizer/tokenizer.ts";
 
 /** How to score. */
@@ -100,14 +101,6 @@ export async function score(
     totalLogProbability: total,
     perplexity: Math.exp(-total / logProbabilities.length),
   };
-}
-
-/** Natural logarithm of the softmax of `logits` at `id`. */
-function logProbability(logits: Float32Array, id: number): number {
-  let max = -Infinity, sum = 0;
-  for (const value of logits) if (value > max) max = value;
-  for (const value of logits) sum += Math.exp(value - max);
-  return logits[id]! - max - Math.log(sum);
 }
 
 /** What each token adds to the text. */

@@ -7,6 +7,7 @@
  */
 
 import type { Prompt } from "../models/prompt.ts";
+import type { TokenLikelihoods } from "./log_probabilities.ts";
 import type { PromptProgress } from "./text_session.ts";
 
 /** Where a text is. */
@@ -28,14 +29,19 @@ export interface Place {
 export interface Choice {
   /** Its id. */
   readonly id: number;
+  /** Where it was asked for, how likely the model finds it, and the most likely tokens. */
+  readonly likely?: TokenLikelihoods;
+  /** Whether the text ends with it. */
+  readonly isLast?: boolean;
 }
 
 /** Gives the tokens of one text. */
 export interface TokenSource {
   /**
-   * Makes the tokens of the place part of the session, and gives the next one.
+   * Makes the tokens of the place part of the session, and gives the next one; undefined, without
+   * changing the session, where the text must not even begin.
    *
    * @throws ModelError when a logit is NaN or infinite
    */
-  next(place: Place): Promise<Choice>;
+  next(place: Place): Promise<Choice | undefined>;
 }

@@ -5,6 +5,7 @@
  * @module
  */
 
+import { escapeBytes } from "./raw_bytes.ts";
 import type { Pieces, PieceStream } from "./text_decoder.ts";
 
 const SPACE = 0x20;
@@ -25,10 +26,17 @@ function incomplete(bytes: Uint8Array): number {
 /** Bytes to text, piece by piece. */
 export class ByteJoiner {
   readonly #utf8 = new TextDecoder("utf-8", { ignoreBOM: true });
+  readonly #raw: boolean;
   #waiting: Uint8Array = EMPTY;
+
+  /** `raw` bytes do not wait for their character (raw_bytes.ts). */
+  constructor(raw: boolean) {
+    this.#raw = raw;
+  }
 
   /** The text that is complete now. */
   push(bytes: Uint8Array): string {
+    if (this.#raw) return escapeBytes(bytes);
     if (this.#waiting.length > 0) {
       const joined = new Uint8Array(this.#waiting.length + bytes.length);
       joined.set(this.#waiting);
@@ -83,8 +91,8 @@ export function bytePieces({ vocabSize, isSpecial, bytes, stripLeading }: BytePi
   return {
     vocabSize,
     isSpecial,
-    begin(): PieceStream {
-      const joiner = new ByteJoiner();
+    begin(raw): PieceStream {
+      const joiner = new ByteJoiner(raw);
       let started = !stripLeading;
       return {
         push(id) {

@@ -44,11 +44,14 @@ const MAX_INSERT = 256; // UTF-16 units that one replacement may insert
 const MAX_PIECE = 1 << 16; // UTF-16 units
 const MAX_STRIP = 1 << 16;
 
+/** Makes a stage; `raw` as in raw_bytes.ts. */
+type MakeStage = (isLast: boolean, raw: boolean) => Stage;
+
 /** The stages of a decoder, and what every token goes through first, whatever its place. */
 interface Chain {
   readonly maps: ((token: string) => string)[];
-  /** Makes the stages; each is told whether no later one goes by tokens. */
-  readonly stages: ((isLast: boolean) => Stage)[];
+  /** Makes the stages; each is told whether no later one goes by tokens, and whether bytes wait. */
+  readonly stages: MakeStage[];
   /** Whether tokens are parts of one text from here on. */
   fused: boolean;
   /** How many stages there were when they became so. */
@@ -95,9 +98,9 @@ export function piecesFromJson(
   return {
     vocabSize: tokens.length,
     isSpecial,
-    begin() {
+    begin(raw) {
       const stages = chain.stages.map((make, i) =>
-        make(i === chain.stages.length - 1 || i + 1 === chain.fusedAt)
+        make(i === chain.stages.length - 1 || i + 1 === chain.fusedAt, raw)
       );
       let out = "";
       // The stage after the last one collects.
@@ -143,9 +146,9 @@ function read(value: unknown, field: string, chain: Chain): void {
   const isFirst = chain.stages.length + chain.maps.length === 0 && !chain.fused;
   const { fused } = chain;
   /** A step that goes by tokens; after `Fuse` there is only one. */
-  const add = (make: (isLast: boolean) => Stage): void => {
+  const add = (make: MakeStage): void => {
     chain.bytesOnly = false;
-    chain.stages.push(fused ? () => wholeStage(make(false)) : make);
+    chain.stages.push(fused ? (_, raw) => wholeStage(make(false, raw)) : make);
   };
   /** A step that treats all tokens alike. */
   const map = (change: (token: string) => string): void => {
@@ -161,7 +164,7 @@ function read(value: unknown, field: string, chain: Chain): void {
       );
       return;
     case "ByteLevel":
-      add(byteLevelStage);
+      add((_, raw) => byteLevelStage(raw));
       chain.bytesOnly = isFirst;
       fuse(chain);
       return;

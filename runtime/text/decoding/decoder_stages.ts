@@ -7,6 +7,7 @@
 
 import { byteLevelBytes } from "../tokenizer/byte_level.ts";
 import { ByteJoiner } from "./byte_pieces.ts";
+import { escapeByte, escapeBytes } from "./raw_bytes.ts";
 import { byteOfToken } from "./text_decoder.ts";
 import type { Pattern } from "../tokenizer/pattern.ts";
 
@@ -25,9 +26,9 @@ export interface Stage {
 
 const nothing = (): void => {};
 
-/** Bytes in GPT-2's spelling, to text. */
-export function byteLevelStage(): Stage {
-  const joiner = new ByteJoiner();
+/** Bytes in GPT-2's spelling, to text; `raw` as in raw_bytes.ts. */
+export function byteLevelStage(raw: boolean): Stage {
+  const joiner = new ByteJoiner(raw);
   return {
     push: (token, emit) => emit(joiner.push(byteLevelBytes(token))),
     end: (emit) => emit(joiner.end()),
@@ -45,9 +46,9 @@ function lengthOf(byte: number): number {
  * Tokens like `<0xE6>` to characters. In the original a run of them is one token, and all of it is U+FFFD
  * where one byte does not fit. So it is here where later steps go by tokens. At the end of a decoder
  * (`eager`) characters come as soon as they are whole, and only the bytes that do not fit are U+FFFD:
- * a stream could not take back what it gave out.
+ * a stream could not take back what it gave out. `raw` bytes (raw_bytes.ts) need not fit.
  */
-export function byteFallbackStage(eager: boolean): Stage {
+export function byteFallbackStage(eager: boolean, raw: boolean): Stage {
   const utf8 = new TextDecoder("utf-8", { ignoreBOM: true, fatal: true });
   let bytes: number[] = [];
   function text(count: number): string | undefined {
@@ -73,6 +74,7 @@ export function byteFallbackStage(eager: boolean): Stage {
     else if (bytes.length > 0) {
       const run = text(bytes.length);
       if (run !== undefined) emit(run);
+      else if (raw) emit(escapeBytes(Uint8Array.from(bytes)));
       else for (const _ of bytes) emit("\ufffd");
       bytes = [];
     }
@@ -81,6 +83,7 @@ export function byteFallbackStage(eager: boolean): Stage {
     waits: !eager,
     push(token, emit) {
       const byte = byteOfToken(token);
+      if (byte >= 0 && raw && eager) return emit(escapeByte(byte));
       if (byte >= 0) {
         bytes.push(byte);
         if (eager) settle(emit, false);

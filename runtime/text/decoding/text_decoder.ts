@@ -9,6 +9,7 @@
 
 import { InputError } from "../../../errors.ts";
 import { quote } from "../../../escape.ts";
+import { unescapeBytes } from "./raw_bytes.ts";
 
 /** Takes ids one by one and gives out whole characters. */
 export interface TokenDecoder {
@@ -22,14 +23,26 @@ export interface TokenDecoder {
   flush(): string;
 }
 
+/** Takes ids one by one and gives out bytes. */
+export interface ByteDecoder {
+  /**
+   * The UTF-8 bytes that this id adds to the text, also those of characters that are not whole yet.
+   *
+   * @throws InputError for an id outside the vocabulary
+   */
+  push(id: number): Uint8Array<ArrayBuffer>;
+  /** The bytes of what was still waiting; few kinds of decoders have any. */
+  flush(): Uint8Array<ArrayBuffer>;
+}
+
 /** What the tokens of a vocabulary spell. */
 export interface Pieces {
   /** Ids run from 0 to this, exclusive. */
   readonly vocabSize: number;
   /** Whether a token controls (begin, end, role marks) rather than spells. */
   isSpecial(id: number): boolean;
-  /** Begins a text. */
-  begin(): PieceStream;
+  /** Begins a text; a `raw` one has bytes that are no whole character as raw_bytes.ts writes them. */
+  begin(raw: boolean): PieceStream;
 }
 
 /** A text that is being spelled. */
@@ -68,8 +81,21 @@ function checked(pieces: Pieces, id: number): number {
 
 /** A streaming decoder over a vocabulary's pieces. */
 export function tokenDecoder(pieces: Pieces, options: StreamOptions = {}): TokenDecoder {
+  return streamDecoder(pieces, options, false);
+}
+
+/** A streaming decoder that gives bytes. */
+export function byteDecoder(pieces: Pieces, options: StreamOptions = {}): ByteDecoder {
+  const decoder = streamDecoder(pieces, options, true);
+  return {
+    push: (id) => unescapeBytes(decoder.push(id)),
+    flush: () => unescapeBytes(decoder.flush()),
+  };
+}
+
+function streamDecoder(pieces: Pieces, options: StreamOptions, raw: boolean): TokenDecoder {
   const { skipSpecial = true, after = [] } = options;
-  const stream = pieces.begin();
+  const stream = pieces.begin(raw);
   const push = (id: number): string => skipSpecial && pieces.isSpecial(id) ? "" : stream.push(id);
   const earlier = Array.from(after).filter((id) =>
     Number.isInteger(id) && id >= 0 && id < pieces.vocabSize
@@ -78,7 +104,7 @@ export function tokenDecoder(pieces: Pieces, options: StreamOptions = {}): Token
   for (const id of earlier) given += push(id).length;
   // What the stream still holds back of the earlier ids' text, and is not to be repeated.
   let known = stream.waits && earlier.length > 0
-    ? decodeIds(pieces, earlier, { skipSpecial }).slice(given)
+    ? decodeAll(pieces, earlier, skipSpecial, raw).slice(given)
     : "";
   function fresh(text: string): string {
     if (known === "" || text === "") return text;
@@ -99,7 +125,16 @@ export function decodeIds(
   ids: Iterable<number>,
   { skipSpecial = true }: DecodeOptions = {},
 ): string {
-  const stream = pieces.begin();
+  return decodeAll(pieces, ids, skipSpecial, false);
+}
+
+function decodeAll(
+  pieces: Pieces,
+  ids: Iterable<number>,
+  skipSpecial: boolean,
+  raw: boolean,
+): string {
+  const stream = pieces.begin(raw);
   const parts: string[] = [];
   for (const id of ids) {
     checked(pieces, id);

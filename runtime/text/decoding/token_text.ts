@@ -7,6 +7,7 @@
  */
 
 import { byteLevelBytes } from "../tokenizer/byte_level.ts";
+import { textOfBytes } from "./raw_bytes.ts";
 import { byteOfToken } from "./text_decoder.ts";
 import type { Tokenizer } from "../tokenizer/core.ts";
 
@@ -41,30 +42,7 @@ export function tokenText(tokenizer: Tokenizer, id: number): string {
   return text === "" ? tokenizer.decode([id], { skipSpecial: false }) : text;
 }
 
-const utf8 = new TextDecoder("utf-8", { ignoreBOM: true, fatal: true });
-
 /** Bytes as text: whole characters as they are, every other byte as `<E6>`. */
 export function showBytes(bytes: Uint8Array): string {
-  let text = "";
-  for (let at = 0; at < bytes.length;) {
-    let length = 4;
-    let character: string | undefined;
-    for (; length > 0 && character === undefined; length--) {
-      try {
-        const found = utf8.decode(bytes.subarray(at, at + length));
-        if ([...found].length === 1) character = found;
-      } catch {
-        // Not a character of this length.
-      }
-      if (character !== undefined) break;
-    }
-    if (character === undefined) {
-      text += `<${bytes[at].toString(16).toUpperCase().padStart(2, "0")}>`;
-      at++;
-      continue;
-    }
-    text += character;
-    at += length;
-  }
-  return text;
+  return textOfBytes(bytes, (byte) => `<${byte.toString(16).toUpperCase().padStart(2, "0")}>`);
 }

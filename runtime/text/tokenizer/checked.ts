@@ -36,6 +36,10 @@ export function checkedTokenizer(tokenizer: Tokenizer): Tokenizer {
         `expected a whole number from 0 to ${tokenizer.vocabSize - 1}`,
     );
   };
+  const checkStream = (options: StreamOptions | undefined): StreamOptions => {
+    const { after, ...others } = readOptions("decode", options, STREAM_RULES);
+    return { ...others, ...(after && { after: listOf(after) }) };
+  };
   return {
     ...tokenizer,
     encode(text, options) {
@@ -52,8 +56,11 @@ export function checkedTokenizer(tokenizer: Tokenizer): Tokenizer {
     idToToken: (id) => Number.isInteger(id) ? tokenizer.idToToken(id) : undefined,
     tokenToId: (token) => typeof token === "string" ? tokenizer.tokenToId(token) : undefined,
     decoder(options) {
-      const { after, ...others } = readOptions("decode", options, STREAM_RULES);
-      const decoder = tokenizer.decoder({ ...others, ...(after && { after: listOf(after) }) });
+      const decoder = tokenizer.decoder(checkStream(options));
+      return { push: (id) => decoder.push(checkId(id)), flush: () => decoder.flush() };
+    },
+    byteDecoder(options) {
+      const decoder = tokenizer.byteDecoder(checkStream(options));
       return { push: (id) => decoder.push(checkId(id)), flush: () => decoder.flush() };
     },
   };

@@ -8,8 +8,9 @@
 
 import { InputError, SparrowError } from "../../../errors.ts";
 import type { TextPiece } from "../jinja/text.ts";
-import { decodeIds, tokenDecoder } from "../decoding/text_decoder.ts";
+import { byteDecoder, decodeIds, tokenDecoder } from "../decoding/text_decoder.ts";
 import type {
+  ByteDecoder,
   DecodeOptions,
   Pieces,
   StreamOptions,
@@ -70,6 +71,22 @@ export interface Tokenizer {
   decode(ids: Iterable<number>, options?: DecodeOptions): string;
   /** A decoder for ids that come one by one: its parts together are what `decode` gives. */
   decoder(options?: StreamOptions): TokenDecoder;
+  /**
+   * A decoder that gives the bytes of ids that come one by one, those of a character that is spread over
+   * tokens each with its token: together they are the text's in UTF-8, but for bytes that make no
+   * character, which the text has as U+FFFD.
+   *
+   * @example
+   * ```ts
+   * import { loadModel } from "@sparrow/sparrow";
+   *
+   * await using model = await loadModel();
+   * const { tokenizer } = model, decoder = tokenizer.byteDecoder();
+   * const ids = tokenizer.encode("麻雀", { addSpecial: false });
+   * console.log(ids.map((id) => Array.from(decoder.push(id))));
+   * ```
+   */
+  byteDecoder(options?: StreamOptions): ByteDecoder;
   /** The token as the vocabulary spells it ("▁the", "Ġthe"), or undefined. */
   idToToken(id: number): string | undefined;
   /** The id of a token as the vocabulary spells it, or undefined. */
@@ -187,6 +204,7 @@ export function assembleTokenizer(parts: TokenizerParts): Tokenizer {
     },
     decode: (list, options) => decodeIds(pieces, list, options),
     decoder: (options) => tokenDecoder(pieces, options),
+    byteDecoder: (options) => byteDecoder(pieces, options),
     idToToken: (id) => tokens[id],
     tokenToId: (token) => parts.idOf(token),
     unused: parts.unused ?? [],

@@ -28,7 +28,12 @@ import { postProcessorFromJson } from "./post.ts";
 import { preTokenizerFromJson } from "./split.ts";
 
 export type { EncodeOptions, Tokenizer } from "./core.ts";
-export type { DecodeOptions, StreamOptions, TokenDecoder } from "../decoding/text_decoder.ts";
+export type {
+  ByteDecoder,
+  DecodeOptions,
+  StreamOptions,
+  TokenDecoder,
+} from "../decoding/text_decoder.ts";
 
 /**
  * Builds a tokenizer from the contents of `tokenizer.json`.
