@@ -40,9 +40,9 @@ export interface ModelCase {
 
 /** One row of the result. */
 export interface ModelResult {
-  /** Tokens of the prompt. */
+  /** Length of the prompt that was read, in tokens. */
   readonly promptTokens: number;
-  /** Tokens generated. */
+  /** Tokens that were generated after it. */
   readonly genTokens: number;
   /** Tokens in the context before generation. */
   readonly context: number;

@@ -36,9 +36,9 @@ A program that is not installed, or cannot do a work, is a row that says so.`;
 
 /** One row: one program, one work. */
 export interface PeerResult {
-  /** The work. */
+  /** What was done: reading a prompt or generating, of how many tokens. */
   readonly work: string;
-  /** Threads. */
+  /** Threads that the program was told to use. */
   readonly threads: number;
   /** The program. */
   readonly peer: string;

@@ -28,7 +28,7 @@ export interface Baseline {
 
 /** How one ratio moved. */
 export interface Move {
-  /** Its name. */
+  /** What was measured, as the record calls it. */
   readonly name: string;
   /** What happened: `same` is within the noise of both measurements. */
   readonly verdict: "better" | "worse" | "same" | "new" | "absent";

@@ -38,7 +38,7 @@ export interface Machine {
   readonly cpu: string;
   /** Logical processors. */
   readonly cores: number;
-  /** Bytes of memory. */
+  /** Memory of the whole machine, in bytes. */
   readonly memoryBytes: number;
   /** Operating system and architecture. */
   readonly os: string;

@@ -16,7 +16,7 @@ import { randomNumbers } from "./numbers.ts";
 export interface Run {
   /** How many runs came before it: caches keep what those stored. */
   readonly index: number;
-  /** Its tokens. */
+  /** Tokens that run: at most those of the graph. */
   readonly tokens: number;
 }
 

@@ -32,7 +32,7 @@ export type Access = "read" | "write";
 
 /** Rows of a tensor that are bound together, because a binding has a greatest size. */
 export interface Slice {
-  /** First row. */
+  /** The row of the tensor with which it begins. */
   readonly firstRow: number;
   /** Number of rows. */
   readonly rows: number;
@@ -91,7 +91,7 @@ export interface GpuCall<N extends OpName = OpName> {
   readonly inputs: readonly GpuOperand[];
   /** Result. */
   readonly output: GpuOperand;
-  /** Attributes. */
+  /** Settings of the op, as they were recorded. */
   readonly attrs: OpAttributes[N];
 }
 

@@ -13,7 +13,7 @@ export const LIMITS = {
   dramNative: "reading memory by the C library's memchr, as wide as the processor can, GB/s",
 } as const;
 
-/** Name of a limit. */
+/** What a kernel may be held back by; the table says what each is. */
 export type LimitName = keyof typeof LIMITS;
 
 /** Bytes of the last level of cache, as the system says; 32 MiB where it does not. */

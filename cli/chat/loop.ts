@@ -18,7 +18,7 @@ import { terminalInput } from "./terminal.ts";
 
 /** What a conversation is held with. */
 export interface ChatSetup {
-  /** The model. */
+  /** Who answers. */
   readonly model: Model;
   /** Instructions at the start. */
   readonly system: string | undefined;

@@ -25,9 +25,9 @@ export const SIDE = { none: 0, added: 1, gate: 2 } as const;
 
 /** A tile: rows and tokens of a workgroup, and how its invocations divide them. */
 export interface TileShape {
-  /** Rows. */
+  /** Rows of the weight that a workgroup multiplies. */
   readonly rows: number;
-  /** Tokens. */
+  /** Tokens that it multiplies them with. */
   readonly tokens: number;
   /** Values of the shader's overrides. */
   readonly constants: Readonly<Record<string, number>>;

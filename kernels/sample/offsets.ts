@@ -6,15 +6,10 @@
  * @module
  */
 
-/** What decides the offsets; the names are those of `SamplerOptions`. */
-export interface OffsetChoice {
-  /** Added to logits, by token id; -Infinity rules a token out. */
-  readonly logitBias: ReadonlyMap<number, number>;
-  /** Subtracted once from the logit of a token that was generated. */
-  readonly presencePenalty: number;
-  /** Subtracted for each time that a token was generated. */
-  readonly frequencyPenalty: number;
-}
+import type { TokenChoice } from "./choice.ts";
+
+/** What decides the offsets. */
+export type OffsetChoice = Pick<TokenChoice, "logitBias" | "presencePenalty" | "frequencyPenalty">;
 
 /** Whether a choice adds anything. */
 export function hasOffsets(

@@ -6,8 +6,9 @@
  */
 
 import type { Advance } from "./advance.ts";
+import type { TokenChoice } from "./choice.ts";
 import { floatBits } from "../numbers.ts";
-import { hasOffsets, type LogitOffsets, type OffsetChoice, offsetSteps } from "./offsets.ts";
+import { hasOffsets, type LogitOffsets, offsetSteps } from "./offsets.ts";
 import type { Shader } from "../webgpu_kernel.ts";
 import common from "./common.wgsl" with { type: "text" };
 import draw from "./draw.wgsl" with { type: "text" };
@@ -29,25 +30,11 @@ export const SAMPLE_SHADERS = {
   drawAll: { name: "sample, draw from all", code: common + weight + drawAll, access: ACCESS },
 } as const satisfies Record<string, Shader>;
 
-/** What decides a choice; the names are those of `SamplerOptions`. */
-export interface SampleParams extends OffsetChoice {
+/** A choice from the logits of one row. */
+export interface SampleParams extends TokenChoice {
   /** Logits. */
   readonly vocab: number;
-  /** 0 takes the largest logit. */
-  readonly temperature: number;
-  /** 0 keeps all. */
-  readonly topK: number;
-  /** Probability that the candidates must reach. */
-  readonly topP: number;
-  /** Least probability of a candidate, as a fraction of the best one's. */
-  readonly minP: number;
-  /** How much less likely repeated tokens are. */
-  readonly repeatPenalty: number;
-  /** How many of the last tokens that covers. */
-  readonly repeatWindow: number;
-  /** Stream of random numbers. */
-  readonly seed: number;
-  /** Number of the first draw. */
+  /** Number of the first random draw. */
   readonly draw: number;
   /** Tokens before the first choice. */
   readonly tokens: number;

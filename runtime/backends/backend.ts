@@ -7,6 +7,7 @@
 
 import type { TensorType } from "../../kernels/op.ts";
 import type { Advance } from "../../kernels/sample/advance.ts";
+import type { TokenChoice } from "../../kernels/sample/choice.ts";
 import type { Transcoder } from "../../quant/transcode.ts";
 import type { Graph } from "../graph/graph.ts";
 import type { Plan, StageMap } from "../graph/plan.ts";
@@ -56,7 +57,7 @@ export interface LoadRangesOptions {
 
 /** Stores tensors and compiles plans. Calls are made one at a time. */
 export interface Backend {
-  /** Which one. */
+  /** As options name it; of a split model, the one with the layers. */
   readonly name: BackendName;
   /** Workers that share each step. */
   readonly threads: number;
@@ -119,29 +120,7 @@ export interface Backend {
   dispose(): Promise<void>;
 }
 
-/** How a backend chooses tokens by itself; the names are those of `SamplerOptions`. */
-export interface TokenChoice {
-  /** 0 takes the most likely token. */
-  readonly temperature: number;
-  /** Candidates; 0 for all. */
-  readonly topK: number;
-  /** Probability that the candidates must reach. */
-  readonly topP: number;
-  /** Least probability of a candidate, as a fraction of the best one's. */
-  readonly minP: number;
-  /** How much less likely tokens are that came before; 1 for no difference. */
-  readonly repeatPenalty: number;
-  /** How many of the last tokens it covers. */
-  readonly repeatWindow: number;
-  /** Subtracted once from the logit of a token that was generated. */
-  readonly presencePenalty: number;
-  /** Subtracted for each time that a token was generated. */
-  readonly frequencyPenalty: number;
-  /** Added to logits, by token id; -Infinity rules a token out. */
-  readonly logitBias: ReadonlyMap<number, number>;
-  /** Stream of random numbers. */
-  readonly seed: number;
-}
+export type { TokenChoice };
 
 /** A choice for one text. */
 export interface TextChoice extends TokenChoice {
@@ -174,7 +153,7 @@ export interface TokenLoop {
 
 /** An input `[1]` or `[1, 2]`, and how it goes on from one token to the next. */
 export interface InputAdvance extends Advance {
-  /** Its name. */
+  /** As the graph calls it. */
   readonly name: string;
 }
 

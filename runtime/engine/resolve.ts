@@ -19,7 +19,7 @@ import { type ResolvedWeights, resolveWeights, type WeightsOption } from "../mod
 export interface ResolvedModel {
   /** Its family. */
   readonly definition: ModelDefinition;
-  /** Its configuration. */
+  /** What the file says of its sizes, as the family reads it. */
   readonly config: ModelConfig;
   /** What it does. */
   readonly programs: Programs;

@@ -31,7 +31,7 @@ type Failure = readonly [entry: Entry, error: unknown];
 /** Most tokens of a prompt in one run while others wait for their next token. */
 const SHARED_CHUNK = 64;
 /** Steps of the event loop's inner queue that sessions get for asking for their next token. */
-const HOPS = 64;
+const MOST_STEPS = 64;
 /** Waiting for sessions that are slower pays while it is short compared with a run. */
 const PATIENCE = 1 / 16, MOST_PATIENCE_MS = 4;
 
@@ -127,7 +127,7 @@ export class Turns {
       for (const { request } of this.#pending) this.#expected.delete(request.holder);
       return this.#expected.size > 0;
     };
-    for (let hop = 0; hop < HOPS && missing(); hop++) await undefined;
+    for (let step = 0; step < MOST_STEPS && missing(); step++) await undefined;
     const patience = Math.min(MOST_PATIENCE_MS, PATIENCE * this.#lastMs);
     for (const end = performance.now() + patience; missing() && performance.now() < end;) {
       await eventLoop();

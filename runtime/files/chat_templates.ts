@@ -18,7 +18,7 @@ const USUAL_NAMES = ["tool_use", "rag"];
 
 /** A template with its name; the main one is "default". */
 export interface NamedTemplate {
-  /** Its name. */
+  /** As `tokenizer_config.json` calls it. */
   readonly name: string;
   /** Its source. */
   readonly template: string;

@@ -27,7 +27,7 @@ export interface Place {
 
 /** A token that was chosen. */
 export interface Choice {
-  /** Its id. */
+  /** Number of the token in the vocabulary. */
   readonly id: number;
   /** Where it was asked for, how likely the model finds it, and the most likely tokens. */
   readonly likely?: TokenLikelihoods;

@@ -29,7 +29,7 @@ export interface CachedEntry {
   readonly revisions: readonly string[];
   /** The commit; `""` for a plain URL. */
   readonly commit: string;
-  /** Its directory. */
+  /** Where it lies, and what is removed with it. */
   readonly dir: string;
   /** Whole files. */
   readonly files: readonly CachedFile[];

@@ -17,7 +17,7 @@ import type { WeightSpec } from "./weight_spec.ts";
 export interface ModelConfig {
   /** Architecture as the file names it. */
   readonly architecture: string;
-  /** Layers. */
+  /** Number of layers, of an encoder–decoder those of both. */
   readonly layers: number;
   /** Width of the residual stream. */
   readonly hiddenSize: number;

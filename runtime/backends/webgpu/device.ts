@@ -28,7 +28,7 @@ export interface AdapterFacts {
 export interface OpenDevice {
   /** What a shader with subgroup operations begins with; undefined where there are none. */
   readonly subgroupLines: string | undefined;
-  /** The device. */
+  /** Makes buffers and pipelines, and runs what is submitted. */
   readonly device: GPUDevice;
   /** What it runs on. */
   readonly facts: AdapterFacts;

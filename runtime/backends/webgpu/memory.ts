@@ -16,7 +16,7 @@ const LOSS_MS = 1000;
 
 /** Owns every buffer of a device. */
 export class GpuMemory {
-  /** The device. */
+  /** Whose buffers they are. */
   readonly device: GPUDevice;
   /** Bytes of all buffers. */
   #bytes = 0;

@@ -31,7 +31,7 @@ const MAX_RANGE = 100_000;
 export class Namespace implements Thing {
   /** Its type in Python. */
   readonly type = "Namespace";
-  /** Its fields. */
+  /** What templates have set on it. */
   readonly fields: Map<string, Value>;
   readonly #run: Run;
 

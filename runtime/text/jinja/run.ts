@@ -22,5 +22,5 @@ export interface Run {
 /** A filter: what goes in, and the arguments after it. */
 export type Filter = (run: Run, value: Value, call: Arguments) => Value;
 
-/** A test. */
+/** A test: what stands before `is`, and the arguments after the test's name. */
 export type Test = (run: Run, value: Value, call: Arguments) => boolean;

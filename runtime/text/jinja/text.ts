@@ -8,7 +8,7 @@
 
 /** A stretch of a prompt with one writer. */
 export interface TextPiece {
-  /** The text. */
+  /** As it will stand in the prompt. */
   readonly text: string;
   /** Whether the template wrote it, so that special tokens in it are meant. */
   readonly trusted: boolean;

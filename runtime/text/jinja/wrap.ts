@@ -23,7 +23,7 @@ const CHUNKS =
   /[ \t\n\v\f\r]+|(?<=[\p{L}\p{N}_!"'&.,?])-{2,}(?=[\p{L}\p{N}_])|[^ \t\n\v\f\r](?:[^ \t\n\v\f\r])*?(?:-(?:(?<=[^\P{L}\d_]{2}-)|(?<=[^\P{L}\d_]-[^\P{L}\d_]-))(?=[^\P{L}\d_]-?[^\P{L}\d_])|(?=[ \t\n\v\f\r]|$)|(?<=[\p{L}\p{N}_!"'&.,?])(?=-{2,}[\p{L}\p{N}_]))/gu;
 const PLAIN_CHUNKS = /[ \t\n\v\f\r]+|[^ \t\n\v\f\r]+/g;
 
-/** The lines of a line. */
+/** Divides a line into lines of at most the width. */
 export function wrapLine(budget: Budget, line: Text, options: WrapOptions): Text[] {
   const { width, breakLongWords, breakOnHyphens } = options;
   if (width <= 0) throw new TemplateError(`invalid width ${width} (must be > 0)`);

@@ -21,7 +21,7 @@ interface Entries {
    * and where its replacement begins. The length is 0 where there is none.
    */
   find(text: Uint8Array, start: number, shortest: boolean): { length: number; at: number };
-  /** A replacement. */
+  /** The bytes of the replacement that begins at `at`. */
   replacement(at: number): Uint8Array;
 }
 

@@ -53,7 +53,7 @@ export function listField(value: unknown, field: string): readonly unknown[] {
   return Array.from(value);
 }
 
-/** A text. */
+/** The value of a field that must be a text. */
 export function textField(value: unknown, field: string): string {
   if (typeof value !== "string") throw wrongField(field, value, "a text");
   return value;

@@ -11,7 +11,7 @@ import { Trie } from "./tables.ts";
 
 /** A token that is found in a text before the text is cut into words. */
 export interface AddedToken {
-  /** Its id. */
+  /** Number of the token in the vocabulary. */
   readonly id: number;
   /** How it is written. */
   readonly content: string;
