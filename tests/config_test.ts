@@ -345,6 +345,7 @@ Deno.test("config: ropes whose numbers do not fit together are refused", async (
   const longrope = { rope_type: "longrope", short_factor: [1, 2, 3], long_factor: [1, 2, 3] };
   const message = await refusal("llama", { rope_scaling: longrope });
   assertStringIncludes(message, "3 divisors of rotary frequencies, expected 4");
+  assertStringIncludes(await refusal("llama", { rope_scaling: { factor: 2 } }), "a rope_type that");
   const yarn = { rope_type: "yarn", factor: 4, beta_fast: -1 };
   assertStringIncludes(await refusal("llama", { rope_scaling: yarn }), "rotary positions");
 });

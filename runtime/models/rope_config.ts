@@ -61,6 +61,9 @@ export function ropeFromJson(
     refuse(field, field === "partial_rotary_factor" ? "1" : "no such field");
   }
   const type = rope.text("rope_type", rope.text("type", "default"));
+  if (!rope.has("rope_type") && !rope.has("type") && rope.number("factor", 1) !== 1) {
+    refuse("factor", "a rope_type that says what it is the factor of");
+  }
   const base = { theta: rope.number("rope_theta", config.number("rope_theta", theta)) };
   /** Positions of the training before it was extended. */
   const original = (): number =>
