@@ -26,8 +26,11 @@ export {
   loadModel,
   type LoadOptions,
   type LoadProgress,
+  loadTokenizer,
+  type LoadTokenizerOptions,
   type OpenedModel,
 } from "./runtime/load.ts";
+export type { HubOptions } from "./runtime/hub/options.ts";
 export { Model } from "./runtime/model.ts";
 export type { EmbedOptions, Encoding } from "./runtime/generation/read_texts.ts";
 export type { Prompt } from "./runtime/models/prompt.ts";
@@ -64,7 +67,6 @@ export type {
   PrefillOptions,
   PromptProgress,
 } from "./runtime/generation/text_session.ts";
-export { loadTokenizer } from "./runtime/text/model_text.ts";
 export type {
   ByteDecoder,
   DecodeOptions,

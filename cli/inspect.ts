@@ -7,14 +7,14 @@
 import { plain, quote, safeJson, word } from "../escape.ts";
 import { ModelError } from "../errors.ts";
 import { checkValue } from "../options.ts";
-import { LOAD_RULES } from "../runtime/load.ts";
-import { openModel } from "../runtime/load.ts";
+import type { ModelFile } from "../runtime/files/model_file.ts";
+import { LOAD_RULES, openModel } from "../runtime/load.ts";
 import { type MemoryNeeded, memoryNeeded } from "../runtime/engine/record.ts";
 import { resolveModel } from "../runtime/engine/resolve.ts";
 import { unusedTextSettings } from "../runtime/text/model_text.ts";
 import { WEIGHTS_OPTIONS, type WeightsOption } from "../runtime/models/weights.ts";
 import { commandName, type Flags, runCommand, UsageError, writeNote, writeOut } from "./command.ts";
-import { locateModel } from "./model_flags.ts";
+import { hubFlags, locateModel } from "./model_flags.ts";
 import { withFlags } from "./option_names.ts";
 import { formatBytes, progressLine } from "./progress.ts";
 
@@ -65,8 +65,7 @@ async function inspect(flags: Flags): Promise<void> {
   if (flags.on("json") && flags.on("tensors")) {
     writeNote("inspect: --tensors has no effect with --json, which always lists them");
   }
-  const source = await locate(flags, named[0]);
-  const file = await openModel(source);
+  const file = await open(flags, named[0]);
   try {
     const tensors = new Map<string, TensorRow>();
     for (const { name, shape, type, bytes } of file.tensors.values()) {
@@ -113,11 +112,17 @@ async function inspect(flags: Flags): Promise<void> {
   }
 }
 
-async function locate(flags: Flags, named: string | undefined): Promise<string | undefined> {
+async function open(flags: Flags, named: string | undefined): Promise<ModelFile> {
   using line = progressLine();
   // Of a file on a server the header is enough.
-  if (named && /^https?:/i.test(named) && !flags.on("offline")) return named;
-  return await locateModel({ ...flags, text: () => named }, line);
+  const isRemote = named && /^https?:/i.test(named) && !flags.on("offline");
+  const source = isRemote ? named : await locateModel({ ...flags, text: () => named }, line);
+  return await openModel(source, {
+    ...hubFlags(flags),
+    onWarning: (message) => line.note(`inspect: ${withFlags(message)}`),
+    onProgress: ({ file = "", ...progress }) =>
+      line.update({ ...progress, file, phase: progress.phase as "download" }),
+  });
 }
 
 interface Memory extends MemoryNeeded {

@@ -125,9 +125,10 @@ export async function openModel(
   const source = await locateModel(flags, line);
   const model = await loadModel(source, {
     ...options as LoadOptions,
+    ...hubFlags(flags),
     onWarning: (message) => line.note(`${command}: ${withFlags(message)}`),
-    onProgress: ({ loaded, total }) =>
-      line.update({ phase: "download", file: String(source ?? "default model"), loaded, total }),
+    onProgress: ({ phase, file = String(source ?? "default model"), loaded, total }) =>
+      line.update({ phase: phase === "weights" ? "download" : phase, file, loaded, total }),
   });
   for (const note of runningNotes(flags, model)) {
     if (!loading.includes(note)) line.note(`${command}: ${note}`);
@@ -135,9 +136,15 @@ export async function openModel(
   return model;
 }
 
+/** What the flags say of hubs; the environment says the rest. */
+export function hubFlags(flags: Flags): Pick<LoadOptions, "hub"> {
+  return flags.on("offline") ? { hub: { offline: true } } : {};
+}
+
 /**
- * Path or URL of the model that the flags name; hub models and GGUF URLs are downloaded first. Where
- * the model is a local file, the program gives up the network.
+ * What loading the model that the flags name begins with: its path, URL or name on a hub. What lies
+ * behind a GGUF URL is downloaded first, to be kept. Where the model is a local file, the program gives
+ * up the network.
  */
 export async function locateModel(
   flags: Flags,
@@ -147,7 +154,7 @@ export async function locateModel(
   const isRemote = /^(hf:|https?:)/i.test(spec ?? DEFAULT_MODEL.href);
   if (!isRemote) giveUpNetwork();
   if (spec === undefined) return spec;
-  if (!/^(hf:|https?:[^?#]*\.gguf([?#]|$))/i.test(spec)) {
+  if (!/^https?:[^?#]*\.gguf([?#]|$)/i.test(spec)) {
     if (flags.on("offline") && /^https?:/i.test(spec)) {
       throw new UsageError(
         `Cannot load ${

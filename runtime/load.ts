@@ -5,7 +5,7 @@
  */
 
 import { CACHE_TYPES, type CacheType } from "../kernels/op.ts";
-import { InputError, MemoryError, SourceError } from "../errors.ts";
+import { InputError, MemoryError, ModelError } from "../errors.ts";
 import { quote } from "../escape.ts";
 import { availableMemory } from "./backends/available_memory.ts";
 import { type Candidates, candidatesFor } from "./backends/candidates.ts";
@@ -15,13 +15,21 @@ import {
   checkBackendOptions,
   MAX_COUNT,
 } from "./backends/create.ts";
-import { CALLBACK, oneOf, readOptions, type Rules, SIGNAL, wholeNumberIn } from "../options.ts";
+import {
+  CALLBACK,
+  oneOf,
+  optionsOf,
+  readOptions,
+  type Rules,
+  SIGNAL,
+  wholeNumberIn,
+} from "../options.ts";
 import { checkEngine } from "./backends/engine_features.ts";
 import { Engine, type EngineOptions } from "./engine/engine.ts";
 import type { Takeover } from "./engine/running.ts";
 import type { ModelFile } from "./files/model_file.ts";
-import { openModelFile, type OpenOptions } from "./files/open.ts";
-import { NotFoundError } from "./files/source.ts";
+import { findModel, type FindModelOptions, type LoadProgress } from "./hub/find.ts";
+import { type FoundModel, HUB_RULES, type HubOptions } from "./hub/options.ts";
 import { Model } from "./model.ts";
 import type { ModelConfig } from "./models/definition.ts";
 import { type MemoryNeeded, memoryNeeded } from "./engine/record.ts";
@@ -31,13 +39,8 @@ import type { Tokenizer } from "./text/tokenizer/tokenizer.ts";
 import { loadWeights } from "./engine/load_weights.ts";
 import { WEIGHTS_OPTIONS, type WeightsOption } from "./models/weights.ts";
 
-/** How far loading has come. */
-export interface LoadProgress {
-  /** Bytes of weights read so far. */
-  readonly loaded: number;
-  /** Bytes of weights in all. */
-  readonly total: number;
-}
+export { DEFAULT_MODEL, openModel } from "./hub/find.ts";
+export type { LoadProgress };
 
 /** How to load a model. */
 export interface LoadOptions extends BackendOptions {
@@ -55,7 +58,9 @@ export interface LoadOptions extends BackendOptions {
    * cached. Default 1.
    */
   readonly sequences?: number;
-  /** Called as weights arrive. */
+  /** How a model named `hf:ORG/REPO` is found: token, hub, cache. */
+  readonly hub?: HubOptions;
+  /** Called as a download and weights arrive. */
   readonly onProgress?: (progress: LoadProgress) => void;
   /**
    * Told what of a model's files has no effect (fields that mean nothing to its architecture, tensors
@@ -92,18 +97,22 @@ export const LOAD_RULES: Rules<LoadOptions> = {
   weights: oneOf(WEIGHTS_OPTIONS),
   cacheType: oneOf(CACHE_TYPES),
   sequences: wholeNumberIn(1, MAX_COUNT),
+  hub: optionsOf(HUB_RULES),
   onProgress: CALLBACK,
   onWarning: CALLBACK,
   onOpened: CALLBACK,
   signal: SIGNAL,
 };
 
-/** The model that comes with Sparrow, used where no source is named. */
-export const DEFAULT_MODEL: URL = new URL("../models/default/model.gguf", import.meta.url);
-
 /**
  * Loads a model from a GGUF file or a safetensors directory: a path, a `file:` or `http(s):` URL,
- * a Blob, or nothing for the model that comes with Sparrow.
+ * a Blob, or nothing for the model that comes with Sparrow; or from a hub, named as on the command
+ * line: `hf:ORG/REPO[@REVISION][:FILE-or-QUANT-TAG]`.
+ *
+ * A model from a hub is downloaded, checked against the hub's hashes and kept where the program may
+ * already read and write the folder of downloads (`HubOptions`); nothing asks for a permission.
+ * Elsewhere it is read from the hub by ranges, each time, and only its size is checked. In a page, the
+ * browser's Cache API keeps it.
  *
  * @throws InputError when an option is unknown or out of range
  * @throws SourceError when it cannot be read
@@ -121,6 +130,15 @@ export const DEFAULT_MODEL: URL = new URL("../models/default/model.gguf", import
  *   console.log(text);
  * }
  * ```
+ *
+ * @example A model from a hub
+ * ```ts ignore
+ * import { loadModel } from "@sparrow/sparrow";
+ *
+ * await using model = await loadModel("hf:Qwen/Qwen3-0.6B-GGUF:Q8_0", {
+ *   onProgress: ({ phase, loaded, total }) => console.log(phase, loaded / total),
+ * });
+ * ```
  */
 export async function loadModel(
   source?: string | URL | Blob,
@@ -131,7 +149,8 @@ export async function loadModel(
   options.signal?.throwIfAborted();
   checkBackendOptions(options);
   const { signal: _, ...lasting } = options;
-  const opened = await openResolved(source, options);
+  const found = await findModel(source, options);
+  const opened = await openResolved(found, options);
   const { file, config, sizes, programs, weights } = opened, { contextLength } = sizes;
   try {
     const { gpuLayers = 0 } = options;
@@ -166,7 +185,7 @@ export async function loadModel(
       signal: AbortSignal.any([failed.signal, ...(options.signal ? [options.signal] : [])]),
       meanwhile: readText,
       // The file is closed by then, and loading long ended.
-      reopen: () => openResolved(source, { ...lasting, onWarning: () => {} }),
+      reopen: () => openResolved(found, { ...lasting, onWarning: () => {} }),
     });
     try {
       const text = await readText();
@@ -191,10 +210,10 @@ interface ReadyModel extends ResolvedModel {
 }
 
 async function openResolved(
-  source: string | URL | Blob | undefined,
+  found: FoundModel,
   options: LoadOptions,
 ): Promise<ReadyModel> {
-  const file = await openModel(source, options);
+  const file = await found.open({ signal: options.signal });
   try {
     return { file, ...await resolveModel(file, options, options.onWarning ?? console.warn) };
   } catch (error) {
@@ -234,7 +253,7 @@ async function startEngine(
     const engine = new Engine(definition, config, weights, backend, sizes, takeover);
     const loading = loadWeights(weights, backend, {
       signal,
-      onProgress: (loaded, total) => onProgress?.({ loaded, total }),
+      onProgress: (loaded, total) => onProgress?.({ phase: "weights", loaded, total }),
     });
     loading.catch(() => {}); // it is awaited below
     await options.meanwhile().catch(() => {});
@@ -244,20 +263,48 @@ async function startEngine(
   }, signal);
 }
 
-/** Opens a model's files, or those of the model that comes with Sparrow. Errors as `loadModel`. */
-export async function openModel(
-  source: string | URL | Blob | undefined,
-  options: OpenOptions = {},
-): Promise<ModelFile> {
-  if (source !== undefined) return await openModelFile(source, options);
+/** How a tokenizer is loaded. */
+export type LoadTokenizerOptions = FindModelOptions;
+
+const TOKENIZER_RULES: Rules<LoadTokenizerOptions> = {
+  hub: LOAD_RULES.hub,
+  signal: SIGNAL,
+  onProgress: CALLBACK,
+  onWarning: CALLBACK,
+};
+
+/**
+ * Loads only the tokenizer of a model: a GGUF file, a safetensors directory, a path, a URL, or a model
+ * of a hub, of which no weights are downloaded.
+ *
+ * @throws InputError when an option is unknown or wrong
+ * @throws SourceError when the files cannot be read
+ * @throws ModelError when the model came without tokenizer files
+ *
+ * @example
+ * ```ts ignore
+ * import { loadTokenizer } from "@sparrow/sparrow";
+ *
+ * const tokenizer = await loadTokenizer("model.gguf");
+ * tokenizer.encode("Once upon a time");
+ * ```
+ */
+export async function loadTokenizer(
+  source: string | URL | Blob,
+  given: LoadTokenizerOptions = {},
+): Promise<Tokenizer> {
+  const options = readOptions("load a tokenizer", given, TOKENIZER_RULES);
+  const found = await findModel(source, options, false);
+  const file = await found.open({ signal: options.signal });
   try {
-    return await openModelFile(DEFAULT_MODEL, options);
-  } catch (error) {
-    if (!(error instanceof NotFoundError)) throw error;
-    throw new SourceError(
-      `Cannot load the model that comes with Sparrow: ${quote(DEFAULT_MODEL)} is not there; name ` +
-        `another one: a GGUF file, a safetensors folder or a URL, on the command line with --model`,
+    const text = await readModelText(file);
+    if (text) return text.tokenizer;
+    throw new ModelError(
+      `Cannot load the tokenizer of ${quote(file.name)}: it came without one; put tokenizer.json ` +
+        `beside its config.json`,
     );
+  } finally {
+    file.close();
   }
 }
 

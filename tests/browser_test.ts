@@ -7,6 +7,7 @@ import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/as
 import { type Browser, chromium, type Page } from "playwright-core";
 import { ISOLATION_HEADERS, servePage } from "../browser/serve.ts";
 import { loadModel } from "../mod.ts";
+import { type Fault, TestHub } from "./hub_server.ts";
 import { skipUnless } from "./skips.ts";
 import { tinyGguf } from "./tiny_model.ts";
 
@@ -134,6 +135,84 @@ Deno.test("a page writes on WebGPU what Deno writes on WebAssembly", options, as
     await Deno.remove(path);
   }
 });
+
+Deno.test(
+  "a page keeps a model of a hub, and loads it again without the network",
+  options,
+  async () => {
+    await using hub = new TestHub();
+    const bytes = await tinyGguf({ context: 64 });
+    hub.push("org/repo", { "sub/m-Q4_0.gguf": bytes, "a.json": "{}", "b.json": "{}" });
+    const commit = hub.repos.get("org/repo")!.get("main")!.sha;
+    // What hubs send to pages of other origins.
+    const headers = {
+      "access-control-allow-origin": "*",
+      "access-control-expose-headers": "link, etag, content-range, accept-ranges, x-error-code",
+    };
+    let faults: Fault[] = [];
+    hub.fault = ({ server }) => ({ headers, ...(server === "cdn" ? faults.shift() : undefined) });
+    const settings = { temperature: 0, maxTokens: 8, stopIds: [] };
+    await using local = await loadModel(new Blob([bytes]), { backend: "wasm", threads: 1 });
+    const expected = [...(await local.complete([1, 5, 9], settings)).ids];
+    await onPage(async (page, origin) => {
+      const write = (hubOptions: object): Promise<string> =>
+        inPage(
+          page,
+          `import { loadModel } from "${origin}/dist/sparrow.js";
+        const told = [], warnings = [];
+        let ids, failure;
+        try {
+          const model = await loadModel("hf:org/repo", {
+            backend: "wasm",
+            threads: 1,
+            hub: ${JSON.stringify({ endpoint: hub.endpoint, ...hubOptions })},
+            onProgress: ({ phase, loaded, total }) => told.push([phase, loaded, total]),
+            onWarning: (message) => warnings.push(message),
+          });
+          ({ ids } = await model.complete([1, 5, 9], ${JSON.stringify(settings)}));
+          await model.dispose();
+        } catch (error) {
+          failure = error.name + ": " + error.message;
+        }
+        const keys = (await (await caches.open("sparrow")).keys()).map(({ url }) => url);
+        export default JSON.stringify({ ids, failure, told, warnings, keys });`,
+        );
+      // Nothing is kept, so nothing can be had.
+      const none = JSON.parse(await write({ offline: true }));
+      assertMatch(none.failure, /^SourceError: .*the page has not kept it/);
+      // Ranges without a cache.
+      const ranged = JSON.parse(await write({ cache: false }));
+      assertEquals([ranged.ids, ranged.keys], [expected, []], ranged.failure);
+      // The first time it is downloaded, on from where a connection was cut.
+      faults = [{ cutAfter: 5000 }];
+      const first = JSON.parse(await write({}));
+      assertEquals([first.ids, first.warnings], [expected, []], first.failure);
+      const downloads = first.told.filter(([phase]: string[]) => phase === "download");
+      assertEquals(downloads.at(-1), ["download", bytes.length, bytes.length]);
+      const kept = `${hub.endpoint}/org/repo/resolve/${commit}/sub/m-Q4_0.gguf`;
+      assert(first.keys.includes(kept), first.keys.join());
+      const asked = hub.seen.filter(({ server }) => server === "cdn").length;
+      // Then the hub is only asked which commit is the newest, and offline not even that.
+      const second = JSON.parse(await write({}));
+      assertEquals([second.ids, second.told.at(0)[0]], [expected, "weights"], second.failure);
+      assertEquals(hub.seen.filter(({ server }) => server === "cdn").length, asked);
+      const requests = hub.seen.length;
+      const offline = JSON.parse(await write({ offline: true }));
+      assertEquals(offline.ids, expected, offline.failure);
+      assertEquals(hub.seen.length, requests);
+      // A hub that is out of reach is a warning; one with a newer commit takes the place of the old one.
+      hub.fault = () => ({ cutAfter: -1 });
+      const alone = JSON.parse(await write({}));
+      assertEquals([alone.ids, alone.warnings.length], [expected, 1], alone.failure);
+      assertStringIncludes(alone.warnings[0], "which may be older");
+      hub.fault = () => ({ headers });
+      hub.push("org/repo", { "n-Q4_0.gguf": bytes });
+      const newer = JSON.parse(await write({}));
+      assertEquals(newer.ids, expected, newer.failure);
+      assertEquals([newer.keys.length, newer.keys.includes(kept)], [2, false]);
+    });
+  },
+);
 
 Deno.test("the page continues a prompt", options, async () => {
   await onPage(async (page) => {

@@ -198,7 +198,7 @@ const GENERATE = [
 ];
 const LOAD = [
   ...["backend", "threads", "gpuLayers", "webgpu", "reproducible", "contextLength", "weights"],
-  ...["cacheType", "sequences", "onProgress", "onWarning", "onOpened", "signal"],
+  ...["cacheType", "sequences", "hub", "onProgress", "onWarning", "onOpened", "signal"],
 ];
 const few = () => ({ maxTokens: 3, onFinish: () => {} });
 const messages = () => [{ role: "user", content: "the man" }];
@@ -308,7 +308,12 @@ Deno.test("loading, sampling and detecting, with junk", async () => {
       options: LOAD,
       rounds: 250,
     },
-    { name: "loadTokenizer", call: (it) => library.loadTokenizer(it as Blob), sane: [() => blob] },
+    {
+      name: "loadTokenizer",
+      call: (it, options) => library.loadTokenizer(it as Blob, options as object),
+      sane: [() => blob, () => ({})],
+      options: ["hub", "signal", "onProgress", "onWarning"],
+    },
     {
       name: "sampler",
       call: (options, logits, history, draw) =>

@@ -112,6 +112,11 @@ async function openUnlisted(folder: Folder): Promise<ModelFile> {
   );
 }
 
+/** Opens the model in one file of a folder. Errors as `openModelFile`. */
+export async function openModelIn(folder: Folder, name: string): Promise<ModelFile> {
+  return await openFile(await folder.open(name), folder);
+}
+
 /** Decides by the first bytes, and where they say nothing by the name. */
 async function openFile(source: ByteSource, folder: Folder | undefined): Promise<ModelFile> {
   let bytes: Uint8Array;

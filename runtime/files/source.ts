@@ -18,6 +18,8 @@ export type Location = string | URL | Blob | Uint8Array;
 
 /** How a source is opened. */
 export interface SourceOptions {
+  /** Headers of every request to a server; a redirect to another origin gets no `Authorization`. */
+  readonly headers?: Readonly<Record<string, string>> | undefined;
   /** Ends opening and every later read with its reason. */
   readonly signal?: AbortSignal | undefined;
   /** Milliseconds without a byte from a server before a read fails (default 60 000). */

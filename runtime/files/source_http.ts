@@ -22,6 +22,8 @@ const MAX_BYTES = 2 ** 43;
 
 /** What a server is asked with. */
 export interface HttpOptions {
+  /** Sent with every request; a redirect to another origin gets no `Authorization`. */
+  readonly headers?: Readonly<Record<string, string>> | undefined;
   /** Ends every request with its reason. */
   readonly signal?: AbortSignal | undefined;
   /** Milliseconds without a byte before a read fails (default 60 000). */
@@ -76,10 +78,11 @@ class HttpFile implements RawSource {
 
   constructor(
     url: URL,
-    { signal, stallTimeout = 60_000, slowTimeout = 60_000 }: HttpOptions,
+    { headers, signal, stallTimeout = 60_000, slowTimeout = 60_000 }: HttpOptions,
   ) {
     this.name = showUrl(url);
     this.#url = new URL(url);
+    Object.assign(this.#headers, headers);
     this.#signal = signal;
     this.#stallTimeout = stallTimeout;
     this.#slowTimeout = slowTimeout;

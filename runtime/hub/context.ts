@@ -10,12 +10,12 @@ import { modelLock } from "./cache.ts";
 import { type Downloaded, downloadFile, type DownloadOptions, type FileJob } from "./download.ts";
 import { HubClient, TRANSFER_TUNING, type TransferTuning } from "./http.ts";
 import { discardPart, removeJournal } from "./journal.ts";
+import { DEFAULT_ENDPOINT, readEndpoint } from "./endpoint.ts";
 import { lockFile } from "./lock.ts";
 import { syncFile } from "./part_file.ts";
 import { formatSpec, type ModelSpec } from "./spec.ts";
 
-/** The hub that is asked when no endpoint is given. */
-export const DEFAULT_ENDPOINT = "https://huggingface.co";
+export { DEFAULT_ENDPOINT };
 
 /** Where a download stands. */
 export interface DownloadProgress {
@@ -72,18 +72,13 @@ export class Context {
    * @throws {InputError} when one is unusable
    */
   constructor(spec: ModelSpec, options: ResolveOptions) {
-    const { cacheDir, endpoint = DEFAULT_ENDPOINT, connections, token } = options;
+    const { cacheDir, endpoint, connections, token } = options;
     if (!cacheDir) {
       throw new InputError(
         `Cannot fetch ${formatSpec(spec)}: found no cache directory; pass options.cacheDir`,
       );
     }
-    const url = URL.canParse(String(endpoint)) ? new URL(endpoint) : undefined;
-    if (!url || !/^https?:$/.test(url.protocol) || url.username || url.password || url.search) {
-      throw new InputError(
-        `Cannot use the hub endpoint: expected an https: URL without user name and query; check HF_ENDPOINT`,
-      );
-    }
+    const url = readEndpoint(endpoint);
     if (
       connections !== undefined &&
       !(Number.isInteger(connections) && connections >= 1 && connections <= 32)

@@ -108,7 +108,7 @@ export function stallWatch(pace: Pace, outer?: AbortSignal): StallWatch {
         );
       }
       if (!(error instanceof Error)) return error;
-      if (error instanceof Deno.errors.NotCapable) {
+      if (error.name === "NotCapable") {
         return new HttpError(`Cannot fetch ${subject}: ${plain(error.message)}`, 0);
       }
       // The cause is what happened; it repeats the URL, whose query may be a signature.

@@ -85,6 +85,9 @@ export interface RetryOptions {
   readonly received?: () => number;
 }
 
+/** Asks for one JSON answer. Its value may be anything, and JSON that is damaged is a SyntaxError. */
+export type Lookup = (url: URL) => Promise<{ value: unknown; headers: Headers }>;
+
 /** What a client is made of. */
 export interface ClientOptions {
   /** The hub; the token goes to its origin and to no other. */
@@ -95,6 +98,8 @@ export interface ClientOptions {
   readonly tuning: TransferTuning;
 }
 
+/** A page's own requests follow redirects, leave the token with its origin and unpack by themselves. */
+const IN_DENO = "Deno" in globalThis;
 const MAX_REDIRECTS = 10;
 /** Of one lookup, all pages together: a repository of 60 000 files. */
 const MAX_JSON_BYTES = 16 << 20;
@@ -109,7 +114,7 @@ export class HubClient {
   readonly #endpoint: URL;
   readonly #authorization: string | undefined;
   // HTTP/2 would carry every range over one connection, which is what several are meant to avoid.
-  readonly #pool: Deno.HttpClient = Deno.createHttpClient({ http1: true, http2: false });
+  readonly #pool = IN_DENO ? Deno.createHttpClient({ http1: true, http2: false }) : undefined;
   #answered = false; // whether anybody ever did
   #notBefore = 0; // a 429 on one connection holds all of them back
 
@@ -131,7 +136,7 @@ export class HubClient {
 
   /** Closes idle connections. */
   [Symbol.dispose](): void {
-    this.#pool.close();
+    this.#pool?.close();
   }
 
   /** Where the token goes, for messages. */
@@ -156,15 +161,15 @@ export class HubClient {
         const response = await fetch(url, {
           // Compressed bytes have no ranges and no length.
           headers: { "accept-encoding": "identity", ...ask.headers, ...this.#credentials(url) },
-          redirect: "manual",
+          redirect: IN_DENO ? "manual" : "follow",
           signal: watch.signal,
-          client: this.#pool,
+          ...(this.#pool && { client: this.#pool }),
         });
         this.#answered = true;
         first ??= response.headers;
         if (response.status === 200 || response.status === 206) {
           const coding = response.headers.get("content-encoding") ?? "identity";
-          if (coding !== "identity") {
+          if (coding !== "identity" && IN_DENO) {
             throw new HttpError(
               `Cannot fetch ${ask.subject}: ${host} sends it in coding ${
                 quote(coding)
@@ -237,10 +242,10 @@ export class HubClient {
   }
 
   /**
-   * A `fetch` for the JSON answers of one lookup, with this client's redirects, token rule and retries.
+   * Asks for the JSON answers of one lookup, with this client's redirects, token rule and retries.
    * Together they are bounded in number, bytes and time, however many pages a server goes on with.
    */
-  fetcher(subject: string, options: RetryOptions): typeof fetch {
+  lookup(subject: string, options: RetryOptions): Lookup {
     const { signal } = options;
     const end = performance.now() + this.tuning.lookupMs;
     const asked = new Set<string>();
@@ -251,8 +256,7 @@ export class HubClient {
     const inTime = (): void => {
       if (performance.now() > end) refuse(`for more than ${this.tuning.lookupMs / 1000} s`);
     };
-    return async (input) => {
-      const url = new URL(input instanceof Request ? input.url : input);
+    return async (url) => {
       if (asked.has(url.href)) refuse("pages that follow each other in a circle");
       if (asked.add(url.href).size > MAX_PAGES) refuse(`more than ${MAX_PAGES} pages`);
       return await this.retry(async () => {
@@ -271,7 +275,7 @@ export class HubClient {
           chunks.push(chunk);
         }
         before += size;
-        return new Response(new Blob(chunks), { headers: answer.headers });
+        return { value: JSON.parse(await new Blob(chunks).text()), headers: answer.headers };
       }, options);
     };
   }
@@ -321,9 +325,11 @@ function reply(response: Response, first: Headers, watch: StallWatch, ask: Ask):
     first,
     cancel: () => watch.abort(),
     async *body() {
+      const reader = response.body?.getReader(); // some browsers cannot iterate over a body
       try {
         watch.touch();
-        for await (const chunk of response.body ?? []) {
+        for (let next; (next = await reader?.read()) && !next.done;) {
+          const chunk = next.value;
           watch.pause(chunk.length); // time that the consumer takes is not the network's silence
           watch.signal.throwIfAborted();
           yield chunk;
@@ -333,6 +339,7 @@ function reply(response: Response, first: Headers, watch: StallWatch, ask: Ask):
       } catch (error) {
         throw watch.explain(error, ask.subject, host);
       } finally {
+        reader?.cancel().catch(() => {}); // of a body that was left
         watch.stop();
       }
     },

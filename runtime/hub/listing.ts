@@ -1,15 +1,14 @@
 /**
- * What a hub says about a repository: which commit a revision is, and which files the commit has.
- * The requests and their paging are `@huggingface/hub`'s, over this project's own `fetch`
- * (token rule, retries); everything that comes back is checked before it is believed.
+ * What a hub says about a repository: which commit a revision is, and which files the commit has, by
+ * the two requests of a Hugging Face style hub that tell it (https://huggingface.co/docs/hub/api).
+ * Everything that comes back is checked before it is believed.
  *
  * @module
  */
 import { SourceError, SparrowError } from "../../errors.ts";
 import { plain, quote } from "../../escape.ts";
 import { isSafePath } from "../files/safe_path.ts";
-import { type HubLibrary, loadHubLibrary } from "./deps.ts";
-import type { HubClient, RetryOptions } from "./http.ts";
+import type { HubClient, Lookup, RetryOptions } from "./http.ts";
 import { type HubFile, isHubFile, MAX_FILE_BYTES } from "./select.ts";
 
 // A lookup is small: whoever waits for it should hear soon that the hub is out of reach.
@@ -29,9 +28,10 @@ export function fetchCommit(
   revision: string,
   options: RetryOptions,
 ): Promise<string> {
-  return asking(client, repo, options, async (hub, fetch) => {
-    const params = { name: repo, revision, hubUrl: client.endpoint, fetch };
-    const { sha } = await hub.modelInfo({ ...params, additionalFields: ["sha"] });
+  return asking(client, repo, options, async (lookup) => {
+    const path = `revision/${encodeURIComponent(revision)}`;
+    const { value } = await lookup(apiUrl(client, repo, path));
+    const { sha } = (value ?? {}) as { sha?: unknown };
     if (typeof sha !== "string" || !/^[0-9a-f]{40}$/.test(sha)) {
       throw new TypeError("no commit hash");
     }
@@ -50,20 +50,33 @@ export function fetchListing(
   commit: string,
   options: RetryOptions,
 ): Promise<HubFile[]> {
-  return asking(client, repo, options, async (hub, fetch) => {
+  return asking(client, repo, options, async (lookup) => {
     const files: HubFile[] = [];
     let entries = 0;
-    const params = { repo: { type: "model", name: repo } as const, revision: commit };
-    for await (
-      const entry of hub.listFiles({ ...params, recursive: true, hubUrl: client.endpoint, fetch })
-    ) {
-      if (++entries > MAX_ENTRIES) throw new TypeError(`more than ${MAX_ENTRIES} entries`);
-      if (entry?.type !== "file") continue;
-      const file = toHubFile(entry);
-      if (file) files.push(file);
+    let page: URL | undefined = apiUrl(client, repo, `tree/${commit}?recursive=true`);
+    while (page) {
+      const { value, headers } = await lookup(page);
+      if (!Array.isArray(value)) throw new TypeError("no list of files");
+      for (const entry of value) {
+        if (++entries > MAX_ENTRIES) throw new TypeError(`more than ${MAX_ENTRIES} entries`);
+        if (entry?.type !== "file") continue;
+        const file = toHubFile(entry);
+        if (file) files.push(file);
+      }
+      page = nextPage(headers, page);
     }
     return files;
   });
+}
+
+function apiUrl(client: HubClient, repo: string, path: string): URL {
+  return new URL(`${client.endpoint}/api/models/${repo}/${path}`);
+}
+
+/** The page after this one, as the `Link` header names it (RFC 8288). */
+function nextPage(headers: Headers, page: URL): URL | undefined {
+  const [, link] = /<([^>]*)>\s*;\s*rel="?next"?/.exec(headers.get("link") ?? "") ?? [];
+  return link === undefined ? undefined : new URL(link, page);
 }
 
 /** Where the hub serves a file of a commit. */
@@ -79,12 +92,11 @@ async function asking<T>(
   client: HubClient,
   repo: string,
   options: RetryOptions,
-  ask: (hub: HubLibrary, fetch: typeof globalThis.fetch) => Promise<T>,
+  ask: (lookup: Lookup) => Promise<T>,
 ): Promise<T> {
   const subject = `hf:${repo}`;
-  const hub = await loadHubLibrary();
   try {
-    return await ask(hub, client.fetcher(subject, { retries: LOOKUP_RETRIES, ...options }));
+    return await ask(client.lookup(subject, { retries: LOOKUP_RETRIES, ...options }));
   } catch (error) {
     if (error instanceof SparrowError || options.signal?.aborted) throw error;
     const found = plain(error instanceof Error ? error.message : String(error), 300);

@@ -5,12 +5,10 @@
  * @module
  */
 
-import { ModelError } from "../../errors.ts";
 import { quote } from "../../escape.ts";
 import { checkedTokenizer } from "./tokenizer/checked.ts";
 import { ggufChatTemplates } from "./chat_template.ts";
 import type { ModelFile } from "../files/model_file.ts";
-import { openModelFile } from "../files/open.ts";
 import { type Tokenizer, tokenizerFromJson, unusedSettings } from "./tokenizer/tokenizer.ts";
 import { tokenizerFromGguf } from "./tokenizer/gguf.ts";
 
@@ -88,36 +86,6 @@ function ggufSpecialTokens(metadata: Readonly<Record<string, unknown>>): Record<
     if (typeof text === "string") found[name] = text;
   }
   return found;
-}
-
-/**
- * Loads only the tokenizer of a model: a GGUF file, a safetensors directory, a path or URL.
- *
- * @throws ModelError when the model came without tokenizer files
- *
- * @example
- * ```ts ignore
- * import { loadTokenizer } from "@sparrow/sparrow";
- *
- * const tokenizer = await loadTokenizer("model.gguf");
- * tokenizer.encode("Once upon a time");
- * ```
- */
-export async function loadTokenizer(source: string | URL | Blob): Promise<Tokenizer> {
-  const file = await openModelFile(source);
-  try {
-    const text = await readModelText(file);
-    if (!text) {
-      throw new ModelError(
-        `Cannot load the tokenizer of ${quote(file.name)}: ` +
-          `it came without one; put tokenizer.json ` +
-          `beside its config.json`,
-      );
-    }
-    return text.tokenizer;
-  } finally {
-    file.close();
-  }
 }
 
 /** What a model's tokenizer file asks for and no text gets, as sentences; usually none. */
