@@ -251,7 +251,7 @@ Deno.test("generate --model hf:… is the same in a command", async () => {
       env: { ...variables, NO_COLOR: "1" },
       stdin: "null",
     }).output();
-    assertEquals([code, new TextDecoder().decode(stderr)], [0, ""]);
+    assertEquals(code, 0, new TextDecoder().decode(stderr));
     return new TextDecoder().decode(stdout);
   };
   const args = ["--model", "hf:org/repo", "--temperature", "0", "-n", "5", "the"];

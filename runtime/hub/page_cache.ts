@@ -6,6 +6,7 @@
  */
 
 import { SourceError } from "../../errors.ts";
+import { quote } from "../../escape.ts";
 import { contentRange } from "./announced.ts";
 import { NetworkError } from "./failures.ts";
 import type { HubClient, Reply } from "./http.ts";
@@ -81,7 +82,7 @@ export async function keepInPage(
     if (!blob) {
       // A copy that is older may have been all that could be had.
       if (hub.offline) return undefined;
-      const subject = `"${file.path}" of ${formatSpec(spec)}`;
+      const subject = `${quote(file.path)} of ${formatSpec(spec)}`;
       const body = bytesOf(client, url, file.size, subject, signal);
       const report = (loaded: number): void =>
         onProgress?.({ phase: "download", file: file.path, loaded: before + loaded, total });
@@ -166,7 +167,7 @@ async function store(
   } catch (error) {
     if (failure) throw failure.error;
     if (error instanceof DOMException && error.name === "QuotaExceededError") return false;
-    throw new SourceError(`Cannot keep ${url.origin + url.pathname} in the page's cache`, {
+    throw new SourceError(`Cannot keep ${quote(url.origin + url.pathname)} in the page's cache`, {
       cause: error,
     });
   }
