@@ -5,7 +5,7 @@
  */
 
 import { type Budget, TemplateError } from "./budget.ts";
-import { finder } from "./search.ts";
+import { finder } from "../search.ts";
 import { Text } from "./text.ts";
 import {
   Bytes,
@@ -165,7 +165,7 @@ export function contains(budget: Budget, container: Value, item: Value): boolean
       );
     }
     budget.read(container.value.length);
-    return finder(budget, container.value, item.value).after(0) >= 0;
+    return finder(container.value, item.value, () => budget.step()).after(0) >= 0;
   }
   if (container instanceof Dict) return container.entries.has(keyOf(budget, item));
   if (!isIterable(container)) {

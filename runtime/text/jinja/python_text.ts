@@ -7,7 +7,7 @@
 
 import { type Budget, TemplateError } from "./budget.ts";
 import { SPACE } from "./lexer.ts";
-import { finder } from "./search.ts";
+import { finder } from "../search.ts";
 import { EMPTY, joinTexts, own, type Text } from "./text.ts";
 
 const IS_SPACE = new RegExp(`[${SPACE}]`);
@@ -68,7 +68,7 @@ export function strip(
 
 /** Where a text occurs, without overlaps. In UTF-16 units. */
 function* occurrences(budget: Budget, text: string, part: string): Generator<number> {
-  const { after } = finder(budget, text, part);
+  const { after } = finder(text, part, () => budget.step());
   for (let at = after(0); at >= 0; at = after(at + part.length)) yield at;
 }
 
@@ -169,7 +169,7 @@ export function split(
     const part = separator.value;
     if (part === "") throw new TemplateError("empty separator");
     if (fromEnd && limit !== Infinity) {
-      const { before } = finder(budget, text.value, part);
+      const { before } = finder(text.value, part, () => budget.step());
       let end = text.value.length;
       while (parts.length < limit && end >= part.length) {
         const at = before(end);

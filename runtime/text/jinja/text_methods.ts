@@ -8,7 +8,7 @@ import { type Budget, TemplateError } from "./budget.ts";
 import { braceFormat, type Lookup } from "./format.ts";
 import { escapeHtml } from "./html.ts";
 import * as python from "./python_text.ts";
-import { finder } from "./search.ts";
+import { finder } from "../search.ts";
 import { joinTexts, own, Text } from "./text.ts";
 import {
   type Arguments,
@@ -78,7 +78,7 @@ function search(name: string, fromEnd: boolean, mustFind: boolean): Method {
     let found = -1;
     if (start <= end) {
       const inside = text.value.slice(start, end);
-      const { after, before } = finder(budget, inside, wanted);
+      const { after, before } = finder(inside, wanted, () => budget.step());
       found = fromEnd ? before(inside.length) : after(0);
     }
     if (found < 0 && mustFind) throw new TemplateError("substring not found");
@@ -127,7 +127,7 @@ function partition(name: string, fromEnd: boolean): Method {
     const { value } = textOf(separator!, "sep");
     if (value === "") throw new TemplateError("empty separator");
     budget.read(text.value.length);
-    const { after, before } = finder(budget, text.value, value);
+    const { after, before } = finder(text.value, value, () => budget.step());
     const at = fromEnd ? before(text.value.length) : after(0);
     const empty = text.slice(0, 0);
     if (at < 0) return new Items(fromEnd ? [empty, empty, text] : [text, empty, empty], "tuple");

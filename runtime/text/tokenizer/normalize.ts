@@ -9,6 +9,7 @@ import { byteLevelSpelling } from "./byte_level.ts";
 import { graphemeCharsMap } from "./charsmap.ts";
 import { flagField, listField, objectField, textField, wrongField } from "./fields.ts";
 import type { Fields } from "./fields.ts";
+import { normalForm } from "./normal_form.ts";
 import { compilePattern } from "./pattern.ts";
 
 /** One text to another. */
@@ -119,7 +120,7 @@ function single(config: Fields, field: string): Normalizer {
     case "NFKC":
     case "NFKD": {
       const form = config.type;
-      return (text) => text.normalize(form);
+      return (text) => normalForm(text, form);
     }
     case "Lowercase":
       return lowercase;
@@ -170,7 +171,7 @@ export function bertNormalizer(options: BertNormalizerOptions): Normalizer {
     if (options.clean) text = text.replace(/[\t\n\r]/g, " ").replace(CONTROL, "");
     if (options.clean) text = text.replace(/\p{White_Space}/gu, " ");
     if (options.spaceChinese) text = text.replace(IDEOGRAPH, " $& ");
-    if (options.stripAccents) text = text.normalize("NFD").replace(/\p{Mn}/gu, "");
+    if (options.stripAccents) text = normalForm(text, "NFD").replace(/\p{Mn}/gu, "");
     return options.lowercase ? lowercase(text) : text;
   };
 }

@@ -6,6 +6,7 @@
 
 import { quote } from "../../../escape.ts";
 import { FormatError } from "../../../errors.ts";
+import { finder } from "../search.ts";
 import { compilePatternSource, type Pattern } from "./pattern/pattern.ts";
 import { PatternError } from "./pattern/tree.ts";
 import { objectField, textField, wrongField } from "./fields.ts";
@@ -36,12 +37,22 @@ export function literalPattern(text: string): Pattern {
     ...pattern,
     matches(within) {
       const found: number[] = [];
-      for (let at = within.indexOf(text); at >= 0; at = within.indexOf(text, at + text.length)) {
+      const { after } = finder(within, text);
+      for (let at = after(0); at >= 0; at = after(at + text.length)) {
         found.push(at, at + text.length);
       }
       return found;
     },
-    replace: (within, content) => within.replaceAll(text, () => content),
+    replace(within, content) {
+      const { after } = finder(within, text);
+      const parts: string[] = [];
+      let start = 0;
+      for (let at = after(0); at >= 0; at = after(start)) {
+        parts.push(within.slice(start, at), content);
+        start = at + text.length;
+      }
+      return start === 0 ? within : parts.join("") + within.slice(start);
+    },
   };
 }
 

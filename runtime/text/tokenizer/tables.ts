@@ -6,6 +6,9 @@
  * @module
  */
 
+import { FormatError } from "../../../errors.ts";
+import { quote } from "../../../escape.ts";
+
 /** A map from pairs of integers (both at least 0) to integers at least 0. */
 export class PairTable {
   #left: Int32Array<ArrayBuffer>;
@@ -74,14 +77,29 @@ export class PairTable {
   }
 }
 
+/** UTF-16 units of the longest token; those of published vocabularies have at most a few hundred. */
+const MAX_TOKEN = 1024;
+
 /** A set of strings with a number each, walked one UTF-16 unit at a time from node 0. */
 export class Trie {
   #children = new PairTable(1024); // (node, unit) → node
   #values = new Int32Array(1024).fill(-1); // [node]
   #nodes = 1;
 
-  /** Adds a string; a string that is there already keeps its first value. */
+  /**
+   * Adds a string; a string that is there already keeps its first value.
+   *
+   * @throws FormatError for a string that is too long: at every place of a text the walk may go so far
+   */
   add(text: string, value: number): void {
+    if (text.length > MAX_TOKEN) {
+      throw new FormatError(
+        `Cannot read the tokenizer: token ${
+          quote(text, 20)
+        } has ${text.length} characters, expected ` +
+          `at most ${MAX_TOKEN}; the file is damaged`,
+      );
+    }
     let node = 0;
     for (let i = 0; i < text.length; i++) {
       const unit = text.charCodeAt(i);
