@@ -4,10 +4,15 @@
  * @module
  */
 
-import { safeJson } from "../escape.ts";
+import { quote, safeJson } from "../escape.ts";
 import { type GenerationResult, InputError, type Model, type OpenedModel } from "../mod.ts";
 import { readIds } from "../options.ts";
-import type { GenerateOptions } from "../runtime/generation/generate_options.ts";
+import {
+  checkOptions,
+  type GenerateOptions,
+  type Token,
+} from "../runtime/generation/generate_options.ts";
+import { tokenText } from "../runtime/text/decoding/token_text.ts";
 import {
   commandName,
   type Flags,
@@ -56,9 +61,14 @@ Input and output:
   -f, --file FILE     read the prompt from a file
   --ids               PROMPT is token ids; generated ids are printed instead of text
   --special           recognize special tokens such as <|im_start|> in PROMPT
+  --logprobs N        print a line for each token instead of text: the natural logarithm of its
+                      probability by the model's own distribution, its id, its text, and the N most likely
+                      tokens (0 to 128) with theirs
   --json              print one JSON object instead: { model, backend, threads, promptIds, ids, text,
                       stopReason, loadMs, firstTokenMs, promptTokensPerSecond, tokensPerSecond,
-                      peakMemoryBytes }
+                      peakMemoryBytes }, and with --logprobs logprobs: for each of ids
+                      { id, text, bytes, logprob, top: [{ id, text, bytes, logprob }, …] }, where the
+                      bytes join to the text and a logprob of null is -Infinity
   -h, --help          print this
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.`;
@@ -69,7 +79,7 @@ export function run(args: string[]): Promise<number> {
     boolean: ["json", "ids", "special", ...MODEL_FLAGS.boolean, ...SAMPLING_FLAGS.boolean],
     string: ["file", ...MODEL_FLAGS.string],
     collect: SAMPLING_FLAGS.collect,
-    number: [...MODEL_FLAGS.number, ...SAMPLING_FLAGS.number],
+    number: ["logprobs", ...MODEL_FLAGS.number, ...SAMPLING_FLAGS.number],
     choice: MODEL_FLAGS.choice,
   };
   return runCommand("generate", help, args, spec, generate);
@@ -83,7 +93,9 @@ async function generate(flags: Flags): Promise<number> {
         `has blanks; "${NAME} --help" shows the options`,
     );
   }
-  const options = samplingOptions(flags, MOST_TOKENS.generate);
+  const logprobs = given({ logprobs: flags.number("logprobs") });
+  checkOptions(logprobs);
+  const options = { ...samplingOptions(flags, MOST_TOKENS.generate), ...logprobs };
   for (const note of [...samplingNotes(flags), ...idNotes(flags)]) writeNote(`generate: ${note}`);
   const text = await readPrompt({ command: "generate", text: given_, file: flags.text("file") });
   const prompt = flags.on("ids") ? parseIds(text) : text;
@@ -148,18 +160,23 @@ async function stream(
     onFinish: (it) => result = it,
   });
   try {
-    for await (const { id, text } of tokens) {
+    for await (const token of tokens) {
+      const { id, text } = token;
       progress[Symbol.dispose]();
       last = performance.now();
       if (count++ === 0) first = last;
       if (json || asIds && stops.includes(id)) continue;
+      if (options.logprobs !== undefined) {
+        if (token.top) writeOut(likelihoodLine(model, token as LikelyToken));
+        continue;
+      }
       writeOut(asIds ? `${count > 1 ? " " : ""}${id}` : text);
     }
   } catch (error) {
     if (!(error instanceof Interrupted) || !result) throw error;
     progress[Symbol.dispose]();
   }
-  if (!json) writeOut("\n");
+  if (!json && options.logprobs === undefined) writeOut("\n");
 
   const { promptIds, ids, stopReason } = result!;
   const perSecond = (tokens: number, ms: number): number | null =>
@@ -172,6 +189,7 @@ async function stream(
       promptIds,
       ids,
       text: result!.text,
+      ...given({ logprobs: result!.logprobs }),
       stopReason,
       loadMs: round(loadMs),
       firstTokenMs: count > 0 ? round(first - begun) : null,
@@ -198,6 +216,17 @@ async function stream(
     );
   }
   return stopReason === "abort" ? INTERRUPTED : 0;
+}
+
+/** A token of which log-probabilities were asked for. */
+type LikelyToken = Required<Pick<Token, "id" | "logprob" | "top">>;
+
+/** A line that shows how likely a token was, and the most likely ones. */
+function likelihoodLine(model: Model, { id, logprob, top }: LikelyToken): string {
+  const own = model.hasTokenizer ? tokenText(model.tokenizer, id) : "";
+  const others = top.map((it) => `${it.id} ${quote(it.text)} ${it.logprob.toFixed(4)}`);
+  return `${logprob.toFixed(4).padStart(10)}  ${String(id).padStart(7)}  ${quote(own)}` +
+    `${others.length > 0 ? `  of ${others.join(", ")}` : ""}\n`;
 }
 
 function round(value: number): number {

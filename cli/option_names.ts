@@ -14,6 +14,7 @@ export const FLAG_OF: Readonly<Record<string, string>> = {
   frequencyPenalty: "frequency-penalty",
   gpuLayers: "gpu-layers",
   logitBias: "logit-bias",
+  logprobs: "logprobs",
   maxTokens: "max-tokens",
   minP: "min-p",
   presencePenalty: "presence-penalty",

@@ -126,6 +126,7 @@ Deno.test("messages of the library name the flags that a user has, for every opt
     frequencyPenalty: sample({ frequencyPenalty: 1000 }),
     gpuLayers: load({ gpuLayers: 2 }),
     logitBias: sample({ logitBias: { 1: NaN } }),
+    logprobs: () => Promise.resolve(checkOptions({ logprobs: 500 })),
     maxTokens: () => Promise.resolve(checkOptions({ maxTokens: -2 })),
     minP: sample({ minP: 2 }),
     presencePenalty: sample({ presencePenalty: -1000 }),

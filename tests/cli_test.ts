@@ -114,6 +114,49 @@ Deno.test("generate writes the text to stdout and the rest to stderr", async () 
   assertEquals(report.promptIds, loaded.tokenizer.encode("the man"));
 });
 
+Deno.test("generate --logprobs shows how likely each token was", async () => {
+  const model = `${await files()}/tiny.gguf`;
+  const options = [
+    "--model",
+    model,
+    "--temperature",
+    "0",
+    "-n",
+    "6",
+    "--ignore-eos",
+    "--logprobs",
+    "2",
+  ];
+  const [plain, json] = await Promise.all([
+    cli("generate", [...options, "the man"]),
+    cli("generate", [...options, "--json", "the man"]),
+  ]);
+  const { logprobs, ids, text, ...report } = JSON.parse(json.stdout);
+  assertEquals([...Object.keys(report), "ids", "text"].sort(), FIELDS.toSorted());
+  await using loaded = await loadModel(model);
+  const expected = await loaded.complete("the man", {
+    ...{ temperature: 0, maxTokens: 6, stopIds: [], logprobs: 2 },
+  });
+  assertEquals([ids, text], [expected.ids, expected.text]);
+  type Row = NonNullable<typeof expected.logprobs>[number];
+  assertEquals(logprobs.map((it: Row) => [it.id, it.text, it.bytes, it.top.length]), [
+    ...expected.logprobs!.map((it) => [it.id, it.text, it.bytes, 2]),
+  ]);
+  const bytes = Uint8Array.from(logprobs.flatMap((it: Row) => it.bytes));
+  assertEquals(new TextDecoder().decode(bytes), text);
+  const lines = plain.stdout.trimEnd().split("\n");
+  assertEquals(lines.length, 6);
+  for (const [i, { id, text, logprob, top }] of (logprobs as Row[]).entries()) {
+    assertAlmostEquals(logprob, expected.logprobs![i]!.logprob, 1e-4);
+    const others = top.map((it) => `${it.id} ${JSON.stringify(it.text)} ${it.logprob.toFixed(4)}`);
+    assertEquals(
+      lines[i]!.trim().replaceAll(/ {2,}/g, "|"),
+      `${logprob.toFixed(4)}|${id}|${JSON.stringify(text)}|of ${others.join(", ")}`,
+    );
+  }
+  assertMatch(plain.stderr, /6 tokens at .*, ended by length/);
+});
+
 Deno.test("generate takes ids, stdin, stop strings and other prompts", async () => {
   const path = await files();
   const base = [

@@ -104,7 +104,13 @@ const SAMPLED: GenerateOptions = { temperature: 1, seed: 4, maxTokens: 60 };
 const TEXTS: Record<string, GenerateOptions> = {
   greedy: { temperature: 0, maxTokens: 60 },
   sampled: SAMPLED,
-  "with a penalty": { ...SAMPLED, repeatPenalty: 1.2 },
+  "with penalties": { ...SAMPLED, repeatPenalty: 1.2, frequencyPenalty: 0.3, presencePenalty: 0.2 },
+  "with a bias": { ...SAMPLED, logitBias: { 7: 2.5, 9: -Infinity } },
+  "with log-probabilities": { ...SAMPLED, logprobs: 2 },
+  constrained: {
+    ...SAMPLED,
+    constraint: { next: () => ({ mask: Int32Array.of(0xfff0, 0x3f) }), accept: () => {} },
+  },
   "longer than the context": { ...SAMPLED, maxTokens: 200, overflow: "slide" },
 };
 
