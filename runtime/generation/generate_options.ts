@@ -64,7 +64,28 @@ export interface GenerationResult {
   readonly logprobs?: readonly TokenLogprobs[];
 }
 
-/** How to generate. */
+/**
+ * How to generate.
+ *
+ * @example
+ * ```ts
+ * import { type GenerateOptions, loadModel } from "@sparrow/sparrow";
+ *
+ * await using model = await loadModel();
+ * const options: GenerateOptions = {
+ *   maxTokens: 12,
+ *   stop: ["。"],
+ *   temperature: 0.7,
+ *   frequencyPenalty: 0.3,
+ *   logitBias: { [model.tokenizer.encode("月", { addSpecial: false })[0]!]: -Infinity },
+ *   logprobs: 2,
+ *   seed: 1,
+ * };
+ * for await (const { text, logprob, top } of model.session().generate("春眠不觉晓，", options)) {
+ *   console.log(text, logprob, top!.map(({ text, logprob }) => [text, logprob]));
+ * }
+ * ```
+ */
 export interface GenerateOptions extends SamplerOptions {
   /** Most tokens to generate; until the context is full where absent. */
   readonly maxTokens?: number;

@@ -242,10 +242,10 @@ export class Session {
    * generation that was aborted or left still has on the backend is waited for; two at the same
    * time in one session end with an error.
    *
-   * @throws InputError when the prompt is empty or longer than the context, or an option is unknown
-   * or wrong
+   * @throws InputError when the prompt is empty or longer than the context, an option is unknown or
+   * wrong, or a constraint gives something else than an `Allowance`, or none that can be kept
    * @throws ModelError when the prompt is text and the model has no tokenizer, or when logits are NaN
-   * or infinite
+   * or infinite, or all ruled out
    */
   generate(
     prompt: string | readonly number[] | Prompt,
