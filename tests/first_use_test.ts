@@ -153,6 +153,17 @@ Deno.test("reading is enough for a local file: nothing else is used, nothing is 
   assertEquals([inspect.code, inspect.stderr], [0, ""]);
 });
 
+Deno.test("the README's narrowest command writes its text, the timings and nothing else", async () => {
+  const readme = await Deno.readTextFile(new URL("README.md", ROOT));
+  const found = /^deno (run --allow-read=model\.gguf .*?) "Once upon a time"$/ms.exec(readme)?.[1];
+  const model = new URL("models/stories260K/stories260K.gguf", import.meta.url).pathname;
+  const args = found!.replaceAll("model.gguf", model).split(/[\s\\]+/);
+  const { code, stdout, stderr } = await bare([...args, "--max-tokens", "4", "Once upon a time"]);
+  assertEquals(code, 0, stderr);
+  assert(stdout.length > 5, stdout);
+  assertMatch(stderr, /^wasm, \d+ threads?: loaded in [^\n]*\n$/);
+});
+
 Deno.test("a permission that is missing is one line that names its flag", async () => {
   const home = await Deno.makeTempDir({ prefix: "sparrow_" });
   try {
