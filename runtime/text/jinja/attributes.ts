@@ -20,17 +20,16 @@ import {
   dictOf,
   entryOf,
   generator,
-  indexOf,
   isThing,
   Items,
   listOf,
   Slice,
-  takeArguments,
   type Thing,
   typeName,
   Undefined,
   type Value,
 } from "./values.ts";
+import { indexOf, takeArguments } from "./arguments.ts";
 
 const CHANGES_LIST = new Set(
   "append clear pop reverse insert sort extend remove".split(" "),

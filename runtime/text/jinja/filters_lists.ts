@@ -14,18 +14,16 @@ import {
   type Arguments,
   Dict,
   generator,
-  indexOf,
   isThing,
   isTrue,
   Items,
   iterate,
   keyOf,
   listOf,
-  takeArguments,
-  textOf,
   Undefined,
   type Value,
 } from "./values.ts";
+import { indexOf, takeArguments, textOf } from "./arguments.ts";
 
 type Getter = (value: Value) => Value;
 

@@ -4,23 +4,18 @@
  * @module
  */
 
-import { type Budget, TemplateError } from "./budget.ts";
+import * as letters from "./letter_case.ts";
+import * as python from "./python_text.ts";
+import { indexOf, takeArguments, textOf } from "./arguments.ts";
+import { TemplateError } from "./budget.ts";
+import { fileSize, integer, round, trimmed } from "./filters_numbers.ts";
 import { percentFormat } from "./format.ts";
 import { escapeHtml } from "./html.ts";
 import { toJson } from "./json.ts";
-import {
-  fixed,
-  parseFloatText,
-  parseInteger,
-  roundFloat,
-  roundHalfEven,
-  toFloat,
-  truncate,
-} from "./numbers.ts";
+import { parseFloatText, toFloat } from "./numbers.ts";
 import { absolute, binary, made, numberOf } from "./operators.ts";
-import { textFrom } from "./printing.ts";
-import * as python from "./python_text.ts";
 import { pprint } from "./pprint.ts";
+import { textFrom } from "./printing.ts";
 import type { Filter, Run } from "./run.ts";
 import { EMPTY, joinTexts, own, Text } from "./text.ts";
 import { stripTags } from "./text_methods.ts";
@@ -28,15 +23,11 @@ import {
   type Arguments,
   Dict,
   dictOf,
-  indexOf,
   isIterable,
   isTrue,
   Items,
   lengthOf,
   listOf,
-  takeArguments,
-  textOf,
-  typeName,
   Undefined,
   type Value,
 } from "./values.ts";
@@ -140,71 +131,6 @@ function wordWrap({ budget }: Run, value: Value, call: Arguments): Value {
   return python.join(budget, wrapped.flatMap((line, i) => i > 0 ? [between, line] : [line]));
 }
 
-/** Python's `int(value)`; undefined where it raises what jinja2 passes over. */
-function integer(budget: Budget, value: Value, base: number): bigint | undefined {
-  if (value instanceof Undefined) value.fail();
-  if (value instanceof Text) {
-    const text = trimmed(budget, value);
-    return parseInteger(text, base) ?? wholeOf(parseFloatText(text));
-  }
-  const number = numberOf(value);
-  if (number === undefined) return undefined;
-  return typeof number === "bigint" ? number : Number.isNaN(number) ? undefined : truncate(number);
-}
-
-function wholeOf(value: number | undefined): bigint | undefined {
-  return value === undefined || !Number.isFinite(value) ? undefined : truncate(value);
-}
-
-/** A text as numbers are read from it. */
-function trimmed(budget: Budget, text: Text): string {
-  return python.strip(budget, text, null, "lr").value;
-}
-
-function round(_run: Run, value: Value, call: Arguments): Value {
-  const [digitsValue, methodValue] = takeArguments("round", call, ["precision", "method"]);
-  if (value instanceof Undefined) value.fail();
-  const number = numberOf(value);
-  const digits = digitsValue === undefined ? 0 : indexOf(digitsValue);
-  const method = methodValue === undefined ? "common" : textOf(methodValue, "method").value;
-  if (number === undefined) {
-    throw new TemplateError(`type ${typeName(value)} doesn't define __round__ method`);
-  }
-  if (Math.abs(digits) > 1000) throw new TemplateError(`precision ${digits} is out of range`);
-  if (method === "common") {
-    if (typeof number === "number") return roundFloat(number, digits);
-    if (digits >= 0) return number;
-    const unit = 10n ** BigInt(-digits);
-    return roundHalfEven(number, unit) * unit;
-  }
-  if (method !== "ceil" && method !== "floor") {
-    throw new TemplateError("method must be common, ceil or floor");
-  }
-  const factor = 10 ** digits;
-  const scaled = truncate(
-    Math[method]((typeof number === "bigint" ? toFloat(number) : number) * factor),
-  );
-  if (typeof number === "bigint" && digits === 0) return toFloat(scaled);
-  return toFloat(scaled) / factor;
-}
-
-function fileSize({ budget }: Run, value: Value, call: Arguments): Value {
-  const [binaryValue] = takeArguments("filesizeformat", call, ["binary"]);
-  const isBinary = binaryValue !== undefined && isTrue(binaryValue);
-  const bytes = value instanceof Text ? parseFloatText(trimmed(budget, value)) : numberOf(value);
-  if (bytes === undefined) {
-    throw new TemplateError(`filesizeformat needs a number, not ${textFrom(budget, value).value}`);
-  }
-  const number = Number(bytes);
-  const base = isBinary ? 1024 : 1000;
-  if (number === 1) return own("1 Byte");
-  if (number < base) return own(`${truncate(number)} Bytes`);
-  const letters = isBinary ? "KMGTPEZY" : "kMGTPEZY";
-  let i = 0;
-  while (i < letters.length - 1 && number >= base ** (i + 2)) i++;
-  return own(`${fixed(base * number / base ** (i + 2), 1)} ${letters[i]}${isBinary ? "i" : ""}B`);
-}
-
 function quoteUrl(run: Run, value: Value, forQuery: boolean): Text {
   const text = textFrom(run.budget, value);
   run.budget.text(3 * text.value.length);
@@ -278,7 +204,7 @@ export const TEXT_FILTERS: ReadonlyMap<string, Filter> = new Map<string, Filter>
     takeArguments("abs", call, []);
     return absolute(budget, value);
   }],
-  ["capitalize", textFilter("capitalize", (_run, text) => python.capitalize(text))],
+  ["capitalize", textFilter("capitalize", (_run, text) => letters.capitalize(text))],
   ["center", ({ budget }, value, call) => {
     const [width] = takeArguments("center", call, ["width"]);
     const text = textFrom(budget, value);

@@ -10,7 +10,8 @@ import { escapeHtml } from "./html.ts";
 import { quoted, reprOf, textFrom } from "./printing.ts";
 import { join, pad } from "./python_text.ts";
 import { own, Text } from "./text.ts";
-import { type Arguments, Dict, entryOf, indexOf, Items, Undefined, type Value } from "./values.ts";
+import { type Arguments, Dict, entryOf, Items, Undefined, type Value } from "./values.ts";
+import { indexOf } from "./arguments.ts";
 
 const CONVERSION = /%(?:\(([^()]*)\))?([-+ #0]*)(\*|\d+)?(?:\.(\*|\d+)?)?[hlL]?([\s\S]|$)/gu;
 

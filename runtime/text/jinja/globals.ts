@@ -15,14 +15,12 @@ import {
   callable,
   Dict,
   dictOf,
-  indexOf,
   listOf,
-  takeArguments,
-  textOf,
   type Thing,
   Undefined,
   type Value,
 } from "./values.ts";
+import { indexOf, takeArguments, textOf } from "./arguments.ts";
 
 /** As jinja2's sandbox bounds it. */
 const MAX_RANGE = 100_000;

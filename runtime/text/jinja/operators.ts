@@ -11,7 +11,8 @@ import { escapeHtml } from "./html.ts";
 import { checkSize, floorDivide, floorModulo, toFloat } from "./numbers.ts";
 import { append, repeat } from "./python_text.ts";
 import { Text } from "./text.ts";
-import { indexOf, Items, typeName, Undefined, type Value } from "./values.ts";
+import { Items, typeName, Undefined, type Value } from "./values.ts";
+import { indexOf } from "./arguments.ts";
 
 /** `left operator right`. */
 export function binary(budget: Budget, operator: string, left: Value, right: Value): Value {

@@ -13,7 +13,7 @@ import { EMPTY, joinTexts, own, type Text } from "./text.ts";
 const IS_SPACE = new RegExp(`[${SPACE}]`);
 // deno-lint-ignore no-control-regex -- Python ends lines at them
 const LINE_END = /\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]/g;
-const CASED = /[\p{Lu}\p{Ll}\p{Lt}]/u;
+export const CASED = /[\p{Lu}\p{Ll}\p{Lt}]/u;
 
 /** Texts one after another, counted before they are joined. */
 export function join(budget: Budget, texts: readonly Text[], safe = false): Text {
@@ -230,63 +230,6 @@ export function pad(
     budget,
     [repeat(budget, fill, left), text, repeat(budget, fill, missing - left)],
     text.safe,
-  );
-}
-
-/** `capitalize`: the first character large, the others small. */
-export function capitalize(text: Text): Text {
-  const first = text.at(1);
-  return joinTexts(
-    [text.slice(0, first).map(titleCase), text.slice(first).map((part) => part.toLowerCase())],
-    text.safe,
-  );
-}
-
-/** Digraphs have a form of their own for titles. */
-const DIGRAPHS: Readonly<Record<string, string>> = { Ǆ: "ǅ", Ǉ: "ǈ", Ǌ: "ǋ", Ǳ: "ǲ" };
-
-function titleCase(character: string): string {
-  const digraph = DIGRAPHS[character.toUpperCase()];
-  if (digraph !== undefined) return digraph;
-  // Of what becomes two letters, as ß, only the first is large.
-  const upper = character.toUpperCase();
-  return upper.length <= character.length ? upper : upper[0] + upper.slice(1).toLowerCase();
-}
-
-/** `title`: every letter after something else is large. */
-export function title(text: Text): Text {
-  let afterLetter = false;
-  return text.map((part) =>
-    part.replace(/[\s\S]/gu, (character) => {
-      const isCased = CASED.test(character);
-      const result = !isCased
-        ? character
-        : afterLetter
-        ? character.toLowerCase()
-        : titleCase(character);
-      afterLetter = isCased;
-      return result;
-    })
-  );
-}
-
-/** `casefold`: what is the same but for case becomes the same. */
-export function caseFold(text: Text): Text {
-  return text.map((part) =>
-    part.replace(
-      /[\s\S]/gu,
-      (character) => character === "ı" ? character : character.toUpperCase().toLowerCase(),
-    )
-  );
-}
-
-/** `swapcase`. */
-export function swapCase(text: Text): Text {
-  return text.map((part) =>
-    part.replace(/[\s\S]/gu, (character) => {
-      const lower = character.toLowerCase();
-      return lower !== character ? lower : character.toUpperCase();
-    })
   );
 }
 

@@ -10,16 +10,8 @@ import { textFrom } from "./printing.ts";
 import { TEXT_TESTS } from "./python_text.ts";
 import type { Run, Test } from "./run.ts";
 import { Text } from "./text.ts";
-import {
-  Bytes,
-  Dict,
-  isIterable,
-  isThing,
-  Items,
-  keyOf,
-  takeArguments,
-  Undefined,
-} from "./values.ts";
+import { Bytes, Dict, isIterable, isThing, Items, keyOf, Undefined } from "./values.ts";
+import { takeArguments } from "./arguments.ts";
 import type { Arguments, Value } from "./values.ts";
 
 function other(call: Arguments): Value {

@@ -4,6 +4,7 @@
  * @module
  */
 
+import * as letters from "./letter_case.ts";
 import { type Budget, TemplateError } from "./budget.ts";
 import { braceFormat, type Lookup } from "./format.ts";
 import { escapeHtml } from "./html.ts";
@@ -15,14 +16,12 @@ import {
   Bytes,
   callable,
   Dict,
-  indexOf,
   Items,
   listOf,
-  takeArguments,
-  textOf,
   typeName,
   type Value,
 } from "./values.ts";
+import { indexOf, takeArguments, textOf } from "./arguments.ts";
 
 type Method = (budget: Budget, text: Text, call: Arguments, lookup: Lookup) => Value;
 
@@ -165,10 +164,10 @@ function without(name: string, atStart: boolean): Method {
 const METHODS = new Map<string, Method>([
   ["upper", change("upper", (text) => text.map((part) => part.toUpperCase()))],
   ["lower", change("lower", (text) => text.map((part) => part.toLowerCase()))],
-  ["casefold", change("casefold", python.caseFold)],
-  ["title", change("title", python.title)],
-  ["capitalize", change("capitalize", python.capitalize)],
-  ["swapcase", change("swapcase", python.swapCase)],
+  ["casefold", change("casefold", letters.caseFold)],
+  ["title", change("title", letters.title)],
+  ["capitalize", change("capitalize", letters.capitalize)],
+  ["swapcase", change("swapcase", letters.swapCase)],
   ["strip", strip("strip", "lr")],
   ["lstrip", strip("lstrip", "l")],
   ["rstrip", strip("rstrip", "r")],
