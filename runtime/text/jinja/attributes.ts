@@ -5,11 +5,12 @@
  * @module
  */
 
+import { indexOf, takeArguments } from "./arguments.ts";
 import { type Budget, TemplateError } from "./budget.ts";
 import { isEqual } from "./compare.ts";
 import type { Lookup } from "./format.ts";
-import { floorDivide } from "./numbers.ts";
 import { reprOf } from "./printing.ts";
+import { rangeOf } from "./ranges.ts";
 import { joinTexts, own, Text } from "./text.ts";
 import { bytesMethod, textMethod } from "./text_methods.ts";
 import {
@@ -29,7 +30,6 @@ import {
   Undefined,
   type Value,
 } from "./values.ts";
-import { indexOf, takeArguments } from "./arguments.ts";
 
 const CHANGES_LIST = new Set(
   "append clear pop reverse insert sort extend remove".split(" "),
@@ -286,33 +286,6 @@ function numberField(value: Value, name: string): Value | undefined {
     return callable("method", () => BigInt(bits));
   }
   return undefined;
-}
-
-/** Numbers from one to another, as Python's `range`; the step is not zero. */
-export function rangeOf(budget: Budget, start: bigint, stop: bigint, step: bigint): Thing {
-  const count = rangeLength(start, stop, step);
-  const at = (index: number): bigint => start + BigInt(index) * step;
-  function* iterate(): Iterator<Value> {
-    for (let i = 0; i < count; i++) {
-      budget.step();
-      yield at(i);
-    }
-  }
-  const bounds = `${start}, ${stop}${step === 1n ? "" : `, ${step}`}`;
-  return {
-    type: "range",
-    iterate,
-    length: count,
-    item: at,
-    attribute: (name) =>
-      name === "start" ? start : name === "step" ? step : name === "stop" ? stop : undefined,
-    shown: () => own(`range(${bounds})`),
-  };
-}
-
-/** How many numbers a range has. */
-export function rangeLength(start: bigint, stop: bigint, step: bigint): number {
-  return Math.max(0, Number(-floorDivide(start - stop, step)));
 }
 
 /** The members of something from the last to the first. */

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { rangeLength, rangeOf } from "./attributes.ts";
+import { rangeLength, rangeOf } from "./ranges.ts";
 import { TemplateError, TemplateLimit, TemplateRefusal } from "./budget.ts";
 import { reprOf, textFrom } from "./printing.ts";
 import type { Run } from "./run.ts";
