@@ -30,7 +30,10 @@ const VOCABULARIES = [
 export const DEV_TASKS: Readonly<Record<string, DevTask>> = {
   fmt: { about: 'Checks the formatting; "deno fmt" mends it.', steps: ["fmt --check"] },
   lint: { about: "Lints.", steps: ["lint"] },
-  check: { about: "Checks the types of everything.", steps: [`check ${DEV_LOCK} .`] },
+  check: {
+    about: "Checks the types of everything, and the library once more against those of browsers.",
+    steps: [`check ${DEV_LOCK} .`, `check ${DEV_LOCK} --config browser/check.json ${ENTRIES}`],
+  },
   doc: {
     about: "Checks that the public surface is documented.",
     steps: [`doc ${LOCK} --lint ${ENTRIES}`],

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { FLAG, type Rule, type Rules, TEXT } from "../../options.ts";
+import { FLAG, isA, type Rule, type Rules, TEXT } from "../../options.ts";
 import type { ModelFile } from "../files/model_file.ts";
 import type { OpenOptions } from "../files/open.ts";
 import type { DownloadProgress } from "./context.ts";
@@ -32,7 +32,7 @@ export interface HubOptions {
 
 const ENDPOINT: Rule = {
   expected: "a URL",
-  accepts: (value) => typeof value === "string" || value instanceof URL,
+  accepts: (value) => typeof value === "string" || isA(value, URL),
 };
 
 /** What each option may be. */
@@ -66,5 +66,10 @@ export interface FoundModel {
 
 /** Whether a text or URL names a model of a hub. */
 export function isHubSpec(source: unknown): source is string | URL {
-  return (typeof source === "string" || source instanceof URL) && /^hf:/i.test(String(source));
+  if (typeof source !== "string" && !isA(source, URL)) return false;
+  try {
+    return /^hf:/i.test(String(source));
+  } catch {
+    return false; // a proxy that throws
+  }
 }
