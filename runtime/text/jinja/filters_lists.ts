@@ -5,9 +5,11 @@
  * @module
  */
 
-import { attribute, item as itemOf, ownField, reversed } from "./attributes.ts";
-import { type Budget, TemplateError } from "./budget.ts";
+import { indexOf, takeArguments, textOf } from "./arguments.ts";
+import { attribute, ownField, reversed } from "./attributes.ts";
+import { TemplateError } from "./budget.ts";
 import { isOrdered, isSameOrEqual, sortBy } from "./compare.ts";
+import { each, flag, type Getter, getter, splitPaths, withoutCase } from "./getters.ts";
 import type { Filter, Run } from "./run.ts";
 import { EMPTY, joinTexts, Text } from "./text.ts";
 import {
@@ -23,51 +25,6 @@ import {
   Undefined,
   type Value,
 } from "./values.ts";
-import { indexOf, takeArguments, textOf } from "./arguments.ts";
-
-type Getter = (value: Value) => Value;
-
-function* each(value: Value): Iterator<Value> & Iterable<Value> {
-  const items = iterate(value);
-  for (let next = items.next(); !next.done; next = items.next()) yield next.value;
-}
-
-/** Reads `a.b.0` of a value. */
-function getter(budget: Budget, path: Value | undefined, fallback?: Value): Getter {
-  if (path === undefined || path === null) return (value) => value;
-  const parts: Value[] = [];
-  if (path instanceof Text) {
-    budget.items(path.value.length);
-    let start = 0;
-    for (const part of path.value.split(".")) {
-      parts.push(/^\d+$/.test(part) ? BigInt(part) : path.slice(start, start + part.length));
-      start += part.length + 1;
-    }
-  } else parts.push(path);
-  return (value) => {
-    for (const part of parts) {
-      value = itemOf(budget, value, part);
-      if (fallback !== undefined && fallback !== null && value instanceof Undefined) {
-        value = fallback;
-      }
-    }
-    return value;
-  };
-}
-
-function withoutCase(budget: Budget, caseSensitive: boolean, get: Getter): Getter {
-  if (caseSensitive) return get;
-  return (value) => {
-    const found = get(value);
-    if (!(found instanceof Text)) return found;
-    budget.text(found.value.length);
-    return found.map((part) => part.toLowerCase());
-  };
-}
-
-function flag(value: Value | undefined): boolean {
-  return value !== undefined && isTrue(value);
-}
 
 function select(isWanted: boolean, byAttribute: boolean): Filter {
   return (run, value, { args, named }) => {
@@ -122,16 +79,6 @@ function sort({ budget }: Run, value: Value, call: Arguments): Value {
   const items = listOf(budget, value);
   const keys = items.map((item) => new Items(getters.map((get) => get(item))));
   return new Items(sortBy(budget, items, keys, flag(reverse)));
-}
-
-function splitPaths(budget: Budget, path: Text): Text[] {
-  budget.items(path.value.length);
-  let start = 0;
-  return path.value.split(",").map((part) => {
-    const text = path.slice(start, start + part.length);
-    start += part.length + 1;
-    return text;
-  });
 }
 
 function dictSort({ budget }: Run, value: Value, call: Arguments): Value {
