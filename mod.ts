@@ -61,6 +61,7 @@ export type { Allowance, Constraint } from "./runtime/generation/constraint.ts";
 export type { TokenLogprob, TokenLogprobs } from "./runtime/generation/token_logprobs.ts";
 export type { ModelConfig } from "./runtime/models/definition.ts";
 export { type Sampler, sampler, type SamplerOptions } from "./runtime/generation/sampler.ts";
+export type { RestoreOptions } from "./runtime/generation/saved_session.ts";
 export { Session } from "./runtime/generation/session.ts";
 export type {
   ChatPrompt,

@@ -32,6 +32,7 @@ import { findModel, type FindModelOptions, type LoadProgress } from "./hub/find.
 import { type FoundModel, HUB_RULES, type HubOptions } from "./hub/options.ts";
 import { Model } from "./model.ts";
 import type { ModelConfig } from "./models/definition.ts";
+import { fingerprintOf } from "./engine/fingerprint.ts";
 import { type MemoryNeeded, memoryNeeded } from "./engine/record.ts";
 import { type ResolvedModel, resolveModel } from "./engine/resolve.ts";
 import { type ModelText, readModelText, stopIdsOf, unusedTextSettings } from "./text/model_text.ts";
@@ -179,13 +180,15 @@ export async function loadModel(
       return reading;
     };
     const candidates = await candidatesFor(options, options.onWarning ?? console.warn);
+    // The file is closed by then, and loading long ended.
+    const reopen = (): Promise<ReadyModel> =>
+      openResolved(found, { ...lasting, onWarning: () => {} });
     const engine = await startEngine(opened, candidates, {
       ...options,
       engine: { name: file.name, ...sizes },
       signal: AbortSignal.any([failed.signal, ...(options.signal ? [options.signal] : [])]),
       meanwhile: readText,
-      // The file is closed by then, and loading long ended.
-      reopen: () => openResolved(found, { ...lasting, onWarning: () => {} }),
+      reopen,
     });
     try {
       const text = await readText();
@@ -194,6 +197,10 @@ export async function loadModel(
         chatTemplate: text?.chatTemplate,
         specialTokens: text?.specialTokens,
         stopIds: stopIdsOf(file, text?.tokenizer),
+        fingerprint: once(async () => {
+          const model = await reopen();
+          return await fingerprintOf(model, model.file).finally(() => model.file.close());
+        }),
       });
     } catch (error) {
       await engine.dispose();
@@ -202,6 +209,16 @@ export async function loadModel(
   } finally {
     file.close();
   }
+}
+
+/** Asks once, and again after a failure. */
+function once<T>(ask: () => Promise<T>): () => Promise<T> {
+  let answer: Promise<T> | undefined;
+  return () => {
+    answer ??= ask();
+    answer.catch(() => answer = undefined);
+    return answer;
+  };
 }
 
 /** A model's files with what they say of it. */

@@ -27,7 +27,9 @@ import {
   type Encoding,
   readLogits,
 } from "./generation/read_texts.ts";
+import { type RestoreOptions, restoreSession } from "./generation/saved_session.ts";
 import { Session } from "./generation/session.ts";
+import type { SessionModel } from "./generation/text_session.ts";
 import {
   type ChatMessage,
   type ChatTemplate,
@@ -162,12 +164,46 @@ export class Model {
 
   /** A new, empty sequence. */
   session(): Session {
-    return new Session({
+    return new Session(this.#sessionModel);
+  }
+
+  /**
+   * The session whose bytes `Session.save` gave. It goes on as if it had never been away: its tokens
+   * are in the cache again, and nothing is computed. Damaged bytes are found by a checksum; whoever
+   * means harm can write one, too, so that such a session may say anything, but only itself.
+   *
+   * @throws InputError when `bytes` are none, or were saved with another model, cache type, kind of
+   * backend or split between backends, or do not fit into the context. A model is known by its
+   * configuration and parts of every tensor of its file
+   * @throws FormatError when they are damaged, or of another version
+   * @throws SourceError when the model's file, which is compared, cannot be read any more
+   *
+   * @example
+   * ```ts
+   * import { loadModel } from "@sparrow/sparrow";
+   *
+   * await using model = await loadModel();
+   * const session = model.session();
+   * await session.complete("春眠不觉晓，", { maxTokens: 8 });
+   * const bytes = await session.save(); // for a file, a database
+   * using again = await model.restore(bytes);
+   * console.log(again.cachedTokens === session.cachedTokens);
+   * ```
+   */
+  async restore(bytes: Uint8Array, options: RestoreOptions = {}): Promise<Session> {
+    const model = this.#sessionModel;
+    return new Session(model, await restoreSession(model, bytes, options));
+  }
+
+  /** What sessions need of it. */
+  get #sessionModel(): SessionModel {
+    return {
       engine: this.#engine,
       tokenizer: this.#tokenizer,
       stopIds: this.stopIds,
+      ...(this.#file.fingerprint && { fingerprint: this.#file.fingerprint }),
       chatPrompt: (messages, options) => this.chatPrompt(messages, options),
-    });
+    };
   }
 
   /**
@@ -331,4 +367,6 @@ export interface ModelFileFacts {
   readonly specialTokens?: Readonly<Record<string, unknown>> | undefined;
   /** Tokens that end an answer. */
   readonly stopIds: readonly number[];
+  /** What tells the model from others; read from its files when it is first asked for. */
+  readonly fingerprint?: () => Promise<string>;
 }

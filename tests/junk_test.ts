@@ -249,6 +249,13 @@ function modelTargets(model: Model): Target[] {
       sane: [() => [3, 4], () => ({})],
       options: ["signal", "onProgress"],
     },
+    { name: "session.save", call: inSession("save"), sane: [] },
+    {
+      name: "restore",
+      call: at(model, "restore"),
+      sane: [() => new TextEncoder().encode("SPARROWS and no session"), () => ({ share: true })],
+      options: ["share"],
+    },
     { name: "session.step", call: inSession("step"), sane: [() => 3] },
     { name: "session.truncate", call: inSession("truncate"), sane: [() => 3] },
     {

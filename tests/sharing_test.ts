@@ -18,6 +18,7 @@ import { Engine } from "../runtime/engine/engine.ts";
 import { loadWeights } from "../runtime/engine/load_weights.ts";
 import { resolveModel } from "../runtime/engine/resolve.ts";
 import { openModelFile } from "../runtime/files/open.ts";
+import { restoreSession } from "../runtime/generation/saved_session.ts";
 import { Session } from "../runtime/generation/session.ts";
 import { takeable } from "../runtime/engine/sharing.ts";
 import { FIXTURES, randomNumbers } from "./fixtures.ts";
@@ -199,6 +200,13 @@ for (const layers of [undefined, 2]) {
     await logits([...prefix, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
     assertEquals(await logits([...prefix, ...rest]), alone);
     assertEquals(sessions[2]!.takenTokens, 296);
+    // And keeps what it has of all of them.
+    const bytes = await sessions[2]!.save();
+    const expected = await sessions[2]!.step(4);
+    const model = { engine, tokenizer: undefined, stopIds: [] };
+    const again = new Session(model, await restoreSession(model, bytes));
+    assertEquals(again.cachedTokens, 331);
+    assertEquals(await again.step(4), expected);
   });
 }
 

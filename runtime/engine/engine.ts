@@ -6,17 +6,18 @@
  * @module
  */
 
-import { InputError } from "../../errors.ts";
+import { BackendError, InputError } from "../../errors.ts";
 import type { Backend, BackendName, TextChoice } from "../backends/backend.ts";
 import { Queue } from "../backends/queue.ts";
+import { eventLoop } from "./event_loop.ts";
 import { flawOf, type ModelFacts } from "./flaws.ts";
-import type { LeaseHolder } from "./leases.ts";
+import type { HeldRows, LeaseHolder } from "./leases.ts";
 import type { ModelConfig, ModelDefinition } from "../models/definition.ts";
 import type { ProgramName, Programs, RunPart, Sequence } from "../models/program.ts";
 import { type Prompt, toSequence } from "../models/prompt.ts";
 import type { Plans } from "./plans.ts";
 import type { PlanSizes } from "./record.ts";
-import type { Request } from "./requests.ts";
+import type { Request, RowCounts } from "./requests.ts";
 import { Running, type Takeover } from "./running.ts";
 import { Turns } from "./turns.ts";
 import type { ResolvedWeights } from "../models/weights.ts";
@@ -140,6 +141,53 @@ export class Engine {
   /** Whether a holder has cache rows. */
   holds(holder: LeaseHolder): boolean {
     return this.#turns.holds(holder);
+  }
+
+  /** How cache rows are stored; bytes of one form mean nothing to another. */
+  get cacheForm(): string {
+    return this.#plans.cacheForm;
+  }
+
+  /** Bytes that `readRows` gives. */
+  rowBytes(counts: RowCounts): number {
+    return this.#plans.rowBytes(counts);
+  }
+
+  /** Reads what a holder has cached into bytes of that length. Calls belong inside `exclusive`. */
+  async readRows(holder: LeaseHolder, counts: RowCounts, into: Uint8Array): Promise<void> {
+    if (into.length === 0) return;
+    const firstRow = this.#turns.firstRow(holder);
+    if (firstRow === undefined) throw new BackendError("Cannot read cache rows: they are lost");
+    await this.#plans.readRows(firstRow, counts, into);
+  }
+
+  /**
+   * Gives rows to a new holder and writes into them what `readRows` gave in a form, for a sequence of
+   * which `held` says what it is. Waits while all rows are in use. Where another backend has taken over
+   * meanwhile, nothing is held.
+   */
+  async writeRows(
+    held: HeldRows,
+    counts: RowCounts,
+    form: string,
+    bytes: Uint8Array,
+  ): Promise<LeaseHolder> {
+    const { sequence, ...cached } = held, holder: LeaseHolder = { cached: 0 };
+    const write = async (): Promise<boolean> => {
+      if (form !== this.cacheForm) return true;
+      const firstRow = this.#turns.seat(holder, sequence);
+      if (firstRow === undefined) return false;
+      await this.#plans.writeRows(firstRow, counts, bytes);
+      Object.assign(holder, cached);
+      return true;
+    };
+    try {
+      while (bytes.length > 0 && !await this.exclusive(write)) await eventLoop();
+    } catch (error) {
+      this.release(holder);
+      throw error;
+    }
+    return holder;
   }
 
   /** Gives cache rows back. */

@@ -69,9 +69,9 @@ export class Leases {
     );
   }
 
-  /** Whether it has rows. */
-  has(holder: LeaseHolder): boolean {
-    return this.#leases.some((it) => it.holder === holder);
+  /** Its rows, if it has any. */
+  of(holder: LeaseHolder): Lease | undefined {
+    return this.#leases.find((it) => it.holder === holder);
   }
 
   /**

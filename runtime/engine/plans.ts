@@ -28,6 +28,7 @@ import {
   rulesOf,
   sequenceRows,
 } from "./record.ts";
+import type { RowCounts } from "./requests.ts";
 import type { ResolvedWeights } from "../models/weights.ts";
 
 /** What generation asks for. */
@@ -184,21 +185,52 @@ export class Plans {
     return picked;
   }
 
-  /**
-   * Copies the first rows of a sequence: those of `tokens` tokens, and what an encoder wrote of
-   * `source` tokens.
-   */
-  async copyRows(
-    from: number,
-    to: number,
-    counts: { readonly tokens: number; readonly source: number },
-  ): Promise<void> {
-    for (const [name, isOfSource] of this.#caches) {
-      const rows = isOfSource ? counts.source : counts.tokens;
-      if (rows === 0) continue;
+  /** How the backend stores rows of caches. */
+  get cacheForm(): string {
+    return this.#backend.cacheRows.form;
+  }
+
+  /** Copies the first rows of a sequence to another one. */
+  async copyRows(from: number, to: number, counts: RowCounts): Promise<void> {
+    for (const [name, rows] of this.#rowsOf(counts)) {
       this.#backend.cacheRows.copy(name, from, to, rows);
       await eventLoop(); // many megabytes of a long prefix
     }
+  }
+
+  /** Bytes of the first rows of a sequence in all caches. */
+  rowBytes(counts: RowCounts): number {
+    return this.#rowsOf(counts)
+      .reduce((sum, [name, rows]) => sum + this.#backend.cacheRows.bytes(name, rows), 0);
+  }
+
+  /** Reads the first rows of a sequence into bytes of that length, cache after cache. */
+  async readRows(from: number, counts: RowCounts, into: Uint8Array): Promise<void> {
+    let at = 0;
+    for (const [name, rows] of this.#rowsOf(counts)) {
+      const bytes = await this.#backend.cacheRows.read(name, from, rows);
+      into.set(bytes, at);
+      at += bytes.length;
+      await eventLoop();
+    }
+  }
+
+  /** Writes the first rows of a sequence, as `readRows` gave them. */
+  async writeRows(to: number, counts: RowCounts, bytes: Uint8Array): Promise<void> {
+    let at = 0;
+    for (const [name, rows] of this.#rowsOf(counts)) {
+      const length = this.#backend.cacheRows.bytes(name, rows);
+      await this.#backend.cacheRows.write(name, to, rows, bytes.subarray(at, at += length));
+      await eventLoop();
+    }
+  }
+
+  /** Rows of each cache that has any. */
+  #rowsOf({ tokens, source }: RowCounts): (readonly [cache: string, rows: number])[] {
+    return Array.from(
+      this.#caches,
+      ([name, isOfSource]) => [name, isOfSource ? source : tokens] as const,
+    ).filter(([, rows]) => rows > 0);
   }
 
   /** Whether the backend can choose tokens and go on by itself. */

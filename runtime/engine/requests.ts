@@ -34,6 +34,14 @@ export interface Request<T> {
   finish(output: Float32Array, firstRow: number): T;
 }
 
+/** Rows that a sequence has. */
+export interface RowCounts {
+  /** Those of its own tokens. */
+  readonly tokens: number;
+  /** Those of the tokens of its source, as an encoder wrote them. */
+  readonly source: number;
+}
+
 /** What turns are taken on. */
 export interface TurnRunner {
   /** Runs a task when every earlier one has ended. */
@@ -51,15 +59,8 @@ export interface TurnRunner {
   width(output: Output): number;
   /** Most tokens of one part. */
   chunk(output: Output): number;
-  /**
-   * Copies what is cached of a sequence from its first row on to another one: `tokens` tokens, and
-   * what an encoder read for it of `source` tokens.
-   */
-  copyRows(
-    from: number,
-    to: number,
-    counts: { readonly tokens: number; readonly source: number },
-  ): Promise<void>;
+  /** Copies what is cached of a sequence from its first row on to another one. */
+  copyRows(from: number, to: number, counts: RowCounts): Promise<void>;
   /** Tokens of a run from which on their number makes no difference to any; undefined for none. */
   steady(): number | undefined;
   /** Most parts that run together. */

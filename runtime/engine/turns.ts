@@ -73,7 +73,20 @@ export class Turns {
 
   /** Whether a holder has rows. */
   holds(holder: LeaseHolder): boolean {
-    return this.#leases.has(holder);
+    return this.#leases.of(holder) !== undefined;
+  }
+
+  /** The first of a holder's rows. */
+  firstRow(holder: LeaseHolder): number | undefined {
+    const lease = this.#leases.of(holder);
+    return lease && this.#firstRow(lease);
+  }
+
+  /** Gives rows to a holder that asks for nothing yet: the first of them, unless it has to wait. */
+  seat(holder: LeaseHolder, sequence: Sequence): number | undefined {
+    const lease = this.#leases.take(holder, sequence, this.#turn, (it) => this.#stateOf(it, []));
+    if (lease) lease.left = undefined;
+    return lease && this.#firstRow(lease);
   }
 
   /** Gives a holder's rows back. */
@@ -157,11 +170,13 @@ export class Turns {
 
   /** The rows that a holder gets, unless it has to wait for them. */
   #lease({ request: { holder }, sequence }: Entry, chosen: readonly Entry[]): Lease | undefined {
-    return this.#leases.take(holder, sequence, this.#turn, (other): HolderState => {
-      if (chosen.some(({ request }) => request.holder === other)) return "pinned";
-      const entry = this.#pending.find(({ request }) => request.holder === other);
-      return entry === undefined ? "idle" : entry.begun ? "pinned" : "active";
-    });
+    return this.#leases.take(holder, sequence, this.#turn, (it) => this.#stateOf(it, chosen));
+  }
+
+  #stateOf(holder: LeaseHolder, chosen: readonly Entry[]): HolderState {
+    if (chosen.some(({ request }) => request.holder === holder)) return "pinned";
+    const entry = this.#pending.find(({ request }) => request.holder === holder);
+    return entry === undefined ? "idle" : entry.begun ? "pinned" : "active";
   }
 
   #firstRow({ range }: Lease): number {

@@ -24,8 +24,7 @@ import {
   type Completion,
 } from "./complete.ts";
 import { Engine } from "../engine/engine.ts";
-import { Ahead } from "./ahead.ts";
-import { notFinite } from "../engine/flaws.ts";
+import type { Ahead } from "./ahead.ts";
 import { forget, type LeaseHolder } from "../engine/leases.ts";
 import type { Sequence } from "../models/program.ts";
 import { idsOf, type Prompt } from "../models/prompt.ts";
@@ -35,7 +34,9 @@ import type { TokenChoice } from "../backends/backend.ts";
 import { generate } from "./generate.ts";
 import type { GenerateOptions, Token } from "./generate_options.ts";
 import type { ChatMessage } from "../text/chat_template.ts";
-import type { PrefillOptions, SessionModel } from "./text_session.ts";
+import { type RestoredSession, saveSession } from "./saved_session.ts";
+import { aheadOf } from "./session_ahead.ts";
+import type { PrefillOptions, SessionModel, SessionState } from "./text_session.ts";
 
 const PREFILL_RULES: Rules<PrefillOptions> = { signal: SIGNAL, onProgress: CALLBACK };
 
@@ -62,17 +63,19 @@ export class Session {
   /** Tokens of the sequence, and what belongs to them. */
   #sequence: Sequence = EMPTY;
   /** How many of them have their keys and values in the cache; more while a prompt is under way. */
-  readonly #holder: LeaseHolder = { cached: 0 };
+  readonly #holder: LeaseHolder;
   #disposed = false;
   /** The step of a generation that is under way, and whether that was aborted or left. */
   #step: { readonly ended: Promise<unknown>; isGivenUp(): boolean } | undefined;
 
-  /** Sessions are made by `Model.session`. */
-  constructor(model: SessionModel) {
+  /** Sessions are made by `Model.session` and `Model.restore`. */
+  constructor(model: SessionModel, restored?: RestoredSession) {
     if (!accepts(SESSION_MODEL, model)) {
       throw new InputError("Cannot make a Session: sessions are made by Model.session");
     }
     this.#model = model;
+    this.#holder = restored?.holder ?? { cached: 0 };
+    if (restored) this.#sequence = restored.sequence;
   }
 
   /** Number of tokens so far. */
@@ -324,43 +327,41 @@ export class Session {
    * @internal
    */
   ahead(given: TokenChoice, generated: readonly number[]): Ahead | undefined {
-    const { engine } = this.#model;
-    if (!engine.canRunAhead) return undefined;
-    const { contextLength } = engine.options;
-    const room = (): number => contextLength - this.position;
-    const runner = {}, choice = { ...given, generated };
-    return new Ahead({
-      get room() {
-        return room();
+    return aheadOf(this.#model.engine, this.#state, given, generated);
+  }
+
+  /** What others may know of it, and change. */
+  get #state(): SessionState {
+    const position = (): number => this.position;
+    return {
+      holder: this.#holder,
+      get position() {
+        return position();
       },
-      submit: (id, count, underWay, draw) =>
-        underWay
-          ? engine.exclusive(() => {
-            const isCached = this.#current().ids.length === this.#holder.cached;
-            const goesOn = isCached && engine.isAhead(runner);
-            return Promise.resolve(
-              goesOn ? { ids: engine.runAhead(runner, undefined, count, choice, draw) } : undefined,
-            );
-          })
-          : engine.run({
-            holder: this.#holder,
-            output: LAST_LOGITS,
-            sequence: () => this.#current(),
-            finish: (_, firstRow) => {
-              const { position } = this,
-                sequence = { ...this.#sequence, ids: [...this.history, id] };
-              const start = { sequence, position, count: 1, offset: 0, firstRow };
-              return { ids: engine.runAhead(runner, start, count, choice, draw) };
-            },
-          }),
-      flaw: () =>
-        notFinite("a logit that was computed on the GPU is NaN or infinite", engine.facts),
-      accept: (id) => {
-        const isCached = this.#holder.cached === this.position;
-        this.#sequence = { ...this.#sequence, ids: [...this.history, id] };
-        if (isCached) this.#holder.cached = this.position;
-      },
-    }, generated.length);
+      current: () => this.#current(),
+      append: (id) => void (this.#sequence = { ...this.#sequence, ids: [...this.history, id] }),
+    };
+  }
+
+  /**
+   * The session as bytes: its tokens, and the rows of the cache that it holds. `Model.restore` makes a
+   * session of them that goes on as if this one had never been away, on the same backend to the bit. It
+   * may be called at any time, also while a text is generated. Their size is that of the cache: twice
+   * layers, tokens, and the width of keys, in the cache's type. The bytes tell what was said to whoever
+   * reads them.
+   *
+   * @throws InputError when the session or the model has been disposed
+   * @throws MemoryError when the bytes cannot be had
+   * @throws SourceError when the model's file, of which a fingerprint is kept, cannot be read any more
+   *
+   * @example
+   * ```ts ignore
+   * await Deno.writeFile("chat.session", await session.save());
+   * using again = await model.restore(await Deno.readFile("chat.session"));
+   * ```
+   */
+  save(): Promise<Uint8Array> {
+    return saveSession(this.#model, this.#state);
   }
 
   /** The sequence, for a run; what a run that was given up has cached beyond it does not count. */

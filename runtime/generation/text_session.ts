@@ -7,6 +7,7 @@
 
 import type { TokenChoice } from "../backends/backend.ts";
 import type { Engine } from "../engine/engine.ts";
+import type { LeaseHolder } from "../engine/leases.ts";
 import type { Prompt } from "../models/prompt.ts";
 import type { Sequence } from "../models/sequence.ts";
 import type { ChatMessage, RenderOptions } from "../text/chat_template.ts";
@@ -21,6 +22,8 @@ export interface SessionModel {
   readonly tokenizer: Tokenizer | undefined;
   /** Tokens that end an answer, from the model's files. */
   readonly stopIds: readonly number[];
+  /** What a saved session must agree with, beside the cache; absent where there are no files. */
+  readonly fingerprint?: () => Promise<string>;
   /** What writes the prompt of a conversation; absent for a model without a chat template. */
   readonly chatPrompt?: ChatPrompt;
 }
@@ -45,6 +48,22 @@ export interface PrefillOptions {
   readonly signal?: AbortSignal;
   /** Called after each part of the prompt, some hundred tokens, and at its end. */
   readonly onProgress?: (progress: PromptProgress) => void;
+}
+
+/** What a session is made of, for those that save it or make it longer. */
+export interface SessionState {
+  /** What is cached of it. */
+  readonly holder: LeaseHolder;
+  /** Number of its tokens. */
+  readonly position: number;
+  /**
+   * Its tokens as they are now.
+   *
+   * @throws InputError when it has been disposed
+   */
+  current(): Sequence;
+  /** Appends a token that has been computed. */
+  append(id: number): void;
 }
 
 /** A sequence of tokens that grows; `Session` documents the public members. */
