@@ -116,7 +116,7 @@ export async function restoreSession(
   options: RestoreOptions = {},
 ): Promise<RestoredSession> {
   const { share = false } = readOptions("restore a session", options, RESTORE_RULES);
-  if (!ArrayBuffer.isView(given) || !isA(given, Uint8Array)) {
+  if (!isA(given, Uint8Array)) {
     throw new InputError(
       `Cannot restore a session from ${quote(given)}: expected the Uint8Array that save() gave`,
     );
