@@ -240,6 +240,27 @@ Deno.test({ name: "generation ahead equals generation step by step", ignore }, a
   }
 });
 
+Deno.test({ name: "who asks for logits gets the same tokens from the host", ignore }, async () => {
+  await using model = await tiny();
+  const options = { temperature: 1, seed: 3, maxTokens: 30, stopIds: [], presencePenalty: 0.4 };
+  const run = async (more: GenerateOptions): Promise<[number[], boolean]> => {
+    using session = model.session();
+    const { ahead } = session;
+    let isAsked = false;
+    session.ahead = (...args) => {
+      isAsked = true;
+      return ahead.apply(session, args);
+    };
+    return [await ids(session.generate([1, 5, 9], { ...options, ...more })), isAsked];
+  };
+  const [expected, isAhead] = await run({});
+  assertEquals([expected.length, isAhead], [30, true]);
+  assertEquals(await run({ logprobs: 0 }), [expected, false]);
+  const constraint = { next: () => ({}), accept: () => {} };
+  assertEquals(await run({ constraint }), [expected, false]);
+  assertEquals(await run({ logitBias: {}, frequencyPenalty: 0 }), [expected, true]);
+});
+
 Deno.test({ name: "sessions that run ahead take turns", ignore }, async () => {
   for (const sequences of [1, 2]) {
     await using model = await tiny({ sequences });

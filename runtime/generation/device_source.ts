@@ -37,24 +37,25 @@ export function deviceSource(
     return await host.next(place);
   }
 
+  async function nextAhead(ahead: Ahead, place: Place): Promise<Choice | undefined> {
+    const ids = place.tokens as readonly number[]; // a prompt comes before all generated tokens
+    const id = ids.at(-1)!;
+    if (ids.length > 1) await session.prefill(ids.slice(0, -1), signal ? { signal } : {});
+    const length = session.position;
+    try {
+      return { id: await ahead.next(id, place.wanted) };
+    } catch (error) {
+      return await handOver(error, { ...place, tokens: [id] }, length);
+    }
+  }
+
   return {
-    async next(place) {
-      const { tokens, generated, wanted } = place;
-      if (generated.length === 0) return await host.next(place);
-      if (!ahead) {
-        ahead = session.ahead(choice, generated);
+    next(place) {
+      if (place.generated.length > 0 && !ahead) {
+        ahead = session.ahead(choice, place.generated);
         backend = engine.backend;
       }
-      if (!ahead) return await host.next(place);
-      const ids = tokens as readonly number[]; // a prompt comes before all generated tokens
-      const id = ids.at(-1)!;
-      if (ids.length > 1) await session.prefill(ids.slice(0, -1), signal ? { signal } : {});
-      const length = session.position;
-      try {
-        return { id: await ahead.next(id, wanted) };
-      } catch (error) {
-        return await handOver(error, { ...place, tokens: [id] }, length);
-      }
+      return ahead ? nextAhead(ahead, place) : host.next(place);
     },
   };
 }
