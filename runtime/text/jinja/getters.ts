@@ -41,6 +41,7 @@ export function getter(budget: Budget, path: Value | undefined, fallback?: Value
   };
 }
 
+/** The same with small letters, unless case counts. */
 export function withoutCase(budget: Budget, caseSensitive: boolean, get: Getter): Getter {
   if (caseSensitive) return get;
   return (value) => {
@@ -51,10 +52,12 @@ export function withoutCase(budget: Budget, caseSensitive: boolean, get: Getter)
   };
 }
 
+/** Whether an argument is there and true. */
 export function flag(value: Value | undefined): boolean {
   return value !== undefined && isTrue(value);
 }
 
+/** The paths of `a,b.c`. */
 export function splitPaths(budget: Budget, path: Text): Text[] {
   budget.items(path.value.length);
   let start = 0;

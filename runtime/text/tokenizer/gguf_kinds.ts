@@ -30,6 +30,7 @@ import { patternSplitter, preTokenizerFromJson } from "./split.ts";
 import { unigramModel, wordPieceModel } from "./words.ts";
 
 const SPACE_MARK = "\u2581";
+/** Encodes the texts of tokens. */
 export const utf8 = new TextEncoder();
 
 /** What differs between the kinds; the rest of a tokenizer's parts is the same for all. */
