@@ -168,6 +168,23 @@ Deno.test("a constraint may be asynchronous, and its errors are the caller's", a
   }
 });
 
+Deno.test("an abort does not wait for a constraint", async () => {
+  await using model = await tiny();
+  using session = model.session();
+  let asked = 0;
+  const constraint: Constraint = {
+    next: () => ++asked < 3 ? { mask: maskOf([9]) } : new Promise(() => {}),
+    accept: () => {},
+  };
+  const controller = new AbortController(), { signal } = controller;
+  const whole = session.complete([3], { ...FREE, constraint, signal });
+  setTimeout(() => controller.abort(new RangeError("enough")), 50);
+  await assertRejects(() => whole, RangeError, "enough");
+  assertEquals(asked, 3);
+  const next = await session.complete([3], { ...FREE, constraint: script({ end: "must" }) });
+  assertEquals(next.ids, []);
+});
+
 Deno.test("what a constraint gives is checked", async () => {
   await using model = await tiny();
   const rows: [unknown, string][] = [

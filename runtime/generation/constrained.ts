@@ -16,6 +16,7 @@ export class Constrained {
   readonly #constraint: Constraint;
   readonly #stopIds: ReadonlySet<number>;
   readonly #vocabSize: number;
+  readonly #signal: AbortSignal | undefined;
   #allowance: Allowance | undefined;
   /** Ids that come next. */
   #required: readonly number[] = [];
@@ -23,16 +24,37 @@ export class Constrained {
   #count = 0;
 
   /** At the beginning of a text that ends with any of `stopIds`. */
-  constructor(constraint: Constraint, stopIds: ReadonlySet<number>, vocabSize: number) {
+  constructor(
+    constraint: Constraint,
+    stopIds: ReadonlySet<number>,
+    vocabSize: number,
+    signal?: AbortSignal,
+  ) {
+    this.#signal = signal;
     this.#constraint = constraint;
     this.#stopIds = stopIds;
     this.#vocabSize = vocabSize;
   }
 
+  /** What the constraint says, for which nobody waits after an abort. */
+  async #ask(): Promise<unknown> {
+    const signal = this.#signal, answer = this.#constraint.next();
+    if (!signal) return await answer;
+    signal.throwIfAborted();
+    const { promise: aborted, reject } = Promise.withResolvers<never>();
+    const onAbort = (): void => reject(signal.reason);
+    signal.addEventListener("abort", onAbort);
+    try {
+      return await Promise.race([answer, aborted]);
+    } finally {
+      signal.removeEventListener("abort", onAbort);
+    }
+  }
+
   /** Whether the text ends here. */
   async isOver(): Promise<boolean> {
     if (this.#required.length > 0) return false;
-    this.#allowance ??= this.#check(await this.#constraint.next());
+    this.#allowance ??= this.#check(await this.#ask());
     const { mask, required = [], end } = this.#allowance;
     if (end === "must") return true;
     this.#required = required;

@@ -125,7 +125,7 @@ function sourceOf(
   checkBiases(choice, engine.config.vocabSize);
   const { signal, constraint, logprobs } = options;
   const constrained = constraint &&
-    new Constrained(constraint, stopIds, engine.config.vocabSize);
+    new Constrained(constraint, stopIds, engine.config.vocabSize, signal);
   const host = hostSource(session, { choice, constrained, logprobs, signal });
   if (constrained || logprobs !== undefined) return host;
   return deviceSource(session, engine, choice, signal, host);
