@@ -1,7 +1,8 @@
 /**
- * A loaded model as a function from tokens to logits. The parts are elsewhere: plans.ts has the programs
- * on a backend and lets them run ahead, running.ts changes to another backend where one fails, turns.ts
- * decides what runs when, queue.ts lets one run follow another. Sessions and `Model` are built on it.
+ * A loaded model as a function from tokens to logits. The parts stand by themselves: plans.ts has the
+ * programs on a backend, run_ahead.ts lets them run ahead, running.ts changes to another backend where
+ * one fails, turns.ts decides what runs when, and a queue lets one run follow another. Sessions and
+ * `Model` are built on it.
  *
  * @module
  */
@@ -197,12 +198,12 @@ export class Engine {
 
   /** Whether the backend can choose tokens and go on by itself. */
   get canRunAhead(): boolean {
-    return this.#plans.canRunAhead;
+    return this.#plans.ahead.isPossible;
   }
 
   /** Whether nothing else has run since `runner` ran ahead. */
   isAhead(runner: object): boolean {
-    return this.#plans.isAhead(runner);
+    return this.#plans.ahead.isAhead(runner);
   }
 
   /**
@@ -217,7 +218,7 @@ export class Engine {
     choice: TextChoice,
     draw: number,
   ): Promise<Int32Array> {
-    return this.#plans.runAhead(runner, start, count, choice, draw);
+    return this.#plans.ahead.run(runner, start, count, choice, draw);
   }
 
   /**

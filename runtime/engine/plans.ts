@@ -5,7 +5,7 @@
  * @module
  */
 
-import { BackendError, InputError, ModelError } from "../../errors.ts";
+import { InputError, ModelError } from "../../errors.ts";
 import { quote } from "../../escape.ts";
 import { elements } from "../../kernels/op.ts";
 import type { Backend, Executable, TextChoice } from "../backends/backend.ts";
@@ -29,6 +29,7 @@ import {
   sequenceRows,
 } from "./record.ts";
 import type { RowCounts } from "./requests.ts";
+import { RunAhead } from "./run_ahead.ts";
 import type { ResolvedWeights } from "../models/weights.ts";
 
 /** What generation asks for. */
@@ -56,8 +57,8 @@ export class Plans {
    * with it; undefined where they may always differ.
    */
   readonly steady: number | undefined;
-  /** Whose token the inputs of the plan for one token hold, if it ran ahead. */
-  #runner: object | undefined;
+  /** Runs of which the backend chooses the tokens. */
+  readonly ahead: RunAhead;
 
   /** Gives every weight and cache its memory; the weights are written afterwards. */
   constructor(programs: Programs, weights: ResolvedWeights, backend: Backend, sizes: PlanSizes) {
@@ -73,6 +74,13 @@ export class Plans {
       return graph;
     });
     this.#placement = placeGraphs(backend, graphs);
+    this.ahead = new RunAhead({
+      backend: backend.name,
+      decode: programs.decode,
+      logits: LAST_LOGITS.names[0]!,
+      executable: () => this.#executable(1, LAST_LOGITS),
+      write: (executable, start) => this.#write(executable, "decode", [start]),
+    });
     const [decoder, encoder] = (["decode", "encode"] as const)
       .map((name) => graphs[programNames(programs).indexOf(name)]);
     const source = new Set(encoder?.tensors.map(({ name }) => name));
@@ -160,7 +168,7 @@ export class Plans {
       ...output,
       rows,
     });
-    this.#runner = undefined;
+    this.ahead.forget();
     this.#write(executable, output.program, parts);
     const { names, program } = output;
     if (rows !== "all" && names.length > 0) {
@@ -231,45 +239,6 @@ export class Plans {
       this.#caches,
       ([name, isOfSource]) => [name, isOfSource ? source : tokens] as const,
     ).filter(([, rows]) => rows > 0);
-  }
-
-  /** Whether the backend can choose tokens and go on by itself. */
-  get canRunAhead(): boolean {
-    const { decode } = this.#programs;
-    if (!decode) return false;
-    const { runAhead, mostAdvanced = Infinity } = this.#executable(1, LAST_LOGITS);
-    return runAhead !== undefined && decode.inputs.length <= mostAdvanced;
-  }
-
-  /** Whether nothing else has run since `runner` ran ahead. */
-  isAhead(runner: object): boolean {
-    return this.#runner === runner;
-  }
-
-  /**
-   * Runs `count` tokens and chooses each next one where it is computed. The first is the last one of
-   * the part's sequence; without a part, a runner that is ahead goes on from where it is.
-   */
-  runAhead(
-    runner: object,
-    start: RunPart | undefined,
-    count: number,
-    { generated, ...choice }: TextChoice,
-    draw: number,
-  ): Promise<Int32Array> {
-    const executable = this.#executable(1, LAST_LOGITS);
-    if (!executable.runAhead) {
-      throw new BackendError(`Cannot run ahead on backend ${this.#backend.name}`);
-    }
-    if (start) {
-      this.#write(executable, "decode", [start]);
-      executable.write("outputRows", Int32Array.of(0));
-      this.#runner = runner;
-    }
-    const { ids, inputs } = this.#program("decode");
-    const before = start && { history: start.sequence.ids, generated };
-    const loop = { logits: LAST_LOGITS.names[0]!, ids: ids.name, inputs };
-    return executable.runAhead(count, loop, { ...choice, ...before, draw });
   }
 
   #program(name: ProgramName): Program {
