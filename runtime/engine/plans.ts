@@ -8,7 +8,7 @@
 import { InputError, ModelError } from "../../errors.ts";
 import { quote } from "../../escape.ts";
 import { elements } from "../../kernels/op.ts";
-import type { Backend, Executable, TextChoice } from "../backends/backend.ts";
+import type { Backend, Executable } from "../backends/backend.ts";
 import { pruneGraph } from "../graph/copy.ts";
 import { eventLoop } from "./event_loop.ts";
 import type {
