@@ -12,7 +12,7 @@ import { tokenizerFromJson } from "../runtime/text/tokenizer/tokenizer.ts";
 import type { Tokenizer } from "../runtime/text/tokenizer/tokenizer.ts";
 import { tokenizerFromGguf } from "../runtime/text/tokenizer/gguf.ts";
 import { randomNumbers } from "./fixtures.ts";
-import { buildCharsMap } from "./vocabularies.ts";
+import { buildCharsMap, SENTENCEPIECE_DECODER } from "./vocabularies.ts";
 
 const SPECIALS = [
   { id: 0, content: "<unk>", special: true },
@@ -88,15 +88,7 @@ const JSON_SEEDS: Record<string, unknown>[] = [
     },
     pre_tokenizer: null,
     post_processor: { type: "Sequence", processors: [TEMPLATE_PROCESSING] },
-    decoder: {
-      type: "Sequence",
-      decoders: [
-        { type: "Replace", pattern: { String: "▁" }, content: " " },
-        { type: "ByteFallback" },
-        { type: "Fuse" },
-        { type: "Strip", content: " ", start: 1, stop: 0 },
-      ],
-    },
+    decoder: SENTENCEPIECE_DECODER,
     model: {
       type: "BPE",
       byte_fallback: true,

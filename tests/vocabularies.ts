@@ -10,6 +10,17 @@ import { tokenizerFromJson } from "../runtime/text/tokenizer/tokenizer.ts";
 import type { Tokenizer } from "../runtime/text/tokenizer/tokenizer.ts";
 import { tokenizerFromGguf } from "../runtime/text/tokenizer/gguf.ts";
 
+/** How converted SentencePiece vocabularies decode: marks to spaces, bytes to text, no space at the start. */
+export const SENTENCEPIECE_DECODER = {
+  type: "Sequence",
+  decoders: [
+    { type: "Replace", pattern: { String: "▁" }, content: " " },
+    { type: "ByteFallback" },
+    { type: "Fuse" },
+    { type: "Strip", content: " ", start: 1, stop: 0 },
+  ],
+};
+
 /** A vocabulary in both forms. */
 export interface TestVocabulary {
   /** The parsed tokenizer.json. */
@@ -131,15 +142,7 @@ async function llamaSpm(): Promise<TestVocabulary> {
       pair: [{ Sequence: { id: "A", type_id: 0 } }, { Sequence: { id: "B", type_id: 1 } }],
       special_tokens: { "<s>": { id: "<s>", ids: [1], tokens: ["<s>"] } },
     },
-    decoder: {
-      type: "Sequence",
-      decoders: [
-        { type: "Replace", pattern: { String: "▁" }, content: " " },
-        { type: "ByteFallback" },
-        { type: "Fuse" },
-        { type: "Strip", content: " ", start: 1, stop: 0 },
-      ],
-    },
+    decoder: SENTENCEPIECE_DECODER,
     model: {
       type: "BPE",
       unk_token: "<unk>",
