@@ -35,8 +35,15 @@ export const TEXT: Rule = { expected: "a text", accepts: (value) => typeof value
 /** A list of strings. */
 export const TEXTS: Rule = {
   expected: "a list of texts",
-  accepts: (value) => Array.isArray(value) && value.every((it) => typeof it === "string"),
+  accepts: (value) => isListOf(value, (it) => typeof it === "string"),
 };
+
+/** Whether a value is a list of such items; places without one do not count as such, as in `every`. */
+export function isListOf(value: unknown, isItem: (item: unknown) => boolean): boolean {
+  if (!Array.isArray(value)) return false;
+  for (let i = 0; i < value.length; i++) if (!isItem(value[i])) return false;
+  return true;
+}
 
 /** Any list. */
 export const LIST: Rule = { expected: "a list", accepts: (value) => Array.isArray(value) };
@@ -195,23 +202,29 @@ export function readIds(value: unknown, vocabSize: number, least: number = 1): n
   if (!accepts(NUMBERS, value)) {
     throw new InputError(`Cannot process a prompt ${quote(value)}: expected token ids`);
   }
-  let ids: unknown[];
+  const list = value as ArrayLike<unknown>;
+  const ids: number[] = [];
   try {
-    ids = Array.from(value as ArrayLike<unknown>);
+    // One by one: a list may be long and have nothing in it.
+    for (let i = 0; i < list.length; i++) {
+      const id = list[i];
+      if (Number.isInteger(id) && (id as number) >= 0 && (id as number) < vocabSize) {
+        ids.push(id as number);
+        continue;
+      }
+      throw new InputError(
+        `Cannot process token id ${quote(id)} at index ${i}: expected a whole number from 0 to ` +
+          `${vocabSize - 1}`,
+      );
+    }
   } catch (cause) {
+    if (cause instanceof InputError) throw cause;
     throw new InputError("Cannot process a prompt: its token ids cannot be read", { cause });
   }
   if (ids.length < least) {
     throw new InputError("Cannot process a prompt of no tokens: give at least one");
   }
-  ids.forEach((id, i) => {
-    if (Number.isInteger(id) && (id as number) >= 0 && (id as number) < vocabSize) return;
-    throw new InputError(
-      `Cannot process token id ${quote(id)} at index ${i}: expected a whole number from 0 to ` +
-        `${vocabSize - 1}`,
-    );
-  });
-  return ids as number[];
+  return ids;
 }
 
 /** `; did you mean "x"?`, or the names where none is near. */

@@ -551,3 +551,33 @@ Deno.test("a mistyped option is refused and the right name is told", async () =>
     'there is no attribute "knd"; did you mean "kind"?',
   );
 });
+
+Deno.test("lists that only have room for items, and proxies that are gone, are refused at once", async () => {
+  await using model = await loadModel(await tinyBlob({ chatTemplate: CHAT_TEMPLATE }), {
+    backend: "reference",
+  });
+  using session = model.session();
+  // Going over the places of such a list takes minutes.
+  const empty = (): never => new Array(2 ** 32 - 1) as never;
+  const holes = (): never => [, ,] as never;
+  const content = (list: never) => [{ role: "user", content: list }];
+  const begin = performance.now();
+  for (const list of [empty, holes]) {
+    const calls: (() => Promise<unknown>)[] = [
+      () => session.prefill(list()),
+      () => session.logits({ ids: list() }),
+      () => session.generate("a", { stop: list() }).next(),
+      () => session.generate("a", { stopIds: list() }).next(),
+      () => model.embed(list()),
+      () => model.encode(list()),
+      () => model.chatPrompt(list()),
+      () => Promise.resolve().then(() => model.tokenizer.encode(list())),
+    ];
+    for (const call of calls) await assertRejects(call, InputError);
+  }
+  const revoked = Proxy.revocable({}, {});
+  revoked.revoke();
+  await assertRejects(() => loadModel(revoked.proxy as never), InputError);
+  await assertRejects(() => model.chatPrompt(content(empty())), InputError, "4294967295 items");
+  assert(performance.now() - begin < 10_000);
+});

@@ -6,7 +6,7 @@
 
 import { InputError, ModelError } from "../../errors.ts";
 import { quote } from "../../escape.ts";
-import { FLAG, LIST, OBJECT, readOptions, type Rules, TEXT } from "../../options.ts";
+import { FLAG, isListOf, LIST, OBJECT, readOptions, type Rules, TEXT } from "../../options.ts";
 import {
   GENERATE_RULES,
   type GenerateOptions,
@@ -85,8 +85,10 @@ export function readMessages(messages: readonly ChatMessage[]): readonly ChatMes
       cause,
     });
   }
-  const isList = Array.isArray(copy) &&
-    copy.every((it) => OBJECT.accepts(it) && typeof it.role === "string");
+  const isList = isListOf(
+    copy,
+    (it) => OBJECT.accepts(it) && typeof (it as ChatMessage).role === "string",
+  );
   if (!isList) {
     throw new InputError(
       `Cannot chat with messages ${quote(messages)}: expected a list of { role, content }`,

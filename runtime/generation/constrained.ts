@@ -5,7 +5,7 @@
  */
 
 import { InputError } from "../../errors.ts";
-import { accepts, isA, OBJECT, oneOf, type Rule, wholeNumberIn } from "../../options.ts";
+import { accepts, isA, isListOf, OBJECT, oneOf, type Rule, wholeNumberIn } from "../../options.ts";
 import { quote } from "../../escape.ts";
 import type { Allowance, Constraint } from "./constraint.ts";
 
@@ -119,7 +119,7 @@ export class Constrained {
       throw refuse(`mask ${quote(mask)}`, "an Int32Array or Uint32Array of bits");
     }
     const id = wholeNumberIn(0, this.#vocabSize - 1);
-    if (required !== undefined && !(Array.isArray(required) && required.every(id.accepts))) {
+    if (required !== undefined && !isListOf(required, id.accepts)) {
       throw refuse(`required ${quote(required)}`, `a list of ids, each ${id.expected}`);
     }
     if (end !== undefined && !accepts(END, end)) {

@@ -9,6 +9,7 @@ import {
   CALLBACK,
   either,
   FLAG,
+  isListOf,
   oneOf,
   readOptions,
   type Rules,
@@ -136,7 +137,7 @@ export const GENERATE_RULES: Rules<GenerateOptions> = {
   maxTokens: either(wholeNumberIn(0, Number.MAX_SAFE_INTEGER), Infinity),
   stopIds: {
     expected: "a list of token ids",
-    accepts: (value) => Array.isArray(value) && value.every((id) => Number.isInteger(id)),
+    accepts: (value) => isListOf(value, Number.isInteger),
   },
   stop: TEXTS,
   constraint: CONSTRAINT,

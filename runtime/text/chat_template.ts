@@ -170,13 +170,15 @@ function checkMessages(messages: readonly ChatMessage[]): void {
   if (!Array.isArray(messages)) {
     throw new InputError("Cannot format a conversation: expected a list of { role, content }");
   }
-  messages.forEach((message, i) => {
+  // Not `forEach`, which passes over what a list only has room for.
+  for (let i = 0; i < messages.length; i++) {
+    const message = messages[i];
     if (typeof message !== "object" || message === null || typeof message.role !== "string") {
       throw new InputError(
         `Cannot format a conversation: message ${i} has no role, expected { role, content }`,
       );
     }
-  });
+  }
 }
 
 function render(

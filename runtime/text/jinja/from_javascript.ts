@@ -10,6 +10,8 @@ import { Dict, Items, type Value } from "./values.ts";
 
 /** Deepest nesting of what is passed. */
 const MAX_DEPTH = 200;
+/** Longest list; one that is longer has little in it. */
+const MAX_LIST = 1 << 22;
 /** JavaScript writes larger numbers with an exponent, as JSON does with floats. */
 const LARGEST_WHOLE = 1e21;
 
@@ -62,6 +64,7 @@ export function conversion(): Conversion {
     open.add(value);
     let result: Value;
     if (Array.isArray(value)) {
+      if (value.length > MAX_LIST) refuse(what, `holds a list of ${value.length} items`);
       counts.items += value.length;
       result = new Items(Array.from(value, (item) => convert(item, what)));
     } else if (typeof (value as { toJSON?: unknown }).toJSON === "function") {

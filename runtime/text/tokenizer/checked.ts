@@ -6,7 +6,8 @@
 
 import { InputError } from "../../../errors.ts";
 import { quote } from "../../../escape.ts";
-import { accepts, FLAG, readOptions, type Rule, type Rules } from "../../../options.ts";
+import { accepts, FLAG, isListOf, readOptions, type Rule, type Rules } from "../../../options.ts";
+import type { TextPiece } from "../jinja/text.ts";
 import type { DecodeOptions, StreamOptions } from "../decoding/text_decoder.ts";
 import type { EncodeOptions, Tokenizer } from "./core.ts";
 
@@ -21,8 +22,10 @@ const STREAM_RULES: Rules<StreamOptions> = { skipSpecial: FLAG, after: ITERABLE 
 const PIECES: Rule = {
   expected: "a list of { text, trusted }",
   accepts: (value) =>
-    Array.isArray(value) &&
-    value.every((it) => typeof it.text === "string" && typeof it.trusted === "boolean"),
+    isListOf(value, (it) => {
+      const { text, trusted } = it as TextPiece;
+      return typeof text === "string" && typeof trusted === "boolean";
+    }),
 };
 
 /** The same tokenizer, with its arguments checked. */
@@ -50,7 +53,7 @@ export function checkedTokenizer(tokenizer: Tokenizer): Tokenizer {
     },
     decode: (ids, options) =>
       tokenizer.decode(
-        listOf(ids).map(checkId),
+        listOf(ids, checkId),
         readOptions("decode", options, DECODE_RULES),
       ),
     idToToken: (id) => Number.isInteger(id) ? tokenizer.idToToken(id) : undefined,
@@ -69,14 +72,20 @@ export function checkedTokenizer(tokenizer: Tokenizer): Tokenizer {
 /** Most ids that are decoded at once: more would be a list that does not end. */
 const MOST_IDS = 2 ** 27;
 
-function listOf(ids: Iterable<number>): number[] {
+function checkNumber(id: unknown): number {
+  if (typeof id === "number") return id;
+  throw new InputError(`Cannot decode token id ${quote(id)}: expected a number`);
+}
+
+function listOf(ids: Iterable<number>, check = checkNumber): number[] {
   const list: number[] = [];
   try {
     for (const id of ids) {
-      list.push(id);
+      list.push(check(id));
       if (list.length > MOST_IDS) break;
     }
   } catch (cause) {
+    if (cause instanceof InputError) throw cause;
     throw new InputError(`Cannot decode ${quote(ids)}: expected a list of token ids`, { cause });
   }
   if (list.length <= MOST_IDS) return list;

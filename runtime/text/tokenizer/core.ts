@@ -7,6 +7,7 @@
  */
 
 import { InputError, SparrowError } from "../../../errors.ts";
+import { isListOf } from "../../../options.ts";
 import type { TextPiece } from "../jinja/text.ts";
 import { byteDecoder, decodeIds, tokenDecoder } from "../decoding/text_decoder.ts";
 import type {
@@ -216,8 +217,10 @@ const CONTROL_FORM = /^<[|\uff5c][\s\S]*[|\uff5c]>$/;
 
 function joined(text: string | readonly TextPiece[]): string {
   if (typeof text === "string") return text;
-  const isPieces = Array.isArray(text) &&
-    text.every((piece) => typeof piece?.text === "string" && typeof piece.trusted === "boolean");
+  const isPieces = isListOf(text, (piece) => {
+    const { text, trusted } = Object(piece) as TextPiece;
+    return typeof text === "string" && typeof trusted === "boolean";
+  });
   if (!isPieces) {
     const found = Array.isArray(text) ? "a list of something else" : typeof text;
     throw new InputError(
