@@ -222,7 +222,7 @@ Deno.test("render() searches long texts for long parts in linear time", async ()
     const once = "True 0 0 1 2 2 300001 300001 400000;";
     assertEquals(await render(source), none + (found ? once : none), part);
   }
-  assert(performance.now() - begin < 5000);
+  assert(performance.now() - begin < 60_000); // square time takes many minutes
   // The same as the engine's own search, where that is quick.
   const repeated = "{% set t = 'abaab' * 60000 ~ 'X' %}{% set p = 'baaba' * 9 %}" +
     "{{ t.find(p) }} {{ t.rfind(p) }} {{ t.count(p) }} {{ t.find(p, 7) }}";

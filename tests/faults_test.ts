@@ -306,7 +306,7 @@ const WRONG_MODELS: [
   [
     "a rope base of zero",
     setField("llama.rope.freq_base", "f32", 0),
-    "rope base 0, rope factor 1, norm epsilon",
+    "rope base 0, rope factor 1, rope attention factor 1, norm epsilon",
   ],
   [
     "a rope base that is no number",
@@ -316,7 +316,7 @@ const WRONG_MODELS: [
   [
     "an unknown rope scaling",
     setField("llama.rope.scaling.type", "string", "magic"),
-    'rope.scaling.type" is "magic", expected none, linear or yarn',
+    'rope.scaling.type" is "magic", expected none, linear, yarn or longrope',
   ],
   [
     "a negative epsilon",
@@ -363,7 +363,7 @@ const WRONG_MODELS: [
         type: "F32",
         data: new Uint8Array(12),
       }),
-    "3 factors, expected 4",
+    "3 divisors of rotary frequencies, expected 4",
   ],
   [
     "qwen2 without its biases",
@@ -455,10 +455,10 @@ Deno.test("loadModel() names the field of config.json that is wrong", async () =
   const edits: [Record<string, unknown>, string][] = [
     [{ num_hidden_layers: "2" }, 'field "num_hidden_layers" is "2", expected a whole number'],
     [{ num_attention_heads: 0 }, 'field "num_attention_heads" is 0'],
-    [{ hidden_size: null }, 'field "hidden_size" is missing'],
+    [{ hidden_size: null }, "has shape [43, 32], expected [43, 4096]"], // Transformers' default
     [{ rms_norm_eps: "x" }, 'field "rms_norm_eps" is "x", expected a number'],
     [{ hidden_act: "relu" }, 'field "hidden_act" is "relu", expected "silu"'],
-    [{ rope_scaling: { type: "spiral", factor: 2 } }, 'rope type is "spiral"'],
+    [{ rope_scaling: { type: "spiral", factor: 2 } }, '"spiral", expected default, linear'],
     [
       { rope_scaling: { rope_type: "linear" } },
       'field "rope_scaling.factor" is missing, expected a number',
