@@ -12,6 +12,7 @@ import type { BenchCommand } from "./command.ts";
 const COMMANDS: Readonly<Record<string, () => Promise<BenchCommand>>> = {
   kernels: async () => (await import("./kernels.ts")).kernels,
   model: async () => (await import("./model.ts")).model,
+  prefix: async () => (await import("./prefix.ts")).prefix,
   peers: async () => (await import("./peers.ts")).peers,
   compare: async () => (await import("./compare.ts")).compare,
   gpu: async () => (await import("./gpu.ts")).gpu,
@@ -19,12 +20,14 @@ const COMMANDS: Readonly<Record<string, () => Promise<BenchCommand>>> = {
 
 const help = `Usage: deno task bench [kernels] [options]
        deno task bench model --model M [options]
+       deno task bench prefix --model M [options]
        deno task bench peers [options]
        deno task bench compare [options]
        deno task bench gpu [options]
 
   kernels    every op at shapes of models, against the machine's own limits
   model      prompt and generation speed of a model
+  prefix     how soon a session answers that shares another one's prefix
   peers      the same work done by other programs, in turn with Sparrow
   compare    what moved since the last accepted measurement; exit code 1 when something got worse
   gpu        WebGPU on this machine: parity, kernels, models; needs no network

@@ -12,12 +12,24 @@ import { createCalibrator } from "../bench/limits/calibrate.ts";
 import { type LimitName, LIMITS } from "../bench/limits/limits.ts";
 import { comparePeers, peerRatios } from "../bench/peers.ts";
 import { describeModel } from "../bench/peers/onnx_model.ts";
+import { measurePrefix } from "../bench/prefix.ts";
 import { acceptRatios, compareRatios, machineName, type Measured } from "../bench/record.ts";
 import { perRepeat, ratios, type Spread, spread } from "../bench/stats.ts";
 import { type OpName, OPS } from "../kernels/ops.ts";
 import { createWasmBackend } from "../runtime/backends/wasm/backend.ts";
 import { Recorder } from "../cases/recorder.ts";
+import { loadModel } from "../mod.ts";
+import { tinyBlob } from "./tiny_model.ts";
 import { hasWebgpu } from "./webgpu_adapter.ts";
+
+Deno.test("bench prefix measures a prompt that is taken over, and one that is not", async () => {
+  await using model = await loadModel(await tinyBlob({ context: 160 }), {
+    ...{ backend: "wasm", threads: 1, sequences: 3 },
+  });
+  const result = await measurePrefix(model, 120, 20, 3);
+  assertEquals([result.takenTokens, result.threads], [120, 1]);
+  for (const { min, max } of [result.aloneMs, result.sharedMs]) assert(0 < min && min <= max);
+});
 
 const around = (median: number, width = 0.01): Spread => ({
   min: median * (1 - width),
