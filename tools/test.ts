@@ -8,9 +8,9 @@
 export const TEST_HELP = `Usage: deno task test [options of deno test] [FILE …]
        deno task test:quick
 
-Runs all tests and the examples in the documentation: about 4 minutes on two cores, and as many
-minutes of processor time. Each test is named as it ends. "test:quick" runs one of each kind within a
-minute. Tests on WebGPU need a Vulkan driver (Debian: mesa-vulkan-drivers), those in a browser
+Runs all tests and the examples in the documentation: about 9 minutes of processor time, on
+two cores half as long. Each test is named as it ends. "test:quick" runs one of each kind: about a
+minute of processor time. Tests on WebGPU need a Vulkan driver (Debian: mesa-vulkan-drivers), those in a browser
 /usr/bin/chromium; what is skipped for lack of them is said at the end, and with CI=true it fails.
 
   --filter TEXT       only tests whose name holds TEXT, or matches /TEXT/
