@@ -124,14 +124,22 @@ async function ropeFactors(
   file: ModelFile,
   context: number,
 ): Promise<ArrayLike<number> | undefined> {
-  const { rotaryDim, rope: { theta, scaling } } = config;
-  const factors = await findFactors(config, file, context), expected = rotaryDim / 2;
+  const factors = await findFactors(config, file, context), expected = config.rotaryDim / 2;
   if (factors && factors.length !== expected) {
     throw new ModelError(
       `Cannot load ${quote(file.name)}: ${factors.length} divisors of rotary frequencies, ` +
         `expected ${expected}, half a head's rotary length`,
     );
   }
+  return factors;
+}
+
+/** Throws where rotary positions would not be numbers. */
+function checkFrequencies(
+  { rotaryDim, rope: { theta, scaling } }: LlamaConfig,
+  file: ModelFile,
+  factors: ArrayLike<number> | undefined,
+): void {
   const frequencies = ropeFrequencies({ rotaryDim, theta, scaling, factors });
   if (!frequencies.every((it) => Number.isFinite(it))) {
     throw new ModelError(
@@ -139,7 +147,6 @@ async function ropeFactors(
         `${quote(frequencies, 60)}, expected numbers; its rope fields do not fit together`,
     );
   }
-  return factors;
 }
 
 async function findFactors(
@@ -214,6 +221,9 @@ function* listWeights(
       if (config.biases.includes(name)) yield vector(`${i}.${name}.bias`, rows, `${path}.bias`);
     }
   }
+  // Here and not sooner: each weight is checked as it is asked for, and now a head's length is known
+  // to be that of its tensors, where a field alone could announce billions.
+  checkFrequencies(config, file, factors);
   const { theta, scaling, amplitude } = config.rope;
   yield {
     name: "rope",
