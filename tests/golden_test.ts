@@ -25,7 +25,7 @@ const MODELS = [
   ...["llama-bias", "llama-linear", "llama-yarn", "mistral-window"],
   ...["mixtral-narrow", "olmoe", "qwen2-moe-step", "qwen3-moe-dense"],
   ...["llama", "llama3-rope", "mixtral", "qwen2", "qwen2-moe", "qwen3", "qwen3-moe"],
-  ...["bert", "bert-unilm", "ernie", "t5-v1.0", "t5-v1.1", "yuan1"],
+  ...["bert", "bert-unilm", "ernie", "gpt2", "t5-v1.0", "t5-v1.1", "yuan1"],
 ];
 
 /** Largest difference that a backend may show, on logits. */

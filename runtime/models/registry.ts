@@ -28,6 +28,7 @@ function family(
 
 const EVERY = ["gguf", "safetensors"] as const;
 const bert = family(["safetensors"], async () => (await import("./bert.ts")).bert);
+const gpt2 = family(["safetensors"], async () => (await import("./gpt2.ts")).gpt2);
 const llama = family(EVERY, async () => (await import("./llama.ts")).llama);
 const t5 = family(["safetensors"], async () => (await import("./t5.ts")).t5);
 const yuan1 = family(["safetensors"], async () => (await import("./yuan1.ts")).yuan1);
@@ -36,6 +37,7 @@ const yuan1 = family(["safetensors"], async () => (await import("./yuan1.ts")).y
 export const ARCHITECTURES: Readonly<Record<string, Architecture>> = {
   bert,
   ernie: bert,
+  gpt2,
   llama,
   mistral: llama,
   mixtral: llama,

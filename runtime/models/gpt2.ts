@@ -1,0 +1,122 @@
+/**
+ * GPT-2 (Radford et al., 2019), and models in its form: a GPT whose matrices lie transposed in their
+ * files, with queries, keys and values as thirds of one.
+ *
+ * @module
+ */
+
+import { ModelError } from "../../errors.ts";
+import { quote, word } from "../../escape.ts";
+import type { ActivationName } from "../../kernels/ops.ts";
+import { readConfig } from "../files/config.ts";
+import type { ModelFile } from "../files/model_file.ts";
+import { HARMLESS_FIELDS } from "./common_fields.ts";
+import { checkPositions, type ModelDefinition } from "./definition.ts";
+import { checkFields } from "./fields.ts";
+import { type GptConfig, gptDecoder } from "./gpt.ts";
+import { keptMatrix, matrix, norm, vector, type WeightSpec } from "./weight_spec.ts";
+
+const ACTIVATIONS: Readonly<Record<string, ActivationName>> = {
+  gelu_new: "geluTanh",
+  gelu_pytorch_tanh: "geluTanh",
+  gelu_fast: "geluTanh",
+  gelu: "gelu",
+  relu: "relu",
+  silu: "silu",
+  swish: "silu",
+};
+
+/** GPT-2. */
+export const gpt2: ModelDefinition<GptConfig> = {
+  parseConfig(file, warn = () => {}) {
+    const config = readConfig(file);
+    checkFields(file, "", FIELDS, warn);
+    const hiddenSize = config.count("n_embd", 768), heads = config.count("n_head", 12);
+    if (hiddenSize % heads !== 0) {
+      throw new ModelError(
+        `Cannot load ${quote(file.name)}: n_embd ${hiddenSize} with n_head ${heads}, expected a ` +
+          `multiple of it`,
+      );
+    }
+    const name = config.text("activation_function", "gelu_new"), activation = ACTIVATIONS[name];
+    if (!activation) {
+      throw new ModelError(
+        `Cannot load ${quote(file.name)}: field "activation_function" is ${word(name)}, expected ` +
+          Object.keys(ACTIVATIONS).join(", "),
+      );
+    }
+    return {
+      architecture: config.text("model_type"),
+      layers: config.count("n_layer", 12),
+      hiddenSize,
+      heads,
+      kvHeads: heads,
+      headDim: hiddenSize / heads,
+      intermediateSize: config.count("n_inner", 4 * hiddenSize),
+      activation,
+      layerNormEps: config.number("layer_norm_epsilon", 1e-5),
+      vocabSize: config.count("vocab_size", 50257),
+      maxPositions: config.count("n_positions", 1024),
+    };
+  },
+
+  weights(config, file, contextLength) {
+    checkPositions(file, config, contextLength);
+    return Promise.resolve(listWeights(config, file));
+  },
+
+  programs: (config) => ({ decode: gptDecoder(config, { prefix: false }) }),
+};
+
+function* listWeights(config: GptConfig, { tensors }: ModelFile): Iterable<WeightSpec> {
+  const { hiddenSize: width, intermediateSize: inner, vocabSize } = config;
+  // A model that was saved without its head has no prefix.
+  const prefix = tensors.has("wte.weight") ? "" : "transformer.";
+  yield keptMatrix("wordTable", vocabSize, width, `${prefix}wte.weight`);
+  yield keptMatrix("positionTable", config.maxPositions, width, `${prefix}wpe.weight`);
+  for (let i = 0; i < config.layers; i++) {
+    const layer = `${prefix}h.${i}.`, fused = `${layer}attn.c_attn`;
+    yield* norm(`${i}.attentionNorm`, width, `${layer}ln_1`);
+    for (const [third, name] of ["q", "k", "v"].entries()) {
+      const rows = [[third * width, width]] as const;
+      const weight = { tensor: `${fused}.weight`, fileShape: [width, 3 * width], rows };
+      yield matrix(`${i}.${name}`, width, width, { ...weight, transposed: true });
+      const bias = { tensor: `${fused}.bias`, fileShape: [3 * width], rows };
+      yield vector(`${i}.${name}.bias`, width, bias);
+    }
+    yield* transposed(`${i}.o`, width, width, `${layer}attn.c_proj`);
+    yield* norm(`${i}.mlpNorm`, width, `${layer}ln_2`);
+    yield* transposed(`${i}.up`, inner, width, `${layer}mlp.c_fc`);
+    yield* transposed(`${i}.down`, width, inner, `${layer}mlp.c_proj`);
+  }
+  yield* norm("norm", width, `${prefix}ln_f`);
+  if (tensors.has("lm_head.weight")) yield matrix("head", vocabSize, width, "lm_head.weight");
+}
+
+/** The matrix and the bias of a layer whose matrix lies there as `[in, out]`. */
+function transposed(name: string, rows: number, columns: number, tensor: string): WeightSpec[] {
+  return [
+    matrix(name, rows, columns, { tensor: `${tensor}.weight`, transposed: true }),
+    vector(`${name}.bias`, rows, `${tensor}.bias`),
+  ];
+}
+
+/** Fields of `config.json`, as the classes of Transformers read them. */
+const FIELDS = {
+  read: [
+    ...["model_type", "n_embd", "n_head", "n_layer", "n_inner", "n_positions", "vocab_size"],
+    ...["activation_function", "layer_norm_epsilon", "tie_word_embeddings"],
+  ],
+  harmless: [
+    ...HARMLESS_FIELDS,
+    ...["n_ctx", "summary_*", "attn_pdrop", "embd_pdrop", "resid_pdrop", "_num_labels"],
+    // It changes the order in which f16 is rounded, and nothing else.
+    "reorder_and_upcast_attn",
+  ],
+  neutral: {
+    scale_attn_weights: [true],
+    scale_attn_by_inverse_layer_idx: [false],
+    add_cross_attention: [false],
+    quantization_config: [],
+  },
+};
