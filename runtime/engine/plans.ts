@@ -140,7 +140,8 @@ export class Plans {
   }
 
   /** Tokens of one sequence that run together where nothing else is needed. */
-  chunk({ rows }: Output): number {
+  chunk({ program, rows }: Output): number {
+    if (this.#programs[program]?.apart) return 1;
     const { chunk } = this.#sizes;
     return rows === "all" ? Math.min(chunk, ALL_ROWS_CHUNK) : chunk;
   }

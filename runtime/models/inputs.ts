@@ -16,14 +16,19 @@ export const tokenIds: InputRule = {
   },
 };
 
-/** Place of each token in its sequence `[tokens]`. */
-export const positions: InputRule = {
-  name: "positions",
-  step: [1],
-  fill({ position }, i, into, at) {
-    into[at] = position + i;
-  },
-};
+/** Place of each token in its sequence, where the first one's is `first` `[tokens]`. */
+export function positionsFrom(first: number): InputRule {
+  return {
+    name: "positions",
+    step: [1],
+    fill({ position }, i, into, at) {
+      into[at] = first + position + i;
+    },
+  };
+}
+
+/** Place of each token in its sequence, from 0 on `[tokens]`. */
+export const positions: InputRule = positionsFrom(0);
 
 /** Cache row of each token `[tokens]`. */
 export const cacheRows: InputRule = {

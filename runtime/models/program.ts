@@ -67,6 +67,11 @@ export interface Program {
    */
   readonly whole?: (sequence: Sequence) => number;
   /**
+   * Whether tokens behind those run one at a time. For models whose results depend on what runs
+   * together, so that a text does not depend on how often it was computed again.
+   */
+  readonly apart?: boolean;
+  /**
    * Records the graph and returns its results by name, for the wanted rows each: "logits"
    * `[rows, vocab]`, "hidden" `[rows, hidden]`. What nobody asks for is not computed.
    */

@@ -36,6 +36,12 @@ export interface PromptRules {
   readonly fields?: Readonly<Partial<Record<PromptField, number>>>;
   /** What a decoder begins with, where an encoder reads the prompt. */
   readonly decoderStart?: readonly number[];
+  /**
+   * Finds what the model itself reads from the ids, such as where a prefix ends.
+   *
+   * @throws InputError when they are no prompt for it
+   */
+  readonly complete?: (sequence: Sequence) => Sequence;
 }
 
 /** What prompts are checked against. */
@@ -59,7 +65,7 @@ const FIELDS: readonly PromptField[] = [
  * @throws InputError naming the field that is wrong, missing or of no use to the model
  */
 export function toSequence(given: readonly number[] | Prompt, limits: PromptLimits): Sequence {
-  const { fields = {}, decoderStart, vocabSize, contextLength } = limits;
+  const { fields = {}, decoderStart, complete, vocabSize, contextLength } = limits;
   const prompt = readPrompt(given, fields);
   const ids = checkFit(readIds(prompt.ids, vocabSize), contextLength, "a prompt");
   const sequence: Sequence = {
@@ -68,9 +74,10 @@ export function toSequence(given: readonly number[] | Prompt, limits: PromptLimi
     ...numbersAlong("taskTypeIds", prompt, ids, fields),
     ...prefixOf(prompt, ids),
   };
-  if (!decoderStart) return sequence;
+  const completed = (it: Sequence): Sequence => complete?.(it) ?? it;
+  if (!decoderStart) return completed(sequence);
   const target = readIds(prompt.decoderIds ?? decoderStart, vocabSize);
-  return { ids: checkFit(target, contextLength, "decoderIds"), source: sequence };
+  return completed({ ids: checkFit(target, contextLength, "decoderIds"), source: sequence });
 }
 
 /** Names of the fields that prompts for a model may have. */

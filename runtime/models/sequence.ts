@@ -14,6 +14,8 @@ export interface Sequence {
   readonly tokenTypeIds?: readonly number[];
   /** Task of each token, for models that number them. */
   readonly taskTypeIds?: readonly number[];
+  /** Tokens that a prompt began with, for models whose results depend on what runs together. */
+  readonly opening?: number;
   /** What an encoder reads before the decoder reads `ids`. */
   readonly source?: Sequence;
 }
