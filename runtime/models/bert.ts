@@ -1,6 +1,6 @@
 /**
- * BERT and models in its form: BERT-wwm and RoBERTa for Chinese, ERNIE with its task embeddings, and
- * the same weights under UniLM's masks (`prefixLength`). A post-norm encoder with learned positions and
+ * BERT and models in its form: BERT-wwm and RoBERTa for Chinese, ERNIE with its task embeddings, RoBERTa
+ * and XLM-RoBERTa, DistilBERT, and the same weights under UniLM's masks (`prefixLength`). A post-norm encoder with learned positions and
  * segments, a head for masked words, a pooled first token (Devlin et al., arXiv:1810.04805; Sun et al.,
  * arXiv:1904.09223; Dong et al., arXiv:1905.03197).
  *
@@ -8,17 +8,18 @@
  */
 
 import { ModelError } from "../../errors.ts";
-import { quote } from "../../escape.ts";
+import { quote, word } from "../../escape.ts";
 import type { ActivationName } from "../../kernels/ops.ts";
 import { readConfig } from "../files/config.ts";
 import type { ModelFile } from "../files/model_file.ts";
 import type { Graph, Tensor } from "../graph/graph.ts";
 import type { WeightScope } from "./weights.ts";
+import { bertNames } from "./bert_names.ts";
 import { blocks } from "./blocks.ts";
 import { checkPositions, type ModelConfig, type ModelDefinition } from "./definition.ts";
 import { HARMLESS_FIELDS } from "./common_fields.ts";
 import { checkFields } from "./fields.ts";
-import { encoderSpans, positions, runRows, taskTypes, tokenIds, tokenTypes } from "./inputs.ts";
+import { encoderSpans, positionsFrom, runRows, taskTypes, tokenIds, tokenTypes } from "./inputs.ts";
 import type { RunSizes } from "./program.ts";
 import { keptMatrix, linear, matrix, norm, vector, type WeightSpec } from "./weight_spec.ts";
 
@@ -28,11 +29,17 @@ export interface BertConfig extends ModelConfig {
   readonly heads: number;
   /** Width of the feed-forward block. */
   readonly intermediateSize: number;
-  /** Nonlinearity of the feed-forward block and of the head. */
+  /** Nonlinearity of the feed-forward block. */
   readonly activation: ActivationName;
+  /** Nonlinearity of the head for masked words. */
+  readonly headActivation: ActivationName;
+  /** Whose names its tensors have. */
+  readonly kind: "bert" | "roberta" | "distilbert";
+  /** Row of the first token's position in the table of positions. */
+  readonly positionOffset: number;
   /** Added to variances. */
   readonly layerNormEps: number;
-  /** Segments that there are. */
+  /** Segments that there are; 0 for a model that has none. */
   readonly segments: number;
   /** Tasks that there are; 0 for a model that has none. */
   readonly tasks: number;
@@ -47,41 +54,64 @@ const ACTIVATIONS: Readonly<Record<string, ActivationName>> = {
   swish: "silu",
 };
 
+/** How the fields are called that DistilBERT calls otherwise. */
+const FIELD_NAMES = {
+  bert: {
+    width: "hidden_size",
+    heads: "num_attention_heads",
+    layers: "num_hidden_layers",
+    inner: "intermediate_size",
+    activation: "hidden_act",
+  },
+  distilbert: {
+    width: "dim",
+    heads: "n_heads",
+    layers: "n_layers",
+    inner: "hidden_dim",
+    activation: "activation",
+  },
+};
+
 /** BERT and its kin. */
 export const bert: ModelDefinition<BertConfig> = {
   parseConfig(file, warn = () => {}) {
-    const config = readConfig(file);
-    checkFields(file, "", FIELDS, warn);
-    const hiddenSize = config.count("hidden_size", 768);
-    const heads = config.count("num_attention_heads", 12);
-    if (hiddenSize % heads !== 0) {
+    const config = readConfig(file), architecture = config.text("model_type");
+    const kind = architecture === "distilbert"
+      ? architecture
+      : architecture.endsWith("roberta")
+      ? "roberta"
+      : "bert";
+    const isDistilled = kind === "distilbert", isRoberta = kind === "roberta";
+    checkFields(file, "", isDistilled ? DISTILBERT_FIELDS : FIELDS, warn);
+    const fields = isDistilled ? FIELD_NAMES.distilbert : FIELD_NAMES.bert;
+    const hiddenSize = config.count(fields.width, 768), heads = config.count(fields.heads, 12);
+    const name = config.text(fields.activation, "gelu"), activation = ACTIVATIONS[name];
+    if (hiddenSize % heads !== 0 || !activation) {
       throw new ModelError(
-        `Cannot load ${
-          quote(file.name)
-        }: hidden_size ${hiddenSize} with ${heads} attention heads, ` +
-          `expected a multiple of them`,
-      );
-    }
-    const name = config.text("hidden_act", "gelu"), activation = ACTIVATIONS[name];
-    if (!activation) {
-      throw new ModelError(
-        `Cannot load ${quote(file.name)}: field "hidden_act" is ${quote(name)}, expected ` +
+        `Cannot load ${quote(file.name)}: ${fields.width} ${hiddenSize} with ${heads} heads and ` +
+          `${fields.activation} ${word(name)}, expected a multiple of the heads and one of ` +
           Object.keys(ACTIVATIONS).join(", "),
       );
     }
+    // RoBERTa's first position is the one behind that of the padding.
+    const positionOffset = isRoberta ? config.whole("pad_token_id", 1) + 1 : 0;
     return {
-      architecture: config.text("model_type"),
-      layers: config.count("num_hidden_layers", 12),
+      architecture,
+      kind,
+      layers: config.count(fields.layers, isDistilled ? 6 : 12),
       hiddenSize,
       heads,
       kvHeads: heads,
       headDim: hiddenSize / heads,
-      intermediateSize: config.count("intermediate_size", 4 * hiddenSize),
+      intermediateSize: config.count(fields.inner, 4 * hiddenSize),
       activation,
+      // The head of RoBERTa has GELU, whatever its layers have.
+      headActivation: isRoberta ? "gelu" : activation,
       layerNormEps: config.number("layer_norm_eps", 1e-12),
       vocabSize: config.count("vocab_size"),
-      maxPositions: config.count("max_position_embeddings", 512),
-      segments: config.count("type_vocab_size", 2),
+      maxPositions: config.count("max_position_embeddings", 512) - positionOffset,
+      positionOffset,
+      segments: isDistilled ? 0 : config.count("type_vocab_size", 2),
       tasks: config.flag("use_task_id", false) ? config.count("task_type_vocab_size", 3) : 0,
     };
   },
@@ -91,63 +121,61 @@ export const bert: ModelDefinition<BertConfig> = {
     return Promise.resolve(listWeights(config, file));
   },
 
-  programs: (config) => ({
-    encode: {
-      ids: tokenIds,
-      inputs: [positions, tokenTypes, ...(config.tasks ? [taskTypes] : []), runRows, encoderSpans],
-      record: (g, w, sizes) => recordEncoder(g, config, w, sizes),
-    },
-    prompts: {
-      fields: {
-        prefixLength: Infinity,
-        tokenTypeIds: config.segments,
-        ...(config.tasks && { taskTypeIds: config.tasks }),
+  programs(config) {
+    const { segments, tasks, positionOffset } = config;
+    return {
+      encode: {
+        ids: tokenIds,
+        inputs: [
+          positionsFrom(positionOffset),
+          ...(segments ? [tokenTypes] : []),
+          ...(tasks ? [taskTypes] : []),
+          runRows,
+          encoderSpans,
+        ],
+        record: (g, w, sizes) => recordEncoder(g, config, w, sizes),
       },
-    },
-  }),
+      prompts: {
+        fields: {
+          prefixLength: Infinity,
+          ...(segments && { tokenTypeIds: segments }),
+          ...(tasks && { taskTypeIds: tasks }),
+        },
+      },
+    };
+  },
 };
 
-function* listWeights(config: BertConfig, { tensors }: ModelFile): Iterable<WeightSpec> {
-  const { hiddenSize: width, intermediateSize, vocabSize, maxPositions, segments, tasks } = config;
-  // A model that was saved without its heads has no prefix.
-  const prefix =
-    ["bert.", "ernie."].find((it) => tensors.has(`${it}embeddings.word_embeddings.weight`)) ?? "";
-  const embeddings = `${prefix}embeddings.`;
-  yield keptMatrix("wordTable", vocabSize, width, `${embeddings}word_embeddings.weight`);
-  yield keptMatrix("positionTable", maxPositions, width, `${embeddings}position_embeddings.weight`);
-  yield keptMatrix("typeTable", segments, width, `${embeddings}token_type_embeddings.weight`);
-  if (tasks) {
-    yield keptMatrix("taskTable", tasks, width, `${embeddings}task_type_embeddings.weight`);
-  }
-  yield* norm("embeddingNorm", width, `${embeddings}LayerNorm`);
+function* listWeights(config: BertConfig, file: ModelFile): Iterable<WeightSpec> {
+  const { hiddenSize: width, intermediateSize: inner, vocabSize, segments, tasks } = config;
+  const { tensors } = file, names = bertNames(file, config.kind);
+  yield keptMatrix("wordTable", vocabSize, width, names.words);
+  const places = config.maxPositions + config.positionOffset;
+  yield keptMatrix("positionTable", places, width, names.positions);
+  if (segments) yield keptMatrix("typeTable", segments, width, names.types);
+  if (tasks) yield keptMatrix("taskTable", tasks, width, names.tasks);
+  yield* norm("embeddingNorm", width, names.embeddingNorm);
   for (let i = 0; i < config.layers; i++) {
-    const layer = `${prefix}encoder.layer.${i}.`;
-    for (const [name, it] of [["q", "query"], ["k", "key"], ["v", "value"]]) {
-      yield* linear(`${i}.${name}`, width, width, `${layer}attention.self.${it}`);
+    const layer = names.layer(i), { inLayer } = names;
+    for (const it of ["q", "k", "v", "o"] as const) {
+      yield* linear(`${i}.${it}`, width, width, layer + inLayer[it]);
     }
-    yield* linear(`${i}.o`, width, width, `${layer}attention.output.dense`);
-    yield* norm(`${i}.attentionNorm`, width, `${layer}attention.output.LayerNorm`);
-    yield* linear(`${i}.up`, intermediateSize, width, `${layer}intermediate.dense`);
-    yield* linear(`${i}.down`, width, intermediateSize, `${layer}output.dense`);
-    yield* norm(`${i}.mlpNorm`, width, `${layer}output.LayerNorm`);
+    yield* norm(`${i}.attentionNorm`, width, layer + inLayer.attentionNorm);
+    yield* linear(`${i}.up`, inner, width, layer + inLayer.up);
+    yield* linear(`${i}.down`, width, inner, layer + inLayer.down);
+    yield* norm(`${i}.mlpNorm`, width, layer + inLayer.mlpNorm);
   }
   // Heads are there where the file has them.
-  if (tensors.has(`${prefix}pooler.dense.weight`)) {
-    yield* linear("pooler", width, width, `${prefix}pooler.dense`);
+  if (tensors.has(`${names.pooler}.weight`)) yield* linear("pooler", width, width, names.pooler);
+  if (tensors.has(`${names.transform}.weight`)) {
+    yield* linear("transform", width, width, names.transform);
+    yield* norm("transformNorm", width, names.transformNorm);
+    const hasOwn = tensors.has(names.head);
+    if (hasOwn) yield matrix("head", vocabSize, width, names.head);
+    yield vector(hasOwn ? "head.bias" : "wordTable.bias", vocabSize, names.headBias);
   }
-  if (tensors.has("cls.predictions.transform.dense.weight")) {
-    yield* linear("transform", width, width, "cls.predictions.transform.dense");
-    yield* norm("transformNorm", width, "cls.predictions.transform.LayerNorm");
-    const own = "cls.predictions.decoder.weight";
-    if (tensors.has(own)) yield matrix("head", vocabSize, width, own);
-    yield vector(
-      tensors.has(own) ? "head.bias" : "wordTable.bias",
-      vocabSize,
-      "cls.predictions.bias",
-    );
-  }
-  if (tensors.has("cls.seq_relationship.weight")) {
-    yield* linear("relationship", 2, width, "cls.seq_relationship");
+  if (tensors.has(`${names.relationship}.weight`)) {
+    yield* linear("relationship", 2, width, names.relationship);
   }
 }
 
@@ -163,7 +191,7 @@ function recordEncoder(
   const embedded = embed(
     [ids!, "wordTable"],
     [positions!, "positionTable"],
-    [tokenTypes!, "typeTable"],
+    ...(tokenTypes ? [[tokenTypes, "typeTable"] as const] : []),
     ...(taskTypes ? [[taskTypes, "taskTable"] as const] : []),
   );
   let x = layerNorm(embedded, "embeddingNorm", eps); // [tokens, hidden]
@@ -187,7 +215,8 @@ function recordEncoder(
   const hidden = wanted(x); // [rows, hidden]
   const results: Record<string, Tensor> = { hidden };
   if (w.has("transform")) {
-    const changed = g.op("activation", [linear(hidden, "transform")], { kind });
+    const { headActivation } = config;
+    const changed = g.op("activation", [linear(hidden, "transform")], { kind: headActivation });
     const head = w.has("head") ? "head" : "wordTable";
     results.logits = linear(layerNorm(changed, "transformNorm", eps), head); // [rows, vocab]
   }
@@ -214,4 +243,16 @@ const FIELDS = {
     embedding_size: [],
     quantization_config: [],
   },
+};
+
+const DISTILBERT_FIELDS = {
+  read: [
+    ...["model_type", "vocab_size", "dim", "n_layers", "n_heads", "hidden_dim", "activation"],
+    ...["max_position_embeddings", "tie_word_embeddings"],
+  ],
+  harmless: [
+    ...HARMLESS_FIELDS,
+    ...["dropout", "qa_dropout", "seq_classif_dropout", "tie_weights_", "sinusoidal_pos_embds"],
+  ],
+  neutral: { quantization_config: [] },
 };

@@ -12,8 +12,8 @@ import type { ModelConfig, ModelDefinition } from "./definition.ts";
 
 /** A family, and the file formats that it is read from. */
 export interface Architecture {
-  /** Loads the definition. */
-  readonly load: () => Promise<ModelDefinition>;
+  /** Loads the definition for a file. */
+  readonly load: (file: ModelFile) => Promise<ModelDefinition>;
   /** Formats of files in which such models run. */
   readonly formats: readonly ModelFile["format"][];
 }
@@ -21,24 +21,42 @@ export interface Architecture {
 /** A row; `load` gives a definition of any configuration. */
 function family(
   formats: Architecture["formats"],
-  load: () => Promise<unknown>,
+  load: (file: ModelFile) => Promise<unknown>,
 ): Architecture {
-  return { formats, load: async () => await load() as ModelDefinition<ModelConfig> };
+  return { formats, load: async (file) => await load(file) as ModelDefinition<ModelConfig> };
 }
 
 const EVERY = ["gguf", "safetensors"] as const;
 const bert = family(["safetensors"], async () => (await import("./bert.ts")).bert);
+// The second generation came under the name of the first; it has a padded vocabulary.
+const chatglm = family(
+  ["safetensors"],
+  async ({ metadata }) =>
+    metadata.padded_vocab_size === undefined
+      ? (await import("./chatglm.ts")).chatglm
+      : (await import("./chatglm2.ts")).chatglm2,
+);
 const gpt2 = family(["safetensors"], async () => (await import("./gpt2.ts")).gpt2);
 const llama = family(EVERY, async () => (await import("./llama.ts")).llama);
+const marian = family(["safetensors"], async () => (await import("./marian.ts")).marian);
+const pangu = family(["safetensors"], async () => (await import("./pangu.ts")).pangu);
+const switchTransformers = family(
+  ["safetensors"],
+  async () => (await import("./switch.ts")).switchTransformers,
+);
 const t5 = family(["safetensors"], async () => (await import("./t5.ts")).t5);
 const yuan1 = family(["safetensors"], async () => (await import("./yuan1.ts")).yuan1);
 
 /** Families by `model_type` of config.json and `general.architecture` of GGUF. */
 export const ARCHITECTURES: Readonly<Record<string, Architecture>> = {
   bert,
+  chatglm,
+  distilbert: bert,
   ernie: bert,
   gpt2,
+  gpt_pangu: pangu,
   llama,
+  marian,
   mistral: llama,
   mixtral: llama,
   olmoe: llama,
@@ -48,7 +66,11 @@ export const ARCHITECTURES: Readonly<Record<string, Architecture>> = {
   qwen3: llama,
   qwen3_moe: llama,
   qwen3moe: llama,
+  mt5: t5,
+  roberta: bert,
+  switch_transformers: switchTransformers,
   t5,
+  "xlm-roberta": bert,
   yuan1_megatron_gpt: yuan1,
 };
 
@@ -78,5 +100,5 @@ export function findDefinition(file: ModelFile): Promise<ModelDefinition> {
         `${row.formats.join(" and ")}, not from ${file.format}; take the files in that form`,
     );
   }
-  return row.load();
+  return row.load(file);
 }

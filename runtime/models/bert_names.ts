@@ -1,0 +1,102 @@
+/**
+ * What the files of BERT and its kin call their tensors.
+ *
+ * @module
+ */
+
+import type { ModelFile } from "../files/model_file.ts";
+
+/** Names of tensors; those of layers without `.weight` and `.bias`. */
+export interface BertNames {
+  readonly words: string;
+  readonly positions: string;
+  readonly types: string;
+  readonly tasks: string;
+  readonly embeddingNorm: string;
+  /** What the names of a layer's tensors begin with. */
+  layer(i: number): string;
+  readonly inLayer: {
+    readonly q: string;
+    readonly k: string;
+    readonly v: string;
+    readonly o: string;
+    readonly attentionNorm: string;
+    readonly up: string;
+    readonly down: string;
+    readonly mlpNorm: string;
+  };
+  /** A layer for the first token. */
+  readonly pooler: string;
+  /** The head for masked words: a layer, a norm, the bias of the words, and their table if it is another one. */
+  readonly transform: string;
+  readonly transformNorm: string;
+  readonly headBias: string;
+  readonly head: string;
+  /** Whether two texts follow each other. */
+  readonly relationship: string;
+}
+
+const IN_LAYER: BertNames["inLayer"] = {
+  q: "attention.self.query",
+  k: "attention.self.key",
+  v: "attention.self.value",
+  o: "attention.output.dense",
+  attentionNorm: "attention.output.LayerNorm",
+  up: "intermediate.dense",
+  down: "output.dense",
+  mlpNorm: "output.LayerNorm",
+};
+
+const DISTILBERT_IN_LAYER: BertNames["inLayer"] = {
+  q: "attention.q_lin",
+  k: "attention.k_lin",
+  v: "attention.v_lin",
+  o: "attention.out_lin",
+  attentionNorm: "sa_layer_norm",
+  up: "ffn.lin1",
+  down: "ffn.lin2",
+  mlpNorm: "output_layer_norm",
+};
+
+/** Heads for masked words by what their models' names begin with. */
+const HEADS = {
+  bert: {
+    transform: "cls.predictions.transform.dense",
+    transformNorm: "cls.predictions.transform.LayerNorm",
+    headBias: "cls.predictions.bias",
+    head: "cls.predictions.decoder.weight",
+  },
+  roberta: {
+    transform: "lm_head.dense",
+    transformNorm: "lm_head.layer_norm",
+    headBias: "lm_head.bias",
+    head: "lm_head.decoder.weight",
+  },
+  distilbert: {
+    transform: "vocab_transform",
+    transformNorm: "vocab_layer_norm",
+    headBias: "vocab_projector.bias",
+    head: "vocab_projector.weight",
+  },
+} as const;
+
+/** The names that a file uses: those of a model that was saved without its heads have no prefix. */
+export function bertNames({ tensors }: ModelFile, kind: keyof typeof HEADS): BertNames {
+  const words = "embeddings.word_embeddings.weight";
+  const prefix =
+    ["bert.", "ernie.", "roberta.", "distilbert."].find((it) => tensors.has(it + words)) ??
+      "";
+  const embeddings = `${prefix}embeddings.`, isDistilled = kind === "distilbert";
+  return {
+    ...HEADS[kind],
+    words: prefix + words,
+    positions: `${embeddings}position_embeddings.weight`,
+    types: `${embeddings}token_type_embeddings.weight`,
+    tasks: `${embeddings}task_type_embeddings.weight`,
+    embeddingNorm: `${embeddings}LayerNorm`,
+    layer: (i) => `${prefix}${isDistilled ? "transformer" : "encoder"}.layer.${i}.`,
+    inLayer: isDistilled ? DISTILBERT_IN_LAYER : IN_LAYER,
+    pooler: `${prefix}pooler.dense`,
+    relationship: "cls.seq_relationship",
+  };
+}
