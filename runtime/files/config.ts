@@ -15,15 +15,17 @@ export interface ConfigReader {
   has(field: string): boolean;
   /**
    * A whole number of at least 1, or `fallback`, whatever it is, where absent. A list with a number
-   * for each layer counts as one number where all are equal.
+   * for each layer counts as one number where all are equal. More than `most` are refused.
    */
-  count(field: string, fallback?: number): number;
+  count(field: string, fallback?: number, most?: number): number;
   /** A whole number of at least 0, as `count` otherwise. */
   whole(field: string, fallback?: number): number;
   /** True or false, or `fallback` where absent. */
   flag(field: string, fallback: boolean): boolean;
   /** A finite number, or `fallback` where absent. */
   number(field: string, fallback?: number): number;
+  /** What a norm adds to a variance: a number of at least 0, or `fallback` where absent. */
+  epsilon(field: string, fallback?: number): number;
   /** A string, or `fallback` where absent. */
   text(field: string, fallback?: string): string;
   /** Any value, undefined where absent. */
@@ -56,7 +58,12 @@ function readFields(
         `${quote(path + field)} is ${found}, expected ${expected}`,
     );
   };
-  function integer(field: string, least: number, fallback: number | undefined): number {
+  function integer(
+    field: string,
+    least: number,
+    fallback: number | undefined,
+    most: number = MAX_COUNT,
+  ): number {
     const found = get(field);
     if (found === undefined && fallback !== undefined) return fallback;
     const isList = Array.isArray(found) || ArrayBuffer.isView(found);
@@ -66,22 +73,28 @@ function readFields(
     if (!Number.isInteger(value) || (value as number) < least) {
       throw fail(field, `a whole number of at least ${least}`);
     }
-    if ((value as number) > MAX_COUNT) throw fail(field, `at most ${MAX_COUNT}`);
+    if ((value as number) > most) throw fail(field, `at most ${most}`);
     return value as number;
+  }
+  function number(field: string, fallback: number | undefined): number {
+    const value = get(field) ?? fallback;
+    if (typeof value !== "number" || !Number.isFinite(value)) throw fail(field, "a number");
+    return value;
   }
   return {
     get,
+    number,
+    epsilon(field, fallback): number {
+      const value = number(field, fallback);
+      if (value < 0) throw fail(field, "a number of at least 0");
+      return value;
+    },
     has: (field) => get(field) !== undefined,
-    count: (field, fallback) => integer(field, 1, fallback),
+    count: (field, fallback, most) => integer(field, 1, fallback, most),
     whole: (field, fallback) => integer(field, 0, fallback),
     flag(field, fallback): boolean {
       const value = get(field) ?? fallback;
       if (typeof value !== "boolean") throw fail(field, "true or false");
-      return value;
-    },
-    number(field, fallback): number {
-      const value = get(field) ?? fallback;
-      if (typeof value !== "number" || !Number.isFinite(value)) throw fail(field, "a number");
       return value;
     },
     fields(field): ConfigReader {

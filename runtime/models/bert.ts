@@ -95,6 +95,15 @@ export const bert: ModelDefinition<BertConfig> = {
     }
     // RoBERTa's first position is the one behind that of the padding.
     const positionOffset = isRoberta ? config.whole("pad_token_id", 1) + 1 : 0;
+    const positions = config.count("max_position_embeddings", 512);
+    if (positionOffset >= positions) {
+      throw new ModelError(
+        `Cannot load ${
+          quote(file.name)
+        }: the first position is ${positionOffset}, behind that of ` +
+          `pad_token_id, expected one of the ${positions} of max_position_embeddings`,
+      );
+    }
     return {
       architecture,
       kind,
@@ -107,9 +116,9 @@ export const bert: ModelDefinition<BertConfig> = {
       activation,
       // The head of RoBERTa has GELU, whatever its layers have.
       headActivation: isRoberta ? "gelu" : activation,
-      layerNormEps: config.number("layer_norm_eps", 1e-12),
+      layerNormEps: config.epsilon("layer_norm_eps", 1e-12),
       vocabSize: config.count("vocab_size"),
-      maxPositions: config.count("max_position_embeddings", 512) - positionOffset,
+      maxPositions: positions - positionOffset,
       positionOffset,
       segments: isDistilled ? 0 : config.count("type_vocab_size", 2),
       tasks: config.flag("use_task_id", false) ? config.count("task_type_vocab_size", 3) : 0,

@@ -61,7 +61,7 @@ export const chatglm: ModelDefinition<ChatglmConfig> = {
       kvHeads: heads,
       headDim: hiddenSize / heads,
       intermediateSize: config.count("inner_hidden_size", 4 * hiddenSize),
-      layerNormEps: config.number("layernorm_epsilon", 1e-5),
+      layerNormEps: config.epsilon("layernorm_epsilon", 1e-5),
       vocabSize: config.count("vocab_size"),
       maxPositions: config.count("max_sequence_length", 2048),
       bosId: config.whole("bos_token_id"),

@@ -62,7 +62,7 @@ export const chatglm2: ModelDefinition<Chatglm2Config> = {
       kvHeads,
       headDim,
       intermediateSize: config.count("ffn_hidden_size"),
-      rmsNormEps: config.number("layernorm_epsilon", 1e-5),
+      rmsNormEps: config.epsilon("layernorm_epsilon", 1e-5),
       ropeTheta: 10000 * config.number("rope_ratio", 1),
       queryBias: config.flag("add_qkv_bias", false) || linearBias,
       linearBias,

@@ -54,7 +54,7 @@ export const gpt2: ModelDefinition<GptConfig> = {
       headDim: hiddenSize / heads,
       intermediateSize: config.count("n_inner", 4 * hiddenSize),
       activation,
-      layerNormEps: config.number("layer_norm_epsilon", 1e-5),
+      layerNormEps: config.epsilon("layer_norm_epsilon", 1e-5),
       vocabSize: config.count("vocab_size", 50257),
       maxPositions: config.count("n_positions", 1024),
     };

@@ -57,7 +57,7 @@ export const pangu: ModelDefinition<GptConfig> = {
       headDim: hiddenSize / heads,
       intermediateSize: config.count("intermediate_size", 4 * hiddenSize),
       activation,
-      layerNormEps: config.number("layer_norm_epsilon", 1e-5),
+      layerNormEps: config.epsilon("layer_norm_epsilon", 1e-5),
       vocabSize: config.count("vocab_size"),
       maxPositions: config.count("max_position_embeddings", 1024),
     };

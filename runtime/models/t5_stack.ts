@@ -85,12 +85,12 @@ export function readStack(config: ConfigReader): StackConfig {
     kvHeads: heads,
     headDim: config.count("d_kv", 64),
     intermediateSize: config.count("d_ff", 2048),
-    rmsNormEps: config.number("layer_norm_epsilon", 1e-6),
+    rmsNormEps: config.epsilon("layer_norm_epsilon", 1e-6),
     vocabSize: config.count("vocab_size"),
     // Distances have no end; the context is what the memory holds.
     maxPositions: config.count("n_positions", 512),
     buckets: config.count("relative_attention_num_buckets", 32),
-    maxDistance: config.count("relative_attention_max_distance", 128),
+    maxDistance: config.count("relative_attention_max_distance", 128, 2 ** 20),
     tiedEmbeddings: config.flag("tie_word_embeddings", true),
     startId: config.whole("decoder_start_token_id", config.whole("pad_token_id", 0)),
   };

@@ -38,7 +38,7 @@ export const yuan1: ModelDefinition<GptConfig> = {
       activation: config.flag("openai_gelu", false) || config.flag("bias_gelu_fusion", true)
         ? "geluTanh"
         : "gelu",
-      layerNormEps: config.number("layernorm_epsilon", 1e-5),
+      layerNormEps: config.epsilon("layernorm_epsilon", 1e-5),
       vocabSize: config.count("padded_vocab_size"),
       maxPositions: config.count("max_position_embeddings"),
     };
