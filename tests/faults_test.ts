@@ -239,8 +239,13 @@ const WRONG_MODELS: [
 ][] = [
   [
     "another architecture",
-    setField("general.architecture", "string", "gpt2"),
-    'field "general.architecture" is "gpt2", expected one of llama, mistral',
+    setField("general.architecture", "string", "rwkv6"),
+    'field "general.architecture" is "rwkv6", expected one of llama, mistral',
+  ],
+  [
+    "an architecture that other files have",
+    setField("general.architecture", "string", "marian"),
+    'architecture "marian" are read from safetensors, not from gguf',
   ],
   [
     "an architecture by prototype",
