@@ -26,9 +26,22 @@ import { formatSpec, type HubSpec } from "./spec.ts";
  * @throws {SourceError} when the hub refuses or is out of reach, or is not to be asked
  */
 export async function findRemote(spec: HubSpec, options: FindOptions): Promise<FoundModel> {
+  const { endpoint, token } = options.hub ?? {};
+  const settings = { endpoint: readEndpoint(endpoint), token, tuning: TRANSFER_TUNING };
+  const client = new HubClient(settings);
+  try { // and not `using`, which Node 20 and browsers of today do not all read
+    return await findWith(client, spec, options);
+  } finally {
+    client[Symbol.dispose]();
+  }
+}
+
+async function findWith(
+  client: HubClient,
+  spec: HubSpec,
+  options: FindOptions,
+): Promise<FoundModel> {
   const { hub = {}, signal, weights = true } = options;
-  const endpoint = readEndpoint(hub.endpoint);
-  using client = new HubClient({ endpoint, token: hub.token, tuning: TRANSFER_TUNING });
   const inPage = hub.cache !== false && !("Deno" in globalThis);
   const cache = inPage ? await openPageCache() : undefined;
   if (cache && weights) {
