@@ -22,7 +22,8 @@ import { formatBytes, progressLine } from "./progress.ts";
 export const help: string = `Usage: ${commandName("inspect")} [options] [MODEL]
 
 Shows a model's metadata, tensors, the layouts that they are stored in, and the memory it needs.
-MODEL is a GGUF file, a safetensors directory, a URL or hf:… (default: the model of Sparrow).
+MODEL is a GGUF file, a directory of safetensors or torch files, a URL or hf:…
+(default: the model of Sparrow).
 
   --weights W         as-is, int4, int8, f32: show this choice of layouts (default as-is)
   -m, --model M       the same as MODEL

@@ -39,7 +39,7 @@ export const MODEL_FLAGS = {
 
 /** Help text of `MODEL_FLAGS`. */
 export const MODEL_HELP = `Model:
-  -m, --model M       GGUF file, safetensors directory, URL, or hf:ORG/REPO[@REVISION][:FILE-or-QUANT-TAG]
+  -m, --model M       GGUF file, safetensors or torch directory, URL, or hf:ORG/REPO[@REVISION][:FILE-or-QUANT-TAG]
                       (default: the model that comes with Sparrow)
   --backend B         auto, wasm, webgpu, reference; auto is webgpu where there is a GPU, and goes
                       on with wasm when it fails (default auto)

@@ -28,7 +28,8 @@ SPEC is one of
   hf:ORG/REPO[@REVISION][:FILE-or-QUANT-TAG]   e.g. hf:Qwen/Qwen3-0.6B-GGUF:Q8_0
       Without tag: the GGUF file of the first type there is of
       ${QUANT_PREFERENCE.join(", ")};
-      a repository without GGUF files as a whole, in safetensors form (":safetensors" asks for that).
+      a repository without GGUF files as a whole, in safetensors form (":safetensors" asks for that),
+      and without these in that of torch.
   https://…                                    one file (all parts of a split GGUF file)
 
 Options:

@@ -13,6 +13,7 @@ import type { MetadataValue } from "../runtime/files/gguf_metadata.ts";
 import type { ModelFile } from "../runtime/files/model_file.ts";
 import { openModelFile, openModelFolder } from "../runtime/files/open.ts";
 import { ggufBytes, normalNumbers, randomNumbers, safetensorsBytes } from "./fixtures.ts";
+import { dict, int, pickle, tensor, torchLegacy, torchZip } from "./torch_files.ts";
 
 const ROUNDS = 6000;
 
@@ -129,6 +130,24 @@ Deno.test("fuzz: safetensors files open or fail with a typed error", async () =>
   await fuzz(bytes, 31, (damaged) => {
     return openModelFile(new File([damaged.slice()], "m.safetensors"), { siblings });
   });
+});
+
+Deno.test("fuzz: torch checkpoints of both forms open or fail with a typed error", async () => {
+  const siblings = { "config.json": new TextEncoder().encode("{}") };
+  const open = (bytes: Uint8Array) => openModelFile(bytes, { siblings });
+  const shared = { kind: "Float", key: "0", count: 6 };
+  const state = pickle(dict({
+    a: tensor({ ...shared, shape: [2, 3], strides: [3, 1] }),
+    "b.é": tensor({ ...shared, first: 1, shape: [2, 2], strides: [1, 2] }),
+    c: tensor({ kind: "Char", key: "1", count: 5, shape: [5], strides: [1] }),
+    step: int(7),
+  }));
+  const storages = { "0": new Uint8Array(24), "1": new Uint8Array(5) };
+  await fuzz(torchZip(state, storages), 35, open);
+  await fuzz(torchZip(state, storages, { wide: true }), 36, open);
+  await fuzz(torchLegacy(state, storages, { "0": 4, "1": 1 }), 37, open);
+  // Damage in the pickle alone, in an archive that is whole.
+  await fuzz(state, 38, (damaged) => open(torchZip(damaged, storages)));
 });
 
 Deno.test("fuzz: shard indexes and configurations open or fail with a typed error", async () => {

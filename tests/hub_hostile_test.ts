@@ -134,7 +134,7 @@ Deno.test("pull: listings without end, in circles, too large or too slow are giv
     ["a page that never ends", { endless: true, status: 200 }, /more than 16777216 bytes/],
     ["nesting", { status: 200, text: "[".repeat(1e6) }, /does not answer as a hub does/],
     ["no list", { status: 200, text: "7" }, /does not answer as a hub does/],
-    ["no entries", { status: 200, text: "[null, 7]" }, /no GGUF or safetensors file/],
+    ["no entries", { status: 200, text: "[null, 7]" }, /no GGUF, safetensors or torch file/],
     [
       "sizes",
       { status: 200, text: JSON.stringify([{ ...entry("a.gguf"), size: 2 ** 50 }]) },

@@ -122,7 +122,28 @@ Deno.test("selectFiles() lists what there is when the pick fits nothing or too m
     SourceError,
     "split in 3 parts",
   );
-  assertThrows(() => pick("hf:a/b", "pytorch_model.bin"), SourceError, "no GGUF or safetensors");
+  const wanted = () => pick("hf:a/b:safetensors", "pytorch_model.bin");
+  assertThrows(wanted, SourceError, "the repository has no safetensors file");
+  const none = () => pick("hf:a/b", "model.onnx", "training_args.bin", "optimizer.pt");
+  assertThrows(none, SourceError, "no GGUF, safetensors or torch file");
+});
+
+Deno.test("selectFiles() takes files of torch where there is nothing else", () => {
+  const index = "pytorch_model.bin.index.json";
+  const shards = ["pytorch_model-00001-of-00002.bin", "pytorch_model-00002-of-00002.bin"];
+  const rest = ["training_args.bin", "optimizer.pt", "tf_model.h5", "ice_text.model"];
+  assertEquals(
+    pick("hf:a/b", ...rest, ...shards, index, "config.json").sort(),
+    ["", "config.json", "ice_text.model", index, ...shards].sort(),
+  );
+  assertEquals(pick("hf:a/b", "pytorch_model.bin", ...shards, ...rest), [
+    "",
+    "pytorch_model.bin",
+    "ice_text.model",
+  ]);
+  assertEquals(pick("hf:a/b", "model.pth", "training_args.bin"), ["", "model.pth"]);
+  assertThrows(() => pick("hf:a/b", "a.pt", "b.pt"), SourceError, "torch file");
+  assertEquals(pick("hf:a/b", "pytorch_model.bin", "m-Q4_0.gguf"), ["m-Q4_0.gguf", "m-Q4_0.gguf"]);
 });
 
 Deno.test("selectFiles() takes a safetensors repository once and whole", () => {

@@ -26,7 +26,7 @@ export interface TensorEntry {
 /** An open model: its metadata and tensors. */
 export interface ModelFile {
   /** Format of its files. */
-  readonly format: "gguf" | "safetensors";
+  readonly format: "gguf" | "safetensors" | "torch";
   /** Path or URL for messages. */
   readonly name: string;
   /** GGUF metadata fields, or the contents of `config.json`. */

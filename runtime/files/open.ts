@@ -7,11 +7,12 @@
 import { FormatError, InputError, ModelError } from "../../errors.ts";
 import { quote } from "../../escape.ts";
 import { isA } from "../../options.ts";
+import { openCheckpoint, openShards } from "./checkpoint.ts";
 import { type Folder, folderOf, memoryFolder, openFolder, openIfThere } from "./folder.ts";
 import { openGguf } from "./gguf.ts";
 import { firstShard } from "./shards.ts";
 import type { ModelFile } from "./model_file.ts";
-import { openSafetensors, openShards } from "./safetensors.ts";
+import { beginsAsTorch, isTorchWeights } from "./torch.ts";
 import { decoded, isDirectory } from "./source_file.ts";
 import { missingHint } from "./source_raw.ts";
 import {
@@ -32,10 +33,13 @@ export interface OpenOptions extends SourceOptions {
 
 const WEIGHTS = "model.safetensors";
 const INDEX = "model.safetensors.index.json";
+const TORCH_WEIGHTS = "pytorch_model.bin";
+const TORCH_INDEX = "pytorch_model.bin.index.json";
 
 /**
- * Opens the model at a location, whatever its format: a GGUF file (of a split model, any part), a
- * safetensors file or index with `config.json` beside it, or a folder that holds one such model.
+ * Opens the model at a location, whatever its format: a GGUF file (of a split model, any part), a file
+ * or index of safetensors or of torch with `config.json` beside it, or a folder that holds one such
+ * model. Of a folder with several forms of a model safetensors come first, then GGUF, then torch.
  * A URL is a folder when it ends in a slash.
  *
  * @throws FormatError when the files are no model, or break their format
@@ -87,28 +91,49 @@ export async function openModelFolder(folder: Folder): Promise<ModelFile> {
   const ggufs = names.filter((name) => name.endsWith(".gguf"));
   if (names.includes("config.json")) {
     const file = names.includes(WEIGHTS) ? WEIGHTS : weights.length === 1 && weights[0];
-    if (file) return await openSafetensors(await folder.open(file), folder);
+    if (file) return await openCheckpoint(await folder.open(file), folder);
     if (indexes.length === 1) return await openShards(folder, indexes[0]);
   }
   const gguf = ggufs.length === 1 ? ggufs[0] : firstShard(ggufs);
   if (gguf) return await openGguf(await folder.open(gguf), folder);
+  const torch = ggufs.length === 0 && names.includes("config.json") && torchFile(names);
+  if (torch) {
+    return torch.endsWith(".json")
+      ? await openShards(folder, torch)
+      : await openCheckpoint(await folder.open(torch), folder);
+  }
   const found = ggufs.length > 0 ? ggufs : names;
   throw new ModelError(
     `Cannot open folder ${quote(folder.name)}: found ${listed(found)}, expected one .gguf model, ` +
-      `or config.json and ${WEIGHTS}${ggufs.length > 1 ? "; pass one of the files" : ""}`,
+      `or config.json and ${WEIGHTS} or ${TORCH_WEIGHTS}` +
+      `${ggufs.length > 1 ? "; pass one of the files" : ""}`,
   );
+}
+
+/** The file or index of torch among names, where they are those of one model. */
+function torchFile(names: readonly string[]): string | undefined {
+  const indexes = names.filter((name) => name.endsWith(".bin.index.json"));
+  if (names.includes(TORCH_WEIGHTS)) return TORCH_WEIGHTS;
+  if (indexes.length === 1) return indexes[0];
+  const files = names.filter(isTorchWeights);
+  return files.length === 1 ? files[0] : undefined;
 }
 
 /** A server's folder: only the usual names can be tried. */
 async function openUnlisted(folder: Folder): Promise<ModelFile> {
   const weights = await openIfThere(folder, WEIGHTS);
-  if (weights) return await openSafetensors(weights, folder);
+  if (weights) return await openCheckpoint(weights, folder);
   const index = await openIfThere(folder, INDEX);
   index?.close();
   if (index) return await openShards(folder, INDEX);
+  const torch = await openIfThere(folder, TORCH_WEIGHTS);
+  if (torch) return await openCheckpoint(torch, folder);
+  const torchIndex = await openIfThere(folder, TORCH_INDEX);
+  torchIndex?.close();
+  if (torchIndex) return await openShards(folder, TORCH_INDEX);
   throw new ModelError(
-    `Cannot open folder ${quote(folder.name)}: it has neither ${WEIGHTS} nor ${INDEX}; ` +
-      `of a GGUF model, pass the URL of the file`,
+    `Cannot open folder ${quote(folder.name)}: it has neither ${WEIGHTS} nor ${TORCH_WEIGHTS}, ` +
+      `and no index of one; of a GGUF model, pass the URL of the file`,
   );
 }
 
@@ -129,7 +154,9 @@ async function openFile(source: ByteSource, folder: Folder | undefined): Promise
   const begins = String.fromCharCode(...bytes);
   if (begins.startsWith("GGUF")) return await openGguf(source, folder);
   // A header length below 2^40, then the header itself.
-  if (begins.slice(5, 9) === "\0\0\0{") return await openSafetensors(source, folder);
+  if (begins.slice(5, 9) === "\0\0\0{" || beginsAsTorch(bytes)) {
+    return await openCheckpoint(source, folder);
+  }
   const last = source.name.replace(/^.*[/\\]/, "");
   const file = /^https?:/.test(source.name) ? decoded(last) : last;
   if (folder && begins.startsWith("{") && file.endsWith(".index.json")) {
@@ -141,12 +168,12 @@ async function openFile(source: ByteSource, folder: Folder | undefined): Promise
     ? "is empty"
     : MISTAKES.find(([start]) => text.startsWith(start))?.[1];
   if (!other && source.name.endsWith(".gguf")) return await openGguf(source, folder);
-  if (!other && source.name.endsWith(".safetensors")) return await openSafetensors(source, folder);
+  if (!other && source.name.endsWith(".safetensors")) return await openCheckpoint(source, folder);
   source.close();
   const hex = Array.from(bytes.subarray(0, 8), (byte) => byte.toString(16).padStart(2, "0"));
   throw new FormatError(
     `Cannot open model ${quote(source.name)}: it ` +
-      (other ?? `begins with bytes ${hex.join(" ")}, expected a GGUF or safetensors file`),
+      (other ?? `begins with bytes ${hex.join(" ")}, expected a GGUF, safetensors or torch file`),
   );
 }
 
@@ -155,8 +182,6 @@ const MISTAKES: readonly (readonly [string, string])[] = [
   ["<!doctype", "is a web page; pass the address of the file itself"],
   ["<html", "is a web page; pass the address of the file itself"],
   ["version https://git-lfs", "is a Git LFS pointer; fetch the file with git lfs pull"],
-  ["pk\x03\x04", "is a zip archive, as PyTorch writes; convert it to safetensors or GGUF"],
-  ["\x80\x02", "is a Python pickle; convert it to safetensors or GGUF"],
   ["lmgg", "is in a format older than GGUF; convert the model again"],
   ["fmgg", "is in a format older than GGUF; convert the model again"],
   ["tjgg", "is in a format older than GGUF; convert the model again"],

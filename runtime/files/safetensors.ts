@@ -1,27 +1,20 @@
 /**
- * Safetensors models: one file or shards with an index, and the JSON files beside them. Here is
- * where tensors lie; what the configuration means is the models' business.
+ * Safetensors files: which tensors one has, and where they lie.
  *
  * Source: the safetensors format specification (Hugging Face, safetensors README).
  *
  * @module
  */
 
-import { FormatError, ModelError } from "../../errors.ts";
-import { readChatTemplates } from "./chat_templates.ts";
-import type { Folder } from "./folder.ts";
-import { isObject, type JsonObject, parseJson, readJson, readOptionalJson } from "./json.ts";
-import type { ModelFile, TensorEntry } from "./model_file.ts";
+import { FormatError } from "../../errors.ts";
+import { isObject, type JsonObject, parseJson } from "./json.ts";
+import type { TensorEntry } from "./model_file.ts";
 import { quote } from "../../escape.ts";
-import { isSafeName } from "./safe_path.ts";
-import { type ByteSource, NotFoundError } from "./source.ts";
+import type { ByteSource } from "./source.ts";
 import { elements } from "../../kernels/op.ts";
 
 /** The specification allows more; no model comes near this. */
 const HEADER_LIMIT = 16 << 20;
-
-/** Files of one model; each is kept open. */
-const MAX_SHARDS = 1000;
 
 /** Bytes per element of the types that the specification names; others are not checked. */
 const ELEMENT_BYTES: Readonly<Record<string, number>> = {
@@ -31,133 +24,15 @@ const ELEMENT_BYTES: Readonly<Record<string, number>> = {
 };
 
 /**
- * Opens a model of one safetensors file. `source` is closed with the model, or when this fails.
+ * Reads the header of a file and adds its tensors, in the order of their bytes.
  *
- * @param source the file
- * @param folder where `config.json` and the tokenizer's files are
  * @throws FormatError when bytes break the format, or claim what the file does not have
- * @throws ModelError when there is no `config.json`
  * @throws SourceError when bytes cannot be read
  */
-export async function openSafetensors(
+export async function readSafetensors(
   source: ByteSource,
-  folder: Folder | undefined,
-): Promise<ModelFile> {
-  try {
-    const tensors = new Map<string, TensorEntry>();
-    await readTensors(source, tensors);
-    return await complete(source.name, folder, tensors, [source]);
-  } catch (error) {
-    source.close();
-    throw error;
-  }
-}
-
-/**
- * Opens a model of several safetensors files by their index, `model.safetensors.index.json`.
- *
- * @param index name of the index in `folder`
- * @throws FormatError when bytes break a format, or index and files do not agree
- * @throws ModelError when there is no `config.json`
- * @throws SourceError when bytes cannot be read, or a file is missing
- */
-export async function openShards(folder: Folder, index: string): Promise<ModelFile> {
-  const name = folder.name + index;
-  const weightMap = await readIndex(folder, index);
-  const tensors = new Map<string, TensorEntry>();
-  const sources = new Map<string, ByteSource>();
-  try {
-    const shards = [...new Set(weightMap.values())].sort();
-    if (shards.length > MAX_SHARDS) {
-      throw new FormatError(
-        `Cannot read shards of ${quote(name)}: the index names ${shards.length} files, expected ` +
-          `at most ${MAX_SHARDS}`,
-      );
-    }
-    for (const shard of shards) {
-      const source = await openShard(folder, shard, name);
-      sources.set(shard, source);
-      await readTensors(source, tensors);
-    }
-    for (const [tensor, shard] of weightMap) {
-      if (tensors.get(tensor)?.source !== sources.get(shard)) {
-        throw new FormatError(
-          `Cannot read shards of ${quote(name)}: tensor ${quote(tensor)} is not in ` +
-            `${quote(shard)}, where the index has it`,
-        );
-      }
-    }
-    return await complete(folder.name, folder, tensors, [...sources.values()]);
-  } catch (error) {
-    for (const source of sources.values()) source.close();
-    throw error;
-  }
-}
-
-async function readIndex(folder: Folder, index: string): Promise<Map<string, string>> {
-  const source = await folder.open(index);
-  const fail = (found: string): never => {
-    throw new FormatError(`Cannot read index ${quote(source.name)}: ${found}`);
-  };
-  try {
-    const { weight_map: weightMap } = await readJson(source);
-    if (!isObject(weightMap)) return fail("weight_map is missing, expected files by tensor");
-    return new Map(
-      Object.entries(weightMap).map(([tensor, shard]) => {
-        if (typeof shard === "string" && isSafeName(shard)) return [tensor, shard];
-        return fail(`tensor ${quote(tensor)} is in ${quote(shard)}, expected a file name`);
-      }),
-    );
-  } finally {
-    source.close();
-  }
-}
-
-async function openShard(folder: Folder, shard: string, index: string): Promise<ByteSource> {
-  try {
-    return await folder.open(shard);
-  } catch (error) {
-    if (!(error instanceof NotFoundError)) throw error;
-    throw new NotFoundError(
-      `Cannot open shards of ${quote(index)}: ${quote(shard)} is missing beside it`,
-      { cause: error },
-    );
-  }
-}
-
-/** Adds what lies beside the weights. */
-async function complete(
-  name: string,
-  folder: Folder | undefined,
-  tensors: ReadonlyMap<string, TensorEntry>,
-  sources: readonly ByteSource[],
-): Promise<ModelFile> {
-  const [metadata, tokenizerJson, tokenizerConfig, generationConfig] = await Promise.all(
-    ["config.json", "tokenizer.json", "tokenizer_config.json", "generation_config.json"]
-      .map((file) => folder && readOptionalJson(folder, file)),
-  );
-  if (!metadata) {
-    throw new ModelError(
-      `Cannot open safetensors ${quote(name)}: there is no config.json beside it; ` +
-        `pass the model's folder, with its config.json`,
-    );
-  }
-  const chatTemplates = folder && tokenizerJson && await readChatTemplates(folder);
-  return {
-    format: "safetensors",
-    name,
-    metadata,
-    tensors,
-    ...(chatTemplates && { chatTemplates }),
-    ...(tokenizerJson && { tokenizerJson }),
-    ...(tokenizerConfig && { tokenizerConfig }),
-    ...(generationConfig && { generationConfig }),
-    close: () => sources.forEach((source) => source.close()),
-  };
-}
-
-/** Reads the header of one file and adds its tensors, in the order of their bytes. */
-async function readTensors(source: ByteSource, tensors: Map<string, TensorEntry>): Promise<void> {
+  tensors: Map<string, TensorEntry>,
+): Promise<void> {
   const what = `safetensors ${quote(source.name)}`;
   const fail = (found: string): never => {
     throw new FormatError(`Cannot read ${what}: ${found}`);

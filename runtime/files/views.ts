@@ -41,7 +41,6 @@ export function transposed(entry: TensorEntry): TensorEntry {
         `and shape [${shape.join(", ")}], expected ${MOVABLE.join(", ")} and two extents`,
     );
   }
-  let turned: Promise<Uint8Array> | undefined, handedOn = 0;
   const turn = async (): Promise<Uint8Array> => {
     const read = await source.read(offset, bytes);
     const Words = bytes === 4 * rows * columns ? Uint32Array : Uint16Array;
@@ -53,19 +52,12 @@ export function transposed(entry: TensorEntry): TensorEntry {
     }
     return new Uint8Array(to.buffer);
   };
-  const view: ByteSource = {
-    ...derived(source, bytes),
-    async read(start, length, into = new Uint8Array(length)) {
-      const all = await (turned ??= turn());
-      into.set(all.subarray(start, start + length));
-      handedOn += length;
-      if (handedOn >= bytes) {
-        turned = undefined;
-        handedOn = 0;
-      }
-      return into.subarray(0, length);
-    },
-  };
+  const view = wholeView(
+    source,
+    bytes,
+    turn,
+    (all, start, into) => into.set(all.subarray(start, start + into.length)),
+  );
   return { ...entry, source: view, offset: 0, shape: [columns, rows] };
 }
 
@@ -96,11 +88,79 @@ export function stacked(entries: readonly TensorEntry[]): TensorEntry {
 }
 
 /** What a view shares with the file behind it. */
-function derived(source: ByteSource, size: number): Omit<ByteSource, "read"> {
+export function derived(source: ByteSource, size: number): Omit<ByteSource, "read"> {
   return {
     name: source.name,
     size,
     ...(source.unchanged ? { unchanged: () => source.unchanged!() } : {}),
     close(): void {},
+  };
+}
+
+/**
+ * A tensor whose elements lie `strides` apart: itself where that is one after the other, else one that
+ * reads them so. All the bytes between its first and last element are read at once, and forgotten when
+ * every byte has been handed on.
+ *
+ * @param entry the tensor: where its first element is, its extents and the bytes of its elements
+ * @param strides elements from one to the next along each extent
+ * @param elementBytes bytes of an element
+ */
+export function strided(
+  entry: TensorEntry,
+  strides: readonly number[],
+  elementBytes: number,
+): TensorEntry {
+  const { shape, source, offset, bytes } = entry;
+  let dense = 1;
+  let isDense = true, end = 1; // one past its last element
+  for (let i = shape.length - 1; i >= 0; i--) {
+    if (shape[i] !== 1 && strides[i] !== dense) isDense = false;
+    dense *= shape[i]!;
+    end += (shape[i]! - 1) * strides[i]!;
+  }
+  if (isDense || bytes === 0) return entry;
+  const place = (element: number): number => {
+    let at = 0;
+    for (let i = shape.length - 1; i >= 0; i--) {
+      at += element % shape[i]! * strides[i]!;
+      element = Math.floor(element / shape[i]!);
+    }
+    return at;
+  };
+  const readAll = (): Promise<Uint8Array> => source.read(offset, end * elementBytes);
+  return { ...entry, source: wholeView(source, bytes, readAll, gather), offset: 0 };
+
+  function gather(all: Uint8Array, start: number, into: Uint8Array): void {
+    for (let done = 0; done < into.length;) {
+      const byte = start + done, element = Math.floor(byte / elementBytes);
+      const from = place(element) * elementBytes + byte % elementBytes;
+      const length = Math.min(elementBytes - byte % elementBytes, into.length - done);
+      for (let i = 0; i < length; i++) into[done + i] = all[from + i]!;
+      done += length;
+    }
+  }
+}
+
+/** Bytes that are made of others which are read at once, and forgotten when all have been handed on. */
+function wholeView(
+  source: ByteSource,
+  size: number,
+  readAll: () => Promise<Uint8Array>,
+  copy: (all: Uint8Array, start: number, into: Uint8Array) => void,
+): ByteSource {
+  let read: Promise<Uint8Array> | undefined, handedOn = 0;
+  return {
+    ...derived(source, size),
+    async read(start, length, into = new Uint8Array(length)) {
+      const all = await (read ??= readAll());
+      copy(all, start, into.subarray(0, length));
+      handedOn += length;
+      if (handedOn >= size) {
+        read = undefined;
+        handedOn = 0;
+      }
+      return into.subarray(0, length);
+    },
   };
 }

@@ -15,7 +15,7 @@ import { type HubFile, isHubFile, MAX_FILE_BYTES } from "./select.ts";
 const LOOKUP_RETRIES = 4;
 const MAX_ENTRIES = 100_000;
 /** What a loader may open; other files of a repository are pictures and papers. */
-const WANTED = /\.(gguf|safetensors|json|jinja|model|txt)$/i;
+const WANTED = /\.(gguf|safetensors|bin|pt|pth|json|jinja|model|txt)$/i;
 
 /**
  * The commit that a branch, tag or commit of `repo` is now: 40 hexadecimal digits.

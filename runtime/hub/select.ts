@@ -36,7 +36,7 @@ export function isHubFile(value: unknown): value is HubFile {
 /** The files to have, and which of them (or their directory) a loader opens. */
 export interface Selection {
   /** What the model is. */
-  readonly format: "gguf" | "safetensors";
+  readonly format: "gguf" | "safetensors" | "torch";
   /** Every file needed, small ones first. */
   readonly files: readonly HubFile[];
   /** The path to open inside the repository; `""` is the repository's own directory. */
@@ -65,23 +65,27 @@ const TAG =
 /**
  * Chooses the files for a spec: with a pick, the GGUF file of that name or quantization tag
  * (`"safetensors"` asks for the whole repository instead); without, a GGUF file by
- * {@linkcode QUANT_PREFERENCE}, else the safetensors repository.
+ * {@linkcode QUANT_PREFERENCE}, else the safetensors repository, else that of torch.
  *
  * @throws {InputError} when the pick fits no file, or more than one; the message lists what there is
- * @throws {SourceError} when the repository holds neither format, or lacks a part of a split file
+ * @throws {SourceError} when the repository holds no such format, or lacks a part of a split file
  */
 export function selectFiles(spec: HubSpec, listing: readonly HubFile[]): Selection {
   const groups = ggufGroups(listing);
   const wantsTensors = spec.pick?.toLowerCase() === "safetensors";
   if (spec.pick !== undefined && !wantsTensors) return gguf(spec, pickGroup(spec, groups));
   if (groups.length > 0 && !wantsTensors) return gguf(spec, defaultGroup(spec, groups));
-  const files = safetensorsFiles(listing);
-  if (files.length > 0) return { format: "safetensors", files, entry: "" };
+  const formats = wantsTensors ? [SAFETENSORS] : [SAFETENSORS, TORCH];
+  for (const form of formats) {
+    const files = repositoryFiles(listing, form);
+    if (files.length > 0) return { format: form.format, files, entry: "" };
+  }
   const found = listing.filter((file) => file.size > 1e6).map((file) => file.path);
   const large = found.length > 0 ? `its large files are ${list(found)}` : "and no large one at all";
   throw new SourceError(
-    `Cannot use ${formatSpec(spec)}: the repository has no ${wantsTensors ? "" : "GGUF or "}` +
-      `safetensors file, ${large}; choose a repository that has`,
+    `Cannot use ${formatSpec(spec)}: the repository has no ${
+      wantsTensors ? "safetensors" : "GGUF, safetensors or torch"
+    } file, ${large}; choose a repository that has`,
   );
 }
 
@@ -156,26 +160,63 @@ function gguf(spec: HubSpec, group: GgufGroup): Selection {
 const SUPPORT =
   /^([^/]+\.(json|jinja|model)|chat_templates\/[^/]+\.jinja|merges\.txt|vocab\.txt|LICENSE[^/]*)$/;
 // Embedding models keep their pooling and projection in numbered folders.
-const MODULE = /^\d+_\w+\/(config\.json|model\.safetensors)$/;
-const DUPLICATE = /^(consolidated|adapter|optimizer)/;
+const MODULE = /^\d+_\w+\/(config\.json|model\.safetensors|pytorch_model\.bin)$/;
+/** How the weights of a repository are named, in one form. */
+interface Form {
+  readonly format: "safetensors" | "torch";
+  /** Files of weights. */
+  readonly weights: RegExp;
+  /** One file that has them all. */
+  readonly single: string;
+  /** Files of a model that is split. */
+  readonly shard: RegExp;
+  /** What says which tensor is in which of these. */
+  readonly index: string;
+}
+
+const SAFETENSORS: Form = {
+  format: "safetensors",
+  weights: /^[^/]+\.safetensors$/,
+  single: "model.safetensors",
+  shard: /^model-\d+-of-\d+\.safetensors$/,
+  index: "model.safetensors.index.json",
+};
+const TORCH: Form = {
+  format: "torch",
+  weights: /^[^/]+\.(bin|pt|pth)$/,
+  single: "pytorch_model.bin",
+  shard: /^pytorch_model-\d+-of-\d+\.bin$/,
+  index: "pytorch_model.bin.index.json",
+};
+/** Parts of the same weights in other forms, and what only training needs. */
+const OTHER =
+  /^(consolidated|adapter|optimizer|training_args|scheduler|scaler|rng_state|random_states)/;
 
 /** Configuration, tokenizer, index and one set of shards; none of the same weights in other forms. */
-function safetensorsFiles(listing: readonly HubFile[]): HubFile[] {
-  const weights = listing.filter((file) => /^[^/]+\.safetensors$/.test(file.path));
-  const shards = weights.filter((file) => /^model-\d+-of-\d+\.safetensors$/.test(file.path));
-  const index = listing.some((file) => file.path === "model.safetensors.index.json");
-  const single = weights.filter((file) => file.path === "model.safetensors");
-  const others = weights.filter((file) => !DUPLICATE.test(file.path));
+function repositoryFiles(listing: readonly HubFile[], form: Form): HubFile[] {
+  const weights = listing.filter((file) => form.weights.test(file.path));
+  const shards = weights.filter((file) => form.shard.test(file.path));
+  const index = listing.some((file) => file.path === form.index);
+  const single = weights.filter((file) => file.path === form.single);
+  const others = weights.filter((file) => !OTHER.test(file.path));
+  // What torch writes may be anything: only what is named as weights is, or a file that stands alone.
+  const rest = form.format === "safetensors"
+    ? [others, weights]
+    : [others.length === 1 ? others : []];
   const chosen = index && shards.length > 0
     ? shards
-    : [single, shards, others, weights].find((set) => set.length > 0) ?? [];
+    : [single, shards, ...rest].find((set) => set.length > 0) ?? [];
   if (chosen.length === 0) return [];
   const support = listing.filter(({ path }) =>
     MODULE.test(path) ||
-    (SUPPORT.test(path) &&
-      (!path.endsWith(".index.json") || path.endsWith(".safetensors.index.json")))
+    (SUPPORT.test(path) && (!path.endsWith(".index.json") || path.endsWith(indexEnding(form))))
   );
   return [...support, ...chosen].sort((a, b) => a.size - b.size || (a.path < b.path ? -1 : 1));
+}
+
+/** How names of indexes end: `.safetensors.index.json`. */
+function indexEnding({ index }: Form): string {
+  return index.slice(index.indexOf("."));
 }
 
 function listGroups(groups: readonly GgufGroup[]): string {

@@ -63,7 +63,7 @@ export interface Names {
 
 /** The names that a file uses: those of a model without a head have no `model.` before them. */
 export function namesOf(file: ModelFile): Names {
-  const names = NAMES[file.format];
+  const names = NAMES[file.format === "gguf" ? "gguf" : "safetensors"];
   if (file.format === "gguf" || isBase(file)) return names;
   return {
     ...names,

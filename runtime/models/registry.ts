@@ -23,7 +23,9 @@ function family(
   formats: Architecture["formats"],
   load: (file: ModelFile) => Promise<unknown>,
 ): Architecture {
-  return { formats, load: async (file) => await load(file) as ModelDefinition<ModelConfig> };
+  // Files of torch hold the same tensors under the same names.
+  const both = formats.flatMap((it) => it === "safetensors" ? [it, "torch" as const] : [it]);
+  return { formats: both, load: async (file) => await load(file) as ModelDefinition<ModelConfig> };
 }
 
 const EVERY = ["gguf", "safetensors"] as const;

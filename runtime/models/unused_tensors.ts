@@ -10,12 +10,13 @@ import type { ModelFile } from "../files/model_file.ts";
 import type { ResolvedWeights } from "./weights.ts";
 
 /**
- * Tensors without which nothing is missing: frequencies that follow from the configuration, the
+ * Tensors without which nothing is missing: frequencies that follow from the configuration, numbers
+ * from 0 upwards, the
  * divisors for another length of context, and a head that repeats the embedding table (where it does
  * not, it is used).
  */
 const HARMLESS =
-  /(^|\.)rotary_emb\.inv_freq$|^rope_(freqs|factors_long|factors_short)\.weight$|^lm_head\.weight$/;
+  /(^|\.)rotary_emb\.inv_freq$|(^|\.)position_ids$|^rope_(freqs|factors_long|factors_short)\.weight$|^lm_head\.weight$/;
 
 /** Names that are listed. */
 const MOST_NAMES = 6;
