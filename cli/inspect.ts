@@ -80,9 +80,9 @@ async function inspect(flags: Flags): Promise<void> {
       const choices = { weights, ...(given !== undefined && { contextLength: given }) };
       const model = await resolveModel(file, choices, warn);
       unusedTextSettings(file).forEach(warn);
-      for (const { source, layout, exact } of model.weights.values()) {
+      for (const { source, tensors: names, layout, exact } of model.weights.values()) {
         if (typeof source === "function") continue;
-        for (const { name } of source) Object.assign(tensors.get(name)!, { layout, exact });
+        for (const name of names) Object.assign(tensors.get(name)!, { layout, exact });
       }
       config = model.config as unknown as Record<string, unknown>;
       const { programs, sizes } = model;

@@ -94,8 +94,10 @@ export function transcoder(
     exact: layout === "f32" || (kept && from.exact),
     identity,
     rows(bytes: Uint8Array, cols: number): Uint8Array {
-      const count = bytes.length / (cols / from.blockSize * from.blockBytes);
-      if (cols % from.blockSize !== 0 || !Number.isInteger(count)) {
+      // Only what stays as it is may have rows whose last block is padded.
+      const blocks = identity ? Math.ceil(cols / from.blockSize) : cols / from.blockSize;
+      const count = bytes.length / (blocks * from.blockBytes);
+      if (!Number.isInteger(blocks) || !Number.isInteger(count)) {
         throw new ShapeError(
           `Cannot convert ${tensor}: ${bytes.length} bytes of ${type} are no whole rows of ${cols}`,
         );

@@ -222,7 +222,9 @@ const FIELDS = {
   harmless: HARMLESS_FIELDS,
   neutral: {
     position_encoding_2d: [true],
-    quantization_bit: [0],
+    // The tensors themselves say so.
+    quantization_bit: [0, 4, 8],
+    quantization_embeddings: [false, true],
     pre_seq_len: [],
     prefix_projection: [false],
   },

@@ -184,7 +184,8 @@ const FIELDS = {
     rmsnorm: [true],
     post_layer_norm: [true],
     apply_residual_connection_post_layernorm: [false],
-    quantization_bit: [0],
+    // The tensors themselves say so.
+    quantization_bit: [0, 4, 8],
     pre_seq_len: [],
     prefix_projection: [false],
   },

@@ -12,6 +12,7 @@ import { ggmlType } from "../../quant/ggml_types.ts";
 import { transcoder } from "../../quant/transcode.ts";
 import { asFloat32 } from "../files/float64.ts";
 import type { ModelFile, TensorEntry } from "../files/model_file.ts";
+import { rowScaled } from "../files/row_scaled.ts";
 import { rowsOf, stacked, transposed } from "../files/views.ts";
 import type { Graph, Tensor } from "../graph/graph.ts";
 import { tensorsOf, type TensorSource, type WeightSpec } from "./weight_spec.ts";
@@ -79,17 +80,21 @@ function resolve(spec: WeightSpec, file: ModelFile, option: WeightsOption): Reso
     const compute = async (): Promise<Float32Array> => await values(read);
     return { name, role, shape, layout: "f32", exact: true, tensors, source: compute };
   }
-  const entries = findEntries(shape, source, file), pieces = entries.map(asFloat32);
+  const wanted = spec.kept ? "as-is" : option;
+  const found = findEntries(shape, source, file, role === "matrix" ? wanted : "f32");
+  const entries = found.map((it) => it.entry), pieces = entries.map(asFloat32);
+  const scales = found.flatMap((it) => it.scales ?? []);
   const { type, name: tensor } = pieces[0]!;
-  const layout = role === "matrix" ? chooseLayout(type, spec.kept ? "as-is" : option) : "f32";
+  const layout = role === "matrix" ? chooseLayout(type, wanted) : "f32";
   const { exact } = transcoder(type, layout, `tensor ${quote(tensor)} of ${quote(file.name)}`);
   return {
     name,
     role,
     shape,
     layout,
-    exact: exact && !entries.some((it) => it.type === "F64"),
-    tensors: entries.map((it) => it.name),
+    exact: exact && !entries.some((it) => it.type === "F64") &&
+      scales.every((it) => it.type === "F16"),
+    tensors: [...entries, ...scales].map((it) => it.name),
     source: viewOf(pieces, source),
   };
 }
@@ -114,20 +119,32 @@ function findTensor(file: ModelFile, name: string, expected: string = ""): Tenso
   );
 }
 
+/** A tensor as a weight is read from it, and its scales where it has them in a tensor of their own. */
+interface Found {
+  readonly entry: TensorEntry;
+  readonly scales?: TensorEntry;
+}
+
 /** The tensors of the file that a weight consists of. */
 function findEntries(
   shape: readonly number[],
   source: TensorSource,
   file: ModelFile,
-): TensorEntry[] {
-  const entries = tensorsOf(shape, source).map(({ name, shape: expected }): TensorEntry => {
+  option: WeightsOption,
+): Found[] {
+  const found = tensorsOf(shape, source).map(({ name, shape: expected }): Found => {
     const entry = findTensor(file, name, `, expected one of shape [${expected.join(", ")}]`);
-    if (sameExtents(entry.shape, expected)) return entry;
+    const scales = file.tensors.get(`${name}_scale`);
+    if (scales && isCodes(entry, expected)) {
+      return { entry: scaled(entry, scales, expected, option), scales };
+    }
+    if (sameExtents(entry.shape, expected)) return { entry };
     throw new ModelError(
       `Cannot load ${quote(file.name)}: tensor ${quote(name)} has shape ` +
         `[${entry.shape.join(", ")}], expected [${expected.join(", ")}]`,
     );
   });
+  const entries = found.map((it) => it.entry);
   const other = entries.find((it) => it.type !== entries[0]!.type);
   if (other) {
     throw new ModelError(
@@ -137,7 +154,28 @@ function findEntries(
         `expected ${word(entries[0]!.type)} as ${quote(entries[0]!.name)} is`,
     );
   }
-  return entries;
+  return found;
+}
+
+/** Whether a tensor has the codes of a matrix, a byte for each number or for two. */
+function isCodes(
+  { type, shape }: TensorEntry,
+  [rows, columns, ...more]: readonly number[],
+): boolean {
+  return type === "I8" && more.length === 0 && shape.length === 2 && shape[0] === rows &&
+    (shape[1] === columns || 2 * shape[1]! === columns);
+}
+
+/** Codes with a scale for each row, in the form that loses least on the way to what is wanted. */
+function scaled(
+  codes: TensorEntry,
+  scales: TensorEntry,
+  [, columns]: readonly number[],
+  option: WeightsOption,
+): TensorEntry {
+  const own = codes.shape[1] === columns ? "int8" : "int4";
+  const form = option === "as-is" ? own : option === "int4" && own === "int8" ? "f32" : option;
+  return rowScaled(codes, scales, columns!, form);
 }
 
 /** Records weights of `weights` in `g`. */

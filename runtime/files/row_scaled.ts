@@ -1,0 +1,140 @@
+/**
+ * Matrices of whole numbers with one scale for each row, as ChatGLM-6B's quantized checkpoints have
+ * them: 8 bits a number, or 4 with two columns in a byte, the first in the high half. They are read as
+ * blocks of GGUF types, each with its row's scale: codes and scales stay what they are.
+ *
+ * Source: `quantization.py` of the released code of ChatGLM-6B.
+ *
+ * @module
+ */
+
+import { ModelError } from "../../errors.ts";
+import { quote, word } from "../../escape.ts";
+import { elements } from "../../kernels/op.ts";
+import { LAYOUTS, rowBytes } from "../../quant/formats.ts";
+import { HALF_MAX, halfBits } from "../../quant/half.ts";
+import { transcoder } from "../../quant/transcode.ts";
+import type { TensorEntry } from "./model_file.ts";
+import { derived } from "./views.ts";
+
+/** Columns of a block. */
+const BLOCK = 32;
+
+/** As what such a matrix is read: its codes with a scale for each block, or the numbers themselves. */
+const FORMS = { int8: "Q8_0", int4: "Q4_0", f32: "F32" } as const;
+
+/**
+ * The matrix `[rows, columns]` of codes and scales.
+ *
+ * @param codes I8 `[rows, columns]`, or `[rows, columns / 2]` with two columns in a byte
+ * @param scales `[rows]`, F16 or wider; wider ones are rounded to F16 for blocks
+ * @param columns those of the matrix
+ * @param layout in which it shall be read: `int4` only for codes of 4 bits
+ * @throws ModelError when scales are of another type or number
+ */
+export function rowScaled(
+  codes: TensorEntry,
+  scales: TensorEntry,
+  columns: number,
+  layout: keyof typeof FORMS,
+): TensorEntry {
+  const [rows, rowCodes] = codes.shape as readonly [number, number];
+  if (!["F16", "F32", "BF16"].includes(scales.type) || elements(scales.shape) !== rows) {
+    throw new ModelError(
+      `Cannot load tensor ${quote(codes.name)} of ${quote(codes.source.name)}: its scales ` +
+        `${quote(scales.name)} are ${word(scales.type)} [${scales.shape.join(", ")}], expected ` +
+        `F16 [${rows}]`,
+    );
+  }
+  const stride = rowBytes(LAYOUTS[layout], columns), bytes = rows * stride;
+  const unpack = rowCodes === columns ? unpackBytes : unpackNibbles;
+  const write = WRITERS[layout];
+  let read: Promise<Float32Array> | undefined; // [rows]
+
+  async function readScales(): Promise<Float32Array> {
+    const { source, offset, bytes, type } = scales;
+    const numbers = transcoder(type, "f32").rows(await source.read(offset, bytes), rows);
+    const values = new Float32Array(numbers.slice().buffer);
+    const wide = values.find((it) => Number.isFinite(it) && Math.abs(it) > HALF_MAX);
+    if (wide !== undefined && layout !== "f32") {
+      throw new ModelError(
+        `Cannot load tensor ${quote(codes.name)} of ${quote(codes.source.name)}: the scale ` +
+          `${wide} is too large for half precision; load it with weights "f32"`,
+      );
+    }
+    return values;
+  }
+
+  /** Rows `first` up to `end`, as they are read. */
+  async function readRows(first: number, end: number): Promise<Uint8Array> {
+    const values = await (read ??= readScales());
+    const packed = await codes.source.read(
+      codes.offset + first * rowCodes,
+      (end - first) * rowCodes,
+    );
+    const row = new Int8Array(Math.ceil(columns / BLOCK) * BLOCK); // padded with zeros
+    const out = new Uint8Array((end - first) * stride);
+    for (let i = first; i < end; i++) {
+      unpack(packed, (i - first) * rowCodes, row, columns);
+      write(row, values[i]!, columns, out, (i - first) * stride);
+    }
+    return out;
+  }
+
+  return {
+    ...codes,
+    type: FORMS[layout],
+    shape: [rows, columns],
+    offset: 0,
+    bytes,
+    source: {
+      ...derived(codes.source, bytes),
+      async read(start, length, into = new Uint8Array(length)) {
+        const first = Math.floor(start / stride), end = Math.ceil((start + length) / stride);
+        const whole = await readRows(first, end);
+        into.set(whole.subarray(start - first * stride, start - first * stride + length));
+        return into.subarray(0, length);
+      },
+    },
+  };
+}
+
+type Unpack = (packed: Uint8Array, at: number, row: Int8Array, columns: number) => void;
+
+const unpackBytes: Unpack = (packed, at, row, columns) => {
+  for (let i = 0; i < columns; i++) row[i] = packed[at + i]!;
+};
+
+const unpackNibbles: Unpack = (packed, at, row, columns) => {
+  for (let i = 0; i < columns; i += 2) {
+    const pair = packed[at + (i >> 1)]!;
+    row[i] = pair << 24 >> 28;
+    row[i + 1] = pair << 28 >> 28;
+  }
+};
+
+/** Writes one row of codes, padded to whole blocks, to `out` from `to`. */
+type Write = (row: Int8Array, scale: number, columns: number, out: Uint8Array, to: number) => void;
+
+const WRITERS: Readonly<Record<keyof typeof FORMS, Write>> = {
+  int8(row, scale, _columns, out, to) {
+    const bits = halfBits(scale);
+    for (let i = 0; i < row.length; i += BLOCK, to += 34) {
+      out[to] = bits;
+      out[to + 1] = bits >> 8;
+      for (let k = 0; k < BLOCK; k++) out[to + 2 + k] = row[i + k]!;
+    }
+  },
+  int4(row, scale, _columns, out, to) {
+    const bits = halfBits(scale);
+    for (let i = 0; i < row.length; i += BLOCK, to += 18) {
+      out[to] = bits;
+      out[to + 1] = bits >> 8;
+      for (let k = 0; k < 16; k++) out[to + 2 + k] = row[i + k]! + 8 | row[i + 16 + k]! + 8 << 4;
+    }
+  },
+  f32(row, scale, columns, out, to) {
+    const values = new Float32Array(out.buffer, to, columns);
+    for (let i = 0; i < columns; i++) values[i] = scale * row[i]!;
+  },
+};

@@ -1,0 +1,132 @@
+/** Matrices of codes with a scale for each row, as ChatGLM-6B's quantized checkpoints have them. */
+
+import { assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
+import { ModelError } from "../errors.ts";
+import { decodeRows, encodeRows, type LayoutName, LAYOUTS } from "../quant/formats.ts";
+import { loadWeights } from "../runtime/engine/load_weights.ts";
+import { keptMatrix, matrix } from "../runtime/models/weight_spec.ts";
+import { resolveWeights } from "../runtime/models/weights.ts";
+import { bytesOf, dict, openTorch, pickle, tensor, torchZip } from "./torch_files.ts";
+
+function decodeLayout(layout: LayoutName, bytes: Uint8Array, columns: number): Float32Array {
+  return decodeRows(LAYOUTS[layout], bytes, columns);
+}
+
+Deno.test("codes with a scale for each row keep their values in a layout that can hold them", async () => {
+  for (const columns of [48, 64]) {
+    for (const bits of [8, 4]) {
+      const rows = 32, width = columns * bits / 8;
+      const random = (i: number): number => (i * 2654435761 >>> 7) & 255;
+      const codes = Uint8Array.from({ length: rows * width }, (_, i) => random(i + 1));
+      const scales = Float16Array.from(
+        { length: rows },
+        (_, i) => (i + 1) / 256 * (i % 2 ? 1 : -1),
+      );
+      const expected = Float32Array.from({ length: rows * columns }, (_, at) => {
+        const row = Math.floor(at / columns), column = at % columns;
+        const byte = codes[row * width + (bits === 8 ? column : column >> 1)]!;
+        const nibble = column % 2 === 0 ? byte >> 4 : byte & 15;
+        const code = bits === 8 ? byte << 24 >> 24 : nibble < 8 ? nibble : nibble - 16;
+        return code * scales[row]!;
+      });
+      const state = dict({
+        w: tensor({
+          kind: "Char",
+          key: "0",
+          count: codes.length,
+          shape: [rows, width],
+          strides: [width, 1],
+        }),
+        w_scale: tensor({ kind: "Half", key: "1", count: rows, shape: [rows], strides: [1] }),
+      });
+      const file = await openTorch(torchZip(pickle(state), { "0": codes, "1": bytesOf(scales) }));
+      for (const option of ["as-is", "int8", "int4", "f32"] as const) {
+        const half = { tensor: "w", fileShape: [rows, columns], rows: [[16, 16]] as const };
+        const specs = [
+          matrix("m", rows, columns, "w"),
+          matrix("half", 16, columns, half),
+          keptMatrix("kept", rows, columns, "w"),
+        ];
+        const weights = resolveWeights(specs, file, option);
+        const stored: Record<string, Float32Array> = {};
+        const backend = {
+          writeRows(name: string, row: number, bytes: Uint8Array): Promise<void> {
+            const { layout, shape } = weights.get(name)!;
+            const values = decodeLayout(layout, bytes, columns);
+            (stored[name] ??= new Float32Array(shape[0]! * columns)).set(values, row * columns);
+            return Promise.resolve();
+          },
+        };
+        await loadWeights(weights, backend as unknown as Parameters<typeof loadWeights>[1]);
+        const own = bits === 8 ? "int8" : "int4";
+        const { layout, exact, tensors } = weights.get("m")!;
+        assertEquals(layout, option === "as-is" ? own : option);
+        assertEquals(tensors, ["w", "w_scale"]);
+        assertEquals(exact, !(bits === 8 && option === "int4"));
+        const wanted = exact ? expected : decodeLayout(
+          "int4",
+          encodeRows(LAYOUTS.int4, expected, columns),
+          columns,
+        );
+        assertEquals(stored.m, wanted);
+        assertEquals(stored.half, wanted.slice(16 * columns));
+        assertEquals(stored.kept, expected);
+      }
+      file.close();
+    }
+  }
+});
+
+Deno.test("scales that cannot be are refused, and wider ones are told to be rounded", async () => {
+  const file = async (kind: string, scales: Uint8Array, count: number, withScales = true) => {
+    const items = {
+      w: tensor({ kind: "Char", key: "0", count: 64, shape: [2, 32], strides: [32, 1] }),
+      w_scale: tensor({ kind, key: "1", count, shape: [count], strides: [1] }),
+    };
+    const { w } = items;
+    return await openTorch(
+      torchZip(pickle(dict(withScales ? items : { w })), {
+        "0": new Uint8Array(64).fill(1),
+        "1": scales,
+      }),
+    );
+  };
+  const specs = [matrix("m", 2, 32, "w")];
+  const read = async (it: Awaited<ReturnType<typeof file>>, option: "as-is" | "f32") => {
+    const weight = resolveWeights(specs, it, option).get("m")!;
+    if (typeof weight.source === "function") throw new Error("it is computed");
+    const [{ source, bytes }] = weight.source as readonly [(typeof weight.source)[number]];
+    return { weight, bytes: await source.read(0, bytes) };
+  };
+  const wide = await file("Float", bytesOf(Float32Array.of(0.1, 2)), 2);
+  const { weight, bytes } = await read(wide, "as-is");
+  assertEquals([weight.layout, weight.exact], ["int8", false]);
+  const values = decodeLayout("int8", bytes, 32);
+  assertEquals([values[0], values[32]], [Math.f16round(0.1), 2]);
+  const large = await file("Float", bytesOf(Float32Array.of(0.1, 1e6)), 2);
+  await assertRejects(() => read(large, "as-is"), ModelError, "1000000 is too large");
+  assertEquals(new Float32Array((await read(large, "f32")).bytes.slice().buffer)[32], 1e6);
+  for (
+    const [it, message] of [
+      [await file("Half", new Uint8Array(6), 3), "are F16 [3], expected F16 [2]"],
+      [await file("Long", new Uint8Array(16), 2), "are I64 [2], expected F16 [2]"],
+      [await file("Half", new Uint8Array(4), 2, false), "its type I8 is not supported"],
+    ] as const
+  ) {
+    await assertRejects(() => read(it, "as-is"), ModelError, message);
+  }
+});
+
+Deno.test("inspect says that quantized checkpoints keep their values", async () => {
+  for (const [bits, layout] of [["int4", "int4"], ["int8", "int8"]]) {
+    const { stdout } = await new Deno.Command(Deno.execPath(), {
+      args: ["run", "-A", "cli/main.ts", "inspect", `tests/golden/chatglm6b-${bits}`],
+      cwd: new URL("../", import.meta.url),
+      env: { NO_COLOR: "1" },
+    }).output();
+    const text = new TextDecoder().decode(stdout);
+    assertStringIncludes(text, "(torch)");
+    assertStringIncludes(text, `12 × I8 stored as ${layout}, exactly`);
+    assertStringIncludes(text, "Memory: ");
+  }
+});
