@@ -108,8 +108,8 @@ export function readPickle(bytes: Uint8Array, start: number, rules: PickleRules)
     stack.push(value);
   };
   /** Counts something that takes memory of its own. */
-  const made = <T>(object: T): T => {
-    objects += object instanceof Map ? DICT_OBJECTS : 1;
+  const made = <T>(object: T, count = object instanceof Map ? DICT_OBJECTS : 1): T => {
+    objects += count;
     if (objects > most) fail(`has more objects than its ${bytes.length} bytes can be meant for`);
     return object;
   };
@@ -128,6 +128,7 @@ export function readPickle(bytes: Uint8Array, start: number, rules: PickleRules)
     const list = top();
     if (!Array.isArray(list) || Object.isFrozen(list)) return fail("appends to what is no list");
     for (const item of items) list.push(item);
+    made(list, items.length);
   };
   const setItems = (items: readonly unknown[]): void => {
     const dict = top();

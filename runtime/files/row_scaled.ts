@@ -47,8 +47,8 @@ export function rowScaled(
     );
   }
   const stride = rowBytes(LAYOUTS[layout], columns), bytes = rows * stride;
-  const unpack = rowCodes === columns ? unpackBytes : unpackNibbles;
   const write = WRITERS[layout];
+  const unpack = layout === "int4" ? copyBytes : rowCodes === columns ? copyBytes : unpackNibbles;
   let read: Promise<Float32Array> | undefined; // [rows]
 
   async function readScales(): Promise<Float32Array> {
@@ -67,15 +67,19 @@ export function rowScaled(
 
   /** Rows `first` up to `end`, as they are read. */
   async function readRows(first: number, end: number): Promise<Uint8Array> {
-    const values = await (read ??= readScales());
+    const values = await (read ??= readScales().catch((error) => {
+      read = undefined;
+      throw error;
+    }));
     const packed = await codes.source.read(
       codes.offset + first * rowCodes,
       (end - first) * rowCodes,
     );
-    const row = new Int8Array(Math.ceil(columns / BLOCK) * BLOCK); // padded with zeros
+    // One row, padded with zeros: a code in each byte, or for int4 two as they lie in the file.
+    const row = new Int8Array(Math.ceil(columns / BLOCK) * BLOCK);
     const out = new Uint8Array((end - first) * stride);
     for (let i = first; i < end; i++) {
-      unpack(packed, (i - first) * rowCodes, row, columns);
+      unpack(packed, (i - first) * rowCodes, row, rowCodes);
       write(row, values[i]!, columns, out, (i - first) * stride);
     }
     return out;
@@ -99,17 +103,18 @@ export function rowScaled(
   };
 }
 
-type Unpack = (packed: Uint8Array, at: number, row: Int8Array, columns: number) => void;
+/** Takes the codes of a row of so many bytes. */
+type Unpack = (packed: Uint8Array, at: number, row: Int8Array, rowCodes: number) => void;
 
-const unpackBytes: Unpack = (packed, at, row, columns) => {
-  for (let i = 0; i < columns; i++) row[i] = packed[at + i]!;
+const copyBytes: Unpack = (packed, at, row, rowCodes) => {
+  for (let i = 0; i < rowCodes; i++) row[i] = packed[at + i]!;
 };
 
-const unpackNibbles: Unpack = (packed, at, row, columns) => {
-  for (let i = 0; i < columns; i += 2) {
-    const pair = packed[at + (i >> 1)]!;
-    row[i] = pair << 24 >> 28;
-    row[i + 1] = pair << 28 >> 28;
+const unpackNibbles: Unpack = (packed, at, row, rowCodes) => {
+  for (let i = 0; i < rowCodes; i++) {
+    const pair = packed[at + i]!;
+    row[2 * i] = pair << 24 >> 28;
+    row[2 * i + 1] = pair << 28 >> 28;
   }
 };
 
@@ -127,10 +132,15 @@ const WRITERS: Readonly<Record<keyof typeof FORMS, Write>> = {
   },
   int4(row, scale, _columns, out, to) {
     const bits = halfBits(scale);
-    for (let i = 0; i < row.length; i += BLOCK, to += 18) {
+    for (let i = 0; i < row.length / 2; i += BLOCK / 2, to += 18) {
       out[to] = bits;
       out[to + 1] = bits >> 8;
-      for (let k = 0; k < 16; k++) out[to + 2 + k] = row[i + k]! + 8 | row[i + 16 + k]! + 8 << 4;
+      for (let k = 0; k < 8; k++) {
+        // Columns 2k and 2k + 1, and those 16 further on; a flipped sign bit is 8 more.
+        const near = row[i + k]! ^ 0x88, far = row[i + 8 + k]! ^ 0x88;
+        out[to + 2 + 2 * k] = near >> 4 & 15 | far & 0xf0;
+        out[to + 3 + 2 * k] = near & 15 | far << 4;
+      }
     }
   },
   f32(row, scale, columns, out, to) {

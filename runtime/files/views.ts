@@ -153,7 +153,10 @@ function wholeView(
   return {
     ...derived(source, size),
     async read(start, length, into = new Uint8Array(length)) {
-      const all = await (read ??= readAll());
+      const all = await (read ??= readAll().catch((error) => {
+        read = undefined;
+        throw error;
+      }));
       copy(all, start, into.subarray(0, length));
       handedOn += length;
       if (handedOn >= size) {
