@@ -1,11 +1,14 @@
 /** Matrices of codes with a scale for each row, as ChatGLM-6B's quantized checkpoints have them. */
 
-import { assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
+import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { ModelError } from "../errors.ts";
+import { loadModel } from "../mod.ts";
 import { decodeRows, encodeRows, type LayoutName, LAYOUTS } from "../quant/formats.ts";
 import { loadWeights } from "../runtime/engine/load_weights.ts";
 import { keptMatrix, matrix } from "../runtime/models/weight_spec.ts";
-import { resolveWeights } from "../runtime/models/weights.ts";
+import { openModelFile } from "../runtime/files/open.ts";
+import { readVector, resolveWeights } from "../runtime/models/weights.ts";
+import { FIXTURES } from "./fixtures.ts";
 import { bytesOf, dict, openTorch, pickle, tensor, torchZip } from "./torch_files.ts";
 
 function decodeLayout(layout: LayoutName, bytes: Uint8Array, columns: number): Float32Array {
@@ -128,5 +131,84 @@ Deno.test("inspect says that quantized checkpoints keep their values", async () 
     assertStringIncludes(text, "(torch)");
     assertStringIncludes(text, `12 × I8 stored as ${layout}, exactly`);
     assertStringIncludes(text, "Memory: ");
+  }
+});
+
+/** A checkpoint of plain numbers, and the same with codes and scales in the place of matrices. */
+async function quantized(
+  name: string,
+  bits: 4 | 8,
+): Promise<{ plain: Uint8Array; packed: Uint8Array }> {
+  const file = await openModelFile(new URL(`golden/${name}/`, FIXTURES));
+  const states = { plain: {}, packed: {} } as Record<string, Record<string, Uint8Array>>;
+  const storages = { plain: {}, packed: {} } as Record<string, Record<string, Uint8Array>>;
+  const add = (
+    to: string,
+    name: string,
+    kind: string,
+    shape: readonly number[],
+    data: ArrayBufferView,
+  ) => {
+    const key = `${Object.keys(storages[to]!).length}`;
+    const strides = shape.map((_, i) => shape.slice(i + 1).reduce((a, b) => a * b, 1));
+    const count = shape.reduce((a, b) => a * b, 1);
+    states[to]![name] = tensor({ kind, key, count, shape, strides });
+    storages[to]![key] = bytesOf(data);
+  };
+  for (const [name, entry] of file.tensors) {
+    const values = await readVector(entry), [rows, columns] = entry.shape as [number, number];
+    if (entry.shape.length !== 2 || /embedding|output_layer/.test(name)) {
+      for (const to of ["plain", "packed"]) add(to, name, "Float", entry.shape, values);
+      continue;
+    }
+    const codes = new Int8Array(rows * columns), scales = new Float16Array(rows);
+    for (let row = 0; row < rows; row++) {
+      const own = values.subarray(row * columns, (row + 1) * columns);
+      scales[row] = own.reduce((most, it) => Math.max(most, Math.abs(it)), 0) /
+        (bits === 8 ? 127 : 7);
+      own.forEach((it, i) => {
+        codes[row * columns + i] = Math.round(it / scales[row]!);
+        own[i] = codes[row * columns + i]! * scales[row]!;
+      });
+    }
+    const pairs = Int8Array.from(
+      { length: codes.length / 2 },
+      (_, i) => codes[2 * i]! << 4 | codes[2 * i + 1]! & 15,
+    );
+    add("plain", name, "Float", entry.shape, values);
+    add("packed", name, "Char", [rows, columns * bits / 8], bits === 8 ? codes : pairs);
+    add("packed", `${name}_scale`, "Half", [rows], scales);
+  }
+  file.close();
+  assert(Object.keys(states.packed!).length > Object.keys(states.plain!).length); // scales
+  const write = (form: string) => torchZip(pickle(dict(states[form]!)), storages[form]!);
+  return { plain: write("plain"), packed: write("packed") };
+}
+
+Deno.test("quantized checkpoints give the logits of their numbers, in both generations of ChatGLM", async () => {
+  const directory = await Deno.makeTempDir();
+  try {
+    for (const name of ["chatglm2", "chatglm6b"]) {
+      for (const bits of [4, 8] as const) {
+        const config = new URL(`golden/${name}/config.json`, FIXTURES);
+        const fields = { ...JSON.parse(await Deno.readTextFile(config)), quantization_bit: bits };
+        await Deno.writeTextFile(`${directory}/config.json`, JSON.stringify(fields));
+        const logits: Float32Array[] = [];
+        for (const bytes of Object.values(await quantized(name, bits))) {
+          await Deno.writeFile(`${directory}/pytorch_model.bin`, bytes);
+          await using model = await loadModel(directory, { backend: "reference" });
+          const [gmask, bos] = name === "chatglm6b"
+            ? [fields.gmask_token_id, fields.bos_token_id]
+            : [3, 4];
+          logits.push(await model.logits([5, 6, gmask, bos, 7]));
+        }
+        assert(
+          logits[0]!.length > 5 &&
+            logits[0]!.every((it, i) => Math.abs(it - logits[1]![i]!) < 1e-5),
+        );
+      }
+    }
+  } finally {
+    await Deno.remove(directory, { recursive: true });
   }
 });
