@@ -106,8 +106,8 @@ export const LOAD_RULES: Rules<LoadOptions> = {
 };
 
 /**
- * Loads a model from a GGUF file or a safetensors directory: a path, a `file:` or `http(s):` URL,
- * a Blob, or nothing for the model that comes with Sparrow; or from a hub, named as on the command
+ * Loads a model from a GGUF file or a directory of safetensors or torch files: a path, a `file:` or
+ * `http(s):` URL, a Blob, or nothing for the model that comes with Sparrow; or from a hub, named as on the command
  * line: `hf:ORG/REPO[@REVISION][:FILE-or-QUANT-TAG]`.
  *
  * A model from a hub is downloaded, checked against the hub's hashes and kept where the program may
