@@ -47,6 +47,11 @@ export interface BpeOptions {
   readonly wordSuffix?: string | undefined;
   /** Whether no merge reaches across the start of a run of "▁", so that such runs start new words. */
   readonly cutAtSpaces?: boolean | undefined;
+  /**
+   * The two symbols that a symbol came of, for those that merge and do not stand in the result
+   * (unused pieces); undefined for the others. Words are not remembered then.
+   */
+  readonly parted?: ((symbol: number) => readonly [number, number] | undefined) | undefined;
 }
 
 /** See `BpeOptions.unknown`. */
@@ -157,6 +162,11 @@ export function bpeModel(options: BpeOptions): WordModel {
   }
 
   function emit(symbol: number, out: number[], start: number): void {
+    const parts = options.parted?.(symbol);
+    if (parts !== undefined) {
+      for (const part of parts) emit(part, out, start);
+      return;
+    }
     if (symbol < symbols.vocabSize) {
       out.push(symbol);
       return;
@@ -191,7 +201,7 @@ export function bpeModel(options: BpeOptions): WordModel {
       const count = merger.merge(options.tokensOnly ? seedTokens(word) : seed(word));
       for (let i = 0; i < count; i++) emit(merger.symbols[i], out, start);
     }
-    if (word.length <= MAX_CACHED_LENGTH) {
+    if (word.length <= MAX_CACHED_LENGTH && !options.parted) {
       if (cache.size >= MAX_CACHED_WORDS) cache = new Map();
       cache.set(word, out.slice(start));
     }

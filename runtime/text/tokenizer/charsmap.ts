@@ -111,6 +111,42 @@ export function charsMap(bytes: Uint8Array, field: string): CharsMap {
   };
 }
 
+/** What a map says to replace at a place of a text; places are asked for in order. */
+type MapCursor = (at: number) => { readonly text: string; readonly units: number } | undefined;
+
+/**
+ * A precompiled character map, entry by entry: for each text a function that tells what begins at a
+ * place, how many UTF-16 units it takes and what stands in for it. SentencePiece's own files need the
+ * single replacements, because what is done to spaces depends on where one ends.
+ *
+ * @param bytes the map, not empty
+ * @param field where it came from, for messages
+ * @throws FormatError when the lengths do not fit together
+ */
+export function mapEntries(bytes: Uint8Array, field: string): (text: string) => MapCursor {
+  const entries = readEntries(bytes, field);
+  const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
+  /** UTF-16 units of the character that a byte begins; 0 inside a character. */
+  const unitsOf = (byte: number): number => byte < 0x80 ? 1 : byte < 0xc0 ? 0 : byte < 0xf0 ? 1 : 2;
+  return (text) => {
+    const input = utf8.encode(text);
+    let byte = 0, unit = 0;
+    /** Goes over one character, or what is left of one. */
+    function step(): void {
+      unit += unitsOf(input[byte++]);
+      while (byte < input.length && unitsOf(input[byte]) === 0) byte++;
+    }
+    return (place) => {
+      while (unit < place) step();
+      const { length, at } = entries.find(input, byte, false);
+      if (length === 0) return undefined;
+      const [end, from] = [byte + length, unit];
+      while (byte < end) step();
+      return { text: decoder.decode(entries.replacement(at)), units: unit - from };
+    };
+  };
+}
+
 function concatenate(parts: readonly Uint8Array[]): Uint8Array {
   const whole = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
   let at = 0;

@@ -57,6 +57,8 @@ export interface MergeRules {
   readonly priority: ArrayLike<number>;
   /** The id that replaces the pair. [rules] */
   readonly result: ArrayLike<number>;
+  /** Is told of every pair that may merge, when it comes about. */
+  offered?(left: number, right: number, rule: number): void;
 }
 
 /** Rules from pairs in order of rank; `pairs` holds left and right ids in turn. */
@@ -189,6 +191,7 @@ export class Merger {
   #offer(left: number, right: number): void {
     const rule = this.#rules.find(this.symbols[left], this.symbols[right]);
     if (rule < 0) return;
+    this.#rules.offered?.(this.symbols[left], this.symbols[right], rule);
     if (this.#heapSize === this.#heap.length) {
       const heap = new Float64Array(2 * this.#heap.length);
       heap.set(this.#heap);

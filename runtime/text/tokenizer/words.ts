@@ -87,10 +87,15 @@ export interface UnigramOptions {
   readonly matchable?: ((id: number) => boolean) | undefined;
   /** Tokens `<0x00>` … `<0xFF>` used in place of the unknown token [256], -1 where missing. */
   readonly byteFallback?: readonly number[] | undefined;
+  /**
+   * The score of a character that no token covers, where it is not what the tokens say, and with it
+   * sums in single precision, as in the SentencePiece library: they decide near ties.
+   */
+  readonly unknownScore?: number | undefined;
 }
 
-// What an uncovered character costs beyond the least likely token, as in SentencePiece.
-const UNKNOWN_PENALTY = 10;
+/** What an uncovered character costs beyond the least likely token, as in SentencePiece. */
+export const UNKNOWN_PENALTY = 10;
 
 /** The most likely segmentation (Kudo 2018), found by the Viterbi recursion over positions. */
 export function unigramModel(options: UnigramOptions): WordModel {
@@ -103,13 +108,15 @@ export function unigramModel(options: UnigramOptions): WordModel {
     trie.add(text, id);
     if (scores[id] < least) least = scores[id];
   }
-  const unknownScore = (least === Infinity ? 0 : least) - UNKNOWN_PENALTY;
+  const unknownScore = options.unknownScore ?? (least === Infinity ? 0 : least) - UNKNOWN_PENALTY;
+  const Sums = options.unknownScore === undefined ? Float64Array : Float32Array;
+  const sum = (a: number, b: number): number => Sums === Float32Array ? Math.fround(a + b) : a + b;
   const UNCOVERED = -2;
 
   return {
     encode(word, out) {
       const length = word.length;
-      const best = new Float64Array(length + 1).fill(-Infinity);
+      const best = new Sums(length + 1).fill(-Infinity);
       const from = new Int32Array(length + 1);
       const token = new Int32Array(length + 1).fill(-1);
       best[0] = 0;
@@ -128,9 +135,10 @@ export function unigramModel(options: UnigramOptions): WordModel {
             token[end] = id;
           }
         }
-        if (!covered && best[at] + unknownScore > best[at + width]) {
+        const uncovered = covered ? -Infinity : sum(best[at], unknownScore);
+        if (uncovered > best[at + width]) {
           if (unknown === undefined) throw unencodable(word.slice(at, at + width));
-          best[at + width] = best[at] + unknownScore;
+          best[at + width] = uncovered;
           from[at + width] = at;
           token[at + width] = UNCOVERED;
         }

@@ -1,0 +1,191 @@
+/**
+ * Tokenizers around a SentencePiece model: the model alone, as its own library encodes with it, and the
+ * parts that published models put around one (other ids, more tokens, other text before it).
+ *
+ * @module
+ */
+
+import { assembleTokenizer } from "../core.ts";
+import type { AddedToken, Tokenizer } from "../core.ts";
+import { pieceEncoder } from "./encoder.ts";
+import { PIECE, readSentencePieceModel, type SentencePieceModel } from "./model_proto.ts";
+import { pieceNormalizer } from "./normalizer.ts";
+import { pieceSpeller } from "./pieces.ts";
+
+/** What a published model puts around its SentencePiece model. */
+export interface AroundPieces {
+  /** The id of each piece in the published vocabulary, -1 for those that are not in it. [pieces] */
+  readonly idOfPiece: ArrayLike<number>;
+  /** The id of what no piece covers. */
+  readonly unknownId: number;
+  /** Tokens beside the pieces, and pieces that are special tokens. */
+  readonly added: readonly AddedToken[];
+  /** Tokens before a text. */
+  readonly prefix: readonly number[];
+  /** Tokens after a text. */
+  readonly suffix: readonly number[];
+  /** The begin-of-sequence token. */
+  readonly bosId: number | undefined;
+  /** The tokens that end a generation. */
+  readonly eosIds: readonly number[];
+  /** What happens to a text before the model's own normalizer sees it. */
+  readonly prepare?: ((text: string) => string) | undefined;
+  /** Whether a space is put before a text; by default as the model says. */
+  readonly dummyPrefix?: ((atStart: boolean) => boolean) | undefined;
+  /** Pieces of one text, after encoding. */
+  readonly revise?: ((pieces: number[]) => number[]) | undefined;
+  /** What a piece is decoded as, where it is not its text. */
+  readonly spelling?: ((piece: string) => string | undefined) | undefined;
+  /** The model that decodes, where it is another than the one that encodes, with its pieces' ids. */
+  readonly decoder?: { readonly model: SentencePieceModel; readonly idOfPiece: ArrayLike<number> };
+}
+
+/**
+ * The tokenizer that a SentencePiece `.model` file describes, with nothing added: ids are the model's, no
+ * begin or end token is put around a text, and what it decodes is what the SentencePiece library does.
+ *
+ * @param bytes the file
+ * @param name the file, for messages
+ * @throws FormatError when the file is damaged, or no SentencePiece model
+ *
+ * @example
+ * ```ts ignore
+ * import { tokenizerFromSentencePiece } from "./tokenizer.ts";
+ *
+ * const bytes = await Deno.readFile("spiece.model");
+ * const tokenizer = tokenizerFromSentencePiece(bytes, "spiece.model");
+ * tokenizer.decode(tokenizer.encode("Once upon a time"));
+ * ```
+ */
+export function tokenizerFromSentencePiece(bytes: Uint8Array, name: string): Tokenizer {
+  const model = readSentencePieceModel(bytes, name);
+  const added: AddedToken[] = [];
+  model.pieces.forEach((content, id) => {
+    if (model.types[id] === PIECE.control) added.push(specialToken(content, id));
+  });
+  return aroundPieces(model, {
+    idOfPiece: Int32Array.from(model.pieces, (_, id) => id),
+    unknownId: model.unknownId,
+    added,
+    prefix: [],
+    suffix: [],
+    bosId: model.bosId,
+    eosIds: model.eosId === undefined ? [] : [model.eosId],
+  });
+}
+
+/** A special token that is found as it is written. */
+export function specialToken(
+  content: string,
+  id: number,
+  strip: { left?: boolean; right?: boolean } = {},
+): AddedToken {
+  return {
+    id,
+    content,
+    special: true,
+    leftStrip: strip.left ?? false,
+    rightStrip: strip.right ?? false,
+    singleWord: false,
+    normalized: false,
+  };
+}
+
+/**
+ * A tokenizer of a SentencePiece model and what is around it.
+ *
+ * @throws FormatError when the model's character map is damaged
+ */
+export function aroundPieces(model: SentencePieceModel, around: AroundPieces): Tokenizer {
+  const { idOfPiece, added, unknownId } = around;
+  const symbols = model.pieces.filter((_, id) => model.types[id] === PIECE.userDefined);
+  const normalize = pieceNormalizer(model.normalizer, model.spaceIsSuffix, symbols, model.name);
+  // Text never becomes a special token by its pieces.
+  const special = new Set(added.filter((token) => token.special).map((token) => token.content));
+  const kept = new Set<number>();
+  for (const content of special) {
+    const piece = model.ids.get(content);
+    if (piece !== undefined) kept.add(piece);
+  }
+  const encoder = pieceEncoder(model, kept);
+
+  const tokens: (string | undefined)[] = [];
+  const ids = new Map<string, number>();
+  const name = (content: string, id: number): void => {
+    tokens[id] = content;
+    ids.set(content, id);
+  };
+  const spelledBy = around.decoder ?? { model, idOfPiece };
+  const pieceOf = new Map<number, number>(); // ids to the pieces of the model that decodes
+  spelledBy.model.pieces.forEach((content, piece) => {
+    const id = spelledBy.idOfPiece[piece];
+    if (id < 0) return;
+    if (tokens[id] === undefined) name(content, id);
+    pieceOf.set(id, piece);
+  });
+  if (around.decoder) {
+    model.pieces.forEach((content, piece) => {
+      const id = idOfPiece[piece];
+      if (id >= 0 && tokens[id] === undefined) name(content, id);
+    });
+  }
+  const texts = new Map<number, string>(); // of tokens that are decoded as they are written
+  for (const { id, content } of added) {
+    name(content, id);
+    texts.set(id, content);
+  }
+  if (around.spelling) {
+    for (const [id, piece] of pieceOf) {
+      const text = around.spelling(spelledBy.model.pieces[piece]);
+      if (text !== undefined && !texts.has(id)) texts.set(id, text);
+    }
+  }
+  // Ids of no token spell nothing, and are still inside the vocabulary.
+  for (let id = 0; id < tokens.length; id++) tokens[id] ??= undefined;
+  const controls = new Set(added.filter((token) => token.special).map(({ id }) => id));
+  const speller = pieceSpeller(spelledBy.model);
+  const dummy = around.dummyPrefix;
+
+  return assembleTokenizer({
+    tokens,
+    idOf: (token) => ids.get(token),
+    added,
+    normalize: around.prepare ?? ((text) => text),
+    split(text, atStart) {
+      const word = normalize(text, dummy?.(atStart));
+      return word === "" ? [] : [word];
+    },
+    model: {
+      encode(word, out) {
+        let pieces: number[] = [];
+        encoder.encode(word, pieces);
+        if (around.revise) pieces = around.revise(pieces);
+        for (const piece of pieces) {
+          const id = piece === model.unknownId ? unknownId : idOfPiece[piece];
+          out.push(id < 0 ? unknownId : id);
+        }
+      },
+    },
+    prefix: around.prefix,
+    suffix: around.suffix,
+    pieces: {
+      vocabSize: tokens.length,
+      isSpecial: (id) => controls.has(id),
+      begin() {
+        const stream = speller();
+        return {
+          waits: stream.waits ?? false,
+          push(id) {
+            const text = texts.get(id);
+            if (text !== undefined) return stream.text(text);
+            const piece = pieceOf.get(id);
+            return piece === undefined ? "" : stream.push(piece);
+          },
+          end: () => stream.end(),
+        };
+      },
+    },
+    bosId: around.bosId,
+    eosIds: around.eosIds,
+  });
+}
