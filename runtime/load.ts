@@ -29,13 +29,14 @@ import { Engine, type EngineOptions } from "./engine/engine.ts";
 import type { Takeover } from "./engine/running.ts";
 import type { ModelFile } from "./files/model_file.ts";
 import { findModel, type FindModelOptions, type LoadProgress } from "./hub/find.ts";
-import { type FoundModel, HUB_RULES, type HubOptions } from "./hub/options.ts";
+import { type FoundModel, HUB_RULES, type HubOptions, isHubSpec } from "./hub/options.ts";
 import { Model } from "./model.ts";
 import type { ModelConfig } from "./models/definition.ts";
 import { fingerprintOf } from "./engine/fingerprint.ts";
 import { type MemoryNeeded, memoryNeeded } from "./engine/record.ts";
 import { type ResolvedModel, resolveModel } from "./engine/resolve.ts";
 import { type ModelText, readModelText, stopIdsOf, unusedTextSettings } from "./text/model_text.ts";
+import { plainTokenizer, weightlessTokenizer } from "./text/lone_tokenizer.ts";
 import type { Tokenizer } from "./text/tokenizer/tokenizer.ts";
 import { loadWeights } from "./engine/load_weights.ts";
 import { WEIGHTS_OPTIONS, type WeightsOption } from "./models/weights.ts";
@@ -292,11 +293,13 @@ const TOKENIZER_RULES: Rules<LoadTokenizerOptions> = {
 
 /**
  * Loads only the tokenizer of a model: a GGUF file, a safetensors directory, a path, a URL, or a model
- * of a hub, of which no weights are downloaded.
+ * of a hub, of which no weights are downloaded. A folder need not have weights. A SentencePiece
+ * `.model` file by itself is encoded as its own library does it, with nothing around a text.
  *
  * @throws InputError when an option is unknown or wrong
  * @throws SourceError when the files cannot be read
  * @throws ModelError when the model came without tokenizer files
+ * @throws FormatError when they are damaged, or of a class that is not supported
  *
  * @example
  * ```ts ignore
@@ -311,14 +314,27 @@ export async function loadTokenizer(
   given: LoadTokenizerOptions = {},
 ): Promise<Tokenizer> {
   const options = readOptions("load a tokenizer", given, TOKENIZER_RULES);
+  const isHub = isHubSpec(source);
+  const plain = isHub ? undefined : await plainTokenizer(source, options.signal);
+  if (plain) return plain;
   const found = await findModel(source, options, false);
-  const file = await found.open({ signal: options.signal });
+  const file = await found.open({ signal: options.signal }).catch((error) => {
+    if (error instanceof ModelError) return error;
+    throw error;
+  });
+  if (file instanceof ModelError) {
+    const alone = isHub ? undefined : await weightlessTokenizer(source);
+    if (alone) return alone;
+    throw file;
+  }
   try {
     const text = await readModelText(file);
     if (text) return text.tokenizer;
     throw new ModelError(
-      `Cannot load the tokenizer of ${quote(file.name)}: it came without one; put tokenizer.json ` +
-        `beside its config.json`,
+      `Cannot load the tokenizer of ${
+        quote(file.name)
+      }: it came without one; put tokenizer.json, ` +
+        `or the vocabulary files of its class, beside its config.json`,
     );
   } finally {
     file.close();

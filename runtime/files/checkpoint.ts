@@ -15,6 +15,7 @@ import type { ModelFile, TensorEntry } from "./model_file.ts";
 import { isSafeName } from "./safe_path.ts";
 import { readSafetensors } from "./safetensors.ts";
 import { type ByteSource, NotFoundError } from "./source.ts";
+import { readTokenizerFiles } from "./tokenizer_files.ts";
 import { beginsAsTorch, readTorch } from "./torch.ts";
 
 /** Files of one model; each is kept open. */
@@ -153,7 +154,9 @@ async function complete(
         `pass the model's folder, with its config.json`,
     );
   }
-  const chatTemplates = folder && tokenizerJson && await readChatTemplates(folder);
+  const tokenizerFiles = folder && !tokenizerJson && await readTokenizerFiles(folder);
+  const hasText = tokenizerJson ?? tokenizerFiles;
+  const chatTemplates = folder && hasText && await readChatTemplates(folder);
   return {
     format,
     name,
@@ -161,6 +164,7 @@ async function complete(
     tensors: renamed(tensors),
     ...(chatTemplates && { chatTemplates }),
     ...(tokenizerJson && { tokenizerJson }),
+    ...(tokenizerFiles && { tokenizerFiles }),
     ...(tokenizerConfig && { tokenizerConfig }),
     ...(generationConfig && { generationConfig }),
     close: () => sources.forEach((source) => source.close()),

@@ -6,6 +6,7 @@
 
 import type { FolderTemplates } from "./chat_templates.ts";
 import type { ByteSource } from "./source.ts";
+import type { TokenizerFiles } from "./tokenizer_files.ts";
 
 /** Where a tensor's bytes are, and what they mean. */
 export interface TensorEntry {
@@ -37,6 +38,8 @@ export interface ModelFile {
   readonly tokenizerJson?: Record<string, unknown>;
   /** Contents of `tokenizer_config.json`, where there is one. */
   readonly tokenizerConfig?: Record<string, unknown>;
+  /** Tokenizer files of a folder that has no `tokenizer.json`, by name, where there are any. */
+  readonly tokenizerFiles?: TokenizerFiles;
   /** Chat templates in files of their own, where there are any. */
   readonly chatTemplates?: FolderTemplates;
   /** Contents of `generation_config.json`, where there is one. */

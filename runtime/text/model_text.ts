@@ -11,6 +11,7 @@ import { ggufChatTemplates } from "./chat_template.ts";
 import type { ModelFile } from "../files/model_file.ts";
 import { type Tokenizer, tokenizerFromJson, unusedSettings } from "./tokenizer/tokenizer.ts";
 import { tokenizerFromGguf } from "./tokenizer/gguf.ts";
+import { tokenizerFromFolder } from "./tokenizer/published/kinds.ts";
 
 /** The text side of a model. */
 export interface ModelText {
@@ -36,12 +37,27 @@ export async function readModelText(file: ModelFile): Promise<ModelText | undefi
       specialTokens: ggufSpecialTokens(file.metadata),
     };
   }
-  if (file.tokenizerJson === undefined) return undefined;
+  const tokenizer = await folderTokenizer(file);
+  if (!tokenizer) return undefined;
   return {
-    tokenizer: checkedTokenizer(await tokenizerFromJson(file.tokenizerJson, file.tokenizerConfig)),
+    tokenizer: checkedTokenizer(tokenizer),
     chatTemplate: chosenTemplate(file),
     specialTokens: configuredTokens(file.tokenizerConfig ?? {}),
   };
+}
+
+/** What the tokenizer of a folder is read from. */
+export type TokenizerSource = Pick<
+  ModelFile,
+  "name" | "metadata" | "tokenizerJson" | "tokenizerConfig" | "tokenizerFiles"
+>;
+
+/** The tokenizer of a folder: of its `tokenizer.json`, else of the files of its class. */
+export async function folderTokenizer(file: TokenizerSource): Promise<Tokenizer | undefined> {
+  const { tokenizerJson, tokenizerFiles: files, tokenizerConfig: config = {} } = file;
+  if (tokenizerJson !== undefined) return await tokenizerFromJson(tokenizerJson, config);
+  return files &&
+    await tokenizerFromFolder({ name: file.name, files, config, model: file.metadata });
 }
 
 /** Files of their own stand before tokenizer_config.json, as transformers has it. */

@@ -8,6 +8,7 @@
  */
 
 import { byteOfToken, type PieceStream } from "../../decoding/text_decoder.ts";
+import { escapeByte } from "../../decoding/raw_bytes.ts";
 import { PIECE, type SentencePieceModel } from "./model_proto.ts";
 import { pieceNormalizer, SPACE_MARK } from "./normalizer.ts";
 
@@ -19,16 +20,17 @@ export interface SpelledText extends Omit<PieceStream, "push"> {
   text(text: string): string;
 }
 
-/** Begins a text in pieces of a model. */
-export function pieceSpeller(model: SentencePieceModel): () => SpelledText {
+/** Begins a text in pieces of a model; a `raw` one has single bytes as raw_bytes.ts writes them. */
+export function pieceSpeller(model: SentencePieceModel): (raw: boolean) => SpelledText {
   const { pieces, types, normalizer } = model;
   const strips = normalizer.addDummyPrefix || normalizer.removeExtraSpaces;
   const finish = model.denormalizer &&
     pieceNormalizer(model.denormalizer, model.spaceIsSuffix, [], model.name);
   const spelled: string[] = []; // by id, away from the start
 
-  return () => {
-    const bytes = new SpelledBytes();
+  return (raw) => {
+    // What a denormalizer reads are characters.
+    const bytes = new SpelledBytes(raw && finish === undefined);
     let atStart = true;
     let hadSpace = false; // whether the space at the start was found
     let isEmpty = true; // whether nothing has been given out
@@ -83,8 +85,15 @@ class SpelledBytes {
   #waiting: number[] = [];
   readonly #utf8 = new TextDecoder("utf-8", { ignoreBOM: true, fatal: true });
 
+  readonly #raw: boolean;
+
+  constructor(raw: boolean) {
+    this.#raw = raw;
+  }
+
   /** The text that is certain with one more byte. */
   push(byte: number): string {
+    if (this.#raw) return escapeByte(byte);
     this.#waiting.push(byte);
     return this.#take(false);
   }

@@ -9,7 +9,7 @@ import { assembleTokenizer } from "../core.ts";
 import type { AddedToken, Tokenizer } from "../core.ts";
 import { pieceEncoder } from "./encoder.ts";
 import { PIECE, readSentencePieceModel, type SentencePieceModel } from "./model_proto.ts";
-import { pieceNormalizer } from "./normalizer.ts";
+import { type PieceNormalizer, pieceNormalizer } from "./normalizer.ts";
 import { pieceSpeller } from "./pieces.ts";
 
 /** What a published model puts around its SentencePiece model. */
@@ -30,10 +30,14 @@ export interface AroundPieces {
   readonly eosIds: readonly number[];
   /** What happens to a text before the model's own normalizer sees it. */
   readonly prepare?: ((text: string) => string) | undefined;
-  /** Whether a space is put before a text; by default as the model says. */
-  readonly dummyPrefix?: ((atStart: boolean) => boolean) | undefined;
-  /** Pieces of one text, after encoding. */
-  readonly revise?: ((pieces: number[]) => number[]) | undefined;
+  /** A text as the model sees it, where that is more than its own normalizer does. */
+  readonly words?:
+    | ((text: string, atStart: boolean, normalize: PieceNormalizer) => string)
+    | undefined;
+  /** Pieces of one text after encoding; `encode` gives those of another text. */
+  readonly revise?:
+    | ((pieces: number[], encode: (text: string) => number[]) => number[])
+    | undefined;
   /** What a piece is decoded as, where it is not its text. */
   readonly spelling?: ((piece: string) => string | undefined) | undefined;
   /** The model that decodes, where it is another than the one that encodes, with its pieces' ids. */
@@ -144,7 +148,11 @@ export function aroundPieces(model: SentencePieceModel, around: AroundPieces): T
   for (let id = 0; id < tokens.length; id++) tokens[id] ??= undefined;
   const controls = new Set(added.filter((token) => token.special).map(({ id }) => id));
   const speller = pieceSpeller(spelledBy.model);
-  const dummy = around.dummyPrefix;
+  function piecesOf(prepared: string): number[] {
+    const pieces: number[] = [];
+    encoder.encode(prepared, pieces);
+    return pieces;
+  }
 
   return assembleTokenizer({
     tokens,
@@ -152,14 +160,13 @@ export function aroundPieces(model: SentencePieceModel, around: AroundPieces): T
     added,
     normalize: around.prepare ?? ((text) => text),
     split(text, atStart) {
-      const word = normalize(text, dummy?.(atStart));
+      const word = around.words ? around.words(text, atStart, normalize) : normalize(text);
       return word === "" ? [] : [word];
     },
     model: {
       encode(word, out) {
-        let pieces: number[] = [];
-        encoder.encode(word, pieces);
-        if (around.revise) pieces = around.revise(pieces);
+        const encoded = piecesOf(word);
+        const pieces = around.revise?.(encoded, (text) => piecesOf(normalize(text))) ?? encoded;
         for (const piece of pieces) {
           const id = piece === model.unknownId ? unknownId : idOfPiece[piece];
           out.push(id < 0 ? unknownId : id);
@@ -171,8 +178,8 @@ export function aroundPieces(model: SentencePieceModel, around: AroundPieces): T
     pieces: {
       vocabSize: tokens.length,
       isSpecial: (id) => controls.has(id),
-      begin() {
-        const stream = speller();
+      begin(raw) {
+        const stream = speller(raw);
         return {
           waits: stream.waits ?? false,
           push(id) {

@@ -1,0 +1,212 @@
+/**
+ * Tokenizers of folders without `tokenizer.json`, against the classes of transformers that read them
+ * (4.57.6), ChatGLM's against the steps of its own class over the SentencePiece library.
+ */
+
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import { FormatError } from "../errors.ts";
+import { selectFiles } from "../runtime/hub/select.ts";
+import { tokenizerFromFolder } from "../runtime/text/tokenizer/published/kinds.ts";
+import { loadTokenizer } from "../runtime/load.ts";
+import type { Tokenizer } from "../runtime/text/tokenizer/tokenizer.ts";
+import { FIXTURES } from "./fixtures.ts";
+
+interface Row {
+  text: string;
+  ids: number[];
+  /** Without special tokens; absent where the original's class has no say in it. */
+  decoded?: string;
+}
+
+interface Folder {
+  name: string;
+  /** Contents by name, as base64. */
+  files: Record<string, string>;
+  config: Record<string, unknown>;
+  bos: number | null;
+  eos: number | null;
+  cases: Row[];
+}
+
+const FOLDERS: Folder[] = JSON.parse(
+  Deno.readTextFileSync(new URL("tokenizers/published.json", FIXTURES)),
+).folders;
+
+function filesOf(folder: Folder): Record<string, Uint8Array> {
+  const bytes = (text: string) => Uint8Array.from(atob(text), (unit) => unit.charCodeAt(0));
+  return Object.fromEntries(Object.entries(folder.files).map(([name, it]) => [name, bytes(it)]));
+}
+
+function streamed(tokenizer: Tokenizer, ids: readonly number[]): string {
+  const decoder = tokenizer.decoder();
+  return ids.map((id) => decoder.push(id)).join("") + decoder.flush();
+}
+
+for (const folder of FOLDERS) {
+  Deno.test(`a folder's tokenizer gives the original's ids and texts, ${folder.name}`, async () => {
+    const { name, config, cases, bos, eos } = folder;
+    const tokenizer =
+      (await tokenizerFromFolder({ name, files: filesOf(folder), config, model: {} }))!;
+    assert(cases.length > 40);
+    for (const { text, ids, decoded } of cases) {
+      assertEquals(tokenizer.encode(text, { parseSpecial: true }), ids, JSON.stringify(text));
+      if (decoded === undefined) continue;
+      assertEquals(tokenizer.decode(ids), decoded, `${JSON.stringify(text)}: ${ids}`);
+      assertEquals(streamed(tokenizer, ids), decoded, JSON.stringify(text));
+    }
+    if (bos !== null && !name.startsWith("bert")) assertEquals(tokenizer.bosId, bos);
+    if (eos !== null) assert(tokenizer.eosIds.includes(eos), `${tokenizer.eosIds}`);
+  });
+}
+
+const folderNamed = (name: string): Folder => FOLDERS.find((folder) => folder.name === name)!;
+
+Deno.test("text does not spell the special tokens of a folder's tokenizer", async () => {
+  for (
+    const [name, token] of [["chatglm-6b", "[gMASK]"], ["chatglm3-6b", "<|user|>"], [
+      "t5",
+      "<extra_id_0>",
+    ]]
+  ) {
+    const folder = folderNamed(name);
+    const tokenizer =
+      (await tokenizerFromFolder({ ...folder, files: filesOf(folder), model: {} }))!;
+    const id = tokenizer.tokenToId(token)!;
+    const text = `a${token}b`;
+    assert(!tokenizer.encode(text, { addSpecial: false }).includes(id), name);
+    assert(tokenizer.encode(text, { addSpecial: false, parseSpecial: true }).includes(id), name);
+  }
+});
+
+Deno.test("which tokenizer a folder has is told by its class, its model type, or its files", async () => {
+  const same = async (
+    name: string,
+    config: Record<string, unknown>,
+    model: Record<string, unknown>,
+  ) => {
+    const folder = folderNamed(name);
+    const tokenizer = await tokenizerFromFolder({ name, files: filesOf(folder), config, model });
+    const { text, ids } = folder.cases[5];
+    assertEquals(tokenizer!.encode(text, { parseSpecial: true }), ids, name);
+  };
+  await same("t5", {}, { model_type: "t5" });
+  await same("t5", {}, { model_type: "switch_transformers" });
+  await same("t5", { tokenizer_class: "T5TokenizerFast" }, { model_type: "llama" });
+  await same("bert", { clean_up_tokenization_spaces: false }, {});
+  await same("marian", {}, {});
+  await same("chatglm-6b-images", {}, {});
+  await same("chatglm2-6b", {
+    auto_map: { AutoTokenizer: ["tokenization_chatglm.ChatGLMTokenizer", null] },
+  }, {});
+});
+
+Deno.test("a folder whose tokenizer is not known, or lacks a file, is an error that says so", async () => {
+  const build = (names: string[], config: Record<string, unknown>, model = {}) =>
+    tokenizerFromFolder({
+      name: "here/",
+      files: Object.fromEntries(names.map((name) => [name, new TextEncoder().encode("{}")])),
+      config,
+      model,
+    });
+  assertEquals(await build(["special_tokens_map.json"], {}), undefined);
+  const fails = (it: Promise<unknown>, text: string) => assertRejects(() => it, FormatError, text);
+  await fails(build(["vocab.txt"], { tokenizer_class: "JumanTokenizer" }), `"JumanTokenizer"`);
+  await fails(build(["vocab.txt"], { tokenizer_class: "JumanTokenizer" }), "BertTokenizer");
+  await fails(build(["vocab.json", "merges.txt"], {}), "no class and no model type");
+  await fails(
+    build(["vocab.json"], { tokenizer_class: "GPT2Tokenizer" }),
+    "vocab.json with merges.txt",
+  );
+  await fails(build(["spiece.model"], {}, { model_type: "t5" }), "spiece.model");
+  await fails(build(["spiece.model", "vocab.txt"], {}, { model_type: "zzz" }), `"zzz"`);
+  const marian = folderNamed("marian");
+  await fails(
+    tokenizerFromFolder({
+      ...marian,
+      files: { ...filesOf(marian), "target_vocab.json": new Uint8Array() },
+      model: {},
+    }),
+    "target_vocab.json",
+  );
+  await fails(
+    tokenizerFromFolder({
+      ...folderNamed("t5"),
+      files: filesOf(folderNamed("t5")),
+      config: { tokenizer_class: "T5Tokenizer", extra_ids: -1 },
+      model: {},
+    }),
+    "extra_ids",
+  );
+});
+
+Deno.test("loadTokenizer() reads folders without weights, and .model files", async () => {
+  const folder = folderNamed("xlm-roberta");
+  const path = await Deno.makeTempDir();
+  try {
+    for (const [name, bytes] of Object.entries(filesOf(folder))) {
+      await Deno.writeFile(`${path}/${name}`, bytes);
+    }
+    await Deno.writeTextFile(`${path}/tokenizer_config.json`, JSON.stringify(folder.config));
+    const tokenizer = await loadTokenizer(path);
+    const { text, ids } = folder.cases[8];
+    assertEquals(tokenizer.encode(text, { parseSpecial: true }), ids);
+
+    const server = Deno.serve(
+      { port: 0, hostname: "127.0.0.1", onListen() {} },
+      async (request) => {
+        const name = decodeURIComponent(new URL(request.url).pathname.slice(1));
+        try {
+          return new Response(await Deno.readFile(`${path}/${name}`));
+        } catch {
+          return new Response("", { status: 404 });
+        }
+      },
+    );
+    try {
+      const remote = await loadTokenizer(`http://127.0.0.1:${server.addr.port}/`);
+      assertEquals(remote.encode(text, { parseSpecial: true }), ids);
+    } finally {
+      await server.shutdown();
+    }
+
+    const model = new URL("tokenizers/sentencepiece/bpe-bytes.model", FIXTURES);
+    const { cases } = JSON.parse(
+      Deno.readTextFileSync(new URL("tokenizers/sentencepiece/bpe-bytes.json", FIXTURES)),
+    );
+    for (const source of [model, new Blob([Deno.readFileSync(model)])]) {
+      const plain = await loadTokenizer(source);
+      for (const it of cases) assertEquals(plain.encode(it.text), it.ids);
+    }
+    await Deno.mkdir(`${path}/empty`);
+    await assertRejects(() => loadTokenizer(`${path}/empty`), Error, "expected one .gguf model");
+  } finally {
+    await Deno.remove(path, { recursive: true });
+  }
+});
+
+Deno.test("a repository's tokenizer files are fetched with its weights", () => {
+  const names = [
+    "model.safetensors",
+    "config.json",
+    "source.spm",
+    "target.spm",
+    "vocab.json",
+    "merges.txt",
+  ];
+  const more = [
+    "spiece.model",
+    "sentencepiece.bpe.model",
+    "ice_text.model",
+    "vocab.txt",
+    "tokenizer.model",
+  ];
+  const listing = [...names, ...more, "README.md"].map((path) => ({
+    path,
+    size: 10,
+    algorithm: "sha256" as const,
+    hash: "0".repeat(64),
+  }));
+  const spec = { owner: "a", repo: "b" } as unknown as Parameters<typeof selectFiles>[0];
+  const { files } = selectFiles(spec, listing);
+  assertEquals(files.map(({ path }) => path).sort(), [...names, ...more].sort());
+});
