@@ -8,6 +8,7 @@
 import { quote } from "../../escape.ts";
 import { checkedTokenizer } from "./tokenizer/checked.ts";
 import { ggufChatTemplates } from "./chat_template.ts";
+import { chatglmFormat } from "./chatglm_formats.ts";
 import type { ModelFile } from "../files/model_file.ts";
 import { type Tokenizer, tokenizerFromJson, unusedSettings } from "./tokenizer/tokenizer.ts";
 import { tokenizerFromGguf } from "./tokenizer/gguf.ts";
@@ -17,7 +18,7 @@ import { tokenizerFromFolder } from "./tokenizer/published/kinds.ts";
 export interface ModelText {
   /** Text to tokens and back. */
   readonly tokenizer: Tokenizer;
-  /** What `chatTemplate` compiles, as the files have it; undefined where they have none. */
+  /** What `chatTemplate` compiles: the files' own, else the family's; undefined where there is none. */
   readonly chatTemplate: unknown;
   /** Special tokens by the names that templates know, as `pad_token`. */
   readonly specialTokens: Readonly<Record<string, unknown>>;
@@ -31,9 +32,11 @@ export interface ModelText {
 export async function readModelText(file: ModelFile): Promise<ModelText | undefined> {
   if (file.format === "gguf") {
     if (file.metadata["tokenizer.ggml.tokens"] === undefined) return undefined;
+    const tokenizer = await tokenizerFromGguf(file.metadata);
+    const family = file.metadata["general.architecture"];
     return {
-      tokenizer: checkedTokenizer(await tokenizerFromGguf(file.metadata)),
-      chatTemplate: ggufChatTemplates(file.metadata),
+      tokenizer: checkedTokenizer(tokenizer),
+      chatTemplate: ggufChatTemplates(file.metadata) ?? chatglmFormat(family, tokenizer),
       specialTokens: ggufSpecialTokens(file.metadata),
     };
   }
@@ -41,7 +44,7 @@ export async function readModelText(file: ModelFile): Promise<ModelText | undefi
   if (!tokenizer) return undefined;
   return {
     tokenizer: checkedTokenizer(tokenizer),
-    chatTemplate: chosenTemplate(file),
+    chatTemplate: chosenTemplate(file) ?? chatglmFormat(file.metadata.model_type, tokenizer),
     specialTokens: configuredTokens(file.tokenizerConfig ?? {}),
   };
 }
