@@ -5,13 +5,13 @@
  */
 
 import { plain, quote, safeJson, word } from "../escape.ts";
-import { ModelError } from "../errors.ts";
+import { FormatError, ModelError } from "../errors.ts";
 import { checkValue } from "../options.ts";
 import type { ModelFile } from "../runtime/files/model_file.ts";
 import { LOAD_RULES, openModel } from "../runtime/load.ts";
 import { type MemoryNeeded, memoryNeeded } from "../runtime/engine/record.ts";
 import { resolveModel } from "../runtime/engine/resolve.ts";
-import { unusedTextSettings } from "../runtime/text/model_text.ts";
+import { describeTokenizer, unusedTextSettings } from "../runtime/text/model_text.ts";
 import { WEIGHTS_OPTIONS, type WeightsOption } from "../runtime/models/weights.ts";
 import { commandName, type Flags, runCommand, UsageError, writeNote, writeOut } from "./command.ts";
 import { hubFlags, locateModel } from "./model_flags.ts";
@@ -21,7 +21,8 @@ import { formatBytes, progressLine } from "./progress.ts";
 /** What `--help` prints. */
 export const help: string = `Usage: ${commandName("inspect")} [options] [MODEL]
 
-Shows a model's metadata, tensors, the layouts that they are stored in, and the memory it needs.
+Shows a model's metadata, tokenizer, tensors, the layouts that they are stored in,
+and the memory it needs.
 MODEL is a GGUF file, a directory of safetensors or torch files, a URL or hf:…
 (default: the model of Sparrow).
 
@@ -30,7 +31,8 @@ MODEL is a GGUF file, a directory of safetensors or torch files, a URL or hf:…
   -c, --context N     context length for the memory needed (default: the model's own, at most 4096)
   --tensors           list every tensor
   --offline           use downloaded models only
-  --json              print one JSON object: { model, format, metadata, config, tensors, memory, warnings }
+  --json              print one JSON object: { model, format, metadata, config, tokenizer, tensors,
+                      memory, warnings }
   -h, --help          print this
 
 Exit codes: 0 done, 1 failed, 2 wrong usage.`;
@@ -94,15 +96,28 @@ async function inspect(flags: Flags): Promise<void> {
       if (!(error instanceof ModelError)) throw error;
       problem = error.message;
     }
+    const tokenizer = await describeTokenizer(file).catch((error) => {
+      if (!(error instanceof FormatError)) throw error;
+      warn(error.message);
+      return undefined;
+    });
     const rows = Array.from(tensors.values());
     if (flags.on("json")) {
       const metadata = Object.fromEntries(
         Object.entries(file.metadata).map(([key, value]) => [key, shorten(value)]),
       );
-      const report = { model: file.name, format: file.format, metadata, config, tensors: rows };
+      const report = {
+        model: file.name,
+        format: file.format,
+        metadata,
+        config,
+        tokenizer,
+        tensors: rows,
+      };
       writeOut(safeJson({ ...report, memory, warnings, problem }) + "\n");
     } else {
       writeOut(describe(file.name, file.format, file.metadata, config, rows, memory, flags) + "\n");
+      if (tokenizer) writeOut(`Tokenizer: ${plain(tokenizer)}\n`);
       if (warnings.length > 0) {
         writeOut(["", "Warnings:", ...warnings.map((it) => `  ${plain(it)}`), ""].join("\n"));
       }

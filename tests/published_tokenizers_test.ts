@@ -7,6 +7,8 @@ import { assert, assertEquals, assertRejects } from "@std/assert";
 import { FormatError } from "../errors.ts";
 import { selectFiles } from "../runtime/hub/select.ts";
 import { tokenizerFromFolder } from "../runtime/text/tokenizer/published/kinds.ts";
+import { openModelFile } from "../runtime/files/open.ts";
+import { describeTokenizer } from "../runtime/text/model_text.ts";
 import { loadTokenizer } from "../runtime/load.ts";
 import type { Tokenizer } from "../runtime/text/tokenizer/tokenizer.ts";
 import { FIXTURES } from "./fixtures.ts";
@@ -139,6 +141,97 @@ Deno.test("a folder whose tokenizer is not known, or lacks a file, is an error t
   );
 });
 
+/** A word that is a token, else neighbours merged by lowest rank, one pair at a time: what ranks mean. */
+function byRank(bytes: Uint8Array, ranks: ReadonlyMap<string, number>): number[] {
+  const parts = Array.from(bytes, (byte) => String.fromCharCode(byte));
+  const whole = ranks.get(parts.join(""));
+  if (whole !== undefined) return [whole];
+  for (;;) {
+    let best = -1, least = Infinity;
+    for (let i = 0; i + 1 < parts.length; i++) {
+      const rank = ranks.get(parts[i] + parts[i + 1]) ?? Infinity;
+      if (rank < least) [best, least] = [i, rank];
+    }
+    if (best < 0) return parts.map((part) => ranks.get(part)!);
+    parts.splice(best, 2, parts[best] + parts[best + 1]);
+  }
+}
+
+Deno.test("GLM-4's ranked list merges by rank, and begins a text with its tokens", async () => {
+  const ranks = new Map<string, number>();
+  for (let byte = 0; byte < 256; byte++) ranks.set(String.fromCharCode(byte), byte);
+  const utf8 = (text: string) => String.fromCharCode(...new TextEncoder().encode(text));
+  const more = [
+    "th",
+    "he",
+    "the",
+    " t",
+    " the",
+    "er",
+    "ere",
+    "你",
+    "好",
+    "你好",
+    "12",
+    "23",
+    "in",
+    "  ",
+  ];
+  more.push("ab", "bc", "abcd", "cd", "\n\n", "ing", utf8("你").slice(0, 2));
+  for (const text of more) {
+    const bytes = text.charCodeAt(0) > 255 ? utf8(text) : text;
+    if (!ranks.has(bytes)) ranks.set(bytes, ranks.size);
+  }
+  const list = [...ranks].map(([bytes, rank]) => `${btoa(bytes)} ${rank}`).join("\n") + "\n";
+  const size = ranks.size;
+  const names = ["<|endoftext|>", "[MASK]", "[gMASK]", "[sMASK]", "<sop>", "<eop>", "<|system|>"];
+  names.push("<|user|>", "<|assistant|>", "<|observation|>");
+  const decoder = Object.fromEntries(
+    names.map((content, i) => [size + i, { content, special: true }]),
+  );
+  const build = (text: string, config: Record<string, unknown>) =>
+    tokenizerFromFolder({
+      name: "glm4/",
+      files: { "tokenizer.model": new TextEncoder().encode(text) },
+      config: { tokenizer_class: "ChatGLM4Tokenizer", ...config },
+      model: {},
+    });
+  const config = { added_tokens_decoder: decoder, eos_token: "<|endoftext|>" };
+  const tokenizer = (await build(list, config))!;
+  const words = ["the", " there", "你好", " thing", "123", "4", " abcdab", "\n\n", "!"];
+  let state = 3;
+  for (let run = 0; run < 200; run++) {
+    const chosen = Array.from({ length: 1 + run % 3 }, () => {
+      state = (Math.imul(state, 1103515245) + 12345) >>> 0;
+      return words[(state >>> 16) % words.length];
+    });
+    // Each is one word of the pattern, so that merging alone is compared.
+    for (const word of chosen) {
+      assertEquals(
+        tokenizer.encode(word, { addSpecial: false }),
+        byRank(new TextEncoder().encode(word), ranks),
+        word,
+      );
+    }
+    const text = chosen.join("");
+    const ids = tokenizer.encode(text);
+    assertEquals(ids.slice(0, 2), [size + 2, size + 4]);
+    assertEquals(tokenizer.decode(ids), text);
+    assertEquals(streamed(tokenizer, ids), text);
+  }
+  assertEquals([...tokenizer.eosIds].sort(), [size, size + 7, size + 9]);
+  assert(!tokenizer.encode("a<|user|>").includes(size + 7));
+  for (
+    const [text, message] of [["YQ== 0\nYQ== 1\n", "a new token"], [
+      "YQ== 0\nYg== 5\n",
+      "the rank 1",
+    ], ["YQ== 0\n!\n", "base64"]]
+  ) {
+    await assertRejects(() => build(text, config), FormatError, message);
+  }
+  await assertRejects(() => build(list, {}), FormatError, "added_tokens_decoder");
+});
+
 Deno.test("loadTokenizer() reads folders without weights, and .model files", async () => {
   const folder = folderNamed("xlm-roberta");
   const path = await Deno.makeTempDir();
@@ -177,6 +270,17 @@ Deno.test("loadTokenizer() reads folders without weights, and .model files", asy
       const plain = await loadTokenizer(source);
       for (const it of cases) assertEquals(plain.encode(it.text), it.ids);
     }
+    const llama = new URL("golden/llama/", FIXTURES);
+    for (const name of ["config.json", "model.safetensors"]) {
+      await Deno.copyFile(new URL(name, llama), `${path}/${name}`);
+    }
+    assertEquals((await loadTokenizer(path)).encode(text, { parseSpecial: true }), ids);
+    const file = await openModelFile(path);
+    assertEquals(
+      await describeTokenizer(file),
+      `XLMRobertaTokenizer of sentencepiece.bpe.model, ${tokenizer.vocabSize} tokens`,
+    );
+    file.close();
     await Deno.mkdir(`${path}/empty`);
     await assertRejects(() => loadTokenizer(`${path}/empty`), Error, "expected one .gguf model");
   } finally {

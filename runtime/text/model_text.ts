@@ -12,7 +12,7 @@ import { chatglmFormat } from "./chatglm_formats.ts";
 import type { ModelFile } from "../files/model_file.ts";
 import { type Tokenizer, tokenizerFromJson, unusedSettings } from "./tokenizer/tokenizer.ts";
 import { tokenizerFromGguf } from "./tokenizer/gguf.ts";
-import { tokenizerFromFolder } from "./tokenizer/published/kinds.ts";
+import { describeFolder, tokenizerFromFolder } from "./tokenizer/published/kinds.ts";
 
 /** The text side of a model. */
 export interface ModelText {
@@ -61,6 +61,18 @@ export async function folderTokenizer(file: TokenizerSource): Promise<Tokenizer 
   if (tokenizerJson !== undefined) return await tokenizerFromJson(tokenizerJson, config);
   return files &&
     await tokenizerFromFolder({ name: file.name, files, config, model: file.metadata });
+}
+
+/**
+ * The tokenizer that a folder without tokenizer.json has, in words; undefined for other models.
+ *
+ * @throws FormatError when it is damaged or of a kind that is not supported
+ */
+export async function describeTokenizer(file: ModelFile): Promise<string | undefined> {
+  const { name, tokenizerFiles: files, tokenizerConfig: config = {}, metadata: model } = file;
+  const kind = files && describeFolder({ name, files, config, model });
+  const tokenizer = kind && await folderTokenizer(file);
+  return tokenizer ? `${kind}, ${tokenizer.vocabSize} tokens` : undefined;
 }
 
 /** Files of their own stand before tokenizer_config.json, as transformers has it. */

@@ -14,6 +14,7 @@ import { chatglm2, chatglm6b } from "./chatglm.ts";
 import { marian } from "./marian.ts";
 import { albert, gemma, llama, t5, xlmRoberta, xlnet } from "./pieces.ts";
 import type { Published } from "./settings.ts";
+import { glm4, isRankedList } from "./tiktoken.ts";
 import { bert, gpt2, qwen2, roberta } from "./vocabularies.ts";
 
 /** Files that hold a vocabulary; the others only add to one. */
@@ -91,11 +92,13 @@ const KINDS: readonly Kind[] = [
     build: marian,
   },
   {
-    classes: ["ChatGLMTokenizer"],
+    classes: ["ChatGLMTokenizer", "ChatGLM4Tokenizer"],
     types: ["chatglm"],
     files: [["ice_text.model"], ["tokenizer.model"]],
-    build: (published, file) =>
-      file === "ice_text.model" ? chatglm6b(published) : chatglm2(published),
+    build(published, file) {
+      if (file === "ice_text.model") return chatglm6b(published);
+      return isRankedList(published.files[file]) ? glm4(published) : chatglm2(published);
+    },
   },
 ];
 
@@ -130,6 +133,20 @@ export async function tokenizerFromFolder(published: Published): Promise<Tokeniz
       { cause },
     );
   }
+}
+
+/**
+ * Which tokenizer a folder has, in words: `T5Tokenizer of spiece.model`. Undefined where no file is a
+ * vocabulary.
+ *
+ * @throws FormatError when it cannot be told
+ */
+export function describeFolder(published: Published): string | undefined {
+  const there = VOCABULARIES.filter((file) => Object.hasOwn(published.files, file));
+  if (there.length === 0) return undefined;
+  const plain = plainModel(published, there);
+  const name = plain ? "a SentencePiece model" : kindOf(published, there).classes[0];
+  return `${name} of ${there.join(", ")}`;
 }
 
 /** A lone SentencePiece model with nothing beside it that says what it belongs to. */
