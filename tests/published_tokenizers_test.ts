@@ -4,7 +4,7 @@
  */
 
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { FormatError } from "../errors.ts";
+import { FormatError, SparrowError } from "../errors.ts";
 import { selectFiles } from "../runtime/hub/select.ts";
 import { tokenizerFromFolder } from "../runtime/text/tokenizer/published/kinds.ts";
 import { openModelFile } from "../runtime/files/open.ts";
@@ -230,6 +230,50 @@ Deno.test("GLM-4's ranked list merges by rank, and begins a text with its tokens
     await assertRejects(() => build(text, config), FormatError, message);
   }
   await assertRejects(() => build(list, {}), FormatError, "added_tokens_decoder");
+});
+
+Deno.test("damaged files and settings of a folder's tokenizer are typed errors, or a tokenizer", async () => {
+  let state = 7;
+  const random = (below: number): number => {
+    state = (Math.imul(state, 1103515245) + 12345) >>> 0;
+    return (state >>> 8) % below;
+  };
+  const names = ["legacy", "extra_ids", "add_bos_token", "bos_token", "added_tokens_decoder"];
+  names.push("additional_special_tokens", "num_image_tokens", "do_lower_case", "auto_map");
+  const values: unknown[] = [null, true, 5, -1, "x", [], {}, [1], { content: 5 }, {
+    "9": { content: "q" },
+  }];
+  values.push({ x: 1 }, 1e9, { "4000000": { content: "far" } });
+  let failed = 0;
+  for (let run = 0; run < 600; run++) {
+    const folder = FOLDERS[random(FOLDERS.length)];
+    const files = filesOf(folder);
+    const file = Object.keys(files)[random(Object.keys(files).length)];
+    let bytes = files[file];
+    const digits = '0123456789"{}[],:\n #';
+    for (let k = random(3); k > 0; k--) {
+      bytes[random(bytes.length)] = random(2)
+        ? random(256)
+        : digits.charCodeAt(random(digits.length));
+    }
+    if (random(10) === 0) bytes = bytes.slice(0, random(bytes.length));
+    const config = { ...folder.config };
+    if (random(2)) config[names[random(names.length)]] = values[random(values.length)];
+    try {
+      const tokenizer = await tokenizerFromFolder({
+        ...{ name: folder.name, files: { ...files, [file]: bytes }, config, model: {} },
+      });
+      for (const { text } of folder.cases.slice(0, 8)) {
+        const ids = tokenizer!.encode(text, { parseSpecial: random(2) === 0 });
+        assert(ids.every((id) => id >= 0 && id < tokenizer!.vocabSize));
+        tokenizer!.decode(ids);
+      }
+    } catch (error) {
+      assert(error instanceof SparrowError, `${folder.name}, ${file}: ${error}`);
+      failed++;
+    }
+  }
+  assert(failed > 100 && failed < 590, `${failed}`);
 });
 
 Deno.test("loadTokenizer() reads folders without weights, and .model files", async () => {

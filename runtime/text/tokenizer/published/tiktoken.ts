@@ -14,6 +14,7 @@ import { BYTE_CHARACTERS, byteLevelBytes, byteLevelSpelling } from "../byte_leve
 import { assembleTokenizer, endTokens, type Tokenizer } from "../core.ts";
 import { MAX_VOCABULARY, wrongField } from "../fields.ts";
 import { scoredRules, Symbols } from "../merge.ts";
+import { checkGaps } from "../model.ts";
 import { preTokenizerRule } from "../pre.ts";
 import { patternSplitter } from "../split.ts";
 import { type Published, readSpecials, textFile } from "./settings.ts";
@@ -74,6 +75,7 @@ export function glm4(published: Published): Tokenizer {
     if (id < size) throw wrongField("added_tokens_decoder", id, `ids from ${size}`);
     tokens[id] = content;
   }
+  checkGaps(tokens, size + specials.added.length);
   for (let id = 0; id < tokens.length; id++) tokens[id] ??= undefined;
   const own = new Map(specials.added.map(({ content, id }) => [content, id]));
   const added = specials.added.map((token) => ({ ...token, special: true }));

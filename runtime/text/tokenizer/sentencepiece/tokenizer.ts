@@ -7,6 +7,7 @@
 
 import { assembleTokenizer } from "../core.ts";
 import type { AddedToken, Tokenizer } from "../core.ts";
+import { checkGaps } from "../model.ts";
 import { pieceEncoder } from "./encoder.ts";
 import { PIECE, readSentencePieceModel, type SentencePieceModel } from "./model_proto.ts";
 import { type PieceNormalizer, pieceNormalizer } from "./normalizer.ts";
@@ -144,6 +145,7 @@ export function aroundPieces(model: SentencePieceModel, around: AroundPieces): T
       if (text !== undefined && !texts.has(id)) texts.set(id, text);
     }
   }
+  checkGaps(tokens, ids.size);
   // Ids of no token spell nothing, and are still inside the vocabulary.
   for (let id = 0; id < tokens.length; id++) tokens[id] ??= undefined;
   const controls = new Set(added.filter((token) => token.special).map(({ id }) => id));
