@@ -68,6 +68,18 @@ Deno.test("tokenizerFromSentencePiece() finds control pieces in text only when a
   assert(tokenizer.encode("a</s>b", { parseSpecial: true }).includes(end));
 });
 
+Deno.test("byteDecoder() gives each byte piece's byte with its own id", () => {
+  const tokenizer = tokenizerFromSentencePiece(bytesOf("bpe-bytes"), "bpe-bytes");
+  const text = "naïve ☃ 😀 x";
+  const ids = tokenizer.encode(text);
+  const decoder = tokenizer.byteDecoder();
+  const parts = ids.map((id) => [...decoder.push(id)]);
+  assertEquals([...decoder.flush()], []);
+  assertEquals(parts.flat(), [...new TextEncoder().encode(text)]);
+  const snow = ids.indexOf(tokenizer.tokenToId("<0xE2>")!);
+  assertEquals(parts.slice(snow, snow + 3), [[0xe2], [0x98], [0x83]]);
+});
+
 /** Everything that a model does with a file that may be damaged. */
 function useAll(bytes: Uint8Array): void {
   const tokenizer = tokenizerFromSentencePiece(bytes, "mutated.model");

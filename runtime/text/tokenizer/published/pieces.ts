@@ -8,6 +8,7 @@
 import { endTokens } from "../core.ts";
 import type { AddedToken, Tokenizer } from "../core.ts";
 import { countField, flagField } from "../fields.ts";
+import { normalForm } from "../normal_form.ts";
 import { readSentencePieceModel, type SentencePieceModel } from "../sentencepiece/model_proto.ts";
 import { SPACE_MARK } from "../sentencepiece/normalizer.ts";
 import { type AroundPieces, aroundPieces, specialToken } from "../sentencepiece/tokenizer.ts";
@@ -159,7 +160,7 @@ function cleaning(config: Published["config"], lowers: boolean): (text: string) 
     if (removesSpace) text = text.split(PYTHON_SPACE).filter((it) => it !== "").join(" ");
     text = text.replaceAll("``", '"').replaceAll("''", '"');
     if (!keepsAccents) {
-      text = text.normalize("NFKD").replace(/\p{M}/gu, (mark) => isCombining(mark) ? "" : mark);
+      text = normalForm(text, "NFKD").replace(/\p{M}/gu, (mark) => isCombining(mark) ? "" : mark);
     }
     return lowerCases ? text.toLowerCase() : text;
   };
