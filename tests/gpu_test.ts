@@ -260,17 +260,21 @@ Deno.test({ name: "a lost device ends generation with an error", ignore }, async
   let device: GPUDevice | undefined;
   await withDevices((it) => device = it, async () => {
     const model = await loadModel(await tinyBlob(), { backend: "webgpu" });
+    const settings = { temperature: 0, maxTokens: 40, stopIds: [] };
+    const { ids: whole } = await model.complete([1, 2], settings);
     const ids: number[] = [];
     await assertRejects(
       async () => {
-        for await (const { id } of model.session().generate([1, 2], { temperature: 0 })) {
+        for await (const { id } of model.session().generate([1, 2], settings)) {
           if (ids.push(id) === 3) device!.destroy();
         }
       },
       BackendError,
       "the GPU device was lost",
     );
-    assertEquals(ids.length, 3);
+    // Tokens that were chosen ahead and read before the loss still come, and they are right.
+    assert(ids.length >= 3 && ids.length < whole.length, `${ids.length} tokens came`);
+    assertEquals(ids, [...whole.slice(0, ids.length)]);
     await model.dispose();
   });
 });

@@ -162,6 +162,8 @@ export class HubClient {
           // Compressed bytes have no ranges and no length.
           headers: { "accept-encoding": "identity", ...ask.headers, ...this.#credentials(url) },
           redirect: IN_DENO ? "manual" : "follow",
+          // A browser's own cache answers for the rest of a file that was cut with what it has.
+          cache: "no-store",
           signal: watch.signal,
           ...(this.#pool && { client: this.#pool }),
         });
