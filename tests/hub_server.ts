@@ -288,11 +288,12 @@ function ranged(
   fault: Fault,
 ): Body {
   const total = bytes.length + (fault.longerBy ?? 0);
-  const range = /^bytes=(\d+)-(\d+)$/.exec(request.headers.get("range") ?? "");
+  const range = /^bytes=(\d+)-(\d*)$/.exec(request.headers.get("range") ?? "");
   const condition = request.headers.get("if-range");
   const current = condition === null || condition === (headers.etag ?? headers["last-modified"]);
   if (!range || !current || fault.ignoreRange) return { status: 200, headers, bytes };
-  const from = Number(range[1]), to = Math.min(Number(range[2]), bytes.length - 1);
+  const last = bytes.length - 1;
+  const from = Number(range[1]), to = range[2] ? Math.min(Number(range[2]), last) : last;
   if (from >= bytes.length) {
     return {
       status: 416,

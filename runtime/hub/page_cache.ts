@@ -186,7 +186,7 @@ async function* bytesOf(
   const next = async (): Promise<Uint8Array<ArrayBuffer>> => {
     try {
       if (!body) {
-        const headers = at > 0 ? { range: `bytes=${at}-` } : undefined;
+        const headers = at > 0 ? { range: `bytes=${at}-${size - 1}` } : undefined;
         reply = await client.open(url, { subject, signal, ...(headers && { headers }) });
         const start = reply.status === 206 ? contentRange(reply)?.from : 0;
         if (start !== at) {
