@@ -245,7 +245,7 @@ const WRONG_MODELS: [
   [
     "an architecture that other files have",
     setField("general.architecture", "string", "marian"),
-    'architecture "marian" are read from safetensors, not from gguf',
+    'architecture "marian" are read from safetensors and torch, not from gguf',
   ],
   [
     "an architecture by prototype",
