@@ -18,8 +18,16 @@ import type { ModelConfig, ModelDefinition } from "./definition.ts";
 import { checkFields } from "./fields.ts";
 import { cacheRows, prefixSpans, tokenIds } from "./inputs.ts";
 import type { InputRule, RunSizes } from "./program.ts";
+import { rotationTable } from "./rope.ts";
 import type { Sequence } from "./sequence.ts";
-import { keptMatrix, linear, matrix, norm, vector, type WeightSpec } from "./weight_spec.ts";
+import {
+  keptMatrix,
+  linear,
+  matrix,
+  norm,
+  queriesKeysValues,
+  type WeightSpec,
+} from "./weight_spec.ts";
 import type { WeightScope } from "./weights.ts";
 
 /** Configuration of a ChatGLM-6B. */
@@ -122,17 +130,7 @@ function* listWeights(config: ChatglmConfig, contextLength: number): Iterable<We
   for (let i = 0; i < config.layers; i++) {
     const layer = `transformer.layers.${i}.`, fused = `${layer}attention.query_key_value`;
     yield* norm(`${i}.attentionNorm`, width, `${layer}input_layernorm`);
-    // Rows are those of the first head's queries, keys and values, then those of the second head's.
-    for (const [part, name] of ["q", "k", "v"].entries()) {
-      const rows = Array.from(
-        { length: heads },
-        (_, head) => [(3 * head + part) * headDim, headDim] as const,
-      );
-      const weight = { tensor: `${fused}.weight`, fileShape: [3 * width, width], rows };
-      yield matrix(`${i}.${name}`, width, width, weight);
-      const bias = { tensor: `${fused}.bias`, fileShape: [3 * width], rows };
-      yield vector(`${i}.${name}.bias`, width, bias);
-    }
+    yield* queriesKeysValues(`${i}`, heads, headDim, fused);
     yield* linear(`${i}.o`, width, width, `${layer}attention.dense`);
     yield* norm(`${i}.mlpNorm`, width, `${layer}post_attention_layernorm`);
     yield* linear(`${i}.up`, inner, width, `${layer}mlp.dense_h_to_4h`);
@@ -144,26 +142,15 @@ function* listWeights(config: ChatglmConfig, contextLength: number): Iterable<We
     name: "rope",
     role: "table",
     shape: [contextLength + 1, headDim / 2],
-    source: { values: () => halfHeadTable(headDim / 2, contextLength + 1) },
+    source: {
+      values: () => rotationTable(halfHeadFrequencies(headDim / 2), contextLength + 1),
+    },
   };
 }
 
-/** Cosines and sines for half a head; the original keeps its frequencies in 16 bits. */
-function halfHeadTable(rotaryDim: number, positions: number): Float32Array {
-  const half = rotaryDim / 2;
-  const frequencies = Float16Array.from(
-    { length: half },
-    (_, i) => 10000 ** (-2 * i / rotaryDim),
-  );
-  const table = new Float32Array(positions * rotaryDim);
-  for (let position = 0; position < positions; position++) {
-    for (let i = 0; i < half; i++) {
-      const angle = position * frequencies[i]!;
-      table[position * rotaryDim + i] = Math.cos(angle);
-      table[position * rotaryDim + half + i] = Math.sin(angle);
-    }
-  }
-  return table;
+/** Frequencies for half a head, `[rotaryDim / 2]`; the original keeps them in 16 bits. */
+function halfHeadFrequencies(rotaryDim: number): Float16Array {
+  return Float16Array.from({ length: rotaryDim / 2 }, (_, i) => 10000 ** (-2 * i / rotaryDim));
 }
 
 function recordDecoder(

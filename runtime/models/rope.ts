@@ -56,15 +56,25 @@ export interface RopeOptions {
  * @throws ModelError when `factors` has another length than `rotaryDim / 2`
  */
 export function ropeTable(options: RopeOptions, positions: number): Float32Array {
-  const { rotaryDim, amplitude = 1 } = options;
-  const half = rotaryDim / 2;
-  const frequencies = ropeFrequencies(options); // [rotaryDim / 2]
-  const table = new Float32Array(positions * rotaryDim);
+  return rotationTable(ropeFrequencies(options), positions, options.amplitude);
+}
+
+/**
+ * Rows of `[cos …, sin …]` of the angles `position · frequency`, one per position, times `amplitude`:
+ * `[positions, 2 * frequencies]`.
+ */
+export function rotationTable(
+  frequencies: ArrayLike<number>,
+  positions: number,
+  amplitude: number = 1,
+): Float32Array {
+  const half = frequencies.length, width = 2 * half;
+  const table = new Float32Array(positions * width);
   for (let position = 0; position < positions; position++) {
     for (let i = 0; i < half; i++) {
       const angle = position * frequencies[i]!;
-      table[position * rotaryDim + i] = Math.cos(angle) * amplitude;
-      table[position * rotaryDim + half + i] = Math.sin(angle) * amplitude;
+      table[position * width + i] = Math.cos(angle) * amplitude;
+      table[position * width + half + i] = Math.sin(angle) * amplitude;
     }
   }
   return table;

@@ -96,6 +96,32 @@ export function linear(name: string, rows: number, columns: number, tensor: stri
   ];
 }
 
+/**
+ * Queries, keys and values of a layer, with biases, as Megatron-LM has them: one tensor
+ * `[3 * hidden, hidden]` with the rows of the first head's queries, keys and values, then those of the
+ * second head's.
+ */
+export function queriesKeysValues(
+  layer: string,
+  heads: number,
+  headDim: number,
+  tensor: string,
+): WeightSpec[] {
+  const width = heads * headDim;
+  return ["q", "k", "v"].flatMap((name, place) => {
+    const rows = Array.from(
+      { length: heads },
+      (_, head) => [(3 * head + place) * headDim, headDim] as const,
+    );
+    const weight = { tensor: `${tensor}.weight`, fileShape: [3 * width, width], rows };
+    const bias = { tensor: `${tensor}.bias`, fileShape: [3 * width], rows };
+    return [
+      matrix(`${layer}.${name}`, width, width, weight),
+      vector(`${layer}.${name}.bias`, width, bias),
+    ];
+  });
+}
+
 /** The gain and the bias of a norm, from `TENSOR.weight` and `TENSOR.bias`. */
 export function norm(name: string, length: number, tensor: string): WeightSpec[] {
   return [

@@ -11,7 +11,7 @@ import { readConfig } from "../files/config.ts";
 import { checkPositions, type ModelDefinition } from "./definition.ts";
 import { checkFields } from "./fields.ts";
 import { type GptConfig, gptDecoder } from "./gpt.ts";
-import { keptMatrix, linear, matrix, norm, vector, type WeightSpec } from "./weight_spec.ts";
+import { keptMatrix, linear, norm, queriesKeysValues, type WeightSpec } from "./weight_spec.ts";
 
 /** Yuan 1.0. */
 export const yuan1: ModelDefinition<GptConfig> = {
@@ -64,17 +64,7 @@ function* listWeights(config: GptConfig): Iterable<WeightSpec> {
   for (let i = 0; i < config.layers; i++) {
     const layer = `${encoder}layers.${i}.`, fused = `${layer}self_attention.query_key_value`;
     yield* norm(`${i}.attentionNorm`, width, `${layer}input_layernorm`);
-    // Rows are those of the first head's queries, keys and values, then those of the second head's.
-    for (const [part, name] of ["q", "k", "v"].entries()) {
-      const rows = Array.from(
-        { length: heads },
-        (_, head) => [(3 * head + part) * headDim, headDim] as const,
-      );
-      const weight = { tensor: `${fused}.weight`, fileShape: [3 * width, width], rows };
-      yield matrix(`${i}.${name}`, width, width, weight);
-      const bias = { tensor: `${fused}.bias`, fileShape: [3 * width], rows };
-      yield vector(`${i}.${name}.bias`, width, bias);
-    }
+    yield* queriesKeysValues(`${i}`, heads, headDim, fused);
     yield* linear(`${i}.o`, width, width, `${layer}self_attention.dense`);
     yield* norm(`${i}.mlpNorm`, width, `${layer}post_attention_layernorm`);
     yield* linear(`${i}.up`, inner, width, `${layer}mlp.dense_h_to_4h`);
