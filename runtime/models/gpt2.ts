@@ -5,59 +5,37 @@
  * @module
  */
 
-import { ModelError } from "../../errors.ts";
-import { quote, word } from "../../escape.ts";
-import type { ActivationName } from "../../kernels/ops.ts";
-import { readConfig } from "../files/config.ts";
 import type { ModelFile } from "../files/model_file.ts";
 import { HARMLESS_FIELDS } from "./common_fields.ts";
 import { checkPositions, type ModelDefinition } from "./definition.ts";
 import { checkFields } from "./fields.ts";
-import { type GptConfig, gptDecoder } from "./gpt.ts";
+import { type GptConfig, gptDecoder, type GptFields, readGptConfig } from "./gpt.ts";
 import { keptMatrix, matrix, norm, vector, type WeightSpec } from "./weight_spec.ts";
 
-const ACTIVATIONS: Readonly<Record<string, ActivationName>> = {
-  gelu_new: "geluTanh",
-  gelu_pytorch_tanh: "geluTanh",
-  gelu_fast: "geluTanh",
-  gelu: "gelu",
-  relu: "relu",
-  silu: "silu",
-  swish: "silu",
+const CONFIG: GptFields = {
+  hiddenSize: ["n_embd", 768],
+  heads: ["n_head", 12],
+  layers: ["n_layer", 12],
+  vocabSize: ["vocab_size", 50257],
+  maxPositions: ["n_positions", 1024],
+  intermediateSize: "n_inner",
+  activation: "gelu_new",
+  activations: {
+    gelu_new: "geluTanh",
+    gelu_pytorch_tanh: "geluTanh",
+    gelu_fast: "geluTanh",
+    gelu: "gelu",
+    relu: "relu",
+    silu: "silu",
+    swish: "silu",
+  },
 };
 
 /** GPT-2. */
 export const gpt2: ModelDefinition<GptConfig> = {
   parseConfig(file, warn = () => {}) {
-    const config = readConfig(file);
     checkFields(file, "", FIELDS, warn);
-    const hiddenSize = config.count("n_embd", 768), heads = config.count("n_head", 12);
-    if (hiddenSize % heads !== 0) {
-      throw new ModelError(
-        `Cannot load ${quote(file.name)}: n_embd ${hiddenSize} with n_head ${heads}, expected a ` +
-          `multiple of it`,
-      );
-    }
-    const name = config.text("activation_function", "gelu_new"), activation = ACTIVATIONS[name];
-    if (!activation) {
-      throw new ModelError(
-        `Cannot load ${quote(file.name)}: field "activation_function" is ${word(name)}, expected ` +
-          Object.keys(ACTIVATIONS).join(", "),
-      );
-    }
-    return {
-      architecture: config.text("model_type"),
-      layers: config.count("n_layer", 12),
-      hiddenSize,
-      heads,
-      kvHeads: heads,
-      headDim: hiddenSize / heads,
-      intermediateSize: config.count("n_inner", 4 * hiddenSize),
-      activation,
-      layerNormEps: config.epsilon("layer_norm_epsilon", 1e-5),
-      vocabSize: config.count("vocab_size", 50257),
-      maxPositions: config.count("n_positions", 1024),
-    };
+    return readGptConfig(file, CONFIG);
   },
 
   weights(config, file, contextLength) {
