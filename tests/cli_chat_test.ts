@@ -14,14 +14,10 @@ import { readLines } from "../cli/chat/input.ts";
 import { PasteSplitter } from "../cli/chat/keys.ts";
 import { type Message, MessageLines } from "../cli/chat/messages.ts";
 import { FormatError, InputError } from "../mod.ts";
-import { taskArgs } from "./task_args.ts";
+import { taskCommand } from "./task_args.ts";
 import { CHAT_TEMPLATE, tinyGguf, withFolder } from "./tiny_model.ts";
 
 const ROOT = new URL("../", import.meta.url);
-/** The command line of a task. */
-function taskCommand(name: string): string[] {
-  return [Deno.execPath(), ...taskArgs(name)];
-}
 
 async function run(
   name: string,

@@ -3,17 +3,13 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { atRate } from "../cli/format.ts";
 import { describePrompt, promptProgress } from "../cli/prompt_progress.ts";
-import { taskArgs } from "./task_args.ts";
+import { ignore, spawnOnTerminal } from "./pseudo_terminal.ts";
+import { taskCommand } from "./task_args.ts";
 import { tinyGguf, withFolder } from "./tiny_model.ts";
 
 const ROOT = new URL("../", import.meta.url);
 
-/** The command line of a task. */
-function taskCommand(name: string): string[] {
-  return [Deno.execPath(), ...taskArgs(name)];
-}
-
-/** A command on a pseudo-terminal, by script(1). */
+/** A command on a pseudo-terminal. */
 class PseudoTerminal {
   readonly #child: Deno.ChildProcess;
   readonly #input: WritableStreamDefaultWriter<Uint8Array>;
@@ -22,16 +18,7 @@ class PseudoTerminal {
   text = "";
 
   constructor(name: string, args: readonly string[]) {
-    const quoted = [...taskCommand(name), ...args].map((it) => `'${it.replaceAll("'", "'\\''")}'`);
-    this.#child = new Deno.Command("script", {
-      args: ["-qec", quoted.join(" "), "/dev/null"],
-      cwd: ROOT,
-      env: { NO_COLOR: "1", TERM: "xterm", SHELL: "/bin/sh" },
-      stdin: "piped",
-      stdout: "piped",
-      stderr: "null",
-      signal: AbortSignal.timeout(60_000),
-    }).spawn();
+    this.#child = spawnOnTerminal([...taskCommand(name), ...args]);
     this.#input = this.#child.stdin.getWriter();
     this.#output = this.#child.stdout.pipeThrough(new TextDecoderStream()).getReader();
   }
@@ -73,20 +60,12 @@ class PseudoTerminal {
   }
 }
 
-let hasScript = false;
-try {
-  const { stdout } = await new Deno.Command("script", { args: ["--version"] }).output();
-  hasScript = new TextDecoder().decode(stdout).includes("util-linux");
-} catch {
-  // Not here.
-}
-
 /** What a prompt looks like when `text` has been typed. */
 const prompt = (text: string): RegExp => new RegExp(`> (\\x1b\\[3G)?${text}`);
 
 Deno.test({
   name: "terminal: Ctrl-C clears a typed line, and ends the program on an empty one",
-  ignore: !hasScript,
+  ignore,
   async fn() {
     await withFolder({ "tiny.gguf": await tinyGguf() }, async (path) => {
       const terminal = new PseudoTerminal("chat", ["-m", `${path}/tiny.gguf`, "-n", "3"]);
@@ -110,7 +89,7 @@ Deno.test({
 
 Deno.test({
   name: "terminal: pasted lines are one message, at the cursor",
-  ignore: !hasScript,
+  ignore,
   async fn() {
     await withFolder({ "tiny.gguf": await tinyGguf({ context: 256 }) }, async (path) => {
       const terminal = new PseudoTerminal("chat", ["-m", `${path}/tiny.gguf`, "-n", "3"]);
@@ -133,7 +112,7 @@ Deno.test({
 
 Deno.test({
   name: "terminal: what is typed during an answer is there after it, and Ctrl-C leaves clean lines",
-  ignore: !hasScript,
+  ignore,
   async fn() {
     await withFolder({ "tiny.gguf": await tinyGguf() }, async (path) => {
       const endless = ["-m", `${path}/tiny.gguf`, "-n", "-1", "--slide", "--ignore-eos", "-s", "1"];
@@ -160,7 +139,7 @@ Deno.test({
 
 Deno.test({
   name: "terminal: generate ends by Ctrl-C with a clean line, the timings and exit code 130",
-  ignore: !hasScript,
+  ignore,
   async fn() {
     await withFolder({ "tiny.gguf": await tinyGguf() }, async (path) => {
       const endless = ["-m", `${path}/tiny.gguf`, "-n", "-1", "--slide", "--ignore-eos", "the man"];

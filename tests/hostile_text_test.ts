@@ -10,6 +10,7 @@ import type { MetadataValue } from "../runtime/files/gguf_metadata.ts";
 import { openModelFile } from "../runtime/files/open.ts";
 import { openSource } from "../runtime/files/source.ts";
 import { ggufBytes, safetensorsBytes } from "./fixtures.ts";
+import { ignore, spawnOnTerminal } from "./pseudo_terminal.ts";
 import {
   tinyContents,
   tinyGguf,
@@ -440,23 +441,9 @@ Deno.test("commands: no output holds what a terminal obeys, but for a model's te
   });
 });
 
-/** Whether script(1), which runs a command on a pseudo-terminal, is here. */
-const hasScript = await new Deno.Command("script", { args: ["--version"], stdin: "null" }).output()
-  .then(({ stdout }) => new TextDecoder().decode(stdout).includes("util-linux"), () => false);
-
 /** What a command shows on a terminal, without the codes of its own: deleted lines and marked pastes. */
 async function onTerminal(...args: string[]): Promise<string> {
-  const words = [Deno.execPath(), "run", "-A", "cli/main.ts", ...args];
-  const quoted = words.map((it) => `'${it.replaceAll("'", "'\\''")}'`);
-  const child = new Deno.Command("script", {
-    args: ["-qec", quoted.join(" "), "/dev/null"],
-    cwd: new URL("../", import.meta.url),
-    env: { NO_COLOR: "1", TERM: "xterm", SHELL: "/bin/sh" },
-    stdin: "piped",
-    stdout: "piped",
-    stderr: "null",
-    signal: AbortSignal.timeout(60_000),
-  }).spawn();
+  const child = spawnOnTerminal([Deno.execPath(), "run", "-A", "cli/main.ts", ...args]);
   const input = child.stdin.getWriter();
   let shown = "", asked = false;
   for await (const piece of child.stdout.pipeThrough(new TextDecoderStream())) {
@@ -479,7 +466,7 @@ async function onTerminal(...args: string[]): Promise<string> {
 Deno.test({
   name:
     "terminal: a model's text and names are shown, not obeyed, also where tokens cut codes in two",
-  ignore: !hasScript,
+  ignore,
   async fn() {
     await withFolder(
       { "m.gguf": await evilModel(), "plain.gguf": await evilModel(false) },

@@ -16,3 +16,8 @@ export function taskArgs(name: string, variables: Variables = Deno.env.toObject(
     word.replaceAll('"', "").replaceAll(/\$(\w+)/g, (_, name) => variables[name] ?? "")
   );
 }
+
+/** The command line of a task, for programs that start it. */
+export function taskCommand(name: string): string[] {
+  return [Deno.execPath(), ...taskArgs(name)];
+}
