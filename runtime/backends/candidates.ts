@@ -27,7 +27,7 @@ export class NotFiniteError extends ModelError {
  * memory is too small, its numbers went wrong, or it is no error that Sparrow raises on purpose. What
  * is wrong with the model, its files, the graph or the call is wrong on every backend.
  */
-export function isBackendFault(error: unknown): error is Error {
+function isBackendFault(error: unknown): error is Error {
   return error instanceof BackendError || error instanceof MemoryError ||
     error instanceof NotFiniteError ||
     error instanceof Error && !(error instanceof SparrowError);

@@ -69,7 +69,7 @@ const { addSpecial: _add, parseSpecial: _parse, ...GENERATE_CHAT_RULES } = GENER
 const { addGenerationPrompt: _begin, ...RENDER_CHAT_RULES } = RENDER_RULES;
 
 /** What each option may be. */
-export const CHAT_RULES: Rules<ChatOptions> = { ...GENERATE_CHAT_RULES, ...RENDER_CHAT_RULES };
+const CHAT_RULES: Rules<ChatOptions> = { ...GENERATE_CHAT_RULES, ...RENDER_CHAT_RULES };
 
 /**
  * A copy of a conversation.

@@ -129,7 +129,7 @@ export interface GenerateOptions extends SamplerOptions {
 }
 
 /** Most tokens beside the chosen one of which log-probabilities are told. */
-export const MOST_LOGPROBS = 128;
+const MOST_LOGPROBS = 128;
 
 /** What each option may be. */
 export const GENERATE_RULES: Rules<GenerateOptions> = {

@@ -16,7 +16,7 @@ import { type HubFile, isHubFile, selectFiles, type Selection } from "./select.t
 import { formatSpec, type HubSpec } from "./spec.ts";
 
 /** Name of the cache, which the browser shows and clears with the site's data. */
-export const PAGE_CACHE = "sparrow";
+const PAGE_CACHE = "sparrow";
 
 /** The page's cache; undefined where there is none, as in a page that is not secure. */
 export async function openPageCache(): Promise<Cache | undefined> {

@@ -118,7 +118,7 @@ export function stackPrograms(
 }
 
 /** Prompts of an encoder–decoder. */
-export function promptsOf({ vocabSize, startId }: StackConfig): PromptRules {
+function promptsOf({ vocabSize, startId }: StackConfig): PromptRules {
   return { fields: { decoderIds: vocabSize }, decoderStart: [startId] };
 }
 
