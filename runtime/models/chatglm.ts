@@ -109,8 +109,11 @@ function maskedPositions({ maskIds }: ChatglmConfig): InputRule {
     step: [0],
     fill({ sequence: { ids, prefixLength = 0 }, position }, i, into, at) {
       const place = position + i;
-      const masks = maskIds.map((id) => ids.indexOf(id));
-      into[at] = place < prefixLength ? place : masks.find((it) => it >= 0 && it < prefixLength)!;
+      if (place < prefixLength) into[at] = place;
+      else {
+        const masks = maskIds.map((id) => ids.indexOf(id));
+        into[at] = masks.find((it) => it >= 0 && it < prefixLength)!;
+      }
     },
   };
 }
