@@ -14,7 +14,7 @@ import { readConfig } from "../files/config.ts";
 import type { Graph, Tensor } from "../graph/graph.ts";
 import { blocks } from "./blocks.ts";
 import { HARMLESS_FIELDS } from "./common_fields.ts";
-import type { ModelConfig, ModelDefinition } from "./definition.ts";
+import { type ModelConfig, type ModelDefinition, tellHeadless } from "./definition.ts";
 import { checkFields } from "./fields.ts";
 import { cacheRows, prefixSpans, tokenIds } from "./inputs.ts";
 import type { InputRule, RunSizes } from "./program.ts";
@@ -42,6 +42,8 @@ export interface ChatglmConfig extends ModelConfig {
   readonly bosId: number;
   /** Tokens that mark the place of the answer: the first one that a prompt has counts. */
   readonly maskIds: readonly number[];
+  /** Whether the embedding table is the output head where the file has no other. */
+  readonly tiedEmbeddings: boolean;
 }
 
 /** Factor of the residual: the released code has that of 28 layers, whatever number there is. */
@@ -74,10 +76,15 @@ export const chatglm: ModelDefinition<ChatglmConfig> = {
       maxPositions: config.count("max_sequence_length", 2048),
       bosId: config.whole("bos_token_id"),
       maskIds: [config.whole("gmask_token_id"), config.whole("mask_token_id")],
+      tiedEmbeddings: config.flag("tie_word_embeddings", true),
     };
   },
 
-  weights: (config, _file, contextLength) => Promise.resolve(listWeights(config, contextLength)),
+  weights(config, file, contextLength, warn = () => {}) {
+    const hasHead = file.tensors.has(HEAD);
+    if (!hasHead && !config.tiedEmbeddings) tellHeadless(file, warn);
+    return Promise.resolve(listWeights(config, contextLength, hasHead));
+  },
 
   programs: (config) => ({
     decode: {
@@ -127,7 +134,14 @@ const answerPositions: InputRule = {
   },
 };
 
-function* listWeights(config: ChatglmConfig, contextLength: number): Iterable<WeightSpec> {
+/** The output head, which repeats the embedding table in the published files. */
+const HEAD = "lm_head.weight";
+
+function* listWeights(
+  config: ChatglmConfig,
+  contextLength: number,
+  hasHead: boolean,
+): Iterable<WeightSpec> {
   const { hiddenSize: width, heads, headDim, intermediateSize: inner, vocabSize } = config;
   yield keptMatrix("wordTable", vocabSize, width, "transformer.word_embeddings.weight");
   for (let i = 0; i < config.layers; i++) {
@@ -140,7 +154,7 @@ function* listWeights(config: ChatglmConfig, contextLength: number): Iterable<We
     yield* linear(`${i}.down`, width, inner, `${layer}mlp.dense_4h_to_h`);
   }
   yield* norm("norm", width, "transformer.final_layernorm");
-  yield matrix("head", vocabSize, width, "lm_head.weight");
+  if (hasHead) yield matrix("head", vocabSize, width, HEAD);
   yield {
     name: "rope",
     role: "table",
@@ -199,7 +213,7 @@ function recordDecoder(
   }
   g.cut("head");
   const hidden = layerNorm(wanted(x), "norm", eps); // [rows, hidden]
-  return { hidden, logits: linear(hidden, "head") };
+  return { hidden, logits: linear(hidden, w.has("head") ? "head" : "wordTable") };
 }
 
 /** Fields of `config.json`. */
@@ -207,7 +221,7 @@ const FIELDS = {
   read: [
     ...["model_type", "hidden_size", "inner_hidden_size", "num_layers", "num_attention_heads"],
     ...["layernorm_epsilon", "vocab_size", "max_sequence_length", "bos_token_id"],
-    ...["gmask_token_id", "mask_token_id"],
+    ...["gmask_token_id", "mask_token_id", "tie_word_embeddings"],
   ],
   harmless: HARMLESS_FIELDS,
   neutral: {

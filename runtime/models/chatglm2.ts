@@ -12,7 +12,7 @@ import { readConfig } from "../files/config.ts";
 import type { Graph, Tensor } from "../graph/graph.ts";
 import { blocks } from "./blocks.ts";
 import { HARMLESS_FIELDS } from "./common_fields.ts";
-import type { ModelConfig, ModelDefinition } from "./definition.ts";
+import { type ModelConfig, type ModelDefinition, tellHeadless } from "./definition.ts";
 import { checkFields } from "./fields.ts";
 import { cacheRows, causalSpans, positions, tokenIds } from "./inputs.ts";
 import type { RunSizes } from "./program.ts";
@@ -71,7 +71,11 @@ export const chatglm2: ModelDefinition<Chatglm2Config> = {
     };
   },
 
-  weights: (config, _file, contextLength) => Promise.resolve(listWeights(config, contextLength)),
+  weights(config, file, contextLength, warn = () => {}) {
+    const hasHead = file.tensors.has(HEAD);
+    if (!hasHead) tellHeadless(file, warn);
+    return Promise.resolve(listWeights(config, contextLength, hasHead));
+  },
 
   programs: (config) => ({
     decode: {
@@ -82,7 +86,14 @@ export const chatglm2: ModelDefinition<Chatglm2Config> = {
   }),
 };
 
-function* listWeights(config: Chatglm2Config, contextLength: number): Iterable<WeightSpec> {
+/** The output head; models that were saved without it have hidden states alone. */
+const HEAD = "transformer.output_layer.weight";
+
+function* listWeights(
+  config: Chatglm2Config,
+  contextLength: number,
+  hasHead: boolean,
+): Iterable<WeightSpec> {
   const { hiddenSize: width, heads, kvHeads, headDim, intermediateSize: inner } = config;
   const { vocabSize, ropeTheta: theta } = config;
   const embedding = "transformer.embedding.word_embeddings.weight";
@@ -120,7 +131,7 @@ function* listWeights(config: Chatglm2Config, contextLength: number): Iterable<W
     yield vector(`${i}.down.bias`, width, `${layer}mlp.dense_4h_to_h.bias`);
   }
   yield vector("norm", width, "transformer.encoder.final_layernorm.weight");
-  yield matrix("head", vocabSize, width, "transformer.output_layer.weight");
+  if (hasHead) yield matrix("head", vocabSize, width, HEAD);
   const rotaryDim = headDim / 2;
   yield {
     name: "rope",
@@ -163,7 +174,7 @@ function recordDecoder(
   }
   g.cut("head");
   const hidden = rmsNorm(wanted(x), "norm", eps); // [rows, hidden]
-  return { hidden, logits: linear(hidden, "head") };
+  return { hidden, logits: linear(hidden, w.has("head") ? "head" : "wordTable") };
 }
 
 /** Fields of `config.json`. */

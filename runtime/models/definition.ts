@@ -72,3 +72,11 @@ export function checkPositions(
       `${maxPositions} positions`,
   );
 }
+
+/** Tells that a file has no output head, so that the embedding table stands in its place. */
+export function tellHeadless({ name }: ModelFile, warn: Warn): void {
+  warn(
+    `${quote(name)} has no output head, and its embeddings are not tied: the embedding table ` +
+      `takes the place of the head, so that logits and text mean nothing; hidden states do`,
+  );
+}

@@ -7,6 +7,7 @@
 import { quote } from "../../escape.ts";
 import { sameBytes } from "../files/compare.ts";
 import type { ModelFile } from "../files/model_file.ts";
+import { tellHeadless } from "./definition.ts";
 import type { Warn } from "./fields.ts";
 import type { LlamaConfig } from "./llama_config.ts";
 
@@ -97,10 +98,7 @@ export async function headOf(
   if (!own) {
     if (config.tiedEmbeddings) return { embedding };
     if (!isBase(file)) return { embedding, head }; // and it will be missed
-    warn(
-      `${quote(file.name)} has no output head, and its embeddings are not tied: the embedding ` +
-        `table takes the place of the head, so that logits and text mean nothing; hidden states do`,
-    );
+    tellHeadless(file, warn);
     return { embedding };
   }
   if (!config.tiedEmbeddings) return { embedding, head };
