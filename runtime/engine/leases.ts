@@ -33,8 +33,8 @@ export interface HeldRows extends Readonly<LeaseHolder> {
 
 /** The rows of one sequence. */
 export interface Lease {
-  /** Which of the ranges of rows. */
-  readonly range: number;
+  /** The first of them. */
+  readonly firstRow: number;
   /** What the one before has left in them, until its holder writes into them. */
   left: HeldRows | undefined;
 }
@@ -60,13 +60,22 @@ interface Entry extends Lease {
 export class Leases {
   /** Least recently used first. */
   readonly #leases: Entry[];
+  #turn = 0;
 
-  /** Rows for `sequences` sequences. */
-  constructor(sequences: number) {
-    this.#leases = Array.from(
-      { length: sequences },
-      (_, range) => ({ range, holder: undefined, sequence: undefined, left: undefined, since: 0 }),
-    );
+  /** Rows for `sequences` sequences, `rows` for each. */
+  constructor(sequences: number, rows: number) {
+    this.#leases = Array.from({ length: sequences }, (_, i) => ({
+      firstRow: i * rows,
+      holder: undefined,
+      sequence: undefined,
+      left: undefined,
+      since: 0,
+    }));
+  }
+
+  /** Begins a turn: holders keep their rows for a number of them. */
+  nextTurn(): void {
+    this.#turn++;
   }
 
   /** Its rows, if it has any. */
@@ -82,7 +91,6 @@ export class Leases {
   take(
     holder: LeaseHolder,
     sequence: Sequence,
-    turn: number,
     stateOf: (other: LeaseHolder) => HolderState,
   ): Lease | undefined {
     let at = this.#leases.findIndex((it) => it.holder === holder);
@@ -90,7 +98,7 @@ export class Leases {
     if (at < 0) at = this.#leases.findIndex((it) => stateOf(it.holder!) === "idle");
     if (at < 0) {
       this.#leases.forEach(({ holder, since }, i) => {
-        if (turn - since < SLICE || stateOf(holder!) === "pinned") return;
+        if (this.#turn - since < SLICE || stateOf(holder!) === "pinned") return;
         if (at < 0 || since < this.#leases[at]!.since) at = i;
       });
     }
@@ -101,7 +109,7 @@ export class Leases {
       if (lease.holder) forget(lease.holder);
       forget(holder);
       lease.holder = holder;
-      lease.since = turn;
+      lease.since = this.#turn;
     }
     lease.sequence = sequence;
     this.#leases.push(lease);
@@ -118,8 +126,8 @@ export class Leases {
   }
 
   /** Lets the slice of a holder begin now. */
-  renew(holder: LeaseHolder, turn: number): void {
-    for (const lease of this.#leases) if (lease.holder === holder) lease.since = turn;
+  renew(holder: LeaseHolder): void {
+    for (const lease of this.#leases) if (lease.holder === holder) lease.since = this.#turn;
   }
 
   /** Gives rows back. */
