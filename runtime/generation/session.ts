@@ -6,15 +6,7 @@
 
 import { InputError } from "../../errors.ts";
 import { quote } from "../../escape.ts";
-import {
-  accepts,
-  CALLBACK,
-  readIds,
-  readOptions,
-  type Rule,
-  type Rules,
-  SIGNAL,
-} from "../../options.ts";
+import { accepts, type Rule } from "../../options.ts";
 import {
   chat,
   type ChatCompletion,
@@ -27,18 +19,16 @@ import { Engine } from "../engine/engine.ts";
 import type { Ahead } from "./ahead.ts";
 import { forget, type LeaseHolder } from "../engine/leases.ts";
 import type { Sequence } from "../models/program.ts";
-import { idsOf, type Prompt } from "../models/prompt.ts";
+import type { Prompt } from "../models/prompt.ts";
 import { EMPTY, firstTokens, sharedTokens } from "../models/sequence.ts";
-import { LAST_LOGITS } from "../engine/plans.ts";
 import type { TokenChoice } from "../backends/backend.ts";
 import { generate } from "./generate.ts";
 import type { GenerateOptions, Token } from "./generate_options.ts";
 import type { ChatMessage } from "../text/chat_template.ts";
+import { prefill, prefillAll } from "./prefill.ts";
 import { type RestoredSession, saveSession } from "./saved_session.ts";
 import { aheadOf } from "./session_ahead.ts";
 import type { PrefillOptions, SessionModel, SessionState } from "./text_session.ts";
-
-const PREFILL_RULES: Rules<PrefillOptions> = { signal: SIGNAL, onProgress: CALLBACK };
 
 const SESSION_MODEL: Rule = {
   expected: "what Model.session gives",
@@ -64,6 +54,7 @@ export class Session {
   #sequence: Sequence = EMPTY;
   /** How many of them have their keys and values in the cache; more while a prompt is under way. */
   readonly #holder: LeaseHolder;
+  readonly #state: SessionState;
   #disposed = false;
   /** The step of a generation that is under way, and whether that was aborted or left. */
   #step: { readonly ended: Promise<unknown>; isGivenUp(): boolean } | undefined;
@@ -76,6 +67,7 @@ export class Session {
     this.#model = model;
     this.#holder = restored?.holder ?? { cached: 0 };
     if (restored) this.#sequence = restored.sequence;
+    this.#state = this.#stateOf();
   }
 
   /** Number of tokens so far. */
@@ -115,24 +107,7 @@ export class Session {
     given: readonly number[] | Prompt,
     options: PrefillOptions = {},
   ): Promise<Float32Array> {
-    const { signal, onProgress } = readOptions("process a prompt", options, PREFILL_RULES);
-    let next = EMPTY;
-    const append = this.#appending(given);
-    const logits = await this.#model.engine.run({
-      holder: this.#holder,
-      output: LAST_LOGITS,
-      signal,
-      ...(onProgress && {
-        progress: (done: number) => onProgress({ done, total: next.ids.length }),
-      }),
-      sequence: () => next = append(),
-      finish: (logits) => {
-        this.#sequence = next;
-        return logits;
-      },
-    });
-    onProgress?.({ done: next.ids.length, total: next.ids.length });
-    return logits;
+    return await prefill(this.#model.engine, this.#state, given, options);
   }
 
   /**
@@ -143,57 +118,7 @@ export class Session {
     given: readonly number[] | Prompt,
     options: { readonly signal?: AbortSignal } = {},
   ): Promise<Float32Array> {
-    const { signal } = readOptions("compute logits", options, { signal: SIGNAL });
-    const { vocabSize } = this.#model.engine.config;
-    let next = EMPTY, begin = 0, logits: Float32Array | undefined;
-    const append = this.#appending(given);
-    return await this.#model.engine.run({
-      holder: this.#holder,
-      output: { program: "decode", names: ["logits"], rows: "all" },
-      signal,
-      sequence: () => {
-        begin = this.position;
-        next = append();
-        // Their logits are not kept: the last of them runs again if nothing else does.
-        this.#holder.cached = Math.min(this.#holder.cached, begin);
-        return next;
-      },
-      onRows: (rows, first) => {
-        logits ??= new Float32Array((next.ids.length - begin) * vocabSize);
-        const skipped = Math.max(0, begin - first);
-        const own = rows.subarray(skipped * vocabSize);
-        if (own.length > 0) logits.set(own, (first + skipped - begin) * vocabSize);
-      },
-      finish: () => {
-        this.#sequence = next;
-        return logits!;
-      },
-    });
-  }
-
-  /** What makes of the session's sequence the one with a prompt behind it, in the turn that runs it. */
-  #appending(given: readonly number[] | Prompt): () => Sequence {
-    const { engine } = this.#model;
-    // What begins a session is checked at once; so is what is nothing but ids.
-    const opening = this.#isUnbegun ? engine.sequenceOf(given) : undefined;
-    const ids = opening?.ids ?? readIds(idsOf(given), engine.config.vocabSize);
-    const { contextLength } = engine.options;
-    return () => {
-      const sequence = this.#current();
-      if (opening && this.#isUnbegun) return opening;
-      if (sequence.ids.length + ids.length > contextLength) {
-        throw new InputError(
-          `Cannot process ${ids.length} tokens at position ${sequence.ids.length}: the context ` +
-            `holds ${contextLength} tokens; shorten the prompt or raise contextLength`,
-        );
-      }
-      return { ...sequence, ids: [...sequence.ids, ...ids] };
-    };
-  }
-
-  /** Whether nothing has been said, so that a prompt begins the session. */
-  get #isUnbegun(): boolean {
-    return this.position === 0 && this.#sequence === EMPTY;
+    return await prefillAll(this.#model.engine, this.#state, given, options);
   }
 
   /** Appends one token and returns the logits after it, `[vocab]`. Errors as for `prefill`. */
@@ -330,19 +255,6 @@ export class Session {
     return aheadOf(this.#model.engine, this.#state, given, generated);
   }
 
-  /** What others may know of it, and change. */
-  get #state(): SessionState {
-    const position = (): number => this.position;
-    return {
-      holder: this.#holder,
-      get position() {
-        return position();
-      },
-      current: () => this.#current(),
-      append: (id) => void (this.#sequence = { ...this.#sequence, ids: [...this.history, id] }),
-    };
-  }
-
   /**
    * The session as bytes: its tokens, and the rows of the cache that it holds. `Model.restore` makes a
    * session of them that goes on as if this one had never been away, on the same backend to the bit. It
@@ -364,11 +276,27 @@ export class Session {
     return saveSession(this.#model, this.#state);
   }
 
-  /** The sequence, for a run; what a run that was given up has cached beyond it does not count. */
-  #current(): Sequence {
-    if (this.#disposed) throw new InputError("Cannot run a session that has been disposed");
-    this.#holder.cached = this.cachedTokens;
-    return this.#sequence;
+  /** What others may know of it, and change. */
+  #stateOf(): SessionState {
+    const position = (): number => this.position;
+    const isUnbegun = (): boolean => this.#sequence === EMPTY;
+    return {
+      holder: this.#holder,
+      get position() {
+        return position();
+      },
+      get isUnbegun() {
+        return isUnbegun();
+      },
+      current: () => {
+        if (this.#disposed) throw new InputError("Cannot run a session that has been disposed");
+        // What a run that was given up has cached beyond it does not count.
+        this.#holder.cached = this.cachedTokens;
+        return this.#sequence;
+      },
+      append: (id) => void (this.#sequence = { ...this.#sequence, ids: [...this.history, id] }),
+      become: (sequence) => void (this.#sequence = sequence),
+    };
   }
 
   /** Gives the cache rows back. */

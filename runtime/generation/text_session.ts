@@ -56,6 +56,8 @@ export interface SessionState {
   readonly holder: LeaseHolder;
   /** Number of its tokens. */
   readonly position: number;
+  /** Whether nothing has been said, so that a prompt begins the session. */
+  readonly isUnbegun: boolean;
   /**
    * Its tokens as they are now.
    *
@@ -64,6 +66,8 @@ export interface SessionState {
   current(): Sequence;
   /** Appends a token that has been computed. */
   append(id: number): void;
+  /** Gives it other tokens, which have been computed. */
+  become(sequence: Sequence): void;
 }
 
 /** A sequence of tokens that grows; `Session` documents the public members. */
