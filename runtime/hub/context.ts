@@ -7,8 +7,10 @@
 import { InputError } from "../../errors.ts";
 import { quote } from "../../escape.ts";
 import { modelLock } from "./cache.ts";
-import { type Downloaded, downloadFile, type DownloadOptions, type FileJob } from "./download.ts";
-import { HubClient, TRANSFER_TUNING, type TransferTuning } from "./http.ts";
+import { type Downloaded, downloadFile } from "./download.ts";
+import type { DownloadOptions, FileJob } from "./transfer.ts";
+import { HubClient } from "./http.ts";
+import { TRANSFER_TUNING, type TransferTuning } from "./tuning.ts";
 import { discardPart, removeJournal } from "./journal.ts";
 import { DEFAULT_ENDPOINT, readEndpoint } from "./endpoint.ts";
 import { lockFile } from "./lock.ts";

@@ -5,51 +5,19 @@
  *
  * @module
  */
-import { InputError, type SourceError } from "../../errors.ts";
+import { InputError } from "../../errors.ts";
 import { quote } from "../../escape.ts";
 import {
   HttpError,
   NetworkError,
-  type Pace,
-  retryAfterMs,
   sleep,
   SlowError,
   type StallWatch,
   stallWatch,
 } from "./failures.ts";
+import { refusal } from "./refusal.ts";
 import { showUrl } from "./spec.ts";
-
-/** Patience and parallelism of transfers; the defaults suit real networks, tests shrink them. */
-export interface TransferTuning extends Pace {
-  /** Failures in a row, without progress between them, that a request survives. Default 8. */
-  readonly retries: number;
-  /** The same while nobody has answered at all, as without a network. Default 3. */
-  readonly firstRetries: number;
-  /** First wait before a retry in ms; doubles each time, less up to half at random. Default 500. */
-  readonly backoffMs: number;
-  /** Longest wait before a retry in ms, also when the server's Retry-After asks for more. Default 60 000. */
-  readonly maxWaitMs: number;
-  /** Longest time in ms for a lookup: a commit, or all pages of a listing. Default 600 000. */
-  readonly lookupMs: number;
-  /** Connections for one large file. Default 4. */
-  readonly connections: number;
-  /** Bytes that one ranged request asks for. Default 16 MiB. */
-  readonly segmentBytes: number;
-}
-
-/** The defaults of {@linkcode TransferTuning}. */
-export const TRANSFER_TUNING: TransferTuning = {
-  retries: 8,
-  firstRetries: 3,
-  backoffMs: 500,
-  maxWaitMs: 60_000,
-  lookupMs: 600_000,
-  stallMs: 30_000,
-  slowMs: 60_000, // generous: a modem of 1990 brings 300 bytes a second
-  slowRate: 250,
-  connections: 4,
-  segmentBytes: 16 << 20,
-};
+import type { TransferTuning } from "./tuning.ts";
 
 /** An answer with status 200 or 206, its body still to be read. */
 export interface Reply {
@@ -85,9 +53,6 @@ export interface RetryOptions {
   readonly received?: () => number;
 }
 
-/** Asks for one JSON answer. Its value may be anything, and JSON that is damaged is a SyntaxError. */
-export type Lookup = (url: URL) => Promise<{ value: unknown; headers: Headers }>;
-
 /** What a client is made of. */
 export interface ClientOptions {
   /** The hub; the token goes to its origin and to no other. */
@@ -101,9 +66,6 @@ export interface ClientOptions {
 /** A page's own requests follow redirects, leave the token with its origin and unpack by themselves. */
 const IN_DENO = "Deno" in globalThis;
 const MAX_REDIRECTS = 10;
-/** Of one lookup, all pages together: a repository of 60 000 files. */
-const MAX_JSON_BYTES = 16 << 20;
-const MAX_PAGES = 1000;
 // A failing connection that still brings this much between failures is slow, not broken.
 const PROGRESS_BYTES = 1 << 20;
 
@@ -185,7 +147,13 @@ export class HubClient {
         await response.body?.cancel();
         const location = response.headers.get("location");
         if (response.status < 300 || response.status >= 400 || location === null) {
-          throw this.#refusal(response, url, hop, ask.subject);
+          throw refusal(response, {
+            subject: ask.subject,
+            url,
+            isElsewhere: hop > 0 && url.origin !== this.#endpoint.origin,
+            endpoint: this.endpoint,
+            hasToken: this.#authorization !== undefined,
+          });
         }
         const next = URL.canParse(location, url.href) ? new URL(location, url) : undefined;
         if (
@@ -243,79 +211,9 @@ export class HubClient {
     }
   }
 
-  /**
-   * Asks for the JSON answers of one lookup, with this client's redirects, token rule and retries.
-   * Together they are bounded in number, bytes and time, however many pages a server goes on with.
-   */
-  lookup(subject: string, options: RetryOptions): Lookup {
-    const { signal } = options;
-    const end = performance.now() + this.tuning.lookupMs;
-    const asked = new Set<string>();
-    let before = 0; // bytes of the answers so far
-    const refuse = (what: string): never => {
-      throw new HttpError(`Cannot list ${subject}: ${this.endpoint} answers ${what}`, 200);
-    };
-    const inTime = (): void => {
-      if (performance.now() > end) refuse(`for more than ${this.tuning.lookupMs / 1000} s`);
-    };
-    return async (url) => {
-      if (asked.has(url.href)) refuse("pages that follow each other in a circle");
-      if (asked.add(url.href).size > MAX_PAGES) refuse(`more than ${MAX_PAGES} pages`);
-      return await this.retry(async () => {
-        inTime();
-        const answer = await this.open(url, {
-          subject,
-          headers: { accept: "application/json" },
-          signal,
-        });
-        const chunks: Uint8Array<ArrayBuffer>[] = [];
-        let size = 0;
-        for await (const chunk of answer.body()) {
-          inTime();
-          size += chunk.length;
-          if (before + size > MAX_JSON_BYTES) refuse(`more than ${MAX_JSON_BYTES} bytes`);
-          chunks.push(chunk);
-        }
-        before += size;
-        return { value: JSON.parse(await new Blob(chunks).text()), headers: answer.headers };
-      }, options);
-    };
-  }
-
   #credentials(url: URL): Record<string, string> {
     const own = this.#authorization !== undefined && url.origin === this.#endpoint.origin;
     return own ? { authorization: this.#authorization! } : {};
-  }
-
-  #refusal(response: Response, url: URL, hop: number, subject: string): SourceError {
-    const { status, headers } = response;
-    const action = `Cannot fetch ${subject}: ${url.host} answers ${status}`;
-    // A refusal after a redirect is about the signed link, which ages, not about the file.
-    const aged = hop > 0 && url.origin !== this.#endpoint.origin &&
-      [400, 401, 403, 404, 410].includes(status);
-    if (aged || status >= 500 || [408, 425, 429].includes(status)) {
-      return new NetworkError(action, retryAfterMs(headers.get("retry-after")));
-    }
-    return new HttpError(
-      `${action}${this.#advice(status, headers.get("x-error-code") ?? "")}`,
-      status,
-    );
-  }
-
-  #advice(status: number, code: string): string {
-    const token = this.#authorization
-      ? "the token that was given is not enough"
-      : "no token was given";
-    if (code === "GatedRepo") {
-      return ` (gated): ${token}; accept the terms on its page at ${this.endpoint} and give a token of that account (HF_TOKEN)`;
-    }
-    if (status === 401 || status === 403) {
-      return `: it does not exist or is private, and ${token}; check the name or give a token that may read it (HF_TOKEN)`;
-    }
-    if (code === "RevisionNotFound") return ': there is no such revision; check the part after "@"';
-    if (status === 404) return ": there is no such thing; check the name";
-    if (status === 416) return ": the file is shorter than announced; fetch it again";
-    return "; check the address";
   }
 }
 

@@ -8,7 +8,8 @@
 import { SourceError, SparrowError } from "../../errors.ts";
 import { plain, quote } from "../../escape.ts";
 import { isSafePath } from "../files/safe_path.ts";
-import type { HubClient, Lookup, RetryOptions } from "./http.ts";
+import type { HubClient, RetryOptions } from "./http.ts";
+import { beginLookup, type Lookup } from "./lookup.ts";
 import { type HubFile, isHubFile, MAX_FILE_BYTES } from "./select.ts";
 
 // A lookup is small: whoever waits for it should hear soon that the hub is out of reach.
@@ -96,7 +97,7 @@ async function asking<T>(
 ): Promise<T> {
   const subject = `hf:${repo}`;
   try {
-    return await ask(client.lookup(subject, { retries: LOOKUP_RETRIES, ...options }));
+    return await ask(beginLookup(client, subject, { retries: LOOKUP_RETRIES, ...options }));
   } catch (error) {
     if (error instanceof SparrowError || options.signal?.aborted) throw error;
     const found = plain(error instanceof Error ? error.message : String(error), 300);

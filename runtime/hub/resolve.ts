@@ -8,7 +8,7 @@ import { quote } from "../../escape.ts";
 import { missingHint } from "../files/source_raw.ts";
 import * as cache from "./cache.ts";
 import { Context, type ResolveOptions } from "./context.ts";
-import type { FileJob } from "./download.ts";
+import type { FileJob } from "./transfer.ts";
 import { checkRoom, freeBytes } from "./disk.ts";
 import { NetworkError } from "./failures.ts";
 import { fetchCommit, fetchListing, fileUrl } from "./listing.ts";
