@@ -11,7 +11,8 @@
 import { FormatError } from "../../errors.ts";
 import { quote } from "../../escape.ts";
 import type { TensorEntry } from "./model_file.ts";
-import { type PickleGlobal, type PickleRules, readPickle } from "./pickle.ts";
+import { readPickle } from "./pickle.ts";
+import type { PickleGlobal, PickleRules } from "./pickle_machine.ts";
 import type { ByteSource } from "./source.ts";
 import {
   globalNamed,

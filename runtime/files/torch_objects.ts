@@ -6,7 +6,7 @@
  */
 
 import { quote } from "../../escape.ts";
-import type { PickleGlobal } from "./pickle.ts";
+import type { PickleGlobal } from "./pickle_machine.ts";
 
 /** Numbers of one type in a row, to which tensors refer. */
 export interface Storage {
