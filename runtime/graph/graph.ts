@@ -7,17 +7,11 @@
 
 import { ShapeError } from "../../errors.ts";
 import { quote } from "../../escape.ts";
-import {
-  CACHE_TYPES,
-  type CacheType,
-  type DType,
-  elements,
-  type Role,
-  type TensorType,
-} from "../../kernels/op.ts";
+import { CACHE_TYPES, type CacheType, type TensorType } from "../../kernels/op.ts";
 import { accepts, checkValue, OBJECT, oneOf, readOptions, type Rules } from "../../options.ts";
 import { type OpAttributes, type OpName, OPS } from "../../kernels/ops.ts";
 import { LAYOUT_NAMES, type LayoutName } from "../../quant/formats.ts";
+import { checkExtents, checkShape, isTensor, sameType } from "./shapes.ts";
 
 /** Where a tensor's data comes from. */
 export type Origin = "input" | "weight" | "cache" | "op";
@@ -200,15 +194,7 @@ export class Graph {
 
   /** Records an input, weight or cache of another graph, for a copy of that graph. */
   adopt(tensor: Tensor): Tensor {
-    const isTensor = accepts({
-      expected: "a tensor",
-      accepts: (it) => {
-        const { shape, name } = it as Tensor;
-        return typeof name === "string" && Array.isArray(shape) &&
-          shape.every((extent) => typeof extent === "number");
-      },
-    }, tensor);
-    if (!isTensor) {
+    if (!isTensor(tensor)) {
       throw new ShapeError(
         `Cannot adopt ${quote(tensor)}: expected an input, weight or cache of a graph`,
       );
@@ -275,16 +261,7 @@ export class Graph {
         `Cannot record ${quote(name)}: the graph has another tensor of that name`,
       );
     }
-    const count = elements(type.shape);
-    if (
-      type.shape.length === 0 || !Number.isSafeInteger(count) ||
-      !type.shape.every((extent) => Number.isInteger(extent) && extent >= 1)
-    ) {
-      throw new ShapeError(
-        `Cannot record ${quote(name)}: its shape is [${type.shape.join(", ")}], ` +
-          `expected one or more whole numbers of at least 1`,
-      );
-    }
+    checkExtents(name, type.shape);
     const { shape, dtype, role, perToken } = type;
     const tensor: Tensor = {
       shape,
@@ -298,31 +275,5 @@ export class Graph {
     this.#tensors.push(tensor);
     this.#names.set(name, tensor);
     return tensor;
-  }
-}
-
-function sameType(a: TensorType, b: TensorType): boolean {
-  return a.dtype === (b.dtype as DType) && a.role === (b.role as Role) &&
-    a.perToken === b.perToken && a.shape.length === b.shape.length &&
-    a.shape.every((extent, i) => extent === b.shape[i]);
-}
-
-/** Throws unless a name is one and a shape is a list of extents, of `rank` of them. */
-function checkShape(name: string, shape: readonly unknown[], rank?: number): void {
-  if (typeof name !== "string" || name === "") {
-    throw new ShapeError(`Cannot record ${quote(name)}: expected a name`);
-  }
-  let isRight = false;
-  try {
-    isRight = Array.isArray(shape) && (rank === undefined || shape.length === rank) &&
-      shape.every((extent) => typeof extent === "number" || extent === "tokens");
-  } catch {
-    // It throws when it is looked at.
-  }
-  if (!isRight) {
-    throw new ShapeError(
-      `Cannot record ${quote(name)}: its shape is ${quote(shape)}, expected ` +
-        `${rank === undefined ? "one or more" : rank} whole numbers of at least 1`,
-    );
   }
 }
