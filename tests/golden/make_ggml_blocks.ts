@@ -1,0 +1,57 @@
+// Makes tests/golden/ggml_blocks.json: what ggml makes of the rows in tests/quantize_rows.ts, bytes of
+// rounding to nearest and errors under importances.
+//
+//   npm install --ignore-scripts @node-llama-cpp/linux-x64@3.19.0
+//   deno run -A tests/golden/make_ggml_blocks.ts FOLDER/libggml-base.so > tests/golden/ggml_blocks.json
+
+import { ggmlType } from "../../quant/ggml_types.ts";
+import {
+  COMPARED,
+  EDGES,
+  IMPORTANCES,
+  NEAREST_TYPES,
+  ROWS,
+  rowsOf,
+  WEIGHTED_TYPES,
+  weightedError,
+} from "../quantize_rows.ts";
+
+const { symbols: { ggml_quantize_chunk: quantize } } = Deno.dlopen(Deno.args[0]!, {
+  ggml_quantize_chunk: {
+    parameters: ["i32", "buffer", "buffer", "i64", "i64", "i64", "buffer"],
+    result: "usize",
+  },
+});
+
+function ggml(type: string, values: Float32Array, columns: number, importances?: Float32Array) {
+  const { id, blockSize, blockBytes } = ggmlType(type)!;
+  const out = new Uint8Array(values.length / blockSize * blockBytes);
+  const sizes = [0n, BigInt(values.length / columns), BigInt(columns)] as const;
+  quantize(id, values as BufferSource, out, ...sizes, (importances ?? null) as BufferSource | null);
+  return out;
+}
+
+const nearest: Record<string, Record<string, string>> = {};
+for (const type of NEAREST_TYPES) {
+  nearest[type] = {};
+  for (const [name, kind] of Object.entries({ ...ROWS, ...EDGES })) {
+    nearest[type][name] = ggml(type, rowsOf(kind, 96, 1), 96).toBase64();
+  }
+}
+const { rows, columns } = COMPARED;
+const errors: Record<string, Record<string, Record<string, number>>> = {};
+for (const type of WEIGHTED_TYPES) {
+  errors[type] = {};
+  for (const [name, kind] of Object.entries(ROWS)) {
+    const values = rowsOf(kind, rows * columns, 2), decoded = new Float32Array(values.length);
+    errors[type][name] = {};
+    for (const [weighing, weights] of Object.entries(IMPORTANCES)) {
+      const importances = rowsOf(weights, columns, 3);
+      ggmlType(type)!.decode(ggml(type, values, columns, importances), decoded);
+      errors[type][name][weighing] = Number(
+        weightedError(values, decoded, importances).toPrecision(6),
+      );
+    }
+  }
+}
+console.log(JSON.stringify({ nearest, errors }, null, 1));
