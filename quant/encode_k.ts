@@ -146,7 +146,12 @@ function packScales(scales: Uint8Array, minima: Uint8Array, out: Uint8Array, at:
 }
 
 /** Nibbles of groups 2j and 2j + 1 in 32 bytes; fifth bits before them, one byte for each column. */
-function packGroups(codes: Uint8Array, out: Uint8Array, at: number, hasFifth: boolean): void {
+export function packGroups(
+  codes: Uint8Array,
+  out: Uint8Array,
+  at: number,
+  hasFifth: boolean,
+): void {
   const nibbles = at + (hasFifth ? 32 : 0);
   for (let k = 0; k < 32; k++) {
     let fifths = 0;
@@ -223,7 +228,7 @@ export const weightedQ6K: EncodeWeighted = (() => {
 })();
 
 /** 128 bytes of low nibbles and 64 of high bit pairs; each half of the block in quarters of 32. */
-function packSixBits(codes: Uint8Array, out: Uint8Array, at: number): void {
+export function packSixBits(codes: Uint8Array, out: Uint8Array, at: number): void {
   for (let half = 0; half < 2; half++) {
     for (let k = 0; k < 32; k++) {
       const [a, b, c, d] = [0, 32, 64, 96].map((it) => codes[128 * half + it + k]!) as [
