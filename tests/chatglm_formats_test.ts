@@ -83,6 +83,10 @@ Deno.test("a format refuses roles that it has no place for, and belongs to its f
     InputError,
     "roles",
   );
+  for (const family of ["glm", "glm4"]) {
+    const format = chatglmFormat(family, withTokens(...TOKENS.glm4));
+    assertEquals(format, chatglmFormat("chatglm", withTokens(...TOKENS.glm4)));
+  }
   assertEquals(chatglmFormat("llama", withTokens(...TOKENS.glm4)), undefined);
   assertEquals(chatglmFormat("chatglm", withTokens("<s>")), undefined);
 });

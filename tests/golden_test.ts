@@ -47,7 +47,16 @@ const MODELS = [
     "mt5",
     "yuan1",
   ],
-  ...["chatglm2", "chatglm6b", "chatglm6b-3layer", "marian", "pangu-alpha", "switch"],
+  ...[
+    "chatglm2",
+    "chatglm6b",
+    "chatglm6b-3layer",
+    "glm",
+    "glm4",
+    "marian",
+    "pangu-alpha",
+    "switch",
+  ],
   ...QUANTIZED,
 ];
 

@@ -49,6 +49,11 @@ const MODELS: readonly Extents[] = [
   ["Qwen3 1.7B", "qwen3", 28, 2048, 6144, 16, 8, 128, 151936, true],
   ["Qwen3 4B", "qwen3", 36, 2560, 9728, 32, 8, 128, 151936, true],
   ["Qwen3 8B", "qwen3", 36, 4096, 12288, 32, 8, 128, 151936, false],
+  ["ChatGLM3 6B", "chatglm", 28, 4096, 13696, 32, 2, 128, 65024, false, {
+    ...{ num_layers: 28, ffn_hidden_size: 13696, kv_channels: 128, padded_vocab_size: 65024 },
+    ...{ multi_query_attention: true, multi_query_group_num: 2, add_qkv_bias: true },
+  }],
+  ["GLM-4 9B", "glm", 40, 4096, 13696, 32, 2, 128, 151552, false],
   ["OLMoE 1B-7B", "olmoe", 16, 2048, 1024, 16, 16, 128, 50304, false, experts(64, 8, 1024)],
   ["Qwen1.5 MoE A2.7B", "qwen2_moe", 24, 2048, 5632, 16, 16, 128, 151936, false, {
     ...experts(60, 4, 1408),

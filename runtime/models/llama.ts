@@ -22,6 +22,7 @@ import { type Head, headOf, type Names, namesOf } from "./llama_names.ts";
 import { refusePacked } from "./packed.ts";
 import type { RunSizes } from "./program.ts";
 import { ropeFrequencies, ropeTable } from "./rope.ts";
+import { checkLimit } from "./rope_config.ts";
 import { matrix, vector, type WeightSpec } from "./weight_spec.ts";
 
 /** The llama family. */
@@ -31,7 +32,7 @@ export const llama: ModelDefinition<LlamaConfig> = {
 
   async weights(config, file, contextLength, warn = () => {}) {
     refusePacked(file);
-    checkLimit(config, file, contextLength);
+    checkLimit(file, config.rope, contextLength);
     const names = namesOf(file), head = await headOf(config, file, names, warn);
     const factors = await ropeFactors(config, file, contextLength);
     return listWeights(config, file, names, head, contextLength, factors);
@@ -107,15 +108,6 @@ function recordDecoder(
   g.cut("head");
   const hidden = norm(wanted(x), "norm"); // [rows, hidden]
   return { hidden, logits: linear(hidden, w.has("head") ? "head" : "embedding") };
-}
-
-/** Throws where a scheme of rotary positions would go on differently at some length. */
-function checkLimit({ rope: { limit } }: LlamaConfig, file: ModelFile, context: number): void {
-  if (!limit || context <= limit.positions) return;
-  throw new ModelError(
-    `Cannot load ${quote(file.name)} with contextLength ${context}: rope type ` +
-      `${quote(limit.type)} is supported up to ${limit.positions} positions; use a shorter one`,
-  );
 }
 
 /** Divisors of the rotary frequencies, where the file has them. */

@@ -94,6 +94,8 @@ const QWEN_EXPERTS = [
 
 /** Fields that one architecture reads beyond what all do. */
 const ALSO_READ: Readonly<Record<string, readonly string[]>> = {
+  glm: ["attention_bias", "partial_rotary_factor"],
+  glm4: ["attention_bias", "partial_rotary_factor"],
   llama: ["attention_bias", "mlp_bias"],
   mistral: WINDOW,
   mixtral: [...WINDOW, ...EXPERTS],

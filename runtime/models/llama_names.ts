@@ -89,9 +89,9 @@ export interface Head {
 
 /** Finds the embedding table and the head; `warn` is told where the configuration says otherwise. */
 export async function headOf(
-  config: LlamaConfig,
+  config: Pick<LlamaConfig, "tiedEmbeddings">,
   file: ModelFile,
-  { embedding, head }: Names,
+  { embedding, head }: Pick<Names, "embedding" | "head">,
   warn: Warn,
 ): Promise<Head> {
   const table = file.tensors.get(embedding), own = file.tensors.get(head);

@@ -30,13 +30,16 @@ function family(
 
 const EVERY = ["gguf", "safetensors"] as const;
 const bert = family(["safetensors"], async () => (await import("./bert.ts")).bert);
+const loadGlm = async () => (await import("./glm.ts")).glm;
+const glm = family(["safetensors"], loadGlm);
+const glm4 = family(EVERY, loadGlm);
 // The second generation came under the name of the first; it has a padded vocabulary.
 const chatglm = family(
-  ["safetensors"],
-  async ({ metadata }) =>
-    metadata.padded_vocab_size === undefined
+  EVERY,
+  async ({ format, metadata }) =>
+    format !== "gguf" && metadata.padded_vocab_size === undefined
       ? (await import("./chatglm.ts")).chatglm
-      : (await import("./chatglm2.ts")).chatglm2,
+      : await loadGlm(),
 );
 const gpt2 = family(["safetensors"], async () => (await import("./gpt2.ts")).gpt2);
 const llama = family(EVERY, async () => (await import("./llama.ts")).llama);
@@ -55,6 +58,8 @@ export const ARCHITECTURES: Readonly<Record<string, Architecture>> = {
   chatglm,
   distilbert: bert,
   ernie: bert,
+  glm,
+  glm4,
   gpt2,
   gpt_pangu: pangu,
   llama,

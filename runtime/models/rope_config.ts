@@ -22,6 +22,8 @@ export interface RopeConfig {
   readonly scaling?: RopeScaling;
   /** Factor of cosines and sines; 1 where absent. */
   readonly amplitude?: number;
+  /** Part of each head that rotates, from its beginning; all of it where absent. */
+  readonly part?: number;
   /** Positions up to which this holds, and the scheme that goes on otherwise. */
   readonly limit?: { readonly positions: number; readonly type: string };
 }
@@ -35,6 +37,8 @@ const JSON_FIELDS = [
 
 /**
  * Reads the rope of a `config.json`; `theta` is the architecture's own base, `maxPositions` its limit.
+ * `part` is
+ * that of each head which rotates in it; where absent, all of a head does, and nothing else is taken.
  *
  * @throws ModelError naming a scheme or field that is not supported
  */
@@ -43,6 +47,7 @@ export function ropeFromJson(
   config: ConfigReader,
   theta: number,
   maxPositions: number,
+  part?: number,
 ): RopeConfig {
   // Where a file has both, the older name stands before the newer one.
   const older = config.get("rope_scaling");
@@ -57,14 +62,19 @@ export function ropeFromJson(
   };
   for (const [field, value] of Object.entries(config.get(name) ?? {})) {
     if (JSON_FIELDS.includes(field) || value === null) continue;
-    if (field === "partial_rotary_factor" && value === 1) continue;
+    if (field === "partial_rotary_factor" && (part !== undefined || value === 1)) {
+      continue;
+    }
     refuse(field, field === "partial_rotary_factor" ? "1" : "no such field");
   }
   const type = rope.text("rope_type", rope.text("type", "default"));
   if (!rope.has("rope_type") && !rope.has("type") && rope.number("factor", 1) !== 1) {
     refuse("factor", "a rope_type that says what it is the factor of");
   }
-  const base = { theta: rope.number("rope_theta", config.number("rope_theta", theta)) };
+  const base = {
+    theta: rope.number("rope_theta", config.number("rope_theta", theta)),
+    ...(part !== undefined && { part: rope.number("partial_rotary_factor", part) }),
+  };
   /** Positions of the training before it was extended. */
   const original = (): number =>
     config.count(
@@ -170,6 +180,15 @@ export function ropeFromGguf(
       quote(type)
     }, expected none, ` +
       `linear, yarn or longrope`,
+  );
+}
+
+/** Throws where a scheme of rotary positions would go on differently at some length. */
+export function checkLimit({ name }: ModelFile, { limit }: RopeConfig, context: number): void {
+  if (!limit || context <= limit.positions) return;
+  throw new ModelError(
+    `Cannot load ${quote(name)} with contextLength ${context}: rope type ` +
+      `${quote(limit.type)} is supported up to ${limit.positions} positions; use a shorter one`,
   );
 }
 

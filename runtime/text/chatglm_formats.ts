@@ -48,7 +48,7 @@ const GLM4 = roles("[gMASK]<sop>", "\\n");
  * @param tokenizer the model's
  */
 export function chatglmFormat(family: unknown, tokenizer: Tokenizer): string | undefined {
-  if (family !== "chatglm" && family !== "glm4") return undefined;
+  if (family !== "chatglm" && family !== "glm" && family !== "glm4") return undefined;
   const has = (token: string): boolean => tokenizer.tokenToId(token) !== undefined;
   if (!has("[gMASK]")) return undefined;
   if (has("<|user|>")) return has("<sop>") ? GLM4 : has("sop") ? CHATGLM3 : undefined;

@@ -9,6 +9,7 @@ import pathlib
 import sys
 
 import torch
+from transformers import Glm4Config, Glm4ForCausalLM, GlmConfig, GlmForCausalLM
 from transformers import LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM
 from transformers import MixtralConfig, MixtralForCausalLM, OlmoeConfig, OlmoeForCausalLM
 from transformers import Qwen2MoeConfig, Qwen2MoeForCausalLM, Qwen3MoeConfig, Qwen3MoeForCausalLM
@@ -21,7 +22,13 @@ BASE = dict(vocab_size=67, hidden_size=36, intermediate_size=50, num_hidden_laye
 YARN = dict(rope_type="yarn", factor=4.0, original_max_position_embeddings=16, rope_theta=10000.0)
 LINEAR = dict(rope_type="linear", factor=3.0, rope_theta=10000.0)
 
+# Half of each head rotates, in pairs of neighbours.
+GLM = BASE | dict(head_dim=12, pad_token_id=0, eos_token_id=1, rms_norm_eps=1.5625e-07)
+
 MODELS = {
+    "glm": (GlmForCausalLM, GlmConfig(**GLM, rope_parameters=dict(rope_type="default", rope_theta=50000.0))),
+    "glm4": (Glm4ForCausalLM, Glm4Config(**GLM | dict(num_key_value_heads=2), rope_parameters=YARN,
+                                         attention_bias=False, tie_word_embeddings=True)),
     "llama-bias": (LlamaForCausalLM, LlamaConfig(**BASE, attention_bias=True, mlp_bias=True)),
     "llama-yarn": (LlamaForCausalLM, LlamaConfig(**BASE, rope_scaling=YARN)),
     "llama-linear": (LlamaForCausalLM, LlamaConfig(**BASE, rope_scaling=LINEAR)),

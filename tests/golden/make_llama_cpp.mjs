@@ -6,6 +6,8 @@
 //     for (const [i, [a, s]] of MODELS.entries()) Deno.writeFileSync(`FOLDER/${i}.gguf`, await ggufBytes(contentsOf(a, s)));
 //     Deno.writeTextFileSync("FOLDER/models.json", JSON.stringify({ IDS, PLACES, MODELS }));'
 //   npm install node-llama-cpp && node make_llama_cpp.mjs FOLDER > llama_cpp.json
+//
+// The same with tests/glm_gguf.ts in the place of tests/gguf_settings.ts makes tests/golden/llama_cpp_glm.json.
 
 import fs from "node:fs";
 import process from "node:process";
