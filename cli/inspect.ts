@@ -6,20 +6,24 @@
 
 import { plain, quote, safeJson, word } from "../escape.ts";
 import { FormatError, ModelError } from "../errors.ts";
+import { CACHE_TYPES, type CacheType } from "../kernels/op.ts";
 import { checkValue } from "../options.ts";
 import type { ModelFile } from "../runtime/files/model_file.ts";
 import { LOAD_RULES, openModel } from "../runtime/load.ts";
 import { type MemoryNeeded, memoryNeeded } from "../runtime/engine/record.ts";
-import { resolveModel } from "../runtime/engine/resolve.ts";
+import { resolveModel, type ResolveOptions } from "../runtime/engine/resolve.ts";
 import { describeTokenizer, unusedTextSettings } from "../runtime/text/model_text.ts";
 import { WEIGHTS_OPTIONS, type WeightsOption } from "../runtime/models/weights.ts";
 import { commandName, type Flags, runCommand, UsageError, writeNote, writeOut } from "./command.ts";
 import { hubFlags, locateModel } from "./model_flags.ts";
 import { withFlags } from "./option_names.ts";
+import { plan } from "./plan.ts";
 import { formatBytes, progressLine } from "./progress.ts";
+import { SHAPES } from "./shapes.ts";
 
 /** What `--help` prints. */
 export const help: string = `Usage: ${commandName("inspect")} [options] [MODEL]
+       ${commandName("inspect")} --plan SHAPE [options]
 
 Shows a model's metadata, tokenizer, tensors, the layouts that they are stored in,
 and the memory it needs.
@@ -29,21 +33,42 @@ MODEL is a GGUF file, a directory of safetensors or torch files, a URL or hf:…
   --weights W         as-is, int4, int8, f32: show this choice of layouts (default as-is)
   -m, --model M       the same as MODEL
   -c, --context N     context length for the memory needed (default: the model's own, at most 4096)
+  --cache-type T      f32, f16, int8: element type of keys and values (default f32)
+  --plan SHAPE        tell what a model needs of which there are no weights: parameters, bytes by
+                      layout, the cache, stages of at most 4 GiB, tokens per second that memory
+                      allows. SHAPE is a config.json, or one of:
+${shapeNames()}
+  --memory SIZE       with --plan: memory of a machine, as 24GB; which stages go where
+  --machines N        with --plan: machines that there are; says whether it fits
+  --bandwidth RATE    with --plan: what a machine reads, as 20GB/s (default: measured here)
   --tensors           list every tensor
   --offline           use downloaded models only
   --json              print one JSON object: { model, format, metadata, config, tokenizer, tensors,
-                      memory, warnings }
+                      memory, warnings }; of a plan { shape, source, config, parameters, layouts,
+                      memory, context, reads, stages, machines, tokensPerSecond, bandwidth,
+                      warnings, problems }
   -h, --help          print this
 
 Exit codes: 0 done, 1 failed, 2 wrong usage.`;
+
+/** The names of shapes, in lines of help. */
+function shapeNames(): string {
+  const lines = [""];
+  for (const name of Object.keys(SHAPES)) {
+    if (lines.at(-1)!.length + name.length > 70) lines.push("");
+    lines[lines.length - 1] += `${name} `;
+  }
+  return lines.map((line) => " ".repeat(22) + line.trimEnd()).join("\n");
+}
 
 /** Runs the command; the result is its exit code. */
 export function run(args: string[]): Promise<number> {
   const spec = {
     boolean: ["json", "tensors", "offline"],
-    string: ["model"],
+    string: ["model", "plan", "memory", "bandwidth"],
     number: ["context"],
-    choice: { weights: WEIGHTS_OPTIONS },
+    whole: { machines: [1, 1_000_000] as const },
+    choice: { weights: WEIGHTS_OPTIONS, "cache-type": CACHE_TYPES },
   };
   return runCommand("inspect", help, args, spec, inspect);
 }
@@ -58,13 +83,13 @@ interface TensorRow {
 }
 
 async function inspect(flags: Flags): Promise<void> {
+  if (flags.text("plan") !== undefined) return await plan(flags, choicesOf(flags));
+  refuseWithoutPlan(flags);
   const named = [...flags.rest, ...flags.texts("model")];
-  const weights = (flags.text("weights") ?? "as-is") as WeightsOption;
   if (named.length > 1) {
     throw new UsageError(`Cannot inspect ${named.length} models: expected one`);
   }
-  const given = flags.number("context");
-  if (given !== undefined) checkValue("load", "context", given, LOAD_RULES.contextLength);
+  const choices = choicesOf(flags);
   if (flags.on("json") && flags.on("tensors")) {
     writeNote("inspect: --tensors has no effect with --json, which always lists them");
   }
@@ -79,7 +104,6 @@ async function inspect(flags: Flags): Promise<void> {
     const warnings: string[] = [];
     const warn = (message: string): void => void warnings.push(message);
     try {
-      const choices = { weights, ...(given !== undefined && { contextLength: given }) };
       const model = await resolveModel(file, choices, warn);
       unusedTextSettings(file).forEach(warn);
       for (const { source, tensors: names, layout, exact } of model.weights.values()) {
@@ -125,6 +149,27 @@ async function inspect(flags: Flags): Promise<void> {
     }
   } finally {
     file.close();
+  }
+}
+
+/** What is chosen by flags. */
+function choicesOf(flags: Flags): ResolveOptions {
+  const contextLength = flags.number("context"), cacheType = flags.text("cache-type");
+  if (contextLength !== undefined) {
+    checkValue("load", "context", contextLength, LOAD_RULES.contextLength);
+  }
+  return {
+    weights: (flags.text("weights") ?? "as-is") as WeightsOption,
+    ...(contextLength !== undefined && { contextLength }),
+    ...(cacheType !== undefined && { cacheType: cacheType as CacheType }),
+  };
+}
+
+/** A flag that says something about a plan needs one. */
+function refuseWithoutPlan(flags: Flags): void {
+  for (const name of ["memory", "machines", "bandwidth"]) {
+    if (flags.text(name) === undefined && flags.number(name) === undefined) continue;
+    throw new UsageError(`Cannot use --${name} without --plan, which names the shape of a model`);
   }
 }
 

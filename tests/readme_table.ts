@@ -6,11 +6,11 @@
  */
 
 import { type Flags, runCommand, UsageError } from "../cli/command.ts";
-import type { ModelFile, TensorEntry } from "../runtime/files/model_file.ts";
+import { paperModel } from "../runtime/engine/paper_model.ts";
 import { type MemoryNeeded, memoryNeeded } from "../runtime/engine/record.ts";
-import { ARCHITECTURES, findDefinition } from "../runtime/models/registry.ts";
-import { tensorsOf } from "../runtime/models/weight_spec.ts";
-import { resolveWeights, type WeightsOption } from "../runtime/models/weights.ts";
+import { resolveModel } from "../runtime/engine/resolve.ts";
+import { ARCHITECTURES } from "../runtime/models/registry.ts";
+import type { WeightsOption } from "../runtime/models/weights.ts";
 
 /** Name, architecture, layers, hidden, inner, heads, kvHeads, headDim, vocab, tied embeddings, more. */
 type Extents = readonly [
@@ -103,47 +103,22 @@ async function memory(
   [, architecture, layers, hidden, inner, heads, kvHeads, headDim, vocab, tied, more]: Extents,
   option: WeightsOption,
 ): Promise<MemoryNeeded> {
-  const tensors = {
-    keys: () => [],
-    has: (name: string) =>
-      name.endsWith("_norm.weight")
-        ? /^(qwen3|olmoe)/.test(architecture)
-        : name.endsWith(".bias")
-        ? architecture.startsWith("qwen2") && /[qkv]_proj/.test(name)
-        : !(tied && name === "lm_head.weight") && name !== "rope_freqs.weight",
-    get: () => undefined as TensorEntry | undefined,
+  const config = {
+    model_type: architecture,
+    num_hidden_layers: layers,
+    hidden_size: hidden,
+    intermediate_size: inner,
+    num_attention_heads: heads,
+    num_key_value_heads: kvHeads,
+    head_dim: headDim,
+    vocab_size: vocab,
+    tie_word_embeddings: tied,
+    torch_dtype: "float32",
+    ...more,
   };
-  const file = {
-    format: "safetensors",
-    name: "table",
-    metadata: {
-      model_type: architecture,
-      num_hidden_layers: layers,
-      hidden_size: hidden,
-      intermediate_size: inner,
-      num_attention_heads: heads,
-      num_key_value_heads: kvHeads,
-      head_dim: headDim,
-      vocab_size: vocab,
-      tie_word_embeddings: tied,
-      ...more,
-    },
-    tensors,
-    close() {},
-  } as unknown as ModelFile;
-  const definition = await findDefinition(file);
-  const config = definition.parseConfig(file);
-  const specs = Array.from(await definition.weights(config, file, CONTEXT));
-  const entries = new Map(
-    specs.flatMap(({ shape, source }) =>
-      "values" in source
-        ? []
-        : tensorsOf(shape, source).map((it) => [it.name, { ...it, type: "F32" } as TensorEntry])
-    ),
-  );
-  const whole = { ...file, tensors: entries };
-  const sizes = { contextLength: CONTEXT, sequences: 1, cacheType: "f32", chunk: 256 } as const;
-  return memoryNeeded(definition.programs(config), resolveWeights(specs, whole, option), sizes);
+  const options = { contextLength: CONTEXT, weights: option };
+  const model = await resolveModel(await paperModel(config, "table"), options, () => {});
+  return memoryNeeded(model.programs, model.weights, model.sizes);
 }
 
 function gb(bytes: number): string {

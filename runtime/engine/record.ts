@@ -118,13 +118,13 @@ export function memoryNeeded(
   }
   const sum = (origin: Tensor["origin"]): number =>
     Array.from(counted.values()).filter((it) => it.origin === origin)
-      .reduce((bytes, it) => bytes + bytesOf(it), 0);
+      .reduce((bytes, it) => bytes + pinnedBytes(it), 0);
   const weightBytes = sum("weight"), cacheBytes = sum("cache");
   return { weightBytes, cacheBytes, totalBytes: weightBytes + cacheBytes };
 }
 
-/** Bytes of a tensor; a cache of int8 has a scale for every group of a head's elements. */
-function bytesOf(tensor: Tensor): number {
+/** Bytes of a weight or a cache; a cache of int8 has a scale for every group of a head's elements. */
+export function pinnedBytes(tensor: Tensor): number {
   if (tensor.origin !== "cache" || tensor.dtype !== "int8") return tensorBytes(tensor);
   const headDim = tensor.shape.at(-1)!;
   return elements(tensor.shape) / headDim * (headDim + 4 * Math.ceil(headDim / CACHE_GROUP));

@@ -133,7 +133,7 @@ export function* listStack(config: StackConfig, feedForward: FeedForward): Itera
       role: "table",
       shape: [heads, 2 * config.maxDistance + 1],
       source: {
-        uses: [`${side}.block.0.layer.0.SelfAttention.relative_attention_bias.weight`],
+        uses: [{ name: distanceTable(side), shape: [config.buckets, heads] }],
         values: (read) => distanceBias(config, side, read),
       },
     };
@@ -160,15 +160,17 @@ export function* listStack(config: StackConfig, feedForward: FeedForward): Itera
   }
 }
 
+/** The tensor with the biases of a side: those of its first layer. */
+const distanceTable = (side: Side): string =>
+  `${side}.block.0.layer.0.SelfAttention.relative_attention_bias.weight`;
+
 /** The bias of each head for every distance from `-maxDistance` to `maxDistance`: `[heads, width]`. */
 async function distanceBias(
   { heads, buckets, maxDistance }: StackConfig,
   side: Side,
   read: (tensor: string) => Promise<Float32Array>,
 ): Promise<Float32Array> {
-  const table = await read( // [buckets, heads]
-    `${side}.block.0.layer.0.SelfAttention.relative_attention_bias.weight`,
-  );
+  const table = await read(distanceTable(side)); // [buckets, heads]
   const width = 2 * maxDistance + 1, bias = new Float32Array(heads * width);
   for (let i = 0; i < width; i++) {
     const bucket = bucketOf(i - maxDistance, buckets, maxDistance, side === "encoder");

@@ -43,8 +43,8 @@ export interface TensorSource {
 
 /** Numbers that are computed at load, once the model is known to fit in memory. */
 export interface ComputedSource {
-  /** Tensors of the file that they are computed from. */
-  readonly uses?: readonly string[];
+  /** Tensors of the file that they are computed from, with their extents there. */
+  readonly uses?: readonly { readonly name: string; readonly shape: readonly number[] }[];
   /** Computes them, row-major; `read` gives the numbers of a tensor. */
   values(read: ReadTensor): Float32Array | Promise<Float32Array>;
 }

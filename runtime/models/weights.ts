@@ -74,8 +74,9 @@ export function resolveWeights(
 function resolve(spec: WeightSpec, file: ModelFile, option: WeightsOption): ResolvedWeight {
   const { name, role, shape, source } = spec;
   if ("values" in source) {
-    const { uses: tensors = [], values } = source;
-    const entries = new Map(tensors.map((it) => [it, findTensor(file, it)]));
+    const { uses = [], values } = source;
+    const entries = new Map(uses.map(({ name, shape }) => [name, findPlain(file, name, shape)]));
+    const tensors = Array.from(entries.keys());
     const read = (tensor: string): Promise<Float32Array> => readVector(entries.get(tensor)!);
     const compute = async (): Promise<Float32Array> => await values(read);
     return { name, role, shape, layout: "f32", exact: true, tensors, source: compute };
@@ -110,12 +111,17 @@ function viewOf(
   return rows.map(([first, count]) => rowsOf(whole, first, count));
 }
 
-function findTensor(file: ModelFile, name: string, expected: string = ""): TensorEntry {
+/** The tensor of that name and those extents. */
+function findPlain(file: ModelFile, name: string, expected: readonly number[]): TensorEntry {
   const entry = file.tensors.get(name);
-  if (entry) return entry;
+  if (entry && sameExtents(entry.shape, expected)) return entry;
+  const wanted = expected.join(", ");
   throw new ModelError(
-    `Cannot load ${quote(file.name)}: tensor ${quote(name)} is missing${expected}; the file is ` +
-      `incomplete or of another architecture`,
+    `Cannot load ${quote(file.name)}: tensor ${quote(name)} ` +
+      (entry
+        ? `has shape [${entry.shape.join(", ")}], expected [${wanted}]`
+        : `is missing, expected one of shape [${wanted}]; the file is incomplete or of another ` +
+          `architecture`),
   );
 }
 
@@ -133,16 +139,11 @@ function findEntries(
   option: WeightsOption,
 ): Found[] {
   const found = tensorsOf(shape, source).map(({ name, shape: expected }): Found => {
-    const entry = findTensor(file, name, `, expected one of shape [${expected.join(", ")}]`);
-    const scales = file.tensors.get(`${name}_scale`);
-    if (scales && isCodes(entry, expected)) {
-      return { entry: scaled(entry, scales, expected, option), scales };
+    const scales = file.tensors.get(`${name}_scale`), codes = scales && file.tensors.get(name);
+    if (codes && isCodes(codes, expected)) {
+      return { entry: scaled(codes, scales, expected, option), scales };
     }
-    if (sameExtents(entry.shape, expected)) return { entry };
-    throw new ModelError(
-      `Cannot load ${quote(file.name)}: tensor ${quote(name)} has shape ` +
-        `[${entry.shape.join(", ")}], expected [${expected.join(", ")}]`,
-    );
+    return { entry: findPlain(file, name, expected) };
   });
   const entries = found.map((it) => it.entry);
   const other = entries.find((it) => it.type !== entries[0]!.type);

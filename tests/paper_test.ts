@@ -1,0 +1,176 @@
+/** Models on paper: published sizes, the tensors of real files, and what inspect --plan tells. */
+
+import { assert, assertAlmostEquals, assertEquals, assertStringIncludes } from "@std/assert";
+import { planOf, type PlanReport } from "../cli/plan.ts";
+import { SHAPES } from "../cli/shapes.ts";
+import { elements } from "../kernels/op.ts";
+import { paperModel } from "../runtime/engine/paper_model.ts";
+import { readsOf } from "../runtime/engine/needs.ts";
+import { resolveModel } from "../runtime/engine/resolve.ts";
+import { openModelFile } from "../runtime/files/open.ts";
+import { FIXTURES } from "./fixtures.ts";
+
+const BANDWIDTH = 20e9;
+
+function plan(name: string, weights: "as-is" | "int4" = "int4", more = {}): Promise<PlanReport> {
+  return planOf(name, SHAPES[name]!, { weights, ...more }, { bandwidth: BANDWIDTH });
+}
+
+Deno.test("shapes of published models have the published number of parameters", async () => {
+  for (const [name, { parameters, active, without, config }] of Object.entries(SHAPES)) {
+    const report = await plan(name);
+    if (parameters !== undefined) {
+      const left = without && (await paperModel(config, name)).tensors.get(without)!.shape;
+      const total = report.parameters.total - (left ? elements(left) : 0);
+      assertAlmostEquals(total / parameters, 1, 0.02, name);
+    }
+    if (active !== undefined) {
+      assertAlmostEquals(report.parameters.active / active, 1, 0.02, name);
+    }
+  }
+});
+
+/** Golden models that are one file of a whole model; others are quantized, or no model by themselves. */
+const NOT_WHOLE = /gptq|awq|gguf|settings|transfo/;
+
+Deno.test("a model on paper has the tensors of a real one with the same configuration", async () => {
+  let count = 0;
+  for (const { name, isDirectory } of Deno.readDirSync(new URL("golden/", FIXTURES))) {
+    if (!isDirectory || NOT_WHOLE.test(name)) continue;
+    const file = await openModelFile(new URL(`golden/${name}/`, FIXTURES));
+    const paper = await paperModel(file.metadata, name);
+    const listed = ({ tensors }: typeof file): string[] =>
+      Array.from(tensors.values(), (it) => `${it.name} [${it.shape}]`)
+        .filter((it) => !it.includes("inv_freq")).sort();
+    assertEquals(listed(paper), listed(file), name);
+    const [a, b] = await Promise.all(
+      [paper, file].map((it) => resolveModel(it, { contextLength: 16 }, () => {})),
+    );
+    assertEquals([...a!.weights.keys()], [...b!.weights.keys()], name);
+    file.close();
+    count++;
+  }
+  assert(count >= 25, `${count} models`);
+});
+
+Deno.test("stages of a plan hold every weight, none more than a memory", async () => {
+  for (const [name, least] of [["mt-nlg-530b", 80], ["gpt-3", 27], ["glm-4-9b", 2]] as const) {
+    const { stages, memory, parameters } = await plan(name);
+    assert(stages!.length >= least, `${name}: ${stages!.length} stages`);
+    let weightBytes = 0;
+    for (const stage of stages!) {
+      assert(stage.weightBytes + stage.cacheBytes + stage.workBytes <= 2 ** 32, name);
+      weightBytes += stage.weightBytes;
+    }
+    // A table that the first and the last stage read is in both.
+    assert(weightBytes >= memory.weightBytes * 0.999, name);
+    assert(weightBytes <= memory.weightBytes + 4 * parameters.total / stages!.length, name);
+    assertEquals(stages![0]!.segments[0], "start");
+    assertEquals(stages!.at(-1)!.segments[1], "head");
+  }
+});
+
+Deno.test("a plan says when a part is larger than any memory, and still tells the rest", async () => {
+  const report = await plan("switch-c");
+  assertEquals(report.stages, undefined);
+  assertStringIncludes(report.problems[0]!, `"encoder layer 0"`);
+  assert(report.memory.weightBytes > 800e9);
+});
+
+Deno.test("what is read for a token is what the layouts and the context make it", async () => {
+  const config = {
+    ...{ model_type: "llama", hidden_size: 64, intermediate_size: 128, num_hidden_layers: 3 },
+    ...{ num_attention_heads: 4, num_key_value_heads: 2, vocab_size: 320 },
+    ...{ max_position_embeddings: 64, tie_word_embeddings: false },
+  };
+  const report = await planOf("tiny", { source: "here", config }, { weights: "int8" }, {
+    bandwidth: BANDWIDTH,
+  });
+  const matrices = 3 * (64 * 64 * 2 + 2 * 32 * 64 + 3 * 64 * 128) + 320 * 64;
+  const { weightBytes, cacheBytes } = report.reads.decode!;
+  // Beside matrices in blocks of 34 bytes: gains, a row of words, a row of rotations.
+  const gains = 4 * 7 * 64;
+  assert(weightBytes >= matrices * 34 / 32 + gains, `${weightBytes}`);
+  assert(weightBytes < matrices * 34 / 32 + gains + 4000, `${weightBytes}`);
+  assertEquals(cacheBytes, 3 * 2 * 64 * 2 * 16 * 4);
+  assertEquals(report.context, { tokens: 64, cacheType: "f32", cacheBytesPerToken: 768 });
+  assertEquals(report.parameters.total, matrices + 320 * 64 + 7 * 64);
+  assertEquals(report.tokensPerSecond!.empty, BANDWIDTH / weightBytes);
+});
+
+Deno.test("what a token reads of a Switch follows the experts that it gets, not those there are", async () => {
+  const reads = await Promise.all([64, 2048].map(async (num_experts) => {
+    const config = { ...SHAPES["switch-c"]!.config, d_model: 64, d_ff: 128, num_experts };
+    const model = await resolveModel(await paperModel(config, "switch"), {}, () => {});
+    return readsOf(model).decode!.weightBytes;
+  }));
+  // The routers are read whole; nothing else grows.
+  assertEquals(reads[1]! - reads[0]!, 15 * (2048 - 64) * 64 * 4);
+});
+
+async function inspect(...args: string[]): Promise<{ code: number; out: string; err: string }> {
+  const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+    args: [
+      "run",
+      "-A",
+      "--no-check",
+      new URL("../cli/main.ts", import.meta.url).href,
+      "inspect",
+      ...args,
+    ],
+  }).output();
+  const [out, err] = [stdout, stderr].map((it) => new TextDecoder().decode(it));
+  return { code, out: out!, err: err! };
+}
+
+Deno.test("inspect --plan tells stages, machines and speed, as text and as JSON", async () => {
+  const rate = ["--bandwidth", "20GB/s"];
+  const [text, json, few] = await Promise.all([
+    inspect("--plan", "chatglm-6b-int4", ...rate),
+    inspect("--plan", "gpt2", "--json", "--weights", "int8", "-c", "128", ...rate),
+    inspect("--plan", "glm-4-9b", "--memory", "4GB", "--machines", "2", ...rate),
+  ]);
+  assertEquals([text.code, json.code, few.code], [0, 0, 0], text.err + json.err + few.err);
+  for (const it of ["6.71 billion", "published 6.20 billion", "int4: 5.64 billion in 3.17 GB"]) {
+    assertStringIncludes(text.out, it);
+  }
+  assertStringIncludes(text.out, "At 20 GB/s: at most 4.7");
+  const report = JSON.parse(json.out);
+  assertEquals(report.shape, "gpt2");
+  assertEquals(report.bandwidth, { bytesPerSecond: 20e9, measured: false });
+  assertEquals(report.context.tokens, 128);
+  assertEquals(report.parameters.published, 124e6);
+  assertStringIncludes(few.out, "machine 1, 1 stage: start to ");
+  assertStringIncludes(few.err, `Cannot place "glm-4-9b" on 2 machines of 4 GB`);
+});
+
+Deno.test("inspect --plan reads a config.json, and refuses what is none", async () => {
+  const folder = await Deno.makeTempDir();
+  const file = (name: string): string => `${folder}/${name}`;
+  await Deno.writeTextFile(file("config.json"), JSON.stringify(SHAPES["t5-small"]!.config));
+  await Deno.writeTextFile(file("list.json"), "[1]");
+  await Deno.writeTextFile(file("cut.json"), "{");
+  await Deno.writeTextFile(file("other.json"), `{"model_type":"nobody"}`);
+  const rate = ["--bandwidth", "1GB/s"];
+  const good = await inspect("--plan", file("config.json"), "--json", ...rate);
+  assertEquals(JSON.parse(good.out).parameters.total, 60506624);
+  const mistakes: [string[], number, string][] = [
+    [["--plan", file("list.json"), ...rate], 2, "expected the object of a config.json"],
+    [["--plan", file("cut.json"), ...rate], 2, "it is no JSON"],
+    [["--plan", file("other.json"), ...rate], 1, `field "model_type" is "nobody"`],
+    [["--plan", file("none.json"), ...rate], 1, "none.json"],
+    [["--plan", "gpt-2", ...rate], 2, "expected a config.json or one of"],
+    [["--plan", "gpt2", "--bandwidth", "fast"], 2, "expected a size as 20GB/s"],
+    [["--plan", "gpt2", "--memory", "20GB/s"], 2, "expected a size as 24GB"],
+    [["--plan", "gpt2", "--machines", "2", ...rate], 2, "without the --memory"],
+    [["--plan", "gpt2", "model.gguf", ...rate], 2, "expected one of them"],
+    [["--memory", "2GB", "model.gguf"], 2, "Cannot use --memory without --plan"],
+  ];
+  await Promise.all(mistakes.map(async ([args, code, message]) => {
+    const found = await inspect(...args);
+    assertEquals(found.code, code, `${args}: ${found.err}`);
+    assertStringIncludes(found.err, message);
+    assertEquals(found.err.trim().split("\n").length, 1, found.err);
+  }));
+  await Deno.remove(folder, { recursive: true });
+});
