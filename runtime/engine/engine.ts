@@ -112,6 +112,24 @@ export class Engine {
     return toSequence(prompt, { ...this.#programs.prompts, vocabSize, contextLength });
   }
 
+  /**
+   * A sequence with tokens behind it.
+   *
+   * @throws InputError when the model can make nothing of them, or the context has no room
+   */
+  extended(sequence: Sequence, ids: readonly number[]): Sequence {
+    const { contextLength } = this.options, length = sequence.ids.length;
+    if (length + ids.length > contextLength) {
+      throw new InputError(
+        `Cannot process ${ids.length} tokens at position ${length}: the context ` +
+          `holds ${contextLength} tokens; shorten the prompt or raise contextLength`,
+      );
+    }
+    const next = { ...sequence, ids: [...sequence.ids, ...ids] };
+    // What it had read from the ids may have been cut off in the meantime.
+    return this.#programs.prompts?.complete?.(next) ?? next;
+  }
+
   /** Number of memories that the model spans. */
   get stages(): number {
     return this.#plans.stages;

@@ -4,7 +4,6 @@
  * @module
  */
 
-import { InputError } from "../../errors.ts";
 import { CALLBACK, readIds, readOptions, type Rules, SIGNAL } from "../../options.ts";
 import type { Engine } from "../engine/engine.ts";
 import { LAST_LOGITS } from "../engine/plans.ts";
@@ -85,16 +84,8 @@ function appending(
   // What begins a session is checked at once; so is what is nothing but ids.
   const opening = session.isUnbegun ? engine.sequenceOf(given) : undefined;
   const ids = opening?.ids ?? readIds(idsOf(given), engine.config.vocabSize);
-  const { contextLength } = engine.options;
   return () => {
     const sequence = session.current();
-    if (opening && session.isUnbegun) return opening;
-    if (sequence.ids.length + ids.length > contextLength) {
-      throw new InputError(
-        `Cannot process ${ids.length} tokens at position ${sequence.ids.length}: the context ` +
-          `holds ${contextLength} tokens; shorten the prompt or raise contextLength`,
-      );
-    }
-    return { ...sequence, ids: [...sequence.ids, ...ids] };
+    return opening && session.isUnbegun ? opening : engine.extended(sequence, ids);
   };
 }

@@ -26,7 +26,7 @@ import {
 } from "../../options.ts";
 import type { LeaseHolder } from "../engine/leases.ts";
 import type { RowCounts } from "../engine/requests.ts";
-import type { Prompt } from "../models/prompt.ts";
+import { type Prompt, promptFields } from "../models/prompt.ts";
 import { EMPTY, type Sequence } from "../models/sequence.ts";
 import type { SessionModel, SessionState } from "./text_session.ts";
 
@@ -85,7 +85,7 @@ export async function saveSession(
     const standard = Math.min(holder.standard ?? 0, cached);
     const header: Header = {
       ...{ model, form: engine.cacheForm, cacheType: engine.options.cacheType },
-      ...splitSequence(sequence),
+      ...splitSequence(sequence, promptFields(engine.programs.prompts ?? {})),
       ...{ cached, standard, encoded },
     };
     const text = new TextEncoder().encode(JSON.stringify(header));
@@ -197,15 +197,21 @@ function checkSame(what: string, found: unknown, expected: string): void {
   );
 }
 
-/** A sequence as the prompt that it began with and the tokens behind that. */
-function splitSequence(sequence: Sequence): Pick<Header, "prompt" | "ids"> {
+/** A sequence as the prompt that it began with, of fields that the model takes, and the tokens behind it. */
+function splitSequence(
+  sequence: Sequence,
+  fields: readonly string[],
+): Pick<Header, "prompt" | "ids"> {
   if (sequence === EMPTY) return { ids: [] };
-  const { ids, source, ...others } = sequence;
-  if (source) return { prompt: { ...source, decoderIds: ids } as Prompt, ids: [] };
+  const { ids, source, opening } = sequence;
   // Numbers that go along with ids are those of the prompt.
   const { tokenTypeIds, taskTypeIds } = sequence;
-  const length = (tokenTypeIds ?? taskTypeIds ?? ids).length;
-  return { prompt: { ...others, ids: ids.slice(0, length) }, ids: ids.slice(length) };
+  const length = opening ?? (tokenTypeIds ?? taskTypeIds ?? ids).length;
+  const first = ids.slice(0, length);
+  const others = Object.entries(source ?? sequence)
+    .filter(([name]) => name !== "ids" && fields.includes(name));
+  const prompt = source ? { ids: source.ids, decoderIds: first } : { ids: first };
+  return { prompt: { ...prompt, ...Object.fromEntries(others) }, ids: ids.slice(length) };
 }
 
 /** The sequence that `splitSequence` was given, checked like a prompt. */

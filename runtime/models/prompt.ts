@@ -36,8 +36,11 @@ export interface PromptRules {
   readonly fields?: Readonly<Partial<Record<PromptField, number>>>;
   /** What a decoder begins with, where an encoder reads the prompt. */
   readonly decoderStart?: readonly number[];
+  /** Whether the tokens of a prompt (for an encoder–decoder, of its target) must share one run. */
+  readonly together?: boolean;
   /**
-   * Finds what the model itself reads from the ids, such as where a prefix ends.
+   * Finds what the model itself reads from the ids, such as where a prefix ends; again when a sequence
+   * has got more of them.
    *
    * @throws InputError when they are no prompt for it
    */
@@ -65,7 +68,7 @@ const FIELDS: readonly PromptField[] = [
  * @throws InputError naming the field that is wrong, missing or of no use to the model
  */
 export function toSequence(given: readonly number[] | Prompt, limits: PromptLimits): Sequence {
-  const { fields = {}, decoderStart, complete, vocabSize, contextLength } = limits;
+  const { fields = {}, decoderStart, together, complete, vocabSize, contextLength } = limits;
   const prompt = readPrompt(given, fields);
   const ids = checkFit(readIds(prompt.ids, vocabSize), contextLength, "a prompt");
   const sequence: Sequence = {
@@ -74,7 +77,10 @@ export function toSequence(given: readonly number[] | Prompt, limits: PromptLimi
     ...numbersAlong("taskTypeIds", prompt, ids, fields),
     ...prefixOf(prompt, ids),
   };
-  const completed = (it: Sequence): Sequence => complete?.(it) ?? it;
+  const completed = (it: Sequence): Sequence => {
+    const opened = together ? { ...it, opening: it.ids.length } : it;
+    return complete?.(opened) ?? opened;
+  };
   if (!decoderStart) return completed(sequence);
   const target = readIds(prompt.decoderIds ?? decoderStart, vocabSize);
   return completed({ ids: checkFit(target, contextLength, "decoderIds"), source: sequence });

@@ -14,7 +14,7 @@ export interface Sequence {
   readonly tokenTypeIds?: readonly number[];
   /** Task of each token, for models that number them. */
   readonly taskTypeIds?: readonly number[];
-  /** Tokens that a prompt began with, for models whose results depend on what runs together. */
+  /** Tokens of the prompt that it began with, where these must share one run. */
   readonly opening?: number;
   /** What an encoder reads before the decoder reads `ids`. */
   readonly source?: Sequence;
@@ -23,12 +23,16 @@ export interface Sequence {
 /** What a session has before anything is said. */
 export const EMPTY: Sequence = { ids: [] };
 
-/** The first tokens of a sequence; of a prefix no more than is left. */
+/** The first tokens of a sequence; of a prefix or an opening no more than is left. */
 export function firstTokens(sequence: Sequence, length: number): Sequence {
-  const { prefixLength } = sequence, ids = sequence.ids.slice(0, length);
   if (length === 0) return EMPTY;
-  if (prefixLength === undefined) return { ...sequence, ids };
-  return { ...sequence, ids, prefixLength: Math.min(prefixLength, ids.length) };
+  const { prefixLength, opening } = sequence, ids = sequence.ids.slice(0, length);
+  return {
+    ...sequence,
+    ids,
+    ...(prefixLength !== undefined && { prefixLength: Math.min(prefixLength, ids.length) }),
+    ...(opening !== undefined && { opening: Math.min(opening, ids.length) }),
+  };
 }
 
 /**
@@ -40,7 +44,7 @@ export function sharedTokens(kept: Sequence, next: Sequence): number {
   const most = Math.min(kept.ids.length, next.ids.length - 1);
   let shared = 0;
   while (shared < most && kept.ids[shared] === next.ids[shared]) shared++;
-  return shared < (next.prefixLength ?? 0) ? 0 : shared;
+  return shared < Math.max(next.prefixLength ?? 0, next.opening ?? 0) ? 0 : shared;
 }
 
 /** Whether two sequences differ in nothing but their ids, so that a cache of one serves the other. */
@@ -48,6 +52,7 @@ export function sharesSetting(a: Sequence, b: Sequence): boolean {
   const same = (x: readonly number[] = [], y: readonly number[] = []): boolean =>
     x.length === y.length && x.every((it, i) => it === y[i]);
   if ((a.prefixLength ?? 0) !== (b.prefixLength ?? 0)) return false;
+  if ((a.opening ?? 0) !== (b.opening ?? 0)) return false;
   if (!same(a.tokenTypeIds, b.tokenTypeIds) || !same(a.taskTypeIds, b.taskTypeIds)) return false;
   if (!a.source || !b.source) return a.source === b.source;
   return same(a.source.ids, b.source.ids) && sharesSetting(a.source, b.source);

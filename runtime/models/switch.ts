@@ -73,7 +73,7 @@ export const switchTransformers: ModelDefinition<SwitchConfig> = {
     return {
       encode: encode!,
       decode: { ...decode!, whole, apart: true },
-      prompts: { ...prompts, complete: (it) => ({ ...it, opening: it.ids.length }) },
+      prompts: { ...prompts, together: true },
     };
   },
 };
