@@ -81,14 +81,17 @@ export async function modelTable(): Promise<string> {
     const bytes = [int4.weightBytes, int8.weightBytes, int4.cacheBytes];
     rows.push(`| ${name} | \`${architecture}\` | ${bytes.map(gb).join(" | ")} |`);
   }
-  const named = (isGguf: boolean): string =>
+  const named = (isGguf: boolean, isSafetensors: boolean): string =>
     Object.entries(ARCHITECTURES)
-      .filter(([, { formats }]) => formats.includes("gguf") === isGguf)
+      .filter(([, { formats }]) =>
+        formats.includes("gguf") === isGguf && formats.includes("safetensors") === isSafetensors
+      )
       .map(([name]) => `\`${name}\``).join(", ");
   return `Architectures that run, from GGUF and from safetensors: ${
-    named(true)
-  }; from safetensors ` +
-    `alone: ${named(false)}.\n\n${rows.join("\n")}`;
+    named(true, true)
+  }; from GGUF ` +
+    `alone: ${named(true, false)}; from safetensors alone: ${named(false, true)}.\n\n` +
+    rows.join("\n");
 }
 
 /** README text with the table in its place. */

@@ -18,8 +18,8 @@ import { tensorsOf, type WeightSpec } from "../models/weight_spec.ts";
 /** Families whose head is the table of words where `tie_word_embeddings` says nothing. */
 const TIED = ["gpt2", "gpt_pangu"];
 
-/** Models whose tensors have another name before them than that of their family. */
-const PREFIXES: Readonly<Record<string, string>> = { "xlm-roberta": "roberta" };
+/** Models whose tensors have another name before them than that of their family, or none. */
+const PREFIXES: Readonly<Record<string, string>> = { "xlm-roberta": "roberta.", nomic_bert: "" };
 
 /** Matrices of a checkpoint of whole numbers with a scale for each row: those of layers. */
 const IN_LAYERS = /\.layers\.\d+\./;
@@ -133,7 +133,7 @@ function guessedTensors(
 function isWritten(name: string, config: Readonly<Record<string, unknown>>): boolean {
   const family = String(config.model_type);
   const words = /^(.*?)(embeddings\.word_embeddings\.weight)$/.exec(name);
-  if (words) return words[1] === `${PREFIXES[family] ?? family}.`;
+  if (words) return words[1] === (PREFIXES[family] ?? `${family}.`);
   // Models that were saved without their heads begin names in another way.
   if (/^(wte|embed_tokens|norm)\./.test(name)) return false;
   if (name === "lm_head.weight") return !(config.tie_word_embeddings ?? TIED.includes(family));

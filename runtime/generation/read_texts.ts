@@ -9,6 +9,7 @@ import { InputError } from "../../errors.ts";
 import { quote } from "../../escape.ts";
 import { accepts, FLAG, oneOf, readOptions, type Rules, SIGNAL, TEXTS } from "../../options.ts";
 import type { Engine } from "../engine/engine.ts";
+import type { Pooling } from "../models/definition.ts";
 import type { Output, ProgramName } from "../models/program.ts";
 import type { Prompt } from "../models/prompt.ts";
 import type { Tokenizer } from "../text/tokenizer/tokenizer.ts";
@@ -24,10 +25,11 @@ export interface Encoding {
 /** How `Model.embed` makes one vector of a text. */
 export interface EmbedOptions {
   /**
-   * The first or the last token's hidden state, or the mean of all. Default `last` for a decoder, whose
-   * last token alone has seen the whole text, and `mean` for an encoder.
+   * The first or the last token's hidden state, or the mean of all. Default what the model's file names;
+   * where it names none, `last` for a decoder, whose last token alone has seen the whole text, and
+   * `mean` for an encoder.
    */
-  readonly pooling?: "first" | "last" | "mean";
+  readonly pooling?: Pooling;
   /** Whether vectors are scaled to length 1. Default true. */
   readonly normalize?: boolean;
   /** Ends it between two runs; the promise rejects with the signal's reason. */
@@ -110,7 +112,8 @@ export async function embed(
 ): Promise<Float32Array[]> {
   const isEncoder = engine.programs.encode !== undefined;
   const options = readOptions("embed", given, EMBED_RULES);
-  const { pooling = isEncoder ? "mean" : "last", normalize = true, signal } = options;
+  const own = engine.config.pooling ?? (isEncoder ? "mean" : "last");
+  const { pooling = own, normalize = true, signal } = options;
   if (!accepts(TEXTS, texts)) {
     throw new InputError(
       `Cannot embed ${quote(texts)}: expected a list of texts, as in ["a text"]`,
@@ -133,7 +136,7 @@ export async function embed(
 function pool(
   hidden: Float32Array,
   width: number,
-  pooling: "first" | "last" | "mean",
+  pooling: Pooling,
 ): Float32Array {
   if (pooling === "first") return hidden.slice(0, width);
   if (pooling === "last") return hidden.slice(-width);

@@ -1,8 +1,9 @@
 /**
  * BERT and models in its form: BERT-wwm and RoBERTa for Chinese, ERNIE with its task embeddings, RoBERTa
- * and XLM-RoBERTa, DistilBERT, and the same weights under UniLM's masks (`prefixLength`). A post-norm encoder with learned positions and
- * segments, a head for masked words, a pooled first token (Devlin et al., arXiv:1810.04805; Sun et al.,
- * arXiv:1904.09223; Dong et al., arXiv:1905.03197).
+ * and XLM-RoBERTa, DistilBERT, and the same weights under UniLM's masks (`prefixLength`). A post-norm
+ * encoder (bert_encoder.ts) with learned positions and segments, a head for masked words, a pooled
+ * first token (Devlin et al., arXiv:1810.04805; Sun et al., arXiv:1904.09223; Dong et al.,
+ * arXiv:1905.03197). What GGUF files have, bert_gguf.ts says.
  *
  * @module
  */
@@ -12,38 +13,13 @@ import { quote, word } from "../../escape.ts";
 import type { ActivationName } from "../../kernels/ops.ts";
 import { readConfig } from "../files/config.ts";
 import type { ModelFile } from "../files/model_file.ts";
-import type { Graph, Tensor } from "../graph/graph.ts";
-import type { WeightScope } from "./weights.ts";
+import { type BertConfig, encoderPrograms } from "./bert_encoder.ts";
+import { bertFromGguf, bertGgufWeights } from "./bert_gguf.ts";
 import { bertNames } from "./bert_names.ts";
-import { blocks } from "./blocks.ts";
-import { checkPositions, type ModelConfig, type ModelDefinition } from "./definition.ts";
 import { HARMLESS_FIELDS } from "./common_fields.ts";
+import { checkPositions, type ModelDefinition } from "./definition.ts";
 import { checkFields } from "./fields.ts";
-import { encoderSpans, positionsFrom, runRows, taskTypes, tokenIds, tokenTypes } from "./inputs.ts";
-import type { RunSizes } from "./program.ts";
 import { keptMatrix, linear, matrix, norm, vector, type WeightSpec } from "./weight_spec.ts";
-
-/** Configuration of a BERT. */
-export interface BertConfig extends ModelConfig {
-  /** Heads of each layer. */
-  readonly heads: number;
-  /** Width of the feed-forward block. */
-  readonly intermediateSize: number;
-  /** Nonlinearity of the feed-forward block. */
-  readonly activation: ActivationName;
-  /** Nonlinearity of the head for masked words. */
-  readonly headActivation: ActivationName;
-  /** Whose names its tensors have. */
-  readonly kind: "bert" | "roberta" | "distilbert";
-  /** Row of the first token's position in the table of positions. */
-  readonly positionOffset: number;
-  /** Added to variances. */
-  readonly layerNormEps: number;
-  /** Segments that there are; 0 for a model that has none. */
-  readonly segments: number;
-  /** Tasks that there are; 0 for a model that has none. */
-  readonly tasks: number;
-}
 
 const ACTIVATIONS: Readonly<Record<string, ActivationName>> = {
   gelu: "gelu",
@@ -75,6 +51,7 @@ const FIELD_NAMES = {
 /** BERT and its kin. */
 export const bert: ModelDefinition<BertConfig> = {
   parseConfig(file, warn = () => {}) {
+    if (file.format === "gguf") return bertFromGguf(file, warn);
     const config = readConfig(file), architecture = config.text("model_type");
     const kind = architecture === "distilbert"
       ? architecture
@@ -127,32 +104,11 @@ export const bert: ModelDefinition<BertConfig> = {
 
   weights(config, file, contextLength) {
     checkPositions(file, config, contextLength);
-    return Promise.resolve(listWeights(config, file));
+    const list = file.format === "gguf" ? bertGgufWeights : listWeights;
+    return Promise.resolve(list(config, file));
   },
 
-  programs(config) {
-    const { segments, tasks, positionOffset } = config;
-    return {
-      encode: {
-        ids: tokenIds,
-        inputs: [
-          positionsFrom(positionOffset),
-          ...(segments ? [tokenTypes] : []),
-          ...(tasks ? [taskTypes] : []),
-          runRows,
-          encoderSpans,
-        ],
-        record: (g, w, sizes) => recordEncoder(g, config, w, sizes),
-      },
-      prompts: {
-        fields: {
-          prefixLength: Infinity,
-          ...(segments && { tokenTypeIds: segments }),
-          ...(tasks && { taskTypeIds: tasks }),
-        },
-      },
-    };
-  },
+  programs: encoderPrograms,
 };
 
 function* listWeights(config: BertConfig, file: ModelFile): Iterable<WeightSpec> {
@@ -186,54 +142,6 @@ function* listWeights(config: BertConfig, file: ModelFile): Iterable<WeightSpec>
   if (tensors.has(`${names.relationship}.weight`)) {
     yield* linear("relationship", 2, width, names.relationship);
   }
-}
-
-function recordEncoder(
-  g: Graph,
-  config: BertConfig,
-  w: WeightScope,
-  { inputs, runRows, wanted }: RunSizes,
-): Record<string, Tensor> {
-  const { heads, headDim, activation: kind, layerNormEps: eps } = config;
-  const { ids, positions, tokenTypes, taskTypes, rows, spans } = inputs as Record<string, Tensor>;
-  const { linear, layerNorm, embed, attend } = blocks(g, w);
-  const embedded = embed(
-    [ids!, "wordTable"],
-    [positions!, "positionTable"],
-    ...(tokenTypes ? [[tokenTypes, "typeTable"] as const] : []),
-    ...(taskTypes ? [[taskTypes, "taskTable"] as const] : []),
-  );
-  let x = layerNorm(embedded, "embeddingNorm", eps); // [tokens, hidden]
-  for (let i = 0; i < config.layers; i++) {
-    g.cut(`layer ${i}`, i);
-    const mixed = attend({
-      name: `${i}`,
-      q: linear(x, `${i}.q`),
-      stored: { k: linear(x, `${i}.k`), v: linear(x, `${i}.v`), rows: rows! },
-      shape: [runRows, heads, headDim],
-      cacheType: "f32",
-      spans: spans!,
-      heads,
-      scale: headDim ** -0.5,
-    });
-    x = layerNorm(g.op("add", [x, linear(mixed, `${i}.o`)]), `${i}.attentionNorm`, eps);
-    const inner = g.op("activation", [linear(x, `${i}.up`)], { kind }); // [tokens, intermediate]
-    x = layerNorm(g.op("add", [x, linear(inner, `${i}.down`)]), `${i}.mlpNorm`, eps);
-  }
-  g.cut("heads");
-  const hidden = wanted(x); // [rows, hidden]
-  const results: Record<string, Tensor> = { hidden };
-  if (w.has("transform")) {
-    const { headActivation } = config;
-    const changed = g.op("activation", [linear(hidden, "transform")], { kind: headActivation });
-    const head = w.has("head") ? "head" : "wordTable";
-    results.logits = linear(layerNorm(changed, "transformNorm", eps), head); // [rows, vocab]
-  }
-  if (w.has("pooler")) {
-    results.pooled = g.op("activation", [linear(hidden, "pooler")], { kind: "tanh" });
-    if (w.has("relationship")) results.relationship = linear(results.pooled, "relationship");
-  }
-  return results;
 }
 
 /** Fields of `config.json`, as the classes of Transformers read them. */

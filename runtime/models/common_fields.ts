@@ -1,7 +1,8 @@
 /**
- * Fields of `config.json` that have no influence on what any model computes.
+ * Fields of `config.json` that have no influence on what any model computes, and fields of GGUF
+ * metadata that only some architectures honour.
  *
- * Source: the configuration classes of Transformers 5.
+ * Source: the configuration classes of Transformers 5, the metadata keys of llama.cpp.
  *
  * @module
  */
@@ -54,3 +55,39 @@ export const HARMLESS_FIELDS: readonly string[] = [
   ...["encoder_no_repeat_ngram_size", "bad_words_ids", "suppress_tokens", "begin_suppress_tokens"],
   ...["return_dict_in_generate", "remove_invalid_values", "exponential_decay_length_penalty"],
 ];
+
+/**
+ * Fields of GGUF metadata that change what some architectures compute, with the values under which
+ * there is nothing to honour; names stand behind the architecture's.
+ */
+export const GGUF_NEUTRAL: Readonly<Record<string, readonly unknown[]>> = {
+  "attention.clamp_kqv": [0],
+  "attention.max_alibi_bias": [0],
+  "attention.output_scale": [0, 1],
+  "attention.value_scale": [0, 1],
+  "attention.temperature_scale": [0],
+  "attention.temperature_length": [0],
+  "attn_logit_softcapping": [0],
+  "final_logit_softcapping": [0],
+  "router_logit_softcapping": [0],
+  "logit_scale": [0, 1],
+  "residual_scale": [0, 1],
+  "embedding_scale": [0, 1],
+  "embedding_length_out": [],
+  "use_parallel_residual": [false],
+  "hidden_activation": ["silu", "swish"],
+  "leading_dense_block_count": [0],
+  "nextn_predict_layers": [0],
+  "interleave_moe_layer_step": [0, 1],
+  "moe_every_n_layers": [0, 1],
+  "expert_weights_scale": [0, 1],
+  "expert_gating_func": [0, 1], // softmax
+  "expert_group_count": [0, 1],
+  "expert_group_used_count": [0, 1],
+  "expert_group_scale": [0, 1],
+  "swiglu_clamp_exp": [0],
+  "swiglu_clamp_shexp": [0],
+  "rope.dimension_sections": [],
+  "rope.scaling.alpha": [0],
+  "rope.scaling.yarn_log_multiplier": [0],
+};

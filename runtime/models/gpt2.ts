@@ -1,6 +1,7 @@
 /**
- * GPT-2 (Radford et al., 2019), and models in its form: a GPT whose matrices lie transposed in their
- * files, with queries, keys and values as thirds of one.
+ * GPT-2 (Radford et al., 2019), and models in its form: a GPT whose matrices lie transposed in the
+ * files of its makers, with queries, keys and values as thirds of one. What GGUF files have,
+ * gpt2_gguf.ts says.
  *
  * @module
  */
@@ -10,6 +11,7 @@ import { HARMLESS_FIELDS } from "./common_fields.ts";
 import { checkPositions, type ModelDefinition } from "./definition.ts";
 import { checkFields } from "./fields.ts";
 import { type GptConfig, gptDecoder, type GptFields, readGptConfig } from "./gpt.ts";
+import { gpt2FromGguf, gpt2GgufWeights } from "./gpt2_gguf.ts";
 import { keptMatrix, matrix, norm, vector, type WeightSpec } from "./weight_spec.ts";
 
 const CONFIG: GptFields = {
@@ -34,13 +36,14 @@ const CONFIG: GptFields = {
 /** GPT-2. */
 export const gpt2: ModelDefinition<GptConfig> = {
   parseConfig(file, warn = () => {}) {
+    if (file.format === "gguf") return gpt2FromGguf(file, warn);
     checkFields(file, "", FIELDS, warn);
     return readGptConfig(file, CONFIG);
   },
 
-  weights(config, file, contextLength) {
+  async weights(config, file, contextLength) {
     checkPositions(file, config, contextLength);
-    return Promise.resolve(listWeights(config, file));
+    return file.format === "gguf" ? await gpt2GgufWeights(config, file) : listWeights(config, file);
   },
 
   programs: (config) => ({ decode: gptDecoder(config, { prefix: false }) }),

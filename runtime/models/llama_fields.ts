@@ -7,7 +7,7 @@
  * @module
  */
 
-import { HARMLESS_FIELDS } from "./common_fields.ts";
+import { GGUF_NEUTRAL, HARMLESS_FIELDS } from "./common_fields.ts";
 import type { FieldRules } from "./fields.ts";
 
 /** What every definition of this family reads from `config.json`. */
@@ -133,36 +133,5 @@ export const GGUF_FIELDS: FieldRules = {
     ...["tensor_data_layout", "rope.scaling.finetuned", "attention.layer_norm_epsilon"],
     ...["pooling_type", "classifier.output_labels", "expert_shared_count"],
   ],
-  neutral: {
-    "attention.causal": [true],
-    "attention.clamp_kqv": [0],
-    "attention.max_alibi_bias": [0],
-    "attention.output_scale": [0, 1],
-    "attention.value_scale": [0, 1],
-    "attention.temperature_scale": [0],
-    "attention.temperature_length": [0],
-    "attn_logit_softcapping": [0],
-    "final_logit_softcapping": [0],
-    "router_logit_softcapping": [0],
-    "logit_scale": [0, 1],
-    "residual_scale": [0, 1],
-    "embedding_scale": [0, 1],
-    "embedding_length_out": [],
-    "use_parallel_residual": OFF,
-    "hidden_activation": ["silu", "swish"],
-    "leading_dense_block_count": [0],
-    "nextn_predict_layers": [0],
-    "interleave_moe_layer_step": [0, 1],
-    "moe_every_n_layers": [0, 1],
-    "expert_weights_scale": [0, 1],
-    "expert_gating_func": [0, 1], // softmax
-    "expert_group_count": [0, 1],
-    "expert_group_used_count": [0, 1],
-    "expert_group_scale": [0, 1],
-    "swiglu_clamp_exp": [0],
-    "swiglu_clamp_shexp": [0],
-    "rope.dimension_sections": [],
-    "rope.scaling.alpha": [0],
-    "rope.scaling.yarn_log_multiplier": [0],
-  },
+  neutral: { ...GGUF_NEUTRAL, "attention.causal": [true] },
 };

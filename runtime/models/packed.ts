@@ -10,8 +10,8 @@ import { ModelError } from "../../errors.ts";
 import { quote } from "../../escape.ts";
 import type { ModelFile } from "../files/model_file.ts";
 
-/** What names of tensors tell. */
-const KINDS: readonly (readonly [name: RegExp, kind: string])[] = [
+/** What names of tensors tell; a `fused` kind is read by some families. */
+const KINDS: readonly (readonly [name: RegExp, kind: string, which?: "fused"])[] = [
   [/\.(qweight|qzeros|g_idx)$/, "weights quantized by GPTQ or AWQ"],
   [/\.(weight_packed|weight_shape)$/, "weights packed by compressed-tensors"],
   [/\.(weight_scale|weight_scale_inv|input_scale|weight_zero_point)$/, "weights with scales (FP8)"],
@@ -21,7 +21,11 @@ const KINDS: readonly (readonly [name: RegExp, kind: string])[] = [
   ],
   [/\.scales$/, "weights quantized in groups, as MLX does"],
   [/\.experts\.(gate_up_proj|down_proj)(\.weight)?$/, "experts fused into one tensor"],
-  [/(^|\.)(attn_qkv|qkv_proj|Wqkv)\.weight$/, "queries, keys and values fused into one tensor"],
+  [
+    /(^|\.)(attn_qkv|qkv_proj|Wqkv)\.weight$/,
+    "queries, keys and values fused into one tensor",
+    "fused",
+  ],
   [
     /\.(mlp\.gate_up_proj|ffn_gate_up|ffn_gate_up_exps)\.weight$/,
     "gate and up fused into one tensor",
@@ -31,13 +35,14 @@ const KINDS: readonly (readonly [name: RegExp, kind: string])[] = [
 ];
 
 /**
- * Checks the names of a file's tensors.
+ * Checks the names of a file's tensors, but for kinds that the family `reads`.
  *
  * @throws ModelError naming the first tensor that is of such a kind
  */
-export function refusePacked(file: ModelFile): void {
+export function refusePacked(file: ModelFile, reads: readonly "fused"[] = []): void {
+  const kinds = KINDS.filter(([, , which]) => !which || !reads.includes(which));
   for (const name of file.tensors.keys()) {
-    const kind = KINDS.find(([pattern]) => pattern.test(name))?.[1];
+    const kind = kinds.find(([pattern]) => pattern.test(name))?.[1];
     if (!kind) continue;
     throw new ModelError(
       `Cannot load ${quote(file.name)}: it has ${kind} (tensor ${quote(name)}), which is not ` +

@@ -29,7 +29,9 @@ function family(
 }
 
 const EVERY = ["gguf", "safetensors"] as const;
-const bert = family(["safetensors"], async () => (await import("./bert.ts")).bert);
+const loadBert = async (): Promise<unknown> => (await import("./bert.ts")).bert;
+// GGUF files have all of them under the name of BERT.
+const bert = family(EVERY, loadBert), likeBert = family(["safetensors"], loadBert);
 const loadGlm = async () => (await import("./glm.ts")).glm;
 const glm = family(["safetensors"], loadGlm);
 const glm4 = family(EVERY, loadGlm);
@@ -41,23 +43,24 @@ const chatglm = family(
       ? (await import("./chatglm.ts")).chatglm
       : await loadGlm(),
 );
-const gpt2 = family(["safetensors"], async () => (await import("./gpt2.ts")).gpt2);
+const gpt2 = family(EVERY, async () => (await import("./gpt2.ts")).gpt2);
 const llama = family(EVERY, async () => (await import("./llama.ts")).llama);
 const marian = family(["safetensors"], async () => (await import("./marian.ts")).marian);
+const nomicBert = async (): Promise<unknown> => (await import("./nomic_bert.ts")).nomicBert;
 const pangu = family(["safetensors"], async () => (await import("./pangu.ts")).pangu);
 const switchTransformers = family(
   ["safetensors"],
   async () => (await import("./switch.ts")).switchTransformers,
 );
-const t5 = family(["safetensors"], async () => (await import("./t5.ts")).t5);
+const loadT5 = async (): Promise<unknown> => (await import("./t5.ts")).t5;
 const yuan1 = family(["safetensors"], async () => (await import("./yuan1.ts")).yuan1);
 
 /** Families by `model_type` of config.json and `general.architecture` of GGUF. */
 export const ARCHITECTURES: Readonly<Record<string, Architecture>> = {
   bert,
   chatglm,
-  distilbert: bert,
-  ernie: bert,
+  distilbert: likeBert,
+  ernie: likeBert,
   glm,
   glm4,
   gpt2,
@@ -66,6 +69,9 @@ export const ARCHITECTURES: Readonly<Record<string, Architecture>> = {
   marian,
   mistral: llama,
   mixtral: llama,
+  mt5: family(["safetensors"], loadT5),
+  "nomic-bert": family(["gguf"], nomicBert),
+  nomic_bert: family(["safetensors"], nomicBert),
   olmoe: llama,
   qwen2: llama,
   qwen2_moe: llama,
@@ -73,11 +79,11 @@ export const ARCHITECTURES: Readonly<Record<string, Architecture>> = {
   qwen3: llama,
   qwen3_moe: llama,
   qwen3moe: llama,
-  mt5: t5,
-  roberta: bert,
+  roberta: likeBert,
   switch_transformers: switchTransformers,
-  t5,
-  "xlm-roberta": bert,
+  t5: family(EVERY, loadT5),
+  t5encoder: family(["gguf"], loadT5),
+  "xlm-roberta": likeBert,
   yuan1_megatron_gpt: yuan1,
 };
 

@@ -15,9 +15,9 @@ import type { ModelDefinition } from "./definition.ts";
 import { checkFields } from "./fields.ts";
 import type { InputRule } from "./program.ts";
 import type { Sequence } from "./sequence.ts";
+import { type LayerPlace, stackNames } from "./t5_names.ts";
 import {
   type FeedForward,
-  type LayerPlace,
   listStack,
   readStack,
   type StackConfig,
@@ -43,7 +43,7 @@ export const switchTransformers: ModelDefinition<SwitchConfig> = {
   parseConfig(file, warn = () => {}) {
     const config = readConfig(file);
     checkFields(file, "", FIELDS, warn);
-    const stack = readStack(config), experts = config.count("num_experts", 8);
+    const stack = readStack(file), experts = config.count("num_experts", 8);
     if (experts > MOST_EXPERTS) {
       throw new ModelError(
         `Cannot load ${
@@ -64,7 +64,7 @@ export const switchTransformers: ModelDefinition<SwitchConfig> = {
     };
   },
 
-  weights: (config) => Promise.resolve(listStack(config, feedForward(config))),
+  weights: async (config, file) => listStack(config, await stackNames(file), feedForward(config)),
 
   programs(config) {
     const { encode, decode, prompts } = stackPrograms(config, feedForward(config), [starts]);

@@ -1,6 +1,6 @@
 /**
  * T5 (Raffel et al., arXiv:1910.10683), version 1.1 of it, with a gate in the feed-forward block and a
- * head of its own, and mT5 (arXiv:2010.11934).
+ * head of its own, and mT5 (arXiv:2010.11934). What GGUF files have, t5_gguf.ts says.
  *
  * @module
  */
@@ -8,10 +8,13 @@
 import { ModelError } from "../../errors.ts";
 import { quote, word } from "../../escape.ts";
 import { readConfig } from "../files/config.ts";
+import type { ModelFile } from "../files/model_file.ts";
 import { blocks } from "./blocks.ts";
 import { HARMLESS_FIELDS } from "./common_fields.ts";
 import type { ModelDefinition } from "./definition.ts";
 import { checkFields } from "./fields.ts";
+import { t5FromGguf } from "./t5_gguf.ts";
+import { stackNames } from "./t5_names.ts";
 import {
   type FeedForward,
   listStack,
@@ -30,6 +33,7 @@ export interface T5Config extends StackConfig {
 /** T5, version 1.1 of it, and mT5. */
 export const t5: ModelDefinition<T5Config> = {
   parseConfig(file, warn = () => {}) {
+    if (file.format === "gguf") return t5FromGguf(file, warn);
     const config = readConfig(file);
     checkFields(file, "", FIELDS, warn);
     const kind = config.text("feed_forward_proj", "relu");
@@ -39,21 +43,34 @@ export const t5: ModelDefinition<T5Config> = {
           `relu or gated-gelu`,
       );
     }
-    return { ...readStack(config), gated: kind === "gated-gelu" };
+    return { ...readStack(file), gated: kind === "gated-gelu" };
   },
 
-  weights: (config) => Promise.resolve(listStack(config, feedForward(config))),
+  weights: async (config, file) =>
+    listStack(config, await stackNames(file), feedForward(config, file)),
 
   programs: (config) => stackPrograms(config, feedForward(config)),
 };
 
-function feedForward({ gated, hiddenSize: width, intermediateSize: inner }: T5Config): FeedForward {
+/** Names of the feed-forward block: its gate, if any, and its two matrices. */
+function blockNames(isGguf: boolean, gated: boolean): { gate: string; up: string; down: string } {
+  if (isGguf) return { gate: "ffn_gate", up: "ffn_up", down: "ffn_down" };
+  const dense = "DenseReluDense.";
+  return { gate: `${dense}wi_0`, up: dense + (gated ? "wi_1" : "wi"), down: `${dense}wo` };
+}
+
+/** The feed-forward block; `file` is given where its weights are to be listed. */
+function feedForward(
+  { gated, hiddenSize: width, intermediateSize: inner }: T5Config,
+  file?: ModelFile,
+): FeedForward {
+  const names = blockNames(file?.format === "gguf", gated);
   return {
     *list({ side, layer }, path) {
-      const name = `${side}.${layer}.`, dense = `${path}DenseReluDense.`;
-      if (gated) yield matrix(`${name}gate`, inner, width, `${dense}wi_0.weight`);
-      yield matrix(`${name}up`, inner, width, `${dense}${gated ? "wi_1" : "wi"}.weight`);
-      yield matrix(`${name}down`, width, inner, `${dense}wo.weight`);
+      const name = `${side}.${layer}.`;
+      if (gated) yield matrix(`${name}gate`, inner, width, `${path}${names.gate}.weight`);
+      yield matrix(`${name}up`, inner, width, `${path}${names.up}.weight`);
+      yield matrix(`${name}down`, width, inner, `${path}${names.down}.weight`);
     },
     record(g, w, { side, layer }, m) {
       const { linear } = blocks(g, w), name = `${side}.${layer}.`, up = linear(m, `${name}up`);

@@ -7,7 +7,10 @@
  * @module
  */
 
-import type { ConfigReader } from "../files/config.ts";
+import { ModelError } from "../../errors.ts";
+import { quote } from "../../escape.ts";
+import { readConfig } from "../files/config.ts";
+import type { ModelFile } from "../files/model_file.ts";
 import type { Graph, Tensor } from "../graph/graph.ts";
 import { blocks } from "./blocks.ts";
 import type { ModelConfig } from "./definition.ts";
@@ -20,9 +23,10 @@ import {
   sourceSpans,
   tokenIds,
 } from "./inputs.ts";
-import type { InputRule, Programs, RunSizes } from "./program.ts";
+import type { InputRule, Program, Programs, RunSizes } from "./program.ts";
 import type { PromptRules } from "./prompt.ts";
-import { keptMatrix, matrix, vector, type WeightSpec } from "./weight_spec.ts";
+import type { LayerPlace, StackNames } from "./t5_names.ts";
+import { keptMatrix, matrix, type ReadTensor, vector, type WeightSpec } from "./weight_spec.ts";
 import type { WeightScope } from "./weights.ts";
 
 /** Configuration of both stacks. */
@@ -41,19 +45,8 @@ export interface StackConfig extends ModelConfig {
   readonly buckets: number;
   /** Distance from which on all are in the last bucket. */
   readonly maxDistance: number;
-  /** Whether the head is the table of words, under a factor. */
-  readonly tiedEmbeddings: boolean;
   /** What the decoder begins with. */
   readonly startId: number;
-}
-
-/** One of the two stacks. */
-export type Side = "encoder" | "decoder";
-
-/** A layer of a stack. */
-export interface LayerPlace {
-  readonly side: Side;
-  readonly layer: number;
 }
 
 /** The feed-forward block of a layer. */
@@ -70,12 +63,18 @@ export interface FeedForward {
   ): Tensor;
 }
 
-/** Reads what all of the families have. */
-export function readStack(config: ConfigReader): StackConfig {
-  const encoderLayers = config.count("num_layers", 6);
-  const decoderLayers = config.count("num_decoder_layers", encoderLayers);
+/**
+ * Reads what all of the families have in `config.json`.
+ *
+ * @throws ModelError naming what is missing, or does not fit together
+ */
+export function readStack(file: ModelFile): StackConfig {
+  const config = readConfig(file), encoderLayers = config.count("num_layers", 6);
+  const classes = config.get("architectures");
+  const isEncoder = Array.isArray(classes) && /^M?T5EncoderModel$/.test(String(classes[0]));
+  const decoderLayers = isEncoder ? 0 : config.count("num_decoder_layers", encoderLayers);
   const heads = config.count("num_heads", 8);
-  return {
+  return checkDistances(file, {
     architecture: config.text("model_type"),
     layers: encoderLayers + decoderLayers,
     encoderLayers,
@@ -91,23 +90,42 @@ export function readStack(config: ConfigReader): StackConfig {
     maxPositions: config.count("n_positions", 512),
     buckets: config.count("relative_attention_num_buckets", 32),
     maxDistance: config.count("relative_attention_max_distance", 128, 2 ** 20),
-    tiedEmbeddings: config.flag("tie_word_embeddings", true),
     startId: config.whole("decoder_start_token_id", config.whole("pad_token_id", 0)),
-  };
+  });
 }
 
-/** The programs of both stacks; `more` are inputs that feed-forward blocks want. */
+/**
+ * Checks that buckets and distances fit together: half of a direction's buckets are for one distance
+ * each, and the others reach further.
+ *
+ * @throws ModelError with both numbers
+ */
+export function checkDistances<C extends StackConfig>(file: ModelFile, config: C): C {
+  const { buckets, maxDistance } = config;
+  if (buckets % 2 !== 0 || buckets < 4 || maxDistance <= buckets / 2) {
+    throw new ModelError(
+      `Cannot load ${quote(file.name)}: ${buckets} buckets of distances up to ${maxDistance}, ` +
+        `expected an even number of them, from 4 on and below twice the distance`,
+    );
+  }
+  return config;
+}
+
+/** The programs of both stacks, or of the encoder alone; `more` are inputs of feed-forward blocks. */
 export function stackPrograms(
   config: StackConfig,
   feedForward: FeedForward,
   more: readonly InputRule[] = [],
 ): Programs {
+  const hasDecoder = config.decoderLayers > 0;
+  const encode: Program = {
+    ids: tokenIds,
+    inputs: [runRows, encoderSpans, ...(hasDecoder ? [sourceRows] : []), ...more],
+    record: (g, w, sizes) => recordEncoder(g, config, feedForward, w, sizes),
+  };
+  if (!hasDecoder) return { encode };
   return {
-    encode: {
-      ids: tokenIds,
-      inputs: [runRows, encoderSpans, sourceRows, ...more],
-      record: (g, w, sizes) => recordEncoder(g, config, feedForward, w, sizes),
-    },
+    encode,
     decode: {
       ids: tokenIds,
       inputs: [cacheRows, causalSpans(), sourceSpans, ...more],
@@ -123,60 +141,61 @@ function promptsOf({ vocabSize, startId }: StackConfig): PromptRules {
 }
 
 /** The weights of both stacks. */
-export function* listStack(config: StackConfig, feedForward: FeedForward): Iterable<WeightSpec> {
-  const { hiddenSize: width, vocabSize, heads, headDim } = config, inner = heads * headDim;
-  yield keptMatrix("wordTable", vocabSize, width, "shared.weight");
-  if (!config.tiedEmbeddings) yield matrix("head", vocabSize, width, "lm_head.weight");
-  for (const side of ["encoder", "decoder"] as const) {
-    yield {
-      name: `${side}.bias`,
-      role: "table",
-      shape: [heads, 2 * config.maxDistance + 1],
-      source: {
-        uses: [{ name: distanceTable(side), shape: [config.buckets, heads] }],
-        values: (read) => distanceBias(config, side, read),
-      },
-    };
-    yield vector(`${side}.norm`, width, `${side}.final_layer_norm.weight`);
-    const isEncoder = side === "encoder";
-    for (
-      let layer = 0;
-      layer < (isEncoder ? config.encoderLayers : config.decoderLayers);
-      layer++
-    ) {
-      const path = `${side}.block.${layer}.layer.`, name = `${side}.${layer}.`;
-      const attention = [["self", "0.SelfAttention"], ["cross", "1.EncDecAttention"]] as const;
-      for (const [which, it] of isEncoder ? attention.slice(0, 1) : attention) {
-        for (const part of ["q", "k", "v"]) {
-          yield matrix(`${name}${which}.${part}`, inner, width, `${path}${it}.${part}.weight`);
-        }
-        yield matrix(`${name}${which}.o`, width, inner, `${path}${it}.o.weight`);
-        yield vector(`${name}${which}Norm`, width, `${path}${it[0]}.layer_norm.weight`);
+export function* listStack(
+  config: StackConfig,
+  names: StackNames,
+  feedForward: FeedForward,
+): Iterable<WeightSpec> {
+  const { hiddenSize: width, vocabSize, heads, headDim, encoderLayers, decoderLayers } = config;
+  const inner = heads * headDim;
+  yield keptMatrix("wordTable", vocabSize, width, names.words);
+  if (names.head && decoderLayers > 0) yield matrix("head", vocabSize, width, names.head);
+  for (const [side, layers] of [["encoder", encoderLayers], ["decoder", decoderLayers]] as const) {
+    if (layers > 0) yield vector(`${side}.norm`, width, names.norm(side));
+    for (let layer = 0; layer < layers; layer++) {
+      const place = { side, layer }, path = names.layer(place), name = `${side}.${layer}.`;
+      const distances = names.distances(place);
+      if (distances !== undefined) yield distanceBias(config, place, distances);
+      for (const [weight, tensor] of Object.entries(names.inLayer[side])) {
+        const file = `${path}${tensor}.weight`;
+        if (weight.endsWith("Norm")) yield vector(name + weight, width, file);
+        else if (weight.endsWith(".o")) yield matrix(name + weight, width, inner, file);
+        else yield matrix(name + weight, inner, width, file);
       }
-      const block = `${path}${isEncoder ? 1 : 2}.`;
-      yield* feedForward.list({ side, layer }, block);
-      yield vector(`${name}mlpNorm`, width, `${block}layer_norm.weight`);
+      yield* feedForward.list(place, path + names.block[side]);
     }
   }
 }
 
-/** The tensor with the biases of a side: those of its first layer. */
-const distanceTable = (side: Side): string =>
-  `${side}.block.0.layer.0.SelfAttention.relative_attention_bias.weight`;
+/** Name of the biases of a layer, where it has its own. */
+function biasName({ side, layer }: LayerPlace): string {
+  return layer === 0 ? `${side}.bias` : `${side}.${layer}.bias`;
+}
+
+/** The biases that a layer adds: its own, or those of the first. */
+function biasOf(w: WeightScope, place: LayerPlace): Tensor {
+  const own = biasName(place);
+  return w.tensor(w.has(own) ? own : biasName({ ...place, layer: 0 }));
+}
 
 /** The bias of each head for every distance from `-maxDistance` to `maxDistance`: `[heads, width]`. */
-async function distanceBias(
+function distanceBias(
   { heads, buckets, maxDistance }: StackConfig,
-  side: Side,
-  read: (tensor: string) => Promise<Float32Array>,
-): Promise<Float32Array> {
-  const table = await read(distanceTable(side)); // [buckets, heads]
-  const width = 2 * maxDistance + 1, bias = new Float32Array(heads * width);
-  for (let i = 0; i < width; i++) {
-    const bucket = bucketOf(i - maxDistance, buckets, maxDistance, side === "encoder");
-    for (let h = 0; h < heads; h++) bias[h * width + i] = table[bucket * heads + h]!;
+  place: LayerPlace,
+  tensor: string,
+): WeightSpec {
+  const width = 2 * maxDistance + 1, isEncoder = place.side === "encoder";
+  async function values(read: ReadTensor): Promise<Float32Array> {
+    const table = await read(tensor); // [buckets, heads]
+    const bias = new Float32Array(heads * width);
+    for (let i = 0; i < width; i++) {
+      const bucket = bucketOf(i - maxDistance, buckets, maxDistance, isEncoder);
+      for (let h = 0; h < heads; h++) bias[h * width + i] = table[bucket * heads + h]!;
+    }
+    return bias;
   }
-  return bias;
+  const source = { uses: [{ name: tensor, shape: [buckets, heads] }], values };
+  return { name: biasName(place), role: "table", shape: [heads, width], source };
 }
 
 /** The bucket of a distance, key minus query; an encoder has half of them for each direction. */
@@ -220,7 +239,7 @@ function recordEncoder(
       shape: [runRows, heads, headDim],
       cacheType: "f32",
       spans: spans!,
-      extra: [w.tensor("encoder.bias"), rows!],
+      extra: [biasOf(w, { side: "encoder", layer: i }), rows!],
       heads,
       scale: 1,
       bias: "shared",
@@ -265,7 +284,7 @@ function recordDecoder(
       shape,
       cacheType,
       spans: spans!,
-      extra: [w.tensor("decoder.bias"), rows!],
+      extra: [biasOf(w, { side: "decoder", layer: i }), rows!],
       heads,
       scale: 1,
       bias: "shared",
@@ -283,7 +302,7 @@ function recordDecoder(
   }
   g.cut("head");
   const hidden = rmsNorm(wanted(x), "decoder.norm", eps); // [rows, width]
-  if (!config.tiedEmbeddings) return { hidden, logits: linear(hidden, "head") };
+  if (w.has("head")) return { hidden, logits: linear(hidden, "head") };
   const scaled = g.op("scale", [hidden], { factor: config.hiddenSize ** -0.5 });
   return { hidden, logits: linear(scaled, "wordTable") };
 }

@@ -9,14 +9,17 @@ import { quote } from "../../escape.ts";
 import type { ModelFile } from "../files/model_file.ts";
 import type { ResolvedWeights } from "./weights.ts";
 
-/**
- * Tensors without which nothing is missing: frequencies that follow from the configuration, numbers
- * from 0 upwards, the
- * divisors for another length of context, and a head that repeats the embedding table (where it does
- * not, it is used).
- */
-const HARMLESS =
-  /(^|\.)rotary_emb\.inv_freq$|(^|\.)position_ids$|^rope_(freqs|factors_long|factors_short)\.weight$|^lm_head\.weight$/;
+/** Tensors without which nothing is missing. */
+const HARMLESS = new RegExp(
+  [
+    /(^|\.)rotary_emb\.inv_freq$/, // frequencies that follow from the configuration
+    /(^|\.)position_ids$/, // numbers from 0 upwards
+    /^rope_(freqs|factors_long|factors_short)\.weight$/, // divisors for another length of context
+    /^(lm_head|output)\.weight$/, // a head that repeats the embedding table: another one is used
+    // A bias that no T5 adds to the scores of its source, though old files have one.
+    /\.EncDecAttention\.relative_attention_bias\.weight$|\.cross_attn_rel_b\.weight$/,
+  ].map(({ source }) => source).join("|"),
+);
 
 /** Names that are listed. */
 const MOST_NAMES = 6;

@@ -1,6 +1,6 @@
-"""Makes the golden encoders of this folder, roberta and distilbert: tiny models with seeded random
-weights, and the logits of masked words that the original implementations give. Needs torch and
-transformers; tests do not run it.
+"""Makes the golden encoders of this folder, roberta, distilbert and nomic-bert: tiny models with seeded
+random weights, and the logits of masked words or the last layer's states that the original
+implementations give. Needs torch and transformers; tests do not run it.
 
     python make_encoders.py
 """
@@ -9,7 +9,8 @@ import json
 import pathlib
 
 import torch
-from transformers import DistilBertConfig, DistilBertForMaskedLM, RobertaConfig, RobertaForMaskedLM
+from transformers import DistilBertConfig, DistilBertForMaskedLM, NomicBertConfig, NomicBertModel
+from transformers import RobertaConfig, RobertaForMaskedLM
 from transformers import __version__ as version
 
 HERE = pathlib.Path(__file__).parent
@@ -29,6 +30,16 @@ def fill(model, seed):
                 weight.copy_(0.2 * drawn)
 
 
+def rounded(tensor):
+    return [[[float(f"{value:.7g}") for value in row] for row in text] for text in tensor.tolist()]
+
+
+def write(name, case):
+    reference = f"transformers {version}, torch {torch.__version__}, float32"
+    text = json.dumps({"schema": "golden/1", "arch": name, "reference": reference, "cases": [case]})
+    (HERE / name / "expected.json").write_text(text + "\n")
+
+
 def make(name, model, vocabulary, padding):
     fill(model, 11)
     model.eval()
@@ -40,18 +51,50 @@ def make(name, model, vocabulary, padding):
     ids[1, 9:] = padding
     with torch.no_grad():
         logits = model(input_ids=ids, attention_mask=mask).logits
-    rows = [[[float(f"{value:.7g}") for value in row] for row in text] for text in logits.tolist()]
-    case = {
+    write(name, {
         "name": "forward_batch2_right_padded",
         "kind": "masked_lm",
         "inputs": {"input_ids": ids.tolist(), "attention_mask": mask.tolist()},
-        "outputs": {"prediction_logits": rows},
-    }
-    reference = f"transformers {version}, torch {torch.__version__}, float32"
-    text = json.dumps({"schema": "golden/1", "arch": name, "reference": reference, "cases": [case]})
-    (folder / "expected.json").write_text(text + "\n")
+        "outputs": {"prediction_logits": rounded(logits)},
+    })
 
 
+def make_nomic():
+    """The published files name their fields otherwise than Transformers does."""
+    model = NomicBertModel(NomicBertConfig(
+        vocab_size=120, hidden_size=32, num_hidden_layers=2, num_attention_heads=4,
+        intermediate_size=48, max_position_embeddings=64,
+        rope_parameters={"rope_type": "default", "rope_theta": 1000.0}))
+    fill(model, 11)
+    model.eval()
+    folder = HERE / "nomic-bert"
+    model.save_pretrained(folder)
+    config = {
+        "architectures": ["NomicBertModel"], "model_type": "nomic_bert",
+        "activation_function": "swiglu", "causal": False, "layer_norm_epsilon": 1e-12,
+        "max_trained_positions": 64, "mlp_fc1_bias": False, "mlp_fc2_bias": False, "n_embd": 32,
+        "n_head": 4, "n_inner": 48, "n_layer": 2, "n_positions": 256, "parallel_block": False,
+        "prenorm": False, "qkv_proj_bias": False, "rotary_emb_base": 1000, "rotary_emb_fraction": 1.0,
+        "rotary_emb_interleaved": False, "rotary_emb_scale_base": None, "rotary_scaling_factor": 2,
+        "scale_attn_by_inverse_layer_idx": False, "scale_attn_weights": True, "type_vocab_size": 2,
+        "use_rms_norm": False, "vocab_size": 120}
+    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
+    ids = torch.randint(5, 120, (2, 33), generator=torch.Generator().manual_seed(3))
+    types = (torch.arange(33) > 12).long().expand(2, 33)
+    mask = torch.ones_like(ids)
+    mask[1, 21:] = 0
+    with torch.no_grad():
+        hidden = model(input_ids=ids, token_type_ids=types, attention_mask=mask).last_hidden_state
+    write("nomic-bert", {
+        "name": "hidden_batch2_right_padded",
+        "kind": "hidden",
+        "inputs": {"input_ids": ids.tolist(), "token_type_ids": types.tolist(),
+                   "attention_mask": mask.tolist()},
+        "outputs": {"hidden": rounded(hidden)},
+    })
+
+
+make_nomic()
 make("roberta", RobertaForMaskedLM(RobertaConfig(
     vocab_size=131, hidden_size=36, num_hidden_layers=2, num_attention_heads=4, intermediate_size=56,
     max_position_embeddings=42, type_vocab_size=1, layer_norm_eps=1e-5, pad_token_id=1)), 131, 1)
