@@ -99,7 +99,7 @@ export function numberIn(least: number, most: number): Rule {
 export function wholeNumberIn(least: number, most: number): Rule {
   const upTo = most >= Number.MAX_SAFE_INTEGER ? "" : ` to ${most}`;
   return {
-    expected: upTo || least > 0 ? `a whole number from ${least}${upTo}` : "a whole number from 0",
+    expected: `a whole number from ${least}${upTo}`,
     accepts: (value) =>
       Number.isInteger(value) && (value as number) >= least &&
       (value as number) <= most,

@@ -348,7 +348,7 @@ function checkMemory(name: string, { totalBytes: needed }: MemoryNeeded): void {
     const mib = (bytes: number): string => `${Math.ceil(bytes / 2 ** 20)} MiB`;
     throw new MemoryError(
       `Cannot load ${quote(name)}: weights and caches need ${mib(needed)}, ${mib(available)} are ` +
-        `available; use weights "int4" or a shorter contextLength`,
+        `available; use weights "int4", a shorter contextLength or fewer sequences`,
     );
   }
 }

@@ -43,6 +43,7 @@ export async function* generate(
   const sequence = model.engine.sequenceOf(opening);
   const promptIds = (sequence.source ?? sequence).ids;
   if (overflow === "slide") checkSlides(sequence);
+  checkStopIds(options, model.engine.config.vocabSize);
   const stopIds = new Set(options.stopIds ?? model.stopIds);
   const source = sourceOf(session, model, options, stopIds);
   const text = new GeneratedText(model.tokenizer, sequence.ids, options.stop ?? []);
@@ -59,6 +60,7 @@ export async function* generate(
   /** The token after those of a place, with which the session has `length` tokens. */
   const next = async (place: Place, length: number): Promise<Choice | undefined> => {
     const choice = await session.underWay(source.next(place), isGivenUp);
+    signal?.throwIfAborted();
     if (choice && session.position !== length) throw disturbed();
     ({ history } = session);
     return choice;
@@ -77,7 +79,6 @@ export async function* generate(
       const choice = await next({ tokens, generated: ids, wanted, onProgress }, length);
       if (ids.length === 0) reusedTokens = Math.max(reusedTokens, session.takenTokens);
       onProgress = undefined;
-      signal?.throwIfAborted();
       if (!choice) {
         stopReason = "stop";
         return;
@@ -102,6 +103,7 @@ export async function* generate(
       }
       yield likely ? { ...logprobs!.list.at(-1)!, text: piece } : { id, text: piece };
       if (stopReason !== "abort") return;
+      signal?.throwIfAborted(); // before what others did in the meantime
       if (session.history !== history) throw disturbed();
       tokens = full ? [...slide(session, sinkTokens), id] : [id];
       length = session.position + tokens.length;
@@ -129,6 +131,15 @@ function sourceOf(
   const host = hostSource(session, { choice, constrained, logprobs, signal });
   if (constrained || logprobs !== undefined) return host;
   return deviceSource(session, engine, choice, signal, host);
+}
+
+/** Refuses ids that no token has: they would stop nothing. */
+function checkStopIds({ stopIds = [] }: GenerateOptions, vocabSize: number): void {
+  const wrong = stopIds.find((id) => id < 0 || id >= vocabSize);
+  if (wrong === undefined) return;
+  throw new InputError(
+    `Cannot stop at token id ${wrong}: expected stopIds from 0 to ${vocabSize - 1}`,
+  );
 }
 
 /** Refuses a model that only reads. */

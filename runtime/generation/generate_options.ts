@@ -90,11 +90,11 @@ export interface GenerationResult {
 export interface GenerateOptions extends SamplerOptions {
   /** Most tokens to generate; until the context is full where absent. */
   readonly maxTokens?: number;
-  /** Tokens that end generation, instead of the model's own. */
+  /** Tokens that end generation, instead of the model's own; an id that no token has is refused. */
   readonly stopIds?: readonly number[];
   /**
    * Strings that end generation; they are not part of the text. A special token is one by its spelling
-   * ("<|im_end|>"), alone or with text around it ("\n<|sep|>").
+   * ("<|im_end|>"), alone or with text around it ("\n<|sep|>"). An empty string stops nothing.
    */
   readonly stop?: readonly string[];
   /**

@@ -74,7 +74,7 @@ const BIASES: Rule = {
   expected: `an object of numbers from -${MOST_BIAS} to ${MOST_BIAS}, or -Infinity, by token id, ` +
     `as in { 42: -1.5 }`,
   accepts: (value) =>
-    OBJECT.accepts(value) &&
+    OBJECT.accepts(value) && !(value instanceof Map) && !ArrayBuffer.isView(value) &&
     Object.entries(value as object).every(([id, bias]) =>
       /^\d{1,10}$/.test(id) &&
       (bias === -Infinity || numberIn(-MOST_BIAS, MOST_BIAS).accepts(bias))
