@@ -111,6 +111,22 @@ Deno.test("cases, benchmarks, tests, tools and the browser's side import one way
   assert(count > 300, `${count} imports`);
 });
 
+/** Goes from files to those that they import, and returns all of them; a circle fails. */
+function walk(
+  begin: Iterable<string>,
+  importsOf: (path: string) => readonly string[],
+): Set<string> {
+  const done = new Set<string>();
+  const visit = (path: string, above: readonly string[]): void => {
+    assert(!above.includes(path), `circle: ${[...above, path].join(" → ")}`);
+    if (done.has(path)) return;
+    for (const to of importsOf(path)) visit(to, [...above, path]);
+    done.add(path);
+  };
+  for (const path of begin) visit(path, []);
+  return done;
+}
+
 Deno.test("no file waits for itself to load", () => {
   const imports = Map.groupBy([...library, ...program], ({ from }) => from);
   /** How an edge is written: `import type` and `import()` load nothing before the file runs. */
@@ -119,17 +135,23 @@ Deno.test("no file waits for itself to load", () => {
     const statements = Array.from(text.matchAll(/^(?:import|export)( type)?\b[^;"]*"([^"]+)"/gm));
     return statements.some(([, type, name]) => name === specifier && type === undefined);
   };
-  const done = new Set<string>();
-  const visit = (path: string, above: readonly string[]): void => {
-    assert(!above.includes(path), `circle: ${[...above, path].join(" → ")}`);
-    if (done.has(path)) return;
-    for (const edge of imports.get(path) ?? []) {
-      if (edge.to && isStatic(edge)) visit(edge.to, [...above, path]);
-    }
-    done.add(path);
-  };
-  for (const path of imports.keys()) visit(path, []);
+  const done = walk(
+    imports.keys(),
+    (path) =>
+      (imports.get(path) ?? []).flatMap((edge) => edge.to && isStatic(edge) ? [edge.to] : []),
+  );
   assert(done.size > 80);
+});
+
+Deno.test("no kernel's source needs itself", () => {
+  const kernels = sources("kernels/").filter((it) => it.endsWith(".as.ts"));
+  const done = walk(kernels, (from) => {
+    const text = Deno.readTextFileSync(new URL(from, ROOT));
+    const names = Array.from(text.matchAll(/\bfrom "(\.[^"]+\.as)"/g), ([, name]) => `${name}.ts`);
+    const paths = names.map((it) => new URL(it, new URL(from, ROOT)).href.slice(ROOT.href.length));
+    return paths.filter((it) => kernels.includes(it)); // the build writes constants.as.ts
+  });
+  assert(done.size > 50, `${done.size} files`);
 });
 
 /** The rooms of `runtime/`, and what each may import beside itself. */

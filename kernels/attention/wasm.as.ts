@@ -27,8 +27,8 @@ import {
 } from "../constants.as";
 import { adjustScores } from "./adjust.as";
 import { sumBlock, sumBlockInt8 } from "./blocks.as";
+import { closeQuad } from "./close_quad.as";
 import {
-  closeQuad,
   LANES,
   mergeQuad,
   openQuad,
