@@ -6,7 +6,15 @@
 
 import { InputError } from "../../../errors.ts";
 import { quote } from "../../../escape.ts";
-import { accepts, FLAG, isListOf, readOptions, type Rule, type Rules } from "../../../options.ts";
+import {
+  accepts,
+  FLAG,
+  isListOf,
+  readIds,
+  readOptions,
+  type Rule,
+  type Rules,
+} from "../../../options.ts";
 import type { TextPiece } from "../jinja/text.ts";
 import type { DecodeOptions, StreamOptions } from "../decoding/text_decoder.ts";
 import type { EncodeOptions, Tokenizer } from "./core.ts";
@@ -50,6 +58,11 @@ export function checkedTokenizer(tokenizer: Tokenizer): Tokenizer {
         throw new InputError(`Cannot encode ${quote(text)} as text: expected a string`);
       }
       return tokenizer.encode(text, readOptions("encode", options, ENCODE_RULES));
+    },
+    surround(first, second) {
+      const idsOf = (ids: readonly number[]): readonly number[] =>
+        readIds(ids, tokenizer.vocabSize, 0);
+      return tokenizer.surround(idsOf(first), second === undefined ? undefined : idsOf(second));
     },
     decode: (ids, options) =>
       tokenizer.decode(

@@ -26,8 +26,10 @@ import {
 } from "./token_finder.ts";
 import type { WordModel } from "./bpe.ts";
 import { reasonOf } from "./fields.ts";
+import { joinPair, type PairPart, type SurroundedIds } from "./pair.ts";
 
 export type { AddedToken } from "./token_finder.ts";
+export type { SurroundedIds } from "./pair.ts";
 
 /** Options of encoding. */
 export interface EncodeOptions {
@@ -64,6 +66,19 @@ export interface Tokenizer {
    * ```
    */
   encode(text: string | readonly TextPiece[], options?: EncodeOptions): number[];
+  /**
+   * What the model expects around one text or around a pair, put there: ids of `encode` with
+   * `addSpecial: false` become a whole sequence, with the segment of each token.
+   *
+   * @throws InputError when there are two texts and the tokenizer's files do not say how two go together
+   *
+   * @example
+   * ```ts ignore
+   * const [question, answer] = ["who?", "me"].map((it) => tokenizer.encode(it, { addSpecial: false }));
+   * const { ids, tokenTypeIds } = tokenizer.surround(question, answer); // [CLS] who ? [SEP] me [SEP]
+   * ```
+   */
+  surround(first: readonly number[], second?: readonly number[]): SurroundedIds;
   /**
    * The text of token ids; bytes that are not UTF-8 come out as U+FFFD.
    *
@@ -117,6 +132,8 @@ export interface TokenizerParts {
   readonly prefix: readonly number[];
   /** What `addSpecial` puts after a text. */
   readonly suffix: readonly number[];
+  /** What a pair of texts becomes, where the files say it. */
+  readonly pair?: readonly PairPart[] | undefined;
   /** What tokens spell. */
   readonly pieces: Pieces;
   /** The begin-of-sequence token. */
@@ -202,6 +219,17 @@ export function assembleTokenizer(parts: TokenizerParts): Tokenizer {
       }
       if (addSpecial) out.push(...parts.suffix);
       return out;
+    },
+    surround(first, second) {
+      if (second === undefined) {
+        const ids = [...parts.prefix, ...first, ...parts.suffix];
+        return { ids, tokenTypeIds: ids.map(() => 0) };
+      }
+      if (parts.pair) return joinPair(parts.pair, first, second);
+      throw new InputError(
+        "Cannot encode a pair of texts: the files of the tokenizer do not say how two texts go " +
+          "together; put tokenizer.json with its post_processor beside the model",
+      );
     },
     decode: (list, options) => decodeIds(pieces, list, options),
     decoder: (options) => tokenDecoder(pieces, options),

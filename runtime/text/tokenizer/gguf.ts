@@ -100,6 +100,7 @@ function assemble(vocabulary: GgufVocabulary, parts: KindParts): Tokenizer {
     model: parts.model,
     prefix: known(parts.prefix),
     suffix: known(parts.suffix),
+    pair: parts.pair,
     pieces,
     bosId: parts.bosId,
     eosIds: endTokens(

@@ -27,6 +27,7 @@ import { byteTokens, splitMerge } from "./model.ts";
 import { bertNormalizer } from "./normalize.ts";
 import { preTokenizerRule } from "./pre.ts";
 import { patternSplitter, preTokenizerFromJson } from "./split.ts";
+import { bertPair, type PairPart } from "./pair.ts";
 import { unigramModel, wordPieceModel } from "./words.ts";
 
 const SPACE_MARK = "\u2581";
@@ -41,6 +42,7 @@ export type KindParts =
     readonly stripLeading: boolean;
     readonly prefix: readonly (number | undefined)[];
     readonly suffix: readonly (number | undefined)[];
+    readonly pair?: readonly PairPart[] | undefined;
     readonly bosId: number | undefined;
     readonly eosId: number | undefined;
   };
@@ -181,11 +183,13 @@ function bertParts(vocabulary: GgufVocabulary): KindParts {
   }
   const text = new TextDecoder();
   const bosId = specialId(vocabulary, "bos_token_id", 101);
+  const sepId = specialId(vocabulary, "seperator_token_id", 102); // spelled so in the format
   return {
     bosId,
     eosId: specialId(vocabulary, "eos_token_id", undefined),
     prefix: [bosId],
-    suffix: [specialId(vocabulary, "seperator_token_id", 102)], // spelled so in the format
+    suffix: [sepId],
+    pair: bosId === undefined || sepId === undefined ? undefined : bertPair(bosId, sepId),
     normalize: bertNormalizer({
       clean: true,
       spaceChinese: true,

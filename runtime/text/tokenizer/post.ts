@@ -6,13 +6,16 @@
 
 import { countField, listField, MAX_VOCABULARY, objectField, wrongField } from "./fields.ts";
 import type { Fields } from "./fields.ts";
+import { bertPair, type PairPart, robertaPair } from "./pair.ts";
 
-/** Token ids before and after a text. */
+/** Token ids before and after a text, and what a pair of texts becomes. */
 export interface Around {
   /** Before. */
   readonly prefix: number[];
   /** After. */
   readonly suffix: number[];
+  /** Of two texts; absent where nothing is said of them. */
+  pair?: readonly PairPart[] | undefined;
 }
 
 const MAX_PIECES = 1024;
@@ -49,12 +52,16 @@ function read(value: unknown, field: string, around: Around): void {
     case "ByteLevel":
       return; // concerns offsets alone
     case "BertProcessing":
-    case "RobertaProcessing":
-      add([pairId(config.cls, `${field}.cls`)], [pairId(config.sep, `${field}.sep`)]);
+    case "RobertaProcessing": {
+      const cls = pairId(config.cls, `${field}.cls`), sep = pairId(config.sep, `${field}.sep`);
+      add([cls], [sep]);
+      around.pair = (config.type === "BertProcessing" ? bertPair : robertaPair)(cls, sep);
       return;
+    }
     case "TemplateProcessing": {
-      const { prefix, suffix } = template(config, field);
+      const { prefix, suffix, pair } = template(config, field);
       add(prefix, suffix);
+      around.pair = pair;
       return;
     }
   }
@@ -70,34 +77,68 @@ function pairId(value: unknown, field: string): number {
   return countField(listField(value, field)[1], `${field}[1]`, 0, MAX_VOCABULARY);
 }
 
+/** A part of a template: a text by its letter, or the ids of a special token. */
+interface TemplatePart {
+  readonly text?: string;
+  readonly ids: readonly number[];
+  readonly segment: number;
+}
+
 function template(config: Fields, field: string): Around {
-  const pieces = listField(config.single, `${field}.single`);
+  const single = templateParts(config, field, "single");
+  const at = single.findIndex(({ text }) => text !== undefined);
+  if (at < 0 || single.some(({ text }, i) => text !== undefined && i !== at)) {
+    throw wrongField(`${field}.single`, config.single, "a template with the text in it, once");
+  }
+  const idsOf = (parts: readonly TemplatePart[]): number[] => parts.flatMap(({ ids }) => ids);
+  return {
+    prefix: idsOf(single.slice(0, at)),
+    suffix: idsOf(single.slice(at + 1)),
+    pair: pairOf(config, field),
+  };
+}
+
+/** A template of two texts, in which each must stand once; undefined where there is none. */
+function pairOf(config: Fields, field: string): readonly PairPart[] | undefined {
+  const { pair } = config;
+  if (pair === undefined || pair === null || Array.isArray(pair) && pair.length === 0) {
+    return undefined;
+  }
+  const parts = templateParts(config, field, "pair");
+  const texts = parts.map(({ text }) => text).filter((it) => it !== undefined);
+  if (texts.toSorted().join() !== "A,B") {
+    throw wrongField(`${field}.pair`, config.pair, "a template with both texts in it, once each");
+  }
+  return parts.map(({ text, ids, segment }) => ({
+    content: text === "A" ? "first" : text === "B" ? "second" : ids,
+    segment,
+  }));
+}
+
+function templateParts(config: Fields, field: string, name: "single" | "pair"): TemplatePart[] {
+  const pieces = listField(config[name], `${field}.${name}`);
   if (pieces.length > MAX_PIECES) {
-    throw wrongField(`${field}.single`, config.single, `at most ${MAX_PIECES} pieces`);
+    throw wrongField(`${field}.${name}`, config[name], `at most ${MAX_PIECES} pieces`);
   }
   const known = config.special_tokens === undefined
     ? {}
     : objectField(config.special_tokens, `${field}.special_tokens`);
-  const prefix: number[] = [], suffix: number[] = [];
-  let texts = 0;
-  pieces.forEach((piece, i) => {
-    const where = `${field}.single[${i}]`;
+  const segmentOf = (fields: Fields, where: string): number =>
+    countField(fields.type_id, `${where}.type_id`, 0, MAX_PIECES, 0);
+  return pieces.map((piece, i) => {
+    const where = `${field}.${name}[${i}]`;
     const fields = objectField(piece, where);
     if (fields.Sequence !== undefined) {
-      texts++;
-      return;
+      const sequence = objectField(fields.Sequence, `${where}.Sequence`);
+      const segment = segmentOf(sequence, `${where}.Sequence`);
+      return { text: String(sequence.id ?? "A"), ids: [], segment };
     }
-    const { id } = objectField(fields.SpecialToken, `${where}.SpecialToken`);
-    const name = String(id);
-    const token = Object.hasOwn(known, name) ? known[name] : undefined;
-    const tokenField = `${field}.special_tokens[${JSON.stringify(name.slice(0, 40))}]`;
-    const ids = listField(objectField(token, tokenField).ids, `${tokenField}.ids`);
-    for (const it of ids) {
-      (texts > 0 ? suffix : prefix).push(countField(it, `${tokenField}.ids`, 0, MAX_VOCABULARY));
-    }
+    const special = objectField(fields.SpecialToken, `${where}.SpecialToken`);
+    const token = String(special.id);
+    const tokenField = `${field}.special_tokens[${JSON.stringify(token.slice(0, 40))}]`;
+    const entry = objectField(Object.hasOwn(known, token) ? known[token] : undefined, tokenField);
+    const ids = listField(entry.ids, `${tokenField}.ids`)
+      .map((it) => countField(it, `${tokenField}.ids`, 0, MAX_VOCABULARY));
+    return { ids, segment: segmentOf(special, `${where}.SpecialToken`) };
   });
-  if (texts !== 1) {
-    throw wrongField(`${field}.single`, config.single, "a template with the text in it, once");
-  }
-  return { prefix, suffix };
 }

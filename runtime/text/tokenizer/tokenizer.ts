@@ -27,7 +27,7 @@ import { normalizerFromJson } from "./normalize.ts";
 import { postProcessorFromJson } from "./post.ts";
 import { preTokenizerFromJson } from "./split.ts";
 
-export type { EncodeOptions, Tokenizer } from "./core.ts";
+export type { EncodeOptions, SurroundedIds, Tokenizer } from "./core.ts";
 export type {
   ByteDecoder,
   DecodeOptions,
@@ -91,8 +91,10 @@ function build(file: Fields, config: Fields): Tokenizer {
 
   const bosId = namedToken(config, "bos_token", idOf);
   const eosId = namedToken(config, "eos_token", idOf);
-  let { prefix, suffix } = postProcessorFromJson(file.post_processor);
-  for (const id of [...prefix, ...suffix]) {
+  const { pair, ...around } = postProcessorFromJson(file.post_processor);
+  let { prefix, suffix } = around;
+  const inPair = pair?.flatMap(({ content }) => typeof content === "string" ? [] : content) ?? [];
+  for (const id of [...prefix, ...suffix, ...inPair]) {
     if (id >= tokens.length) throw wrongField("post_processor", id, `ids below ${tokens.length}`);
   }
   // The configuration has the last word on a lone begin or end token.
@@ -117,6 +119,7 @@ function build(file: Fields, config: Fields): Tokenizer {
     model: readModel(model, vocabulary, preTokenizer.byteLevel),
     prefix,
     suffix,
+    pair,
     pieces: piecesFromJson(file.decoder, {
       tokens: spelled,
       special: new Set(added.filter(({ special }) => special).map(({ id }) => id)),

@@ -9,6 +9,7 @@ import { endTokens } from "../core.ts";
 import type { AddedToken, Tokenizer } from "../core.ts";
 import { countField, flagField } from "../fields.ts";
 import { normalForm } from "../normal_form.ts";
+import { bertPair, type PairPart, robertaPair } from "../pair.ts";
 import { readSentencePieceModel, type SentencePieceModel } from "../sentencepiece/model_proto.ts";
 import { SPACE_MARK } from "../sentencepiece/normalizer.ts";
 import { type AroundPieces, aroundPieces, specialToken } from "../sentencepiece/tokenizer.ts";
@@ -49,6 +50,15 @@ function common(
     bosId: specials.id("bos_token"),
     eosIds: endTokens([specials.id("eos_token")], (name) => idOf.get(name)),
   };
+}
+
+/** What a pair becomes between the tokens of a class and of a separator, where the files have both. */
+function pairAround(
+  specials: Specials,
+  pair: (cls: number, sep: number) => readonly PairPart[],
+): readonly PairPart[] | undefined {
+  const cls = specials.id("cls_token"), sep = specials.id("sep_token");
+  return cls === undefined || sep === undefined ? undefined : pair(cls, sep);
 }
 
 /**
@@ -207,6 +217,7 @@ export function albert(published: Published, file: string): Tokenizer {
   const specials = readSpecials(published, MASKED, pieceId(model), model.pieces.length);
   return aroundPieces(model, {
     ...common(model, specials, ["cls_token"], ["sep_token"]),
+    pair: pairAround(specials, bertPair),
     prepare: cleaning(published.config, true),
     revise: commas(model),
   });
@@ -223,6 +234,13 @@ export function xlnet(published: Published, file: string): Tokenizer {
   const specials = readSpecials(published, usual, pieceId(model), model.pieces.length);
   return aroundPieces(model, {
     ...common(model, specials, [], ["sep_token", "cls_token"]),
+    pair: pairAround(specials, (cls, sep) => [
+      { content: "first", segment: 0 },
+      { content: [sep], segment: 0 },
+      { content: "second", segment: 1 },
+      { content: [sep], segment: 1 },
+      { content: [cls], segment: 2 },
+    ]),
     prepare: cleaning(published.config, false),
     revise: commas(model),
   });
@@ -253,6 +271,7 @@ export function xlmRoberta(published: Published, file: string): Tokenizer {
   const specials = readSpecials(published, usual, idOf, mask + 1);
   return aroundPieces(model, {
     ...common(model, specials, ["cls_token"], ["sep_token"]),
+    pair: pairAround(specials, robertaPair),
     idOfPiece,
     unknownId: 3,
   });

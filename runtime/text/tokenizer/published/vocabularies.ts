@@ -125,7 +125,9 @@ function byteLevel(published: Published, kind: ByteLevelKind): Promise<Tokenizer
         { ...bytes, use_regex: false },
       ],
     },
-    ...(kind.surround && { post_processor: surround(specials, ...kind.surround) }),
+    ...(kind.surround && {
+      post_processor: surround(specials, ...kind.surround, "RobertaProcessing"),
+    }),
     decoder: { type: "ByteLevel", add_prefix_space: true, trim_offsets: true, use_regex: true },
     model: { type: "BPE", vocab, merges },
   }, { ...usualNames(kind.usual), ...namedTexts(specials), ...config });
@@ -162,8 +164,13 @@ function addedJson(token: AddedToken): Fields {
   };
 }
 
-function surround(specials: Specials, before: string, after: string): Fields | null {
+function surround(
+  specials: Specials,
+  before: string,
+  after: string,
+  type: "BertProcessing" | "RobertaProcessing" = "BertProcessing",
+): Fields | null {
   const [first, last] = [specials.id(before), specials.id(after)];
   if (first === undefined || last === undefined) return null;
-  return { type: "BertProcessing", cls: [before, first], sep: [after, last] };
+  return { type, cls: [before, first], sep: [after, last] };
 }

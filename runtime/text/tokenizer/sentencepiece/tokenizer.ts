@@ -8,6 +8,7 @@
 import { assembleTokenizer } from "../core.ts";
 import type { AddedToken, Tokenizer } from "../core.ts";
 import { checkGaps } from "../model.ts";
+import type { PairPart } from "../pair.ts";
 import { pieceEncoder } from "./encoder.ts";
 import { PIECE, readSentencePieceModel, type SentencePieceModel } from "./model_proto.ts";
 import { type PieceNormalizer, pieceNormalizer } from "./normalizer.ts";
@@ -25,6 +26,8 @@ export interface AroundPieces {
   readonly prefix: readonly number[];
   /** Tokens after a text. */
   readonly suffix: readonly number[];
+  /** What a pair of texts becomes, where the class says it. */
+  readonly pair?: readonly PairPart[] | undefined;
   /** The begin-of-sequence token. */
   readonly bosId: number | undefined;
   /** The tokens that end a generation. */
@@ -177,6 +180,7 @@ export function aroundPieces(model: SentencePieceModel, around: AroundPieces): T
     },
     prefix: around.prefix,
     suffix: around.suffix,
+    pair: around.pair,
     pieces: {
       vocabSize: tokens.length,
       isSpecial: (id) => controls.has(id),
