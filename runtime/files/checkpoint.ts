@@ -14,6 +14,7 @@ import { isObject, readJson, readOptionalJson } from "./json.ts";
 import type { ModelFile, TensorEntry } from "./model_file.ts";
 import { isSafeName } from "./safe_path.ts";
 import { readSafetensors } from "./safetensors.ts";
+import { readSentenceFiles } from "./sentence_files.ts";
 import { type ByteSource, NotFoundError } from "./source.ts";
 import { readTokenizerFiles } from "./tokenizer_files.ts";
 import { beginsAsTorch, readTorch } from "./torch.ts";
@@ -142,7 +143,7 @@ async function complete(
   name: string,
   folder: Folder | undefined,
   tensors: ReadonlyMap<string, TensorEntry>,
-  sources: readonly ByteSource[],
+  weightSources: readonly ByteSource[],
 ): Promise<ModelFile> {
   const [metadata, tokenizerJson, tokenizerConfig, generationConfig] = await Promise.all(
     ["config.json", "tokenizer.json", "tokenizer_config.json", "generation_config.json"]
@@ -157,6 +158,8 @@ async function complete(
   const tokenizerFiles = folder && !tokenizerJson && await readTokenizerFiles(folder);
   const hasText = tokenizerJson ?? tokenizerFiles;
   const chatTemplates = folder && hasText && await readChatTemplates(folder);
+  const sentence = folder && hasText ? await readSentenceFiles(folder) : undefined;
+  const sources = [...weightSources, ...sentence?.sources ?? []];
   return {
     format,
     name,
@@ -167,6 +170,7 @@ async function complete(
     ...(tokenizerFiles && { tokenizerFiles }),
     ...(tokenizerConfig && { tokenizerConfig }),
     ...(generationConfig && { generationConfig }),
+    ...(sentence && { sentenceFiles: sentence.files }),
     close: () => sources.forEach((source) => source.close()),
   };
 }

@@ -32,20 +32,7 @@ export function parseJson(
   what: string,
   { uniqueKeys = false, specials = false }: { uniqueKeys?: boolean; specials?: boolean } = {},
 ): JsonObject {
-  let text: string;
-  let value: unknown;
-  try {
-    text = utf8.decode(bytes);
-  } catch {
-    throw new FormatError(`Cannot read ${what}: it is not UTF-8 text`);
-  }
-  try {
-    value = specials ? parseSpecials(text) : JSON.parse(text);
-  } catch (error) {
-    // The engine's message quotes the text, which may be long or unprintable.
-    const reason = quote((error as Error).message);
-    throw new FormatError(`Cannot read ${what}: it is not JSON, ${reason}`);
-  }
+  const [value, text] = parseText(bytes, what, specials);
   if (!isObject(value)) throw new FormatError(`Cannot read ${what}: expected a JSON object`);
   const twice = uniqueKeys ? repeatedKey(text) : undefined;
   if (twice !== undefined) {
@@ -54,21 +41,52 @@ export function parseJson(
   return value;
 }
 
+/** A value of JSON, and the text that it was read from. */
+function parseText(bytes: Uint8Array, what: string, specials: boolean): [unknown, string] {
+  let text: string;
+  try {
+    text = utf8.decode(bytes);
+  } catch {
+    throw new FormatError(`Cannot read ${what}: it is not UTF-8 text`);
+  }
+  try {
+    return [specials ? parseSpecials(text) : JSON.parse(text), text];
+  } catch (error) {
+    // The engine's message quotes the text, which may be long or unprintable.
+    const reason = quote((error as Error).message);
+    throw new FormatError(`Cannot read ${what}: it is not JSON, ${reason}`);
+  }
+}
+
+/**
+ * Reads a whole file of JSON that is a list.
+ *
+ * @throws FormatError when it is none
+ */
+export async function readJsonList(source: ByteSource): Promise<readonly unknown[]> {
+  checkSize(source, SMALL_LIMIT);
+  const what = `JSON ${quote(source.name)}`;
+  const [value] = parseText(await source.read(0, source.size), what, true);
+  if (Array.isArray(value)) return value;
+  throw new FormatError(`Cannot read ${what}: expected a JSON list`);
+}
+
 /**
  * Reads and parses a whole file of JSON; by its name in the model it may be larger or smaller. NaN
  * and infinities may stand in it, as Python writes them.
  */
 export async function readJson(source: ByteSource, file?: string): Promise<JsonObject> {
-  const most = file === "tokenizer.json" ? FILE_LIMIT : SMALL_LIMIT;
-  if (source.size > most) {
-    throw new FormatError(
-      `Cannot read JSON ${quote(source.name)}: it has ${source.size} bytes, ` +
-        `expected at most ${most}`,
-    );
-  }
+  checkSize(source, file === "tokenizer.json" ? FILE_LIMIT : SMALL_LIMIT);
   return parseJson(await source.read(0, source.size), `JSON ${quote(source.name)}`, {
     specials: true,
   });
+}
+
+function checkSize({ name, size }: ByteSource, most: number): void {
+  if (size <= most) return;
+  throw new FormatError(
+    `Cannot read JSON ${quote(name)}: it has ${size} bytes, expected at most ${most}`,
+  );
 }
 
 /** Reads a JSON file of a folder; undefined where there is none. */

@@ -24,6 +24,28 @@ export interface TensorEntry {
   readonly bytes: number;
 }
 
+/** A step of the `modules.json` of sentence-transformers. */
+export interface SentenceModule {
+  /** Its class, as `sentence_transformers.models.Pooling`. */
+  readonly type: string;
+  /** Name of its folder; empty for the model's own. */
+  readonly path: string;
+  /** Its `config.json`; empty where there is none. */
+  readonly config: Record<string, unknown>;
+  /** Its weights, where it has some. */
+  readonly tensors: ReadonlyMap<string, TensorEntry>;
+}
+
+/** What sentence-transformers puts beside a model. */
+export interface SentenceFiles {
+  /** The steps in their order; undefined without a `modules.json`. */
+  readonly modules?: readonly SentenceModule[] | undefined;
+  /** `sentence_bert_config.json`: the longest text, in tokens, and lower case. */
+  readonly encoder?: Record<string, unknown> | undefined;
+  /** `config_sentence_transformers.json`: prompts by name. */
+  readonly settings?: Record<string, unknown> | undefined;
+}
+
 /** An open model: its metadata and tensors. */
 export interface ModelFile {
   /** Format of its files. */
@@ -44,6 +66,8 @@ export interface ModelFile {
   readonly chatTemplates?: FolderTemplates;
   /** Contents of `generation_config.json`, where there is one. */
   readonly generationConfig?: Record<string, unknown>;
+  /** What sentence-transformers has put beside it, where it has. */
+  readonly sentenceFiles?: SentenceFiles;
   /** Closes all sources. */
   close(): void;
 }
