@@ -32,7 +32,21 @@ export {
 } from "./runtime/load.ts";
 export type { HubOptions } from "./runtime/hub/options.ts";
 export { Model } from "./runtime/model.ts";
-export type { EmbedOptions, Encoding } from "./runtime/generation/read_texts.ts";
+export type { Encoding } from "./runtime/generation/read_texts.ts";
+export type {
+  Classification,
+  ClassifyOptions,
+  EmbedOptions,
+  FilledMask,
+  FillMaskOptions,
+  LabelScore,
+  MaskedWord,
+  RankedText,
+  RerankOptions,
+  TextOrPair,
+  TextReader,
+} from "./runtime/tasks/text_reader.ts";
+export type { Pooling } from "./runtime/tasks/pooling.ts";
 export type { Prompt } from "./runtime/models/prompt.ts";
 export type { Score, ScoreOptions } from "./runtime/generation/score.ts";
 export type { CacheType } from "./kernels/op.ts";
@@ -73,6 +87,7 @@ export type {
   DecodeOptions,
   EncodeOptions,
   StreamOptions,
+  SurroundedIds,
   TokenDecoder,
   Tokenizer,
 } from "./runtime/text/tokenizer/tokenizer.ts";

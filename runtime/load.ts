@@ -38,6 +38,7 @@ import { type ResolvedModel, resolveModel } from "./engine/resolve.ts";
 import { type ModelText, readModelText, stopIdsOf, unusedTextSettings } from "./text/model_text.ts";
 import { plainTokenizer, weightlessTokenizer } from "./text/lone_tokenizer.ts";
 import type { Tokenizer } from "./text/tokenizer/tokenizer.ts";
+import { readTaskFacts, type TaskFacts } from "./tasks/facts.ts";
 import { loadWeights } from "./engine/load_weights.ts";
 import { WEIGHTS_OPTIONS, type WeightsOption } from "./models/weights.ts";
 
@@ -165,8 +166,8 @@ export async function loadModel(
     checkMemory(file.name, memoryNeeded(programs, weights, sizes, gpuLayers));
     // While weights are on their way the text is read here; its failure ends both.
     const failed = new AbortController();
-    let reading: Promise<ModelText | undefined> | undefined;
-    const readText = (): Promise<ModelText | undefined> => {
+    let reading: Promise<ReadText> | undefined;
+    const readText = (): Promise<ReadText> => {
       reading ??= (async () => {
         const text = await readModelText(file);
         const { onWarning = console.warn } = options;
@@ -175,7 +176,7 @@ export async function loadModel(
           ...{ name: file.name, config, contextLength, tokenizer: text?.tokenizer },
           hasChatTemplate: (text?.chatTemplate ?? undefined) !== undefined,
         });
-        return text;
+        return { text, tasks: await readTaskFacts(file) };
       })();
       reading.catch((error) => failed.abort(error));
       return reading;
@@ -192,12 +193,13 @@ export async function loadModel(
       reopen,
     });
     try {
-      const text = await readText();
+      const { text, tasks } = await readText();
       return new Model(engine, text?.tokenizer, {
         name: file.name,
         chatTemplate: text?.chatTemplate,
         specialTokens: text?.specialTokens,
         stopIds: stopIdsOf(file, text?.tokenizer),
+        tasks,
         fingerprint: once(async () => {
           const model = await reopen();
           return await fingerprintOf(model, model.file).finally(() => model.file.close());
@@ -225,6 +227,12 @@ function once<T>(ask: () => Promise<T>): () => Promise<T> {
 /** A model's files with what they say of it. */
 interface ReadyModel extends ResolvedModel {
   readonly file: ModelFile;
+}
+
+/** What the files say beside the weights. */
+interface ReadText {
+  readonly text: ModelText | undefined;
+  readonly tasks: TaskFacts;
 }
 
 async function openResolved(

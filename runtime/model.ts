@@ -8,34 +8,34 @@ import { InputError, ModelError } from "../errors.ts";
 import { quote } from "../escape.ts";
 import type { BackendName } from "./backends/backend.ts";
 import { isA, readIds, readOptions, SIGNAL } from "../options.ts";
-import {
-  type ChatCompletion,
-  type ChatOptions,
-  type Completion,
-  readMessages,
-  RENDER_RULES,
-} from "./generation/complete.ts";
+import { type ChatPrompter, chatPrompter } from "./generation/chat_prompt.ts";
+import type { ChatCompletion, ChatOptions, Completion } from "./generation/complete.ts";
 import { Engine } from "./engine/engine.ts";
 import type { GenerateOptions } from "./generation/generate_options.ts";
 import type { ModelConfig } from "./models/definition.ts";
 import { type Prompt, promptFields } from "./models/prompt.ts";
 import { type Score, score, SCORE_RULES, type ScoreOptions } from "./generation/score.ts";
-import {
-  embed,
-  type EmbedOptions,
-  encode,
-  type Encoding,
-  readLogits,
-} from "./generation/read_texts.ts";
+import { encode, type Encoding, readLogits } from "./generation/read_texts.ts";
 import { type RestoreOptions, restoreSession } from "./generation/saved_session.ts";
 import { Session } from "./generation/session.ts";
 import type { SessionModel } from "./generation/text_session.ts";
-import {
-  type ChatMessage,
-  type ChatTemplate,
-  chatTemplate,
-  type RenderOptions,
-} from "./text/chat_template.ts";
+import { classify, rerank } from "./tasks/classify.ts";
+import { embed } from "./tasks/embed.ts";
+import { fillMask } from "./tasks/fill_mask.ts";
+import type { ModelFileFacts } from "./tasks/model_facts.ts";
+import type { TaskModel } from "./tasks/reader.ts";
+import type {
+  Classification,
+  ClassifyOptions,
+  EmbedOptions,
+  FilledMask,
+  FillMaskOptions,
+  RankedText,
+  RerankOptions,
+  TextOrPair,
+  TextReader,
+} from "./tasks/text_reader.ts";
+import type { ChatMessage, RenderOptions } from "./text/chat_template.ts";
 import type { Tokenizer } from "./text/tokenizer/tokenizer.ts";
 
 /**
@@ -53,7 +53,7 @@ import type { Tokenizer } from "./text/tokenizer/tokenizer.ts";
  * console.log(logProbabilities.length, perplexity);
  * ```
  */
-export class Model {
+export class Model implements TextReader {
   /** The architecture's configuration. */
   readonly config: ModelConfig;
   /** Most tokens of one sequence. */
@@ -63,7 +63,7 @@ export class Model {
   readonly #engine: Engine;
   readonly #tokenizer: Tokenizer | undefined;
   readonly #file: ModelFileFacts;
-  #template: Promise<ChatTemplate> | undefined;
+  readonly #chatPrompt: ChatPrompter;
 
   /** Models are made by `loadModel`. */
   constructor(engine: Engine, tokenizer: Tokenizer | undefined, file: ModelFileFacts) {
@@ -76,6 +76,7 @@ export class Model {
     this.config = engine.config;
     this.contextLength = engine.options.contextLength;
     this.name = file.name;
+    this.#chatPrompt = chatPrompter(file, () => this.tokenizer);
   }
 
   /** Which backend runs it; with `auto`, another one after a failure. */
@@ -136,25 +137,7 @@ export class Model {
     conversation: readonly ChatMessage[],
     given: RenderOptions = {},
   ): Promise<number[]> {
-    const messages = readMessages(conversation);
-    const options = readOptions("chat", given, RENDER_RULES);
-    const source = this.#file.chatTemplate;
-    if (source === undefined || source === null) {
-      throw new ModelError(
-        `Cannot chat with ${quote(this.name)}: it came without a chat template; use generate`,
-      );
-    }
-    const { tokenizer } = this;
-    const token = (id: number | undefined): string | undefined =>
-      id === undefined ? undefined : tokenizer.idToToken(id);
-    const { specialTokens = {} } = this.#file;
-    this.#template ??= chatTemplate(source, {
-      bosToken: specialTokens.bos_token as string | undefined ?? token(tokenizer.bosId),
-      eosToken: specialTokens.eos_token as string | undefined ?? token(tokenizer.eosIds[0]),
-      specialTokens,
-    });
-    const pieces = (await this.#template).pieces(messages, options);
-    return tokenizer.encode(pieces, { addSpecial: false });
+    return await this.#chatPrompt(conversation, given);
   }
 
   /** Tokens that end an answer. */
@@ -257,24 +240,7 @@ export class Model {
     return await session.chat(messages, options);
   }
 
-  /**
-   * How likely a text, or a list of token ids, is: the logarithm of the probability of every token
-   * after those before it, and the perplexity.
-   *
-   * @throws InputError when there are fewer than 2 tokens or more than the context holds
-   * @throws ModelError when the text is text and the model has no tokenizer, or when logits are NaN
-   * or infinite
-   *
-   * @example
-   * ```ts
-   * import { loadModel } from "@sparrow/sparrow";
-   *
-   * await using model = await loadModel();
-   * const { ids, texts, logProbabilities, perplexity } = await model.score("白日依山尽，");
-   * logProbabilities.forEach((value, i) => console.log(ids[i + 1], texts[i + 1], value));
-   * console.log(perplexity);
-   * ```
-   */
+  /** How likely a text or a list of token ids is; {@linkcode TextReader.score}. */
   async score(input: string | readonly number[], options: ScoreOptions = {}): Promise<Score> {
     const given = readOptions("score", options, SCORE_RULES);
     const { addSpecial = true, parseSpecial = false } = given;
@@ -292,41 +258,12 @@ export class Model {
     return promptFields(this.#engine.programs.prompts ?? {});
   }
 
-  /**
-   * Logits at every position, `[tokens, vocab]` row-major: of the next word, of the target's tokens
-   * for an encoder–decoder, of the masked words for an encoder with such a head.
-   *
-   * @throws InputError when there are no ids, too many, one out of range, or a field that the model
-   * does not take
-   * @throws ModelError when a logit is NaN or infinite: no numbers are given out with which nothing
-   * right can be done. -Infinity is a word that the model rules out
-   *
-   * @example
-   * ```ts
-   * import { loadModel } from "@sparrow/sparrow";
-   *
-   * await using model = await loadModel();
-   * const logits = await model.logits([1, 2, 3]);
-   * console.log(logits.length === 3 * model.config.vocabSize);
-   * ```
-   */
+  /** Logits at every position, `[tokens, vocab]`; {@linkcode TextReader.logits}. */
   async logits(prompt: readonly number[] | Prompt): Promise<Float32Array> {
     return await readLogits(this.#engine, prompt);
   }
 
-  /**
-   * What an encoder, also that of an encoder–decoder, makes of a text; for a decoder the normalized
-   * states of its last layer.
-   *
-   * @throws InputError as `logits`
-   * @throws ModelError as `logits`
-   *
-   * @example
-   * ```ts ignore
-   * await using model = await loadModel("bert-base-chinese");
-   * const { hidden, pooled } = await model.encode({ ids: [101, 1266, 776, 102] });
-   * ```
-   */
+  /** Hidden states of a text, `[tokens, hidden]`; {@linkcode TextReader.encode}. */
   async encode(
     prompt: readonly number[] | Prompt,
     options: { readonly signal?: AbortSignal } = {},
@@ -335,15 +272,34 @@ export class Model {
     return await encode(this.#engine, prompt, signal);
   }
 
-  /**
-   * One vector per text, `[hiddenSize]` each, from the normalized hidden states of the last layer. An
-   * encoder reads as many texts in one run as there is room for.
-   *
-   * @throws InputError when `texts` is no list of texts, or an option is unknown or wrong
-   * @throws ModelError when the model came without tokenizer files, or hidden states are not finite
-   */
+  /** One vector per text, `[width]` each; {@linkcode TextReader.embed}. */
   async embed(texts: readonly string[], options: EmbedOptions = {}): Promise<Float32Array[]> {
-    return await embed(this.#engine, this.tokenizer, texts, options);
+    return await embed(this.#taskModel, texts, options);
+  }
+
+  /** Words for the masks of a text, `[masks]`; {@linkcode TextReader.fillMask}. */
+  async fillMask(text: string, options: FillMaskOptions = {}): Promise<FilledMask[]> {
+    return await fillMask(this.#taskModel, text, options);
+  }
+
+  /** Labels of a text or a pair; {@linkcode TextReader.classify}. */
+  async classify(input: TextOrPair, options: ClassifyOptions = {}): Promise<Classification> {
+    return await classify(this.#taskModel, input, options);
+  }
+
+  /** Texts, the best answer to a query first; {@linkcode TextReader.rerank}. */
+  async rerank(
+    query: string,
+    texts: readonly string[],
+    options: RerankOptions = {},
+  ): Promise<RankedText[]> {
+    return await rerank(this.#taskModel, query, texts, options);
+  }
+
+  /** What tasks need of it. */
+  get #taskModel(): TaskModel {
+    const { name, tokenizer } = this;
+    return { name, tokenizer, engine: this.#engine, facts: this.#file.tasks };
   }
 
   /** Ends the workers and frees the memory, after the runs that have begun. */
@@ -355,18 +311,4 @@ export class Model {
   [Symbol.asyncDispose](): Promise<void> {
     return this.dispose();
   }
-}
-
-/** What a model keeps of its files. */
-export interface ModelFileFacts {
-  /** Path or URL. */
-  readonly name: string;
-  /** One Jinja program or several under names, as the files have them. */
-  readonly chatTemplate: unknown;
-  /** Special tokens by the names that templates know. */
-  readonly specialTokens?: Readonly<Record<string, unknown>> | undefined;
-  /** Tokens that end an answer. */
-  readonly stopIds: readonly number[];
-  /** What tells the model from others; read from its files when it is first asked for. */
-  readonly fingerprint?: () => Promise<string>;
 }

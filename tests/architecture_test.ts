@@ -164,6 +164,7 @@ const ROOMS: Readonly<Record<string, readonly string[]>> = {
   models: ["graph", "files"],
   engine: ["graph", "backends", "files", "models"],
   generation: ["graph", "backends", "models", "engine", "text"],
+  tasks: ["files", "models", "engine", "generation", "text"],
 };
 
 /** What stands at the root of `runtime/`, and may import every room. */

@@ -218,8 +218,10 @@ function modelTargets(model: Model): Target[] {
       name: "embed",
       call: at(model, "embed"),
       sane: [() => ["the"], () => ({ pooling: "mean" })],
-      options: ["normalize", "signal"],
+      options: ["normalize", "prefix", "promptName", "truncate", "signal"],
     },
+    // Of a decoder each is refused, whatever it is asked.
+    { name: "fillMask", call: at(model, "fillMask"), sane: [() => "a [MASK]"] },
     { name: "chatPrompt", call: at(model, "chatPrompt"), sane: [messages, () => ({ tools: [] })] },
     { name: "complete", call: at(model, "complete"), sane: [() => "the", few], options: GENERATE },
     { name: "chat", call: at(model, "chat"), sane: [messages, few], options: GENERATE },
@@ -289,10 +291,40 @@ function modelTargets(model: Model): Target[] {
       sane: [() => ({ after: [3] }), () => 4],
       options: ["skipSpecial"],
     },
+    { name: "surround", call: at(tokenizer, "surround"), sane: [() => [3, 4]] },
     { name: "idToToken", call: at(tokenizer, "idToToken"), sane: [() => 3] },
     { name: "tokenToId", call: at(tokenizer, "tokenToId"), sane: [() => "a"] },
   ];
 }
+
+Deno.test("what encoders are asked, with junk", async () => {
+  const load = (name: string): Promise<Model> =>
+    loadModel(new URL(`golden/tasks/${name}/`, import.meta.url), { backend: "reference" });
+  await using masked = await load("bert-mask");
+  await using classifier = await load("bert-classify");
+  await using ranker = await load("roberta-rerank");
+  const any = (f: unknown) => f as (...args: unknown[]) => unknown;
+  await abuse([
+    {
+      name: "fillMask",
+      call: (...args) => any(masked.fillMask).apply(masked, args),
+      sane: [() => "a [MASK]", () => ({ top: 2 })],
+      options: ["signal"],
+    },
+    {
+      name: "classify",
+      call: (...args) => any(classifier.classify).apply(classifier, args),
+      sane: [() => ["a", "b"], () => ({ truncate: true })],
+      options: ["signal"],
+    },
+    {
+      name: "rerank",
+      call: (...args) => any(ranker.rerank).apply(ranker, args),
+      sane: [() => "a", () => ["a", "b"], () => ({ top: 1 })],
+      options: ["truncate", "signal"],
+    },
+  ], 9);
+});
 
 Deno.test("a model, its sessions and its tokenizer, with junk", async () => {
   const blob = await tinyBlob({ chatTemplate: CHAT_TEMPLATE });
@@ -569,6 +601,8 @@ Deno.test("lists that only have room for items, and proxies that are gone, are r
       () => session.generate("a", { stop: list() }).next(),
       () => session.generate("a", { stopIds: list() }).next(),
       () => model.embed(list()),
+      () => model.classify(list()),
+      () => model.rerank("a", list()),
       () => model.encode(list()),
       () => model.chatPrompt(list()),
       () => Promise.resolve().then(() => model.tokenizer.encode(list())),

@@ -1,18 +1,13 @@
 /**
- * What a model makes of texts that it only reads: logits, hidden states, one vector for a whole text.
- * `Model` is where these are called.
+ * What a model makes of texts that it only reads: logits, hidden states. `Model` and the tasks are where
+ * these are called.
  *
  * @module
  */
 
-import { InputError } from "../../errors.ts";
-import { quote } from "../../escape.ts";
-import { accepts, FLAG, oneOf, readOptions, type Rules, SIGNAL, TEXTS } from "../../options.ts";
 import type { Engine } from "../engine/engine.ts";
-import type { Pooling } from "../models/definition.ts";
 import type { Output, ProgramName } from "../models/program.ts";
 import type { Prompt } from "../models/prompt.ts";
-import type { Tokenizer } from "../text/tokenizer/tokenizer.ts";
 
 /** What an encoder makes of a text. */
 export interface Encoding {
@@ -22,31 +17,11 @@ export interface Encoding {
   readonly pooled?: Float32Array;
 }
 
-/** How `Model.embed` makes one vector of a text. */
-export interface EmbedOptions {
-  /**
-   * The first or the last token's hidden state, or the mean of all. Default what the model's file names;
-   * where it names none, `last` for a decoder, whose last token alone has seen the whole text, and
-   * `mean` for an encoder.
-   */
-  readonly pooling?: Pooling;
-  /** Whether vectors are scaled to length 1. Default true. */
-  readonly normalize?: boolean;
-  /** Ends it between two runs; the promise rejects with the signal's reason. */
-  readonly signal?: AbortSignal;
-}
-
-const EMBED_RULES: Rules<EmbedOptions> = {
-  pooling: oneOf(["first", "last", "mean"]),
-  normalize: FLAG,
-  signal: SIGNAL,
-};
-
 /** Token ids, or a prompt with what else a model takes. */
 export type PromptLike = readonly number[] | Prompt;
 
 /** Runs a prompt by itself; what it caches is forgotten. */
-async function read(
+export async function read(
   engine: Engine,
   prompt: PromptLike,
   output: Output,
@@ -101,46 +76,4 @@ export async function encode(
     hidden.set(both.subarray(2 * i, 2 * i + width), i);
   }
   return { hidden, pooled: both.slice(width, 2 * width) }; // of the first token
-}
-
-/** One vector per text. */
-export async function embed(
-  engine: Engine,
-  tokenizer: Tokenizer,
-  texts: readonly string[],
-  given: EmbedOptions,
-): Promise<Float32Array[]> {
-  const isEncoder = engine.programs.encode !== undefined;
-  const options = readOptions("embed", given, EMBED_RULES);
-  const own = engine.config.pooling ?? (isEncoder ? "mean" : "last");
-  const { pooling = own, normalize = true, signal } = options;
-  if (!accepts(TEXTS, texts)) {
-    throw new InputError(
-      `Cannot embed ${quote(texts)}: expected a list of texts, as in ["a text"]`,
-    );
-  }
-  const embedOne = async (text: string): Promise<Float32Array> => {
-    const hidden = await readHidden(engine, tokenizer.encode(text), signal);
-    const vector = pool(hidden, engine.config.hiddenSize, pooling);
-    const length = normalize ? Math.hypot(...vector) || 1 : 1;
-    return vector.map((value) => value / length);
-  };
-  // An encoder reads texts together; a decoder would keep a cache for each.
-  if (isEncoder) return await Promise.all(texts.map(embedOne));
-  const vectors: Float32Array[] = [];
-  for (const text of texts) vectors.push(await embedOne(text));
-  return vectors;
-}
-
-/** One of the rows of `hidden [tokens, width]`, or their mean. */
-function pool(
-  hidden: Float32Array,
-  width: number,
-  pooling: Pooling,
-): Float32Array {
-  if (pooling === "first") return hidden.slice(0, width);
-  if (pooling === "last") return hidden.slice(-width);
-  const mean = new Float32Array(width), tokens = hidden.length / width;
-  hidden.forEach((value, i) => mean[i % width]! += value / tokens);
-  return mean;
 }

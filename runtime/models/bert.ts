@@ -19,6 +19,7 @@ import { bertNames } from "./bert_names.ts";
 import { HARMLESS_FIELDS } from "./common_fields.ts";
 import { checkPositions, type ModelDefinition } from "./definition.ts";
 import { checkFields } from "./fields.ts";
+import { countScores } from "./labels.ts";
 import { keptMatrix, linear, matrix, norm, vector, type WeightSpec } from "./weight_spec.ts";
 
 const ACTIVATIONS: Readonly<Record<string, ActivationName>> = {
@@ -141,6 +142,14 @@ function* listWeights(config: BertConfig, file: ModelFile): Iterable<WeightSpec>
   }
   if (tensors.has(`${names.relationship}.weight`)) {
     yield* linear("relationship", 2, width, names.relationship);
+  }
+  // A classifier of single tokens has the same name, and none of the layers before it.
+  const { hidden, output } = names.scores;
+  if (tensors.has(`${output}.weight`) && tensors.has(`${hidden?.layer ?? names.pooler}.weight`)) {
+    const count = countScores(file, `${output}.weight`);
+    if (hidden) yield* linear("scoresHidden", width, width, hidden.layer);
+    yield keptMatrix("scores", count, width, `${output}.weight`);
+    yield vector("scores.bias", count, `${output}.bias`);
   }
 }
 

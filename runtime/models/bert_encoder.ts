@@ -9,6 +9,7 @@
 import type { GluKind } from "../../kernels/glu/op.ts";
 import type { ActivationName } from "../../kernels/ops.ts";
 import type { Graph, Tensor } from "../graph/graph.ts";
+import { SCORES } from "./bert_names.ts";
 import { blocks } from "./blocks.ts";
 import type { ModelConfig } from "./definition.ts";
 import { encoderSpans, positionsFrom, runRows, taskTypes, tokenIds, tokenTypes } from "./inputs.ts";
@@ -122,6 +123,13 @@ function recordEncoder(
   if (w.has("pooler")) {
     results.pooled = g.op("activation", [linear(hidden, "pooler")], { kind: "tanh" });
     if (w.has("relationship")) results.relationship = linear(results.pooled, "relationship");
+  }
+  if (w.has("scores")) {
+    const { hidden: before } = SCORES[config.kind];
+    const read = before
+      ? g.op("activation", [linear(hidden, "scoresHidden")], { kind: before.activation })
+      : results.pooled!;
+    results.scores = linear(read, "scores"); // [rows, labels], of which the first row counts
   }
   return results;
 }

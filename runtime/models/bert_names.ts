@@ -34,6 +34,16 @@ export interface BertNames {
   readonly head: string;
   /** Whether two texts follow each other. */
   readonly relationship: string;
+  /** What gives a text's scores, for those whose files have it. */
+  readonly scores: ScoreNames;
+}
+
+/** A classifier of whole texts. */
+export interface ScoreNames {
+  /** A layer for the first token and its nonlinearity, before the scores; absent where it is the pooler. */
+  readonly hidden?: { readonly layer: string; readonly activation: "tanh" | "relu" };
+  /** The layer that gives a score for each label. */
+  readonly output: string;
 }
 
 const IN_LAYER: BertNames["inLayer"] = {
@@ -80,6 +90,19 @@ const HEADS = {
   },
 } as const;
 
+/** Classifiers of whole texts: BertForSequenceClassification and its kin. */
+export const SCORES: Readonly<Record<keyof typeof HEADS, ScoreNames>> = {
+  bert: { output: "classifier" },
+  roberta: {
+    hidden: { layer: "classifier.dense", activation: "tanh" },
+    output: "classifier.out_proj",
+  },
+  distilbert: {
+    hidden: { layer: "pre_classifier", activation: "relu" },
+    output: "classifier",
+  },
+};
+
 /** The names that a file uses: those of a model that was saved without its heads have no prefix. */
 export function bertNames({ tensors }: ModelFile, kind: keyof typeof HEADS): BertNames {
   const words = "embeddings.word_embeddings.weight";
@@ -98,5 +121,6 @@ export function bertNames({ tensors }: ModelFile, kind: keyof typeof HEADS): Ber
     inLayer: isDistilled ? DISTILBERT_IN_LAYER : IN_LAYER,
     pooler: `${prefix}pooler.dense`,
     relationship: "cls.seq_relationship",
+    scores: SCORES[kind],
   };
 }

@@ -13,9 +13,6 @@ import type { Warn } from "./fields.ts";
 import type { Programs } from "./program.ts";
 import type { WeightSpec } from "./weight_spec.ts";
 
-/** Which hidden states make one vector of a text: the first or the last token's, or the mean of all. */
-export type Pooling = "first" | "last" | "mean";
-
 /** What the runtime must know of every model; definitions add their own fields. */
 export interface ModelConfig {
   /** Architecture as the file names it. */
@@ -32,8 +29,6 @@ export interface ModelConfig {
   readonly kvHeads: number;
   /** Elements of a head. */
   readonly headDim: number;
-  /** How its file says that one vector is made of a text; absent where it does not say. */
-  readonly pooling?: Pooling;
 }
 
 /** One architecture family. */

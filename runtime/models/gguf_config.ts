@@ -13,7 +13,7 @@ import { sameBytes, sameStart } from "../files/compare.ts";
 import { type ConfigReader, readConfig } from "../files/config.ts";
 import type { ModelFile } from "../files/model_file.ts";
 import { GGUF_NEUTRAL } from "./common_fields.ts";
-import type { ModelConfig, Pooling } from "./definition.ts";
+import type { ModelConfig } from "./definition.ts";
 import { checkFields, type Warn } from "./fields.ts";
 import { refusePacked } from "./packed.ts";
 import { matrix, vector, type WeightSpec } from "./weight_spec.ts";
@@ -94,7 +94,7 @@ export function readGgufSizes(file: ModelFile, rules: GgufRules, warn: Warn): Gg
         `incomplete or of another architecture`,
     );
   }
-  const pooling = readPooling(fields, refuse, warn, file.name);
+  checkPooling(fields, refuse, warn, file.name);
   return {
     fields,
     sizes: {
@@ -107,33 +107,29 @@ export function readGgufSizes(file: ModelFile, rules: GgufRules, warn: Warn): Gg
       intermediateSize: fields.count("feed_forward_length"),
       vocabSize: fields.count("vocab_size", words.shape[0]),
       maxPositions: fields.count("context_length"),
-      ...(pooling && { pooling }),
     },
   };
 }
 
-/** What the numbers of `pooling_type` mean; 0 is none. */
-const POOLINGS: readonly (Pooling | undefined)[] = [undefined, "mean", "first", "last"];
-/** The number for a head that ranks. */
+/** The greatest number of `pooling_type`, for a head that ranks. */
 const RANK = 4;
 
-/** How the file says that one vector is made of a text; undefined where it does not say. */
-function readPooling(
+/** How one vector is made of a text, which the tasks read, must be known; what ranks is told. */
+function checkPooling(
   fields: ConfigReader,
   refuse: (field: string, expected: string) => never,
   warn: Warn,
   name: string,
-): Pooling | undefined {
+): void {
   const field = "pooling_type", type = fields.has(field) ? fields.whole(field) : 0;
   if (type === RANK) {
     warn(
       `${quote(name)} was made for ranking (${field} ${RANK}), which is not supported: hidden ` +
         `states and vectors of texts are what it gives`,
     );
-  } else if (type >= POOLINGS.length) {
+  } else if (type > RANK) {
     refuse(field, "0 (none), 1 (mean), 2 (first token), 3 (last token) or 4 (ranking)");
   }
-  return POOLINGS[type];
 }
 
 /** The tensor of the head; undefined where that is the table of words, named or repeated. */

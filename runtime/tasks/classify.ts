@@ -1,0 +1,196 @@
+/**
+ * Labels for a text or a pair of texts, and texts in the order in which they answer a query: both by a
+ * head that gives a score for each label.
+ *
+ * Source: the pipeline `text-classification` of Transformers, `CrossEncoder` of sentence-transformers.
+ *
+ * @module
+ */
+
+import { InputError, ModelError } from "../../errors.ts";
+import { quote } from "../../escape.ts";
+import {
+  accepts,
+  FLAG,
+  readOptions,
+  type Rule,
+  type Rules,
+  SIGNAL,
+  TEXT,
+  TEXTS,
+  wholeNumberIn,
+} from "../../options.ts";
+import { read } from "../generation/read_texts.ts";
+import type { Prompt } from "../models/prompt.ts";
+import {
+  checkText,
+  inTurn,
+  needs,
+  promptOf,
+  sigmoid,
+  softmax,
+  type TaskModel,
+  type TextOrPair,
+  TEXTS_AT_ONCE,
+} from "./reader.ts";
+
+/** How `Model.classify` reads. */
+export interface ClassifyOptions {
+  /** Whether of a text that is too long the beginning is read. Default false: it is an error. */
+  readonly truncate?: boolean;
+  /** Ends it before the run; the promise rejects with the signal's reason. */
+  readonly signal?: AbortSignal;
+}
+
+/** A label with what the model gives it. */
+export interface LabelScore {
+  /** As `id2label` of config.json has it, else `LABEL_0` and so on. */
+  readonly label: string;
+  /** What the head gives: a logit, or the value itself of a regression. */
+  readonly score: number;
+  /** From 0 to 1; absent for a regression. */
+  readonly probability?: number;
+}
+
+/** What a classifier says of a text. */
+export interface Classification {
+  /**
+   * `single-label`: one of the labels is right, and probabilities add up to 1 (softmax). `multi-label`:
+   * each is right or not by itself (sigmoid). `regression`: scores are values of their own, in the
+   * file's order.
+   */
+  readonly kind: "single-label" | "multi-label" | "regression";
+  /** The likeliest first. */
+  readonly labels: readonly LabelScore[];
+}
+
+/** How `Model.rerank` answers. */
+export interface RerankOptions {
+  /** How many texts come back. Default all. */
+  readonly top?: number;
+  /**
+   * Whether a query and a text that are too long together are cut, the longer one first. Default false:
+   * it is an error.
+   */
+  readonly truncate?: boolean;
+  /** Ends it between two runs; the promise rejects with the signal's reason. */
+  readonly signal?: AbortSignal;
+}
+
+/** A text with how well it answers a query. */
+export interface RankedText {
+  /** Its place in the list that was given. */
+  readonly index: number;
+  /** The text itself. */
+  readonly text: string;
+  /** What the model gives: any number, a larger one for a better answer. */
+  readonly score: number;
+  /** The score's sigmoid, from 0 to 1. */
+  readonly probability: number;
+}
+
+const CLASSIFY_RULES: Rules<ClassifyOptions> = { truncate: FLAG, signal: SIGNAL };
+const RERANK_RULES: Rules<RerankOptions> = {
+  top: wholeNumberIn(1, 1_000_000_000),
+  truncate: FLAG,
+  signal: SIGNAL,
+};
+
+const PAIR: Rule = {
+  expected: "a list of two texts",
+  accepts: (value) => TEXTS.accepts(value) && (value as unknown[]).length === 2,
+};
+
+const HEAD = "a classifier of texts";
+
+/** The labels of a text or a pair. */
+export async function classify(
+  model: TaskModel,
+  input: TextOrPair,
+  given: ClassifyOptions,
+): Promise<Classification> {
+  const { truncate, signal } = readOptions("classify", given, CLASSIFY_RULES);
+  const isPair = accepts(PAIR, input);
+  if (!isPair && !accepts(TEXT, input)) {
+    throw new InputError(
+      `Cannot classify ${quote(input)}: expected a text, or a pair of texts in a list`,
+    );
+  }
+  needs(model, "classify", "scores", HEAD);
+  const what = isPair ? "the pair" : "the text";
+  const scores = await scoresOf(
+    model,
+    promptOf(model, input, { action: "classify", what, truncate }),
+    signal,
+  );
+  const kind = kindOf(model, scores.length);
+  const probabilities = kind === "single-label"
+    ? softmax(scores)
+    : kind === "multi-label"
+    ? Float64Array.from(scores, sigmoid)
+    : undefined;
+  const labels = Array.from(scores, (score, i) => ({
+    label: model.facts.labels?.[i] ?? `LABEL_${i}`,
+    score,
+    ...(probabilities && { probability: probabilities[i]! }),
+  }));
+  return {
+    kind,
+    labels: kind === "regression" ? labels : labels.sort((a, b) => b.score - a.score),
+  };
+}
+
+/** As the pipeline of Transformers has it. */
+function kindOf({ facts }: TaskModel, labels: number): Classification["kind"] {
+  const { problemType } = facts;
+  if (problemType === "regression") return "regression";
+  return problemType === "multi_label_classification" || labels === 1
+    ? "multi-label"
+    : "single-label";
+}
+
+/** The texts, the best answer first. */
+export async function rerank(
+  model: TaskModel,
+  query: string,
+  texts: readonly string[],
+  given: RerankOptions,
+): Promise<RankedText[]> {
+  const { top = Infinity, truncate, signal } = readOptions("rerank", given, RERANK_RULES);
+  checkText("rerank for", query);
+  if (!accepts(TEXTS, texts)) {
+    throw new InputError(
+      `Cannot rerank ${quote(texts)}: expected a list of texts, as in ["a text"]`,
+    );
+  }
+  needs(model, "rerank", "scores", HEAD);
+  // Every text is looked at before the first one runs.
+  const prompts = texts.map((text, i) =>
+    promptOf(model, [query, text], {
+      action: "rerank",
+      what: `the query with text ${i + 1}`,
+      truncate,
+    })
+  );
+  const scores = await inTurn(prompts, TEXTS_AT_ONCE, async (prompt) => {
+    const { length, 0: score } = await scoresOf(model, prompt, signal);
+    if (length === 1) return score!;
+    throw new ModelError(
+      `Cannot rerank with ${quote(model.name)}: it gives ${length} scores for a pair, expected ` +
+        `one; use classify`,
+    );
+  });
+  return texts.map((text, index) => {
+    const score = scores[index]!;
+    return { index, text, score, probability: sigmoid(score) };
+  }).sort((a, b) => b.score - a.score || a.index - b.index).slice(0, top);
+}
+
+/** The scores of a prompt, `[labels]`. */
+function scoresOf(
+  { engine }: TaskModel,
+  prompt: Prompt,
+  signal: AbortSignal | undefined,
+): Promise<Float32Array> {
+  return read(engine, prompt, { program: "encode", names: ["scores"], rows: "first" }, signal);
+}

@@ -1,0 +1,360 @@
+/**
+ * What people do with encoders: vectors, masked words, labels, ranks. Compared with what
+ * sentence-transformers and Transformers give for the tiny models of golden/tasks/.
+ */
+
+import { assert, assertAlmostEquals, assertEquals, assertRejects, assertThrows } from "@std/assert";
+import {
+  type BackendName,
+  type EmbedOptions,
+  FormatError,
+  InputError,
+  loadModel,
+  type LoadOptions,
+  loadTokenizer,
+  ModelError,
+} from "../mod.ts";
+import { ggufBytes } from "./fixtures.ts";
+import { tinyContents, tinyGguf } from "./tiny_model.ts";
+import { hasWebgpu } from "./webgpu_adapter.ts";
+
+const TASKS = new URL("golden/tasks/", import.meta.url);
+
+/** Bounds of numbers of size 1. */
+const BACKENDS: readonly (readonly [BackendName, number])[] = [
+  ["reference", 1e-4],
+  ["wasm", 1e-3],
+  ...(hasWebgpu ? [["webgpu", 1e-3] as const] : []),
+];
+
+// deno-lint-ignore no-explicit-any -- a file of the original programs
+async function expected(name: string): Promise<any> {
+  return JSON.parse(await Deno.readTextFile(new URL(`${name}/expected.json`, TASKS)));
+}
+
+function load(name: string, options: LoadOptions = {}): ReturnType<typeof loadModel> {
+  const onWarning = (message: string): void => {
+    throw new Error(message);
+  };
+  return loadModel(new URL(`${name}/`, TASKS), { backend: "reference", onWarning, ...options });
+}
+
+function assertNear(actual: ArrayLike<number>, wanted: readonly number[], bound: number): void {
+  assertEquals(actual.length, wanted.length);
+  wanted.forEach((value, i) => assertAlmostEquals(actual[i]!, value, bound));
+}
+
+/** A copy of a golden folder, in which some files are others, or are not there (null). */
+async function copyOf(
+  name: string,
+  files: Readonly<Record<string, unknown>>,
+): Promise<{ path: string } & Disposable> {
+  const path = await Deno.makeTempDir({ prefix: "sparrow_" });
+  const copy = async (from: URL, to: string): Promise<void> => {
+    await Deno.mkdir(to, { recursive: true });
+    for await (const { name, isDirectory } of Deno.readDir(from)) {
+      if (isDirectory) await copy(new URL(`${name}/`, from), `${to}/${name}`);
+      else await Deno.copyFile(new URL(name, from), `${to}/${name}`);
+    }
+  };
+  await copy(new URL(`${name}/`, TASKS), path);
+  for (const [file, content] of Object.entries(files)) {
+    if (content === null) await Deno.remove(`${path}/${file}`);
+    else await Deno.writeTextFile(`${path}/${file}`, JSON.stringify(content));
+  }
+  return { path, [Symbol.dispose]: () => Deno.removeSync(path, { recursive: true }) };
+}
+
+for (const [backend, bound] of BACKENDS) {
+  Deno.test(`embed() gives the vectors of sentence-transformers on ${backend}`, async () => {
+    const { texts, cases } = await expected("bert-sentence");
+    await using model = await load("bert-sentence", { backend });
+    for (const { options, vectors, modules } of cases) {
+      if (modules) continue;
+      const found = await model.embed(texts, options as EmbedOptions);
+      found.forEach((vector, i) => assertNear(vector, vectors[i], bound));
+    }
+  });
+
+  Deno.test(`classify() gives the labels of Transformers on ${backend}`, async () => {
+    for (const name of ["bert-classify", "distilbert-labels"]) {
+      const { kind, cases } = await expected(name);
+      await using model = await load(name, { backend });
+      for (const { input, labels } of cases) {
+        const found = await model.classify(input, { truncate: true });
+        assertEquals(found.kind, kind);
+        const wanted = labels.flat();
+        assertEquals(
+          found.labels.map((it) => it.label),
+          wanted.map((it: { label: string }) => it.label),
+        );
+        assertNear(
+          found.labels.map((it) => it.probability!),
+          wanted.map((it: { score: number }) => it.score),
+          bound,
+        );
+      }
+    }
+  });
+
+  Deno.test(`rerank() gives the scores of a CrossEncoder on ${backend}`, async () => {
+    const { query, texts, scores, probabilities } = await expected("roberta-rerank");
+    await using model = await load("roberta-rerank", { backend });
+    const ranked = await model.rerank(query, texts, { truncate: true });
+    assertEquals(ranked.map((it) => it.text), ranked.map((it) => texts[it.index]));
+    assertEquals(ranked.map((it) => it.index).toSorted(), [0, 1, 2, 3, 4]);
+    assert(ranked.every(({ score }, i) => i === 0 || score <= ranked[i - 1]!.score));
+    for (const { index, score, probability } of ranked) {
+      assertAlmostEquals(score, scores[index], bound);
+      assertAlmostEquals(probability, probabilities[index], bound);
+    }
+    const [best] = await model.rerank(query, texts, { truncate: true, top: 1 });
+    assertEquals(best, ranked[0]);
+    assertEquals(await model.rerank(query, []), []);
+  });
+
+  Deno.test(`fillMask() gives the words of Transformers on ${backend}`, async () => {
+    for (const name of ["bert-mask", "roberta-mask"]) {
+      const { cases } = await expected(name);
+      await using model = await load(name, { backend });
+      for (const { text, masks } of cases) {
+        const found = await model.fillMask(text, { top: 4 });
+        assertEquals(
+          found.map(({ words }) => words.map(({ id }) => id)),
+          masks.map((words: { id: number }[]) => words.map(({ id }) => id)),
+        );
+        found.forEach(({ words }, i) =>
+          assertNear(
+            words.map(({ probability }) => probability),
+            masks[i].map((it: { probability: number }) => it.probability),
+            bound,
+          )
+        );
+        // However a mask is spelled.
+        assertEquals(await model.fillMask(text.replaceAll("[MASK]", "<mask>"), { top: 4 }), found);
+      }
+    }
+  });
+}
+
+Deno.test("embed() follows modules.json: poolings side by side, without the prompt, nothing after", async () => {
+  const { texts, cases } = await expected("bert-sentence");
+  const { options, vectors } = cases.find((it: { modules?: string }) => it.modules);
+  const type = (name: string): string => `sentence_transformers.models.${name}`;
+  for (
+    const pooling of [
+      { pooling_mode: ["cls", "max", "mean"], include_prompt: false },
+      // As older versions write it.
+      {
+        word_embedding_dimension: 32,
+        pooling_mode_mean_tokens: true,
+        pooling_mode_cls_token: true,
+        pooling_mode_max_tokens: true,
+        include_prompt: false,
+      },
+    ]
+  ) {
+    using folder = await copyOf("bert-sentence", {
+      "modules.json": [
+        { idx: 0, name: "0", path: "", type: type("Transformer") },
+        { idx: 1, name: "1", path: "1_Pooling", type: type("Pooling") },
+      ],
+      "1_Pooling/config.json": pooling,
+      "sentence_bert_config.json": { max_seq_length: 12, do_lower_case: false },
+    });
+    await using model = await loadModel(folder.path, { backend: "reference" });
+    const found = await model.embed(texts, options);
+    found.forEach((vector, i) => assertNear(vector, vectors[i], 1e-4));
+  }
+});
+
+Deno.test("embed() refuses modules that it does not know, unless a pooling is given", async () => {
+  const transformer = { path: "", type: "sentence_transformers.models.Transformer" };
+  const pooling = { path: "1_Pooling", type: "sentence_transformers.models.Pooling" };
+  const lstm = { path: "2_LSTM", type: "sentence_transformers.models.LSTM" };
+  const asked: [Record<string, unknown>, string][] = [
+    [{ "modules.json": [transformer, pooling, lstm] }, 'modules.json has "sentence_transformers'],
+    [{ "modules.json": [pooling] }, "expected Transformer, Pooling"],
+    [
+      { "1_Pooling/config.json": { pooling_mode: "median" } },
+      'is "median", expected cls, max, mean',
+    ],
+    [
+      { "2_Dense/config.json": { in_features: 32, out_features: 24, use_residual: true } },
+      "use_residual true",
+    ],
+    [
+      {
+        "2_Dense/config.json": {
+          in_features: 32,
+          out_features: 24,
+          activation_function: "os.system",
+        },
+      },
+      'activation_function "os.system"',
+    ],
+    [
+      { "sentence_bert_config.json": { module_output_name: "sentence_embedding" } },
+      'field "module_output_name"',
+    ],
+  ];
+  for (const [files, message] of asked) {
+    using folder = await copyOf("bert-sentence", files);
+    await using model = await loadModel(folder.path, { backend: "reference" });
+    await assertRejects(() => model.embed(["a cat"]), ModelError, message);
+    assertEquals((await model.embed(["a cat"], { pooling: "mean" }))[0]!.length, 32);
+  }
+  using extents = await copyOf("bert-sentence", {
+    "2_Dense/config.json": { in_features: 31, out_features: 24 },
+  });
+  await assertRejects(() => loadModel(extents.path), FormatError, "expected the extents of linear");
+  for (
+    const modules of [[{ path: "../x", type: "a.Pooling" }], [7], new Array(17).fill(transformer)]
+  ) {
+    using damaged = await copyOf("bert-sentence", { "modules.json": modules });
+    await assertRejects(() => loadModel(damaged.path), FormatError, "modules.json");
+  }
+  using other = await copyOf("bert-sentence", { "modules.json": { 0: transformer } });
+  await assertRejects(() => loadModel(other.path), FormatError, "expected a JSON list");
+});
+
+Deno.test("a text that does not fit is an error with both lengths, and cut only where that is wanted", async () => {
+  await using model = await load("bert-sentence");
+  const long = "the cat ".repeat(20);
+  await assertRejects(
+    () => model.embed(["a cat", long]),
+    InputError,
+    "Cannot embed text 2: it has 42 tokens, and the model reads 12; shorten it, or use truncate",
+  );
+  const [cut] = await model.embed([long], { truncate: true });
+  const [same] = await model.embed(["the cat ".repeat(5)]);
+  assertEquals(cut, same);
+  await using classifier = await load("bert-classify");
+  await assertRejects(() => classifier.classify(long), InputError, "the text: it has 42 tokens");
+  await assertRejects(
+    () => classifier.classify(["a", long]),
+    InputError,
+    "the pair: it has 44 tokens",
+  );
+  await using ranker = await load("roberta-rerank");
+  await assertRejects(() => ranker.rerank("a", ["b", long]), InputError, "the query with text 2");
+  await using masked = await load("bert-mask");
+  await assertRejects(() => masked.fillMask(`[MASK] ${long}`), InputError, "43 tokens");
+});
+
+Deno.test("prompts are put before texts by name, by the model's default, or as they are", async () => {
+  using folder = await copyOf("bert-sentence", {
+    "config_sentence_transformers.json": {
+      prompts: { query: "query: ", passage: "passage: " },
+      default_prompt_name: "passage",
+    },
+  });
+  await using model = await loadModel(folder.path, { backend: "reference" });
+  const plain = await model.embed(["query: a cat", "passage: a cat"], { prefix: "" });
+  assertEquals(await model.embed(["a cat"]), [plain[1]]);
+  assertEquals(await model.embed(["a cat"], { promptName: "query" }), [plain[0]]);
+  assertEquals(await model.embed(["a cat"], { prefix: "query: " }), [plain[0]]);
+  await assertRejects(
+    () => model.embed(["a cat"], { promptName: "title" }),
+    InputError,
+    'has "query", "passage"; use prefix',
+  );
+  await assertRejects(
+    () => model.embed(["a cat"], { promptName: "query", prefix: "x" }),
+    InputError,
+    "give one of them",
+  );
+});
+
+Deno.test("the default pooling of a GGUF file is its pooling_type", async () => {
+  const pooled = async (type: number | undefined, pooling?: EmbedOptions["pooling"]) => {
+    const contents = tinyContents();
+    if (type !== undefined) {
+      contents.fields.set("llama.pooling_type", { type: "u32", value: type });
+    }
+    const bytes = await ggufBytes(contents);
+    await using model = await loadModel(new Blob([bytes]), { backend: "reference" });
+    return await model.embed(["the man"], pooling ? { pooling } : {});
+  };
+  assertEquals(await pooled(1), await pooled(undefined, "mean"));
+  assertEquals(await pooled(2), await pooled(undefined, "first"));
+  assertEquals(await pooled(3), await pooled(undefined));
+  for (const type of [0, 4]) assertEquals(await pooled(type), await pooled(3)); // a decoder's default
+  await assertRejects(() => pooled(9), ModelError, '"llama.pooling_type" is 9, expected 0 (none)');
+  assertEquals(await pooled(9, "last"), await pooled(3));
+});
+
+Deno.test("a model without the head of a task says what it has", async () => {
+  await using sentence = await load("bert-sentence");
+  await assertRejects(
+    () => sentence.fillMask("a [MASK]"),
+    ModelError,
+    "it has a pooled first token, hidden states, and not a head for masked words",
+  );
+  await assertRejects(() => sentence.classify("a"), ModelError, "and not a classifier");
+  await assertRejects(() => sentence.rerank("a", ["b"]), ModelError, "and not a classifier");
+  await using masked = await load("bert-mask");
+  await assertRejects(() => masked.classify("a"), ModelError, "it has a head for masked words");
+  await using classifier = await load("bert-classify");
+  await assertRejects(() => classifier.fillMask("a [MASK]"), ModelError, "it has a classifier");
+  await assertRejects(
+    () => classifier.rerank("a", ["b"]),
+    ModelError,
+    "it gives 3 scores for a pair, expected one; use classify",
+  );
+  await using decoder = await loadModel(new Blob([await tinyGguf()]), { backend: "reference" });
+  await assertRejects(() => decoder.fillMask("a [MASK]"), ModelError, "logits of the next word");
+  await assertRejects(() => decoder.classify("a"), ModelError, "logits of the next word");
+});
+
+Deno.test("what is no text is refused", async () => {
+  await using masked = await load("bert-mask");
+  await assertRejects(() => masked.fillMask("the cat"), InputError, "write [MASK] where a word");
+  await assertRejects(() => masked.fillMask(7 as never), InputError, "expected a text");
+  await assertRejects(() => masked.fillMask("[MASK]", { top: 0 }), InputError, "top");
+  await using classifier = await load("bert-classify");
+  for (const input of [7, ["a"], ["a", "b", "c"], ["a", 7], null]) {
+    await assertRejects(() => classifier.classify(input as never), InputError, "a pair of texts");
+  }
+  await using ranker = await load("roberta-rerank");
+  await assertRejects(() => ranker.rerank(7 as never, []), InputError, "expected a text");
+  await assertRejects(() => ranker.rerank("a", "b" as never), InputError, "a list of texts");
+});
+
+Deno.test("a regression is told as such, labels without names are numbered, and counts must agree", async () => {
+  const config = JSON.parse(await Deno.readTextFile(new URL("bert-classify/config.json", TASKS)));
+  const { id2label: _, label2id: _2, ...plain } = config;
+  using regression = await copyOf("bert-classify", {
+    "config.json": { ...plain, problem_type: "regression" },
+  });
+  await using model = await loadModel(regression.path, { backend: "reference" });
+  const { kind, labels } = await model.classify("a dog ran");
+  assertEquals([kind, labels.map(({ label }) => label)], ["regression", [
+    "LABEL_0",
+    "LABEL_1",
+    "LABEL_2",
+  ]]);
+  assert(labels.every(({ probability }) => probability === undefined));
+  await using named = await load("bert-classify");
+  const scores = new Map(
+    (await named.classify("a dog ran")).labels.map((it) => [it.label, it.score]),
+  );
+  assertEquals(
+    labels.map(({ score }) => score),
+    Object.values(config.id2label).map((it) => scores.get(it as string)),
+  );
+  for (const id2label of [{ 0: "a", 1: "b" }, { 1: "a", 2: "b", 3: "c" }, "abc"]) {
+    using folder = await copyOf("bert-classify", { "config.json": { ...plain, id2label } });
+    await assertRejects(() => loadModel(folder.path), ModelError, "gives 3 scores");
+  }
+});
+
+Deno.test("a pair needs a tokenizer whose files say how two texts go together", async () => {
+  const json = JSON.parse(await Deno.readTextFile(new URL("bert-sentence/tokenizer.json", TASKS)));
+  json.post_processor.pair = undefined;
+  using folder = await copyOf("bert-sentence", { "tokenizer.json": json });
+  const { surround, encode } = await loadTokenizer(folder.path);
+  assertEquals(surround(encode("a cat", { addSpecial: false })).ids, encode("a cat"));
+  assertThrows(() => surround([7], [8]), InputError, "put tokenizer.json with its post_processor");
+  assertThrows(() => surround([7, 1e9]), InputError, "token id");
+});
