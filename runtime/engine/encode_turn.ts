@@ -4,28 +4,23 @@
  * @module
  */
 
-import type { Output, RunPart, Sequence } from "../models/program.ts";
-import type { TurnContext } from "./turn.ts";
+import type { Sequence } from "../models/program.ts";
+import { SHARED_CHUNK, type TurnContext } from "./turn.ts";
 import type { Entry, Failure } from "./waiting.ts";
+import { textsOfRun } from "./whole_texts.ts";
 
-/** Runs as many whole texts through an encoder as one run holds; they need no rows of their own. */
+/**
+ * Runs whole texts through an encoder, the first and as many of those behind it as fit into the same
+ * run, fewer while others wait for their next token (`shared`). They need no rows of their own.
+ */
 export async function encodeTexts(
   { runner, waiting }: TurnContext,
   entries: readonly Entry[],
-  output: Output,
+  shared: boolean,
 ): Promise<void> {
-  const chosen: Entry[] = [], parts: RunPart[] = [];
-  let offset = 0;
-  for (const entry of entries) {
-    const { sequence, request } = entry, count = sequence.ids.length;
-    const { program, names, rows } = request.output;
-    const isAlike = program === output.program && `${names}` === `${output.names}` &&
-      rows === output.rows;
-    if (!isAlike || chosen.length > 0 && offset + count > runner.runRows) continue;
-    chosen.push(entry);
-    parts.push({ sequence, position: 0, count, offset, firstRow: 0 });
-    offset += count;
-  }
+  const { output } = entries[0]!.request;
+  const most = Math.min(runner.together(output), shared ? SHARED_CHUNK : Infinity);
+  const { texts: chosen, parts } = textsOfRun(entries, output, most);
   try {
     const found = await runner.forward(parts, output, true);
     const width = runner.width(output);

@@ -39,6 +39,11 @@ export const LAST_LOGITS: Output = { program: "decode", names: ["logits"], rows:
 const ALL_ROWS_CHUNK = 64;
 /** Most sequences of which one token each runs together. */
 const MOST_BATCH = 64;
+/**
+ * Most tokens of texts that an encoder reads together, and most numbers of their results: with more,
+ * a token costs no less, and memory and whoever waits pay for it.
+ */
+const MOST_TOGETHER = 512, MOST_NUMBERS = 2 ** 22;
 
 /** Programs on a backend. */
 export class Plans {
@@ -101,9 +106,10 @@ export class Plans {
     return sequenceRows(this.#sizes);
   }
 
-  /** Most tokens of any run. */
-  get runRows(): number {
-    return mostRunTokens(this.#sizes);
+  /** Most tokens of texts that an encoder reads in one run, where there are several. */
+  together(output: Output): number {
+    const numbers = Math.floor(MOST_NUMBERS / Math.max(1, this.width(output)));
+    return Math.max(1, Math.min(MOST_TOGETHER, numbers, mostRunTokens(this.#sizes)));
   }
 
   /** Sequences of which one token each runs together at most. */
@@ -255,7 +261,7 @@ export class Plans {
     if (tokens === 1) return 1;
     let capacity = parts > 1 && output.program === "decode" ? this.batch : this.chunk(output);
     while (capacity < tokens) capacity *= 2;
-    return Math.min(capacity, this.runRows);
+    return Math.min(capacity, mostRunTokens(this.#sizes));
   }
 
   /** Writes what the rules say of the tokens of a run. */

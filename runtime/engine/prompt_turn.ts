@@ -8,11 +8,8 @@ import { encodeSource } from "./encode_turn.ts";
 import { forget, type Lease } from "./leases.ts";
 import type { TurnRunner } from "./requests.ts";
 import { type Chunks, findShared, isStandard, noteRun } from "./sharing.ts";
-import { leaseFor, type TurnContext } from "./turn.ts";
+import { leaseFor, SHARED_CHUNK, type TurnContext } from "./turn.ts";
 import type { Entry } from "./waiting.ts";
-
-/** Most tokens of a prompt in one run while others wait for their next token. */
-const SHARED_CHUNK = 64;
 
 /**
  * Runs a chunk of the first prompt that can have rows; whether there is one. It is `shared` with

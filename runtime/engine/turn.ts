@@ -9,6 +9,9 @@ import type { Lease, Leases } from "./leases.ts";
 import type { TurnRunner } from "./requests.ts";
 import type { Entry, Waiting } from "./waiting.ts";
 
+/** Most tokens of a prompt, or of several texts, in one run while others wait for their next token. */
+export const SHARED_CHUNK = 64;
+
 /** What a turn works with. */
 export interface TurnContext {
   /** Runs it. */

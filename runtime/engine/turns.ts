@@ -14,6 +14,7 @@ import type { Request, TurnRunner } from "./requests.ts";
 import { runSteps } from "./step_turn.ts";
 import { isStep, type TurnContext } from "./turn.ts";
 import { type Entry, Waiting } from "./waiting.ts";
+import { isText } from "./whole_texts.ts";
 
 /** Waiting for sessions that are slower pays while it is short compared with a run. */
 const PATIENCE = 1 / 16, MOST_PATIENCE_MS = 4;
@@ -26,6 +27,8 @@ export class Turns {
   readonly #context: TurnContext;
   #queued = false;
   #lastMs = 0;
+  /** Whether texts for an encoder had the last turn of what takes longer: prompts have the next. */
+  #hadTexts = false;
   /** Time that long prompts have had and single tokens have not, in milliseconds. */
   #owed = 0;
 
@@ -63,6 +66,8 @@ export class Turns {
 
   /** Gives a holder's rows back. */
   release(holder: LeaseHolder): void {
+    this.#waiting.forget(holder);
+    if (!this.#leases.of(holder)) return;
     this.#leases.release(holder);
     this.#waiting.restart(holder);
   }
@@ -107,12 +112,15 @@ export class Turns {
 
   /** Runs a part of what takes longer than a token; whether there is any that can run. */
   async #runLong(entries: readonly Entry[], shared: boolean): Promise<boolean> {
-    const first = entries.findIndex(({ request }) => request.output.program === "encode");
-    // Those before the first text that can have rows come before it.
-    const prompts = first < 0 ? entries : entries.slice(0, first);
+    const texts = entries.filter(isText);
+    // Prompts before the first text that can have rows come before it; after a turn of texts, all do.
+    const end = texts.length > 0 && !this.#hadTexts ? entries.indexOf(texts[0]!) : Infinity;
+    const prompts = entries.slice(0, end).filter((it) => !isText(it));
+    this.#hadTexts = false;
     if (await runPrompt(this.#context, prompts, shared)) return true;
-    if (first < 0) return false;
-    await encodeTexts(this.#context, entries, entries[first]!.request.output);
+    if (texts.length === 0) return false;
+    this.#hadTexts = true;
+    await encodeTexts(this.#context, texts, shared);
     return true;
   }
 }

@@ -10,6 +10,7 @@ import { eventLoop } from "./event_loop.ts";
 import type { HolderState, LeaseHolder } from "./leases.ts";
 import type { Sequence } from "../models/program.ts";
 import type { Request, TurnRunner } from "./requests.ts";
+import { isText } from "./whole_texts.ts";
 
 /** A request, and how far it has come. */
 export interface Entry {
@@ -37,7 +38,7 @@ const MOST_STEPS = 64;
 export class Waiting {
   readonly #runner: TurnRunner;
   /** In the order of arrival. */
-  #entries: Entry[] = [];
+  readonly #entries = new Set<Entry>();
   /** Served in the last turn and not back yet. */
   readonly #expected = new Set<LeaseHolder>();
 
@@ -48,32 +49,29 @@ export class Waiting {
 
   /** Number of requests. */
   get size(): number {
-    return this.#entries.length;
+    return this.#entries.size;
   }
 
   /** Whether a request has not ended: its holder may have left while it ran. */
   has(entry: Entry): boolean {
-    return this.#entries.includes(entry);
+    return this.#entries.has(entry);
   }
 
   /** Adds a request; the promise ends with it. */
   add<T>(request: Request<T>): Promise<T> {
     const { promise, resolve, reject } = Promise.withResolvers<T>();
-    const entry = {
-      request,
-      sequence: { ids: [] },
-      begun: false,
-      rows: undefined,
-      resolve,
-      reject,
-    };
-    this.#entries.push(entry as unknown as Entry);
+    const entry = { request, sequence: { ids: [] }, begun: false, rows: undefined };
+    this.#entries.add({ ...entry, resolve, reject } as unknown as Entry);
     return promise;
+  }
+
+  /** Expects no request of a holder any more. */
+  forget(holder: LeaseHolder): void {
+    this.#expected.delete(holder);
   }
 
   /** Lets requests begin anew whose rows are gone: those of a holder, or all. */
   restart(holder?: LeaseHolder): void {
-    if (holder) this.#expected.delete(holder);
     for (const entry of this.#entries) {
       if (!holder || entry.request.holder === holder) entry.begun = false;
     }
@@ -85,6 +83,7 @@ export class Waiting {
    */
   async gather(patience: number): Promise<void> {
     const missing = (): boolean => {
+      if (this.#expected.size === 0) return false;
       for (const { request } of this.#entries) this.#expected.delete(request.holder);
       return this.#expected.size > 0;
     };
@@ -95,14 +94,19 @@ export class Waiting {
     this.#expected.clear();
   }
 
-  /** The first request of each holder, with the tokens that it wants now. */
+  /**
+   * The first request of each holder, with the tokens that it wants now; of texts for an encoder no
+   * more than one run could hold.
+   */
   heads(): Entry[] {
     const heads = new Map<LeaseHolder, Entry>();
+    let texts = 0;
     for (const entry of Array.from(this.#entries)) {
       const { holder, signal, output } = entry.request;
       if (heads.has(holder)) continue;
       try {
         signal?.throwIfAborted();
+        if (isText(entry) && texts++ >= this.#runner.together(output)) continue;
         if (!entry.begun) entry.sequence = entry.request.sequence();
         if (output.rows === "all" && output.program === "decode" && !entry.request.onRows) {
           entry.rows ??= allocateRows(entry.sequence.ids.length, this.#runner.width(output));
@@ -118,7 +122,7 @@ export class Waiting {
   /** What a holder is about, while the requests of `chosen` run. */
   stateOf(holder: LeaseHolder, chosen: readonly Entry[]): HolderState {
     if (chosen.some(({ request }) => request.holder === holder)) return "pinned";
-    const entry = this.#entries.find(({ request }) => request.holder === holder);
+    const entry = Array.from(this.#entries).find(({ request }) => request.holder === holder);
     return entry === undefined ? "idle" : entry.begun ? "pinned" : "active";
   }
 
@@ -153,7 +157,7 @@ export class Waiting {
     const value = entry.request.finish(output, firstRow);
     // A decoder's holder wants its next token soon.
     if (entry.request.output.program === "decode") this.#expected.add(holder);
-    this.#drop(entry);
+    this.#entries.delete(entry);
     entry.resolve(value);
   }
 
@@ -170,16 +174,12 @@ export class Waiting {
 
   /** Ends a request with an error. */
   reject(entry: Entry, error: unknown): void {
-    this.#drop(entry);
+    this.#entries.delete(entry);
     entry.reject(error);
   }
 
   /** Ends all requests with an error. */
   rejectAll(error: unknown): void {
-    for (const entry of this.#entries.splice(0)) entry.reject(error);
-  }
-
-  #drop(entry: Entry): void {
-    this.#entries = this.#entries.filter((it) => it !== entry);
+    for (const entry of Array.from(this.#entries)) this.reject(entry, error);
   }
 }
