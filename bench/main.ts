@@ -14,6 +14,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<BenchCommand>>> = {
   model: async () => (await import("./model.ts")).model,
   prefix: async () => (await import("./prefix.ts")).prefix,
   peers: async () => (await import("./peers.ts")).peers,
+  embed: async () => (await import("./embed.ts")).embed,
   compare: async () => (await import("./compare.ts")).compare,
   gpu: async () => (await import("./gpu.ts")).gpu,
 };
@@ -22,6 +23,7 @@ const help = `Usage: deno task bench [kernels] [options]
        deno task bench model --model M [options]
        deno task bench prefix --model M [options]
        deno task bench peers [options]
+       deno task bench embed [options]
        deno task bench compare [options]
        deno task bench gpu [options]
 
@@ -29,6 +31,7 @@ const help = `Usage: deno task bench [kernels] [options]
   model      prompt and generation speed of a model
   prefix     how soon a session answers that shares another one's prefix
   peers      the same work done by other programs, in turn with Sparrow
+  embed      vectors of many short texts by an encoder, beside ONNX Runtime
   compare    what moved since the last accepted measurement; exit code 1 when something got worse
   gpu        WebGPU on this machine: parity, kernels, models; needs no network
 

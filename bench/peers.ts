@@ -112,8 +112,9 @@ export async function comparePeers(
   });
 }
 
-/** Thousands of tokens, or millions of operations. */
+/** Thousands of tokens or texts, or millions of operations. */
 function amountOf(work: Work): number {
+  if (work.kind === "embed") return 1000 * work.texts;
   if (work.kind !== "matmul") return 1000 * work.tokens;
   return 2 * work.tokens * work.rows * work.columns / 1e6;
 }

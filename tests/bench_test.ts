@@ -10,11 +10,19 @@ import { measureGpuKernels } from "../bench/gpu_kernels.ts";
 import { readReport } from "../bench/gpu_parity.ts";
 import { createCalibrator } from "../bench/limits/calibrate.ts";
 import { type LimitName, LIMITS } from "../bench/limits/limits.ts";
+import { describeEmbed, embedRatios, measureEmbed } from "../bench/embed.ts";
 import { comparePeers, peerRatios } from "../bench/peers.ts";
+import { describeEncoder } from "../bench/peers/onnx_encoder.ts";
 import { describeModel } from "../bench/peers/onnx_model.ts";
 import { measurePrefix } from "../bench/prefix.ts";
 import { acceptRatios, compareRatios, machineName, type Measured } from "../bench/record.ts";
 import { perRepeat, ratios, type Spread, spread } from "../bench/stats.ts";
+import {
+  drawSentences,
+  encoderTensors,
+  SENTENCE_TOKENS,
+  writeEncoder,
+} from "../bench/synthetic_encoder.ts";
 import { type OpName, OPS } from "../kernels/ops.ts";
 import { createWasmBackend } from "../runtime/backends/wasm/backend.ts";
 import { Recorder } from "../cases/recorder.ts";
@@ -224,7 +232,7 @@ Deno.test("peers: what cannot do a work is a row that says so", async () => {
   assert(ours!.ms!.min > 0 && ours!.rate! > 0 && ours!.absent === undefined);
   for (const { absent, ms } of others) {
     assertEquals(ms, undefined);
-    assertStringIncludes(absent!, "runs models only");
+    assertStringIncludes(absent!, "runs GGUF models only");
   }
   assertEquals(peerRatios(results), {});
   assertEquals(peerRatios([{ ...ours!, peer: "other", sparrowIsFaster: around(2) }]), {
@@ -267,6 +275,58 @@ Deno.test("describeModel() writes ONNX with the weights in the graph", () => {
     const tensors = graph.get(5)!.map(fields);
     assertEquals(tensors.map((it) => text(it.get(8)![0]!)), names);
     assertEquals(tensors[0]!.get(9)![0]!.length, layout === "int4" ? 48 * 320 / 2 : 48 * 320 * 4);
+  }
+});
+
+const SMALL = { layers: 2, hidden: 64, inner: 96, heads: 2, vocab: 50, positions: 64 };
+
+Deno.test("describeEncoder() writes ONNX with one attention and two norms for each layer", () => {
+  const graph = fields(fields(describeEncoder(SMALL)).get(7)![0]!);
+  const text = (bytes: Uint8Array): string => new TextDecoder().decode(bytes);
+  const ops = graph.get(1)!.map((node) => text(fields(node).get(4)![0]!));
+  const layer = ["Attention", "MatMul", "SkipLayerNormalization"];
+  layer.push("MatMul", "BiasGelu", "MatMul", "SkipLayerNormalization");
+  const start = ["Gather", "Gather", "Add", "Add", "LayerNormalization"];
+  assertEquals(ops, [...start, ...layer, ...layer]);
+  // Queries, keys and values are one matrix, and of the types of segments one is there.
+  const numbers = graph.get(5)!.map((it) => fields(it).get(9)![0]!.length / 4);
+  const all = encoderTensors(SMALL).map(({ shape }) => shape.reduce((a, b) => a * b, 1));
+  const sum = (numbers: number[]): number => numbers.reduce((a, b) => a + b);
+  assertEquals(sum(numbers), sum(all) - SMALL.hidden);
+  const names = graph.get(5)!.map((it) => text(fields(it).get(8)![0]!));
+  assertEquals(new Set(names).size, names.length);
+});
+
+Deno.test("bench embed lets all read the same sentences, and says who cannot", async () => {
+  const [least, most] = SENTENCE_TOKENS;
+  for (const ids of drawSentences(200, 50)) {
+    assert(ids.length >= least && ids.length <= most && ids.every((id) => id >= 0 && id < 50));
+  }
+  const folder = await Deno.makeTempDir();
+  const folders = { F32: `${folder}/F32`, F16: `${folder}/F16` };
+  try {
+    await writeEncoder(folders.F32, SMALL, "F32");
+    await writeEncoder(folders.F16, SMALL, "F16");
+    const rows = await measureEmbed({
+      ...{ size: SMALL, texts: 30, threads: 1, runs: 2 },
+      weights: ["f32", "f16", "int8"],
+      peers: ["tfjs-wasm"],
+    }, folders);
+    const names = ["sparrow f32", "sparrow f16", "sparrow int8", "tfjs-wasm f32"];
+    assertEquals(rows.map(({ program }) => program), names);
+    for (const { ms, cosine, textsPerSecond, over } of rows.slice(0, 3)) {
+      assert(ms!.min > 0 && textsPerSecond! > 0 && over === undefined);
+      assert(cosine! > 0.999, `cosine ${cosine}`);
+    }
+    assertStringIncludes(rows[3]!.absent!, "TensorFlow.js");
+    assertStringIncludes(describeEmbed(rows[3]!), "tfjs-wasm f32, 1 thread: ");
+    const row = { ...rows[0]!, over: { other: around(2) } };
+    assertEquals(embedRatios([row, rows[3]!]), {
+      "embed: sparrow f32, 1 thread, over other": around(2),
+    });
+    assertStringIncludes(describeEmbed(row), "2 times as fast as other (1.98 to 2.02)");
+  } finally {
+    await Deno.remove(folder, { recursive: true });
   }
 });
 

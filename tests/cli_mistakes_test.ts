@@ -26,7 +26,7 @@ function programs(): Record<string, (variables: Variables) => string[]> {
 const PROGRAMS = programs();
 
 /** The words after `bench`, which are programs as well. */
-const BENCH = ["kernels", "model", "peers", "compare", "gpu"];
+const BENCH = ["kernels", "model", "embed", "peers", "compare", "gpu"];
 
 interface Call {
   /** The task, and a word of `bench`. */
@@ -174,6 +174,7 @@ Deno.test("missing permissions are one line that names them", async () => {
     ["readme", [], "--allow-read", []],
     ["bench model", ["-m", "%/tiny.gguf"], "--allow-", []],
     ["bench compare", ["%/tiny.gguf"], "--allow-read", []],
+    ["bench embed", ["--layers", "1"], "--allow-", []],
     ["bench peers", ["-m", "%/tiny.gguf"], "--allow-", []],
     ["bench gpu", ["--out", "%/out.json"], "--allow-write", []],
   ];
@@ -249,6 +250,8 @@ Deno.test("files, folders, ports and values that are wrong are one line, for eve
     ["bench kernels", ["--backend", "wsm"], 2, 'backend "wsm": expected wasm'],
     ["bench compare", ["%/nope"], 1, '/nope": there is no such file or folder'],
     ["bench compare", ["%/text"], 1, "found no ratios, expected"],
+    ["bench embed", ["--weights", "q4"], 2, 'Cannot measure weights "q4": expected f32, f16'],
+    ["bench embed", ["--layers", "0"], 2, "--layers"],
     ["bench peers", ["--peers", "nobody"], 2, 'Cannot compare with "nobody"'],
     ["bench peers", ["-m", "%/nope"], 1, '/nope": there is no such file or folder'],
     ["bench gpu", ["--model", "%/nope"], 1, '/nope": there is no such file or folder'],

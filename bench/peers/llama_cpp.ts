@@ -16,7 +16,9 @@ export function llamaCpp(gpu: Gpu): Peer {
     name: gpu ? `llama.cpp-${gpu}` : "llama.cpp",
     what: `native ${gpu || "CPU"} build of node-llama-cpp`,
     async open(work, threads) {
-      if (work.kind === "matmul") throw new Absent("llama.cpp runs models only");
+      if (work.kind === "matmul" || work.kind === "embed") {
+        throw new Absent("llama.cpp runs GGUF models only");
+      }
       return await openModel(work, threads, gpu);
     },
   };

@@ -6,6 +6,7 @@
  */
 
 import { SparrowError } from "../../errors.ts";
+import type { EncoderSize } from "../synthetic_encoder.ts";
 
 /** What all do, the same for each. */
 export type Work =
@@ -32,6 +33,16 @@ export type Work =
     /** GGUF file. */
     readonly model: string;
     readonly tokens: number;
+  }
+  | {
+    /** Vectors of short texts by the encoder of synthetic_encoder.ts: the mean of the last states. */
+    readonly kind: "embed";
+    /** Folder of the model, for those who read one; others make the same weights. */
+    readonly folder: string;
+    /** How the matrices are stored, where there is a choice; activations are int8 with integers. */
+    readonly weights: "f32" | "f16" | "int8" | "int4";
+    readonly size: EncoderSize;
+    readonly texts: number;
   };
 
 /** One program. */
@@ -52,6 +63,8 @@ export interface Peer {
 export interface Job {
   /** Does it once; milliseconds. */
   run(): Promise<number>;
+  /** Some numbers of what came out, for a comparison, where there is one. */
+  sample?(): number[];
 }
 
 /** A program cannot do a work; the message is one sentence for the report. */
@@ -98,6 +111,7 @@ export function describeWork(work: Work): string {
   if (work.kind === "matmul") {
     return `${work.layout} ${work.tokens}x${work.rows}x${work.columns}`;
   }
+  if (work.kind === "embed") return `${work.texts} texts`;
   const model = work.model.replace(/^.*[/\\]/, "");
   return work.kind === "prefill"
     ? `${model}, prompt of ${work.tokens}`

@@ -21,7 +21,8 @@ async function handle(question: Question): Promise<Answer> {
     job = await peer.open(question.work, question.threads);
     return { ready: peer.name, what: peer.what };
   }
-  return { ms: await job!.run() };
+  const ms = await job!.run(), sample = job!.sample?.();
+  return { ms, ...(sample && { sample }) };
 }
 
 const lines = Deno.stdin.readable.pipeThrough(new TextDecoderStream());

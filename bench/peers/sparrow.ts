@@ -6,6 +6,7 @@
 
 import { compile, Graph } from "../../graph.ts";
 import { loadModel } from "../../mod.ts";
+import { drawSentences, meanRow } from "../synthetic_encoder.ts";
 import { type Job, numbers, type Peer, timed, tokenIds, type Work } from "./peer.ts";
 
 type Backend = "wasm" | "webgpu";
@@ -15,10 +16,11 @@ export function sparrow(backend: Backend): Peer {
   return {
     name: backend === "wasm" ? "sparrow" : `sparrow-${backend}`,
     what: `${backend} backend in Deno`,
-    open: (work, threads) =>
-      work.kind === "matmul"
-        ? openMatmul(work, threads, backend)
-        : openModel(work, threads, backend),
+    open: (work, threads) => {
+      if (work.kind === "matmul") return openMatmul(work, threads, backend);
+      if (work.kind === "embed") return openEncoder(work, threads, backend);
+      return openModel(work, threads, backend);
+    },
   };
 }
 
@@ -67,5 +69,26 @@ async function openModel(
       session.truncate(work.position);
       return timed(generate);
     },
+  };
+}
+
+async function openEncoder(
+  { folder, weights, size, texts }: Work & { kind: "embed" },
+  threads: number,
+  backend: Backend,
+): Promise<Job> {
+  const model = await loadModel(folder, {
+    ...{ backend, threads },
+    ...(weights === "f16" ? {} : { weights }), // the folder has them so
+  });
+  const all = drawSentences(texts, size.vocab);
+  let vectors: Float32Array[] = [];
+  const embed = async (ids: readonly number[]): Promise<Float32Array> => {
+    const { hidden } = await model.encode(ids);
+    return meanRow(hidden, size.hidden, 0, ids.length);
+  };
+  return {
+    run: () => timed(async () => vectors = await Promise.all(all.map(embed))),
+    sample: () => Array.from(vectors[0]!),
   };
 }

@@ -11,6 +11,8 @@ import { ANSWER, type Answer, type Question } from "./table.ts";
 export interface PeerProcess {
   /** How it runs, as it says once a work is open. */
   readonly what: string;
+  /** Some numbers of what its last run gave, where there are any. */
+  readonly sample: readonly number[] | undefined;
   /** Makes a work ready; the answer is why it cannot be done, or nothing. */
   open(work: Work, threads: number): Promise<string | undefined>;
   /** Does it once: milliseconds, or why it could not be done. */
@@ -32,7 +34,7 @@ export function openPeer(name: string): PeerProcess {
   }).spawn();
   const writer = child.stdin.getWriter();
   const reader = child.stdout.pipeThrough(new TextDecoderStream()).getReader();
-  let text = "", what = "";
+  let text = "", what = "", sample: readonly number[] | undefined;
 
   /** The next line that is an answer; other lines are the program's own. */
   const listen = async (): Promise<Answer> => {
@@ -59,6 +61,9 @@ export function openPeer(name: string): PeerProcess {
     get what() {
       return what;
     },
+    get sample() {
+      return sample;
+    },
     async open(work, threads) {
       const answer = await ask({ work, threads });
       if ("ready" in answer) what = answer.what;
@@ -66,6 +71,7 @@ export function openPeer(name: string): PeerProcess {
     },
     async run() {
       const answer = await ask({ run: true });
+      if ("ms" in answer) sample = answer.sample;
       return "ms" in answer ? answer.ms : "absent" in answer ? answer.absent : "it did not answer";
     },
     close() {

@@ -32,4 +32,4 @@ export type Question = { readonly work: Work; readonly threads: number } | { rea
 export type Answer =
   | { readonly ready: string; readonly what: string }
   | { readonly absent: string }
-  | { readonly ms: number };
+  | { readonly ms: number; readonly sample?: readonly number[] };

@@ -12,7 +12,9 @@ export const wllama: Peer = {
   name: "wllama",
   what: "WebAssembly in Deno; its own clock, without the way to its worker",
   async open(work, threads) {
-    if (work.kind === "matmul") throw new Absent("wllama runs models only");
+    if (work.kind === "matmul" || work.kind === "embed") {
+      throw new Absent("wllama runs GGUF models only");
+    }
     return await openModel(work, threads);
   },
 };
