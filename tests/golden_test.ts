@@ -20,6 +20,7 @@ const ROUNDED = 0.05;
 /** Those of the fixtures whose architectures run. */
 const MODELS = [
   ...["llama-bias", "llama-linear", "llama-yarn", "mistral-window"],
+  ...["opt", "opt-narrow", "opt-plain"],
   ...["mixtral-narrow", "olmoe", "qwen2-moe-step", "qwen3-moe-dense"],
   ...["llama", "llama3-rope", "mixtral", "qwen2", "qwen2-moe", "qwen3", "qwen3-moe"],
   ...[

@@ -47,6 +47,7 @@ const gpt2 = family(EVERY, async () => (await import("./gpt2.ts")).gpt2);
 const llama = family(EVERY, async () => (await import("./llama.ts")).llama);
 const marian = family(["safetensors"], async () => (await import("./marian.ts")).marian);
 const nomicBert = async (): Promise<unknown> => (await import("./nomic_bert.ts")).nomicBert;
+const opt = family(["safetensors"], async () => (await import("./opt.ts")).opt);
 const pangu = family(["safetensors"], async () => (await import("./pangu.ts")).pangu);
 const switchTransformers = family(
   ["safetensors"],
@@ -73,6 +74,7 @@ export const ARCHITECTURES: Readonly<Record<string, Architecture>> = {
   "nomic-bert": family(["gguf"], nomicBert),
   nomic_bert: family(["safetensors"], nomicBert),
   olmoe: llama,
+  opt,
   qwen2: llama,
   qwen2_moe: llama,
   qwen2moe: llama,

@@ -12,6 +12,7 @@ import torch
 from transformers import Glm4Config, Glm4ForCausalLM, GlmConfig, GlmForCausalLM
 from transformers import LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM
 from transformers import MixtralConfig, MixtralForCausalLM, OlmoeConfig, OlmoeForCausalLM
+from transformers import OPTConfig, OPTForCausalLM
 from transformers import Qwen2MoeConfig, Qwen2MoeForCausalLM, Qwen3MoeConfig, Qwen3MoeForCausalLM
 from transformers import __version__ as version
 
@@ -21,6 +22,9 @@ BASE = dict(vocab_size=67, hidden_size=36, intermediate_size=50, num_hidden_laye
             experts_implementation="eager")
 YARN = dict(rope_type="yarn", factor=4.0, original_max_position_embeddings=16, rope_theta=10000.0)
 LINEAR = dict(rope_type="linear", factor=3.0, rope_theta=10000.0)
+
+OPT = dict(vocab_size=67, hidden_size=36, ffn_dim=50, num_hidden_layers=2, num_attention_heads=6,
+           max_position_embeddings=64, init_std=0.3, attn_implementation="eager")
 
 # Half of each head rotates, in pairs of neighbours.
 GLM = BASE | dict(head_dim=12, pad_token_id=0, eos_token_id=1, rms_norm_eps=1.5625e-07)
@@ -42,6 +46,12 @@ MODELS = {
     "qwen3-moe-dense": (Qwen3MoeForCausalLM, Qwen3MoeConfig(
         **BASE | dict(hidden_size=48), head_dim=8, num_experts=7, num_experts_per_tok=2,
         moe_intermediate_size=16, norm_topk_prob=True, mlp_only_layers=[0])),
+    # Words that are narrower than the layers, and norms behind the blocks, as the model of 350M has them.
+    "opt-narrow": (OPTForCausalLM, OPTConfig(**OPT, word_embed_proj_dim=20, do_layer_norm_before=False)),
+    # As Galactica.
+    "opt-plain": (OPTForCausalLM, OPTConfig(**OPT, enable_bias=False, activation_function="gelu",
+                                            layer_norm_elementwise_affine=False, tie_word_embeddings=False)),
+    "opt": (OPTForCausalLM, OPTConfig(**OPT)),
     "olmoe": (OlmoeForCausalLM, OlmoeConfig(
         **BASE | dict(intermediate_size=18), eos_token_id=2, num_experts=4, num_experts_per_tok=2)),
 }
