@@ -1,19 +1,16 @@
 /**
- * Writes a llama-family GGUF model of any size with random weights, for measuring speed and memory
- * where no trained model is at hand: `deno task synthetic OUT [--size 160m] [--type Q4_0]`.
+ * Llama-family GGUF models of any size with random weights, for measuring speed and memory where no
+ * trained model is at hand.
  *
  * @module
  */
 
-import { commandName, type Flags, type FlagSpec, runCommand, UsageError } from "../cli/command.ts";
-import { systemReason } from "../cli/errors.ts";
-import { SourceError } from "../errors.ts";
-import { quote } from "../escape.ts";
+import { UsageError } from "../cli/errors.ts";
 import { ggmlType } from "../quant/ggml_types.ts";
 import { halfBits } from "../quant/half.ts";
-import { randomBits } from "../runtime/generation/random.ts";
 import { type GgufTensor, writeGguf } from "../runtime/files/gguf_write.ts";
 import type { MetadataValue } from "../runtime/files/gguf_metadata.ts";
+import { randomBits } from "../runtime/generation/random.ts";
 
 /** Extents of a llama-family model. */
 export interface ModelSize {
@@ -61,21 +58,17 @@ export const SIZES: Readonly<Record<string, ModelSize>> = {
   "8b": { layers: 32, hidden: 4096, inner: 14336, heads: 32, kvHeads: 8, vocab: 128256 },
 };
 
-const help = `Usage: ${commandName("synthetic")} [options] OUT
-
-Writes a GGUF model of the llama architecture with random weights to OUT.
-
-  --size S        ${Object.keys(SIZES).join(", ")} (default 160m)
-  --type T        type of the matrices: Q4_0, Q4_1, Q8_0, F16, F32, Q4_K, Q6_K, or Q4_K_M for a mixture
-                  of the last two (default Q4_0)
-  -c, --context N context length of the model (default 8192)
-  -s, --seed S    whole number (default 1)
-  -h, --help      print this
-
-Exit codes: 0 done, 1 failed, 2 wrong usage.`;
-
 /** Types of matrices. */
-const TYPES = ["Q4_0", "Q4_1", "Q8_0", "F16", "F32", "Q4_K", "Q6_K", "Q4_K_M"];
+export const TYPES: readonly string[] = [
+  "Q4_0",
+  "Q4_1",
+  "Q8_0",
+  "F16",
+  "F32",
+  "Q4_K",
+  "Q6_K",
+  "Q4_K_M",
+];
 
 /** Tensors of the mixture Q4_K_M that are Q6_K: values and down projections of every other layer. */
 function typeOf(type: string, name: string, layer: number): string {
@@ -222,34 +215,4 @@ function fillBlocks(
       view.setUint16(at + offset, halfBits(deviation / spread), true);
     }
   }
-}
-
-async function main(flags: Flags): Promise<void> {
-  const [path, ...others] = flags.rest;
-  if (path === undefined || others.length > 0) {
-    throw new UsageError(
-      `Cannot write ${flags.rest.length} models: expected one OUT; ` +
-        `"${commandName("synthetic")} --help" shows the options`,
-    );
-  }
-  const size = SIZES[flags.text("size") ?? "160m"]!;
-  try {
-    const file = await Deno.open(path, { write: true, create: true, truncate: true });
-    await writeSyntheticModel(file.writable, size, flags.text("type") ?? "Q4_0", {
-      context: flags.number("context") ?? 8192,
-      seed: flags.number("seed") ?? 1,
-    });
-  } catch (cause) {
-    const reason = systemReason(cause);
-    if (reason === undefined) throw cause;
-    throw new SourceError(`Cannot write ${quote(path)}: ${reason}`, { cause });
-  }
-}
-
-if (import.meta.main) {
-  const spec: FlagSpec = {
-    choice: { size: Object.keys(SIZES), type: TYPES },
-    whole: { context: [1, 2 ** 30], seed: [0, 2 ** 31] },
-  };
-  Deno.exit(await runCommand("synthetic", help, Deno.args, spec, main));
 }

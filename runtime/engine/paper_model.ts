@@ -45,28 +45,85 @@ export async function paperModel(
   config: Readonly<Record<string, unknown>>,
   name: string,
 ): Promise<ModelFile> {
-  const empty = { format: "safetensors" as const, name, metadata: { ...config }, close() {} };
-  const guess = { ...empty, tensors: guessedTensors(config) };
-  const definition = await findDefinition(guess);
-  const model = definition.parseConfig(guess);
-  const specs = await definition.weights(model, guess, Math.min(16, model.maxPositions));
+  const tensors = new Map<string, TensorEntry>();
+  for (const { name: tensor, shape, type } of await paperTensors(config, name)) {
+    const { blockSize, blockBytes } = tensorBlocks(type)!;
+    const bytes = elements(shape) / blockSize * blockBytes;
+    tensors.set(tensor, { name: tensor, shape, type, source: NOTHING, offset: 0, bytes });
+  }
+  return { format: "safetensors", name, metadata: { ...config }, tensors, close() {} };
+}
+
+/** A tensor of a model on paper. */
+export interface PaperTensor {
+  /** Name in the file. */
+  readonly name: string;
+  /** Extents in the file, outermost first. */
+  readonly shape: readonly number[];
+  /** Element type as GGUF names it. */
+  readonly type: string;
+  /**
+   * What it is: a matrix, or its codes and their scales, or the gain of a norm, a bias, a table of
+   * any other numbers.
+   */
+  readonly kind: "matrix" | "codes" | "scales" | "gain" | "bias" | "table";
+  /** Of a matrix, its codes and scales: over how many numbers a product sums. */
+  readonly columns: number;
+  /** Of codes and their scales: bits of a code. */
+  readonly bits?: 4 | 8;
+}
+
+/**
+ * The tensors of a model of which there is only the configuration, in the order in which the
+ * definition lists them. See `paperModel`.
+ *
+ * @throws ModelError when no definition runs such a model
+ */
+export async function paperTensors(
+  config: Readonly<Record<string, unknown>>,
+  name: string,
+): Promise<PaperTensor[]> {
+  const file = {
+    format: "safetensors" as const,
+    name,
+    metadata: { ...config },
+    tensors: guessedTensors(config),
+    close() {},
+  };
+  const definition = await findDefinition(file);
+  const model = definition.parseConfig(file);
+  const specs = await definition.weights(model, file, Math.min(16, model.maxPositions));
   const type = TYPES[String(config.torch_dtype ?? config.dtype)] ?? "F16";
-  const codes = config.quantization_bit === 4 || config.quantization_bit === 8
+  const bits = config.quantization_bit === 4 || config.quantization_bit === 8
     ? config.quantization_bit
     : undefined;
-  const tensors = new Map<string, TensorEntry>();
+  const tensors = new Map<string, PaperTensor>();
   for (const spec of specs) {
+    const columns = spec.shape.at(-1)!;
     for (const { name, shape } of filePlaces(spec)) {
       if (tensors.has(name)) continue;
-      const isMatrix = spec.role === "matrix" && shape.length === 2;
-      if (codes && isMatrix && !spec.kept && IN_LAYERS.test(name)) {
-        const [rows, columns] = shape as [number, number];
-        addTensor(tensors, name, [rows, columns * codes / 8], "I8");
-        addTensor(tensors, `${name}_scale`, [rows], "F16");
-      } else addTensor(tensors, name, shape, type);
+      if (bits && spec.role === "matrix" && !spec.kept && IN_LAYERS.test(name)) {
+        const [rows, width] = shape as [number, number], scale = `${name}_scale`;
+        const codes = [rows, width * bits / 8];
+        tensors.set(name, { name, shape: codes, type: "I8", kind: "codes", columns, bits });
+        tensors.set(scale, {
+          name: scale,
+          shape: [rows],
+          type: "F16",
+          kind: "scales",
+          columns,
+          bits,
+        });
+      } else tensors.set(name, { name, shape, type, kind: kindOf(spec), columns });
     }
   }
-  return { ...empty, tensors };
+  return Array.from(tensors.values());
+}
+
+function kindOf({ role, source, name }: WeightSpec): PaperTensor["kind"] {
+  if (role === "matrix") return "matrix";
+  if (role === "table" || "values" in source) return "table";
+  return /bias$/i.test(name) ? "bias" : "gain";
 }
 
 /** Types of elements as `torch_dtype` names them. */
@@ -82,17 +139,6 @@ function filePlaces({ shape, source }: WeightSpec): readonly {
   readonly shape: readonly number[];
 }[] {
   return "values" in source ? source.uses ?? [] : tensorsOf(shape, source);
-}
-
-function addTensor(
-  tensors: Map<string, TensorEntry>,
-  name: string,
-  shape: readonly number[],
-  type: string,
-): void {
-  const { blockSize, blockBytes } = tensorBlocks(type)!;
-  const bytes = elements(shape) / blockSize * blockBytes;
-  tensors.set(name, { name, shape, type, source: NOTHING, offset: 0, bytes });
 }
 
 /** Where the bytes of such a model are. */
