@@ -30,8 +30,8 @@ Deno.test("shapes of published models have the published number of parameters", 
   }
 });
 
-/** Golden models that are one file of a whole model; others are quantized, or no model by themselves. */
-const NOT_WHOLE = /gptq|awq|gguf|settings|transfo/;
+/** Golden models that are no whole model in one file: quantized by others, cases, families of models. */
+const NOT_WHOLE = /gptq|awq|gguf|settings|tasks|transfo/;
 
 Deno.test("a model on paper has the tensors of a real one with the same configuration", async () => {
   let count = 0;

@@ -175,26 +175,27 @@ function guessedTensors(
   });
 }
 
-/** Whether the file of a whole model has a tensor of that name, where files of the family differ. */
+/**
+ * Whether the file of a whole model has a tensor of that name, where files of the family differ: what is
+ * not known here is not there.
+ */
 function isWritten(name: string, config: Readonly<Record<string, unknown>>): boolean {
   const family = String(config.model_type);
-  const words = /^(.*?)(embeddings\.word_embeddings\.weight)$/.exec(name);
-  if (words) return words[1] === (PREFIXES[family] ?? `${family}.`);
-  // Models that were saved without their heads begin names in another way.
-  if (/^(wte|embed_tokens|norm)\./.test(name)) return false;
-  if (name === "lm_head.weight") return !(config.tie_word_embeddings ?? TIED.includes(family));
+  const words = /^(.*?)embeddings\.word_embeddings\.weight$/.exec(name);
+  if (words) return words[1] === `${PREFIXES[family] ?? family}.`;
+  if (/^(lm_head|transformer\.output_layer)\.weight$/.test(name)) {
+    return !(config.tie_word_embeddings ?? TIED.includes(family));
+  }
   // Only what was trained to tell whether two texts follow each other has these.
-  if (/(^|\.)pooler\.|^cls\.seq_relationship\./.test(name)) {
+  if (/(^|\.)pooler\.dense\.|^cls\.seq_relationship\./.test(name)) {
     const [made = "ForPreTraining"] = (config.architectures ?? []) as readonly unknown[];
     return ["bert", "ernie"].includes(family) && String(made).endsWith("ForPreTraining");
   }
-  // Heads that repeat the table of words, and what other programs add.
-  return !/^(cls\.predictions|lm_head)\.decoder\.|^vocab_projector\.weight$|^rope_f/.test(name) &&
-    !QUANTIZED.test(name);
+  return /^(cls\.predictions\.transform\.dense|lm_head\.dense|vocab_transform)\.weight$/.test(
+    name,
+  ) ||
+    name === "final_logits_bias";
 }
-
-/** Tensors that quantizers put in the place of a matrix. */
-const QUANTIZED = /(qweight|qzeros|g_idx|weight_packed|_scale|_zero_point|scales)$/;
 
 /** Refuses what is no object of fields. */
 export function checkConfig(value: unknown, name: string): Record<string, unknown> {
