@@ -39,7 +39,11 @@ const toTerminal = terminalText();
  * they are.
  */
 export function writeOut(text: string): void {
-  const bytes = new TextEncoder().encode(Deno.stdout.isTerminal() ? toTerminal(text) : text);
+  writeBytes(new TextEncoder().encode(Deno.stdout.isTerminal() ? toTerminal(text) : text));
+}
+
+/** Bytes for standard output, which is no terminal. A closed pipe ends the command quietly. */
+export function writeBytes(bytes: Uint8Array): void {
   try {
     for (let at = 0; at < bytes.length;) at += Deno.stdout.writeSync(bytes.subarray(at));
   } catch (error) {

@@ -22,6 +22,10 @@ const COMMANDS: Readonly<Record<string, readonly [string, () => Promise<Command>
   chat: ["talk with a model", () => import("./chat.ts")],
   inspect: ["show what is in a model file, and the memory it needs", () => import("./inspect.ts")],
   score: ["log-probability of every token of a text", () => import("./score.ts")],
+  embed: ["vectors of texts", () => import("./embed.ts")],
+  fill: ["words for the masks of a text", () => import("./fill.ts")],
+  classify: ["labels of a text or a pair of texts", () => import("./classify.ts")],
+  rerank: ["texts in the order in which they answer a query", () => import("./rerank.ts")],
   pull: ["download a model from a hub into the cache", () => import("./pull.ts")],
   models: ["list or remove downloaded models", () => import("./models.ts")],
 };

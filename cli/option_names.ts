@@ -17,24 +17,28 @@ export const FLAG_OF: Readonly<Record<string, string>> = {
   logprobs: "logprobs",
   maxTokens: "max-tokens",
   minP: "min-p",
+  pooling: "pooling",
   presencePenalty: "presence-penalty",
+  promptName: "prompt-name",
   repeatPenalty: "repeat-penalty",
   reproducible: "reproducible",
   seed: "seed",
   sequences: "sequences",
   temperature: "temperature",
   threads: "threads",
+  top: "top",
   topK: "top-k",
   topP: "top-p",
+  truncate: "truncate",
   weights: "weights",
 };
 
-/** Words that are also words of English are options only before a value. */
+/** Words that are also words of English are options only before a value; true needs none as a flag. */
 const NAMES = Object.keys(FLAG_OF).sort((a, b) => b.length - a.length);
 const camel = NAMES.filter((name) => /[A-Z]/.test(name)).join("|");
 const plain = NAMES.filter((name) => !/[A-Z]/.test(name)).join("|");
 const OPTION = new RegExp(
-  `\\b(?:${camel})\\b|(?<=\\b(?:with|use) )(?:${plain})(?= (?:"|-?\\d|-?Infinity|NaN))`,
+  `\\b(?:${camel})\\b|(?<=\\b(?:with|use) )(?:${plain})(?:(?= (?:"|-?\\d|-?Infinity|NaN))| true\\b)`,
   "g",
 );
 
@@ -44,7 +48,7 @@ export function withFlags(message: string): string {
     if (i % 2 === 1) return part;
     // An option before a quoted value ends its part.
     const followed = i + 1 < parts.length ? `${part}"` : part;
-    const text = followed.replaceAll(OPTION, (name) => `--${FLAG_OF[name]}`);
+    const text = followed.replaceAll(OPTION, (it) => `--${FLAG_OF[it.replace(/ true$/, "")]}`);
     return i + 1 < parts.length ? text.slice(0, -1) : text;
   }).join("");
 }

@@ -20,7 +20,19 @@ export interface PromptPlace {
   readonly text: string | undefined;
   /** Path of `--file`, `-` for standard input. */
   readonly file: string | undefined;
+  /** What is read, and how the command line has it; a prompt where absent. */
+  readonly wanted?: PromptWords;
 }
+
+/** How messages call what is read. */
+export interface PromptWords {
+  /** As in "a prompt". */
+  readonly what: string;
+  /** As in "PROMPT, in quotes if it has blanks". */
+  readonly form: string;
+}
+
+const PROMPT: PromptWords = { what: "a prompt", form: "PROMPT, in quotes if it has blanks" };
 
 /**
  * The prompt's text. Files and pipes lose the newline at their end, which whoever wrote them rarely
@@ -29,9 +41,13 @@ export interface PromptPlace {
  * @throws UsageError when there is no prompt, or there are two
  * @throws InputError when what was read is not UTF-8
  */
-export async function readPrompt({ command, text, file }: PromptPlace): Promise<string> {
+export async function readPrompt(
+  { command, text, file, wanted = PROMPT }: PromptPlace,
+): Promise<string> {
+  const { what, form } = wanted;
   if (text !== undefined && file !== undefined) {
-    throw new UsageError("Cannot read the prompt: it is given twice, by itself and with --file");
+    const read = what === PROMPT.what ? "the prompt: it is" : `${what}: they are`;
+    throw new UsageError(`Cannot read ${read} given twice, by itself and with --file`);
   }
   if (file !== undefined && file !== "-") return dropNewline(await readPromptFile(file));
   if (text !== undefined && text !== "-") {
@@ -44,15 +60,16 @@ export async function readPrompt({ command, text, file }: PromptPlace): Promise<
   const asked = text ?? file;
   if (asked === undefined && Deno.stdin.isTerminal()) {
     throw new UsageError(
-      `Cannot ${command} without a prompt: expected PROMPT, in quotes if it has blanks, ` +
-        `--file FILE, or "-" for standard input`,
+      `Cannot ${command} without ${what}: expected ${form}, --file FILE, or "-" for standard input`,
     );
   }
   const read = dropNewline(await readStdin(command));
   if (read === "" && asked === undefined) {
     throw new UsageError(
-      `Cannot ${command} without a prompt: expected PROMPT, --file FILE or text on standard ` +
-        `input, found standard input empty`,
+      `Cannot ${command} without ${what}: expected ${
+        form.replace(/,.*$/, "")
+      }, --file FILE or text on ` +
+        `standard input, found standard input empty`,
     );
   }
   return read;

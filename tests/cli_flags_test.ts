@@ -119,6 +119,8 @@ Deno.test("messages of the library name the flags that a user has, for every opt
   const blob = await tinyBlob();
   const load = (options: object) => () => loadModel(blob, { backend: "wasm", ...options });
   const sample = (options: object) => () => Promise.resolve(sampler(options));
+  await using model = await loadModel(blob, { backend: "reference" });
+  const embed = (options: object) => () => model.embed(["a"], options);
   const mistakes: Record<string, () => Promise<unknown>> = {
     backend: load({ backend: "gpu" }),
     cacheType: load({ cacheType: "f8" }),
@@ -129,15 +131,19 @@ Deno.test("messages of the library name the flags that a user has, for every opt
     logprobs: () => Promise.resolve(checkOptions({ logprobs: 500 })),
     maxTokens: () => Promise.resolve(checkOptions({ maxTokens: -2 })),
     minP: sample({ minP: 2 }),
+    pooling: embed({ pooling: "median" }),
     presencePenalty: sample({ presencePenalty: -1000 }),
+    promptName: embed({ promptName: "query" }),
     repeatPenalty: sample({ repeatPenalty: 0 }),
     reproducible: load({ reproducible: 1 }),
     seed: sample({ seed: 1.5 }),
     sequences: load({ sequences: 0 }),
     temperature: sample({ temperature: -1 }),
     threads: load({ threads: 0 }),
+    top: () => model.fillMask("", { top: 0 }),
     topK: sample({ topK: -1 }),
     topP: sample({ topP: NaN }),
+    truncate: () => model.embed(["the ".repeat(100)]),
     weights: load({ weights: "q4" }),
   };
   // "context" is what `inspect` calls `contextLength`.

@@ -28,6 +28,12 @@ const PROGRAMS = programs();
 /** The words after `bench`, which are programs as well. */
 const BENCH = ["kernels", "model", "embed", "peers", "compare", "gpu"];
 
+/** Models that are made for a task. */
+const GOLDEN = "tests/golden/tasks/";
+
+/** Those that read texts. */
+const TEXTS = ["embed", "fill", "classify", "rerank"];
+
 interface Call {
   /** The task, and a word of `bench`. */
   readonly program: string;
@@ -99,7 +105,7 @@ const NAMES = Object.keys(PROGRAMS).flatMap((name) =>
 
 Deno.test("every program is walked", () => {
   const known = ["generate", "chat", "inspect", "score", "pull", "models", "build", "bench"];
-  const others = ["readme", "synthetic", "page", "kernels"];
+  const others = ["readme", "synthetic", "page", "kernels", ...TEXTS];
   const unknown = Object.keys(PROGRAMS).filter((it) => ![...known, ...others].includes(it));
   assertEquals(unknown, [], "a program without mistakes of its own in this file");
 });
@@ -147,6 +153,11 @@ Deno.test({
         ["generate", "-m", "%/tiny.gguf", "-n", "3", "--json", "the man"],
         ["inspect", "%/tiny.gguf"],
         ["score", "-m", "%/tiny.gguf", "--text", "the man"],
+        ["embed", "-m", "%/tiny.gguf", "--text", "the man"],
+        ["embed", "-m", "%/tiny.gguf", "--text", "the man", "--npy", "-"],
+        ["fill", "-m", `${GOLDEN}bert-mask`, "a [MASK]"],
+        ["classify", "-m", `${GOLDEN}bert-classify`, "a"],
+        ["rerank", "-m", `${GOLDEN}roberta-rerank`, "a", "b"],
         ["page", "--port", "0"],
       ].map(([program, ...args]) => ({
         ...{ program: program!, args, code: 1, stdout: "/dev/full" },
@@ -166,6 +177,11 @@ Deno.test("missing permissions are one line that names them", async () => {
     ["inspect", ["%/tiny.gguf"], "--allow-read", []],
     ["inspect", ["http://127.0.0.1:59999/x.gguf"], "--allow-net", read],
     ["score", ["-m", "%/tiny.gguf", "--text", "a b"], "--allow-read", []],
+    ["embed", ["%/text"], "--allow-read", []],
+    ["embed", ["--text", "a", "-m", "%/tiny.gguf", "--npy", "%/x.npy"], "--allow-write", read],
+    ["fill", ["a [MASK]", "-m", "%/tiny.gguf"], "--allow-read", []],
+    ["classify", ["a", "-m", "%/tiny.gguf"], "--allow-read", []],
+    ["rerank", ["a", "b", "-m", "%/tiny.gguf"], "--allow-read", []],
     ["pull", ["hf:a/b"], "--allow-env", [], 2],
     ["models", [], "--allow-env", [], 2],
     ["synthetic", ["%/out.gguf"], "--allow-write", []],
@@ -215,6 +231,28 @@ Deno.test("files, folders, ports and values that are wrong are one line, for eve
     ["score", [...tiny, "--file", "%/nope"], 1, '/nope": there is no such file or folder'],
     ["score", [...tiny, "--ids", "1,4300"], 2, "Cannot process token id 4300"],
     ["score", [...tiny, "-c", "3", "--text", "the man"], 2, "raise --context"],
+    ["embed", ["%/nope"], 1, '/nope": there is no such file or folder'],
+    ["embed", ["%/text"], 2, "2 bytes are not UTF-8, expected text"],
+    ["embed", ["%/text", "--text", "a"], 2, "expected one of FILE, --file and --text"],
+    ["embed", ["%/text", "%/text"], 2, "expected one of FILE, --file and --text"],
+    ["embed", [...tiny], 2, "without texts: expected FILE with one text a line, --file FILE or"],
+    ["embed", [...tiny, "--text", "a", "--normalize", "--no-normalize"], 2, "give one of them"],
+    ["embed", [...tiny, "--text", "a", "--pooling", "meam"], 2, "(did you mean mean?)"],
+    ["embed", [...tiny, "--text", "a", "--prompt-name", "query"], 2, "has no prompts; use prefix"],
+    ["embed", [...tiny, "-c", "3", "--text", "the man"], 2, "use --truncate to read its beginning"],
+    ["embed", [...tiny, "--text", "a", "--npy", "%/nope/x"], 1, '/nope/x": there is no such file'],
+    ["embed", [...tiny, "--text", "a", "--npy", "%/folder"], 1, 'Cannot write "'],
+    ["fill", [...tiny, "a [MASK]"], 1, "it has logits of the next word, hidden states"],
+    ["fill", [...tiny, "a", "b"], 2, "Cannot fill 2 texts: expected one; put it in quotes"],
+    ["fill", [...tiny, "--top", "0", "a"], 2, "--top 0: expected a whole number from 1"],
+    ["fill", ["-m", `${GOLDEN}bert-mask`, "the cat"], 2, "write [MASK] where a word is missing"],
+    ["classify", [...tiny, "a"], 1, "and not a classifier of texts"],
+    ["classify", [...tiny], 2, "without a text: expected TEXT"],
+    ["classify", ["-m", `${GOLDEN}bert-classify`, "-c", "3", "the cat"], 2, "use --truncate"],
+    ["rerank", [...tiny], 2, "Cannot rerank without a query"],
+    ["rerank", [...tiny, "a"], 2, "without texts: expected TEXT after QUERY"],
+    ["rerank", [...tiny, "a", "b"], 1, "and not a classifier of texts"],
+    ["rerank", ["-m", `${GOLDEN}bert-classify`, "a", "b"], 1, "gives 3 scores for a pair"],
     ["pull", ["x"], 1, 'model "x"'],
     ["pull", ["hf:a"], 2, 'Cannot use model "hf:a"'],
     [

@@ -13,7 +13,10 @@ import { taskArgs } from "./task_args.ts";
 import { CHAT_TEMPLATE, tinyContents, tinyGguf } from "./tiny_model.ts";
 
 const ROOT = new URL("../", import.meta.url);
-const COMMANDS = ["generate", "chat", "inspect", "score", "pull", "models"];
+const COMMANDS = [
+  ...["generate", "chat", "inspect", "score", "pull", "models"],
+  ...["embed", "fill", "classify", "rerank"],
+];
 
 interface Outcome {
   code: number;

@@ -149,6 +149,8 @@ Deno.test("reading is enough for a local file: nothing else is used, nothing is 
   assert(JSON.parse(json.stdout).peakMemoryBytes > 1e7);
   const score = await run("score", "--model", model, "--text", "Once upon a time");
   assertEquals([score.code, score.stderr], [0, ""]);
+  const embed = await run("embed", "--model", model, "--text", "Once upon a time");
+  assertEquals([embed.code, embed.stderr], [0, ""]);
   const inspect = await run("inspect", model);
   assertEquals([inspect.code, inspect.stderr], [0, ""]);
 });
@@ -197,12 +199,13 @@ Deno.test("a permission that is missing is one line that names its flag", async 
 
 Deno.test("the tasks of the commands ask for no more than they use", () => {
   const variables = { HOME: "/home/me", XDG_CACHE_HOME: "/c", SPARROW_CACHE: "/s" };
-  for (const name of ["generate", "chat", "inspect", "score", "pull", "models"]) {
+  const texts = ["embed", "fill", "classify", "rerank"];
+  for (const name of ["generate", "chat", "inspect", "score", "pull", "models", ...texts]) {
     const flags = taskArgs(name, variables).filter((it) => it.startsWith("-"));
     assert(!flags.some((it) => /^(-A|--allow-(all|run|ffi|env|sys|import))$/.test(it)), name);
-    // A conversation can be saved where the user wants it.
+    // A conversation and vectors can be saved where the user wants it.
     const writes = flags.find((it) => it.startsWith("--allow-write"));
-    if (name !== "chat") {
+    if (name !== "chat" && name !== "embed") {
       const folders = writes!.replace("--allow-write=", "").split(",");
       for (const folder of folders) {
         assertMatch(folder, /^(\/s\/\w+|\/c\/sparrow|\/home\/me\/.cache\/sparrow|\/sparrow)$/);

@@ -352,6 +352,9 @@ Deno.test("servers: no status, header or body reaches a message as it is, nor do
   }
 });
 
+/** Models that are made for a task. */
+const GOLDEN = "tests/golden/tasks";
+
 /** Runs a command; its two outputs. */
 async function run(...args: string[]): Promise<{ out: string; err: string; code: number }> {
   const { stdout, stderr, code } = await new Deno.Command(Deno.execPath(), {
@@ -394,6 +397,15 @@ Deno.test("commands: no output holds what a terminal obeys, but for a model's te
       ["inspect", path],
       ["score", "--model", evil, "--ids", "1,5,6,7"],
       ["score", "--json", "--model", evil, "--ids", "1,5,6,7"],
+      ["embed", "--model", evil, "--text", EVIL.replaceAll("\0", "")],
+      ["embed", "--model", evil, "--text", "a", "--npy", `${path}/none/${name}`],
+      ["embed", "--model", evil, "--text", "a", "--prompt-name", name],
+      ["fill", "--model", evil, `[MASK] ${name}`],
+      ["fill", "--model", `${GOLDEN}/bert-mask`, `[MASK] ${name}`, "--top", "90"],
+      ["classify", "--model", evil, name],
+      ["classify", "--model", `${GOLDEN}/bert-classify`, name, "--json", "--truncate"],
+      ["rerank", "--model", `${GOLDEN}/roberta-rerank`, name, name, "--truncate"],
+      ["rerank", "--json", "--model", `${GOLDEN}/roberta-rerank`, name, name, "--truncate"],
       ["generate", "--json", "--model", evil, "--ids", "1", "--max-tokens", "4"],
       ["generate", "--model", url, "a"],
       ["generate", `--${name}`, "a"],

@@ -28,7 +28,10 @@ const product = await readJson<Lock>("deno.lock");
 const development = await readJson<Lock>("tests/deno.lock");
 
 /** Tasks whose users have a model to run, not this repository to work on. */
-const PRODUCT_TASKS = ["generate", "chat", "inspect", "score", "pull", "models", "page"];
+const PRODUCT_TASKS = [
+  ...["generate", "chat", "inspect", "score", "embed", "fill", "classify", "rerank"],
+  ...["pull", "models", "page"],
+];
 
 /** Modules that `entry` reaches by what it runs (not by types), and all packages of its graph. */
 async function reach(entry: string): Promise<{ code: Set<string>; packages: string[] }> {

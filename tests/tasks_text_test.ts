@@ -224,7 +224,7 @@ Deno.test("a text that does not fit is an error with both lengths, and cut only 
   await assertRejects(
     () => model.embed(["a cat", long]),
     InputError,
-    "Cannot embed text 2: it has 42 tokens, and the model reads 12; shorten it, or use truncate",
+    "Cannot embed text 2: it has 42 tokens, and the model reads 12; shorten it, or use truncate true",
   );
   const [cut] = await model.embed([long], { truncate: true });
   const [same] = await model.embed(["the cat ".repeat(5)]);

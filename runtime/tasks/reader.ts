@@ -57,7 +57,7 @@ export function promptOf(model: TaskModel, input: TextOrPair, options: ReadingOp
     if (!truncate || own > most) {
       throw new InputError(
         `Cannot ${action} ${what}: it has ${whole.ids.length} tokens, and the model reads ` +
-          `${most}; shorten it, or use truncate to read its beginning alone`,
+          `${most}; shorten it, or use truncate true to read its beginning alone`,
       );
     }
     [first, second] = cut(first, second, most - own);
