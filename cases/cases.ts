@@ -308,6 +308,33 @@ export const CASES: OpCases = {
     },
   ],
 
+  selectColumns: [
+    ...WIDTHS.map((width): OpCase<"selectColumns"> => ({
+      title: `rows of ${width} turned around`,
+      runs: [6, 1, 3],
+      bound: 0,
+      record: (r, op) =>
+        op([r.input(["tokens", width], hard()), r.constant([width], (_, i) => width - 1 - i)], {}),
+    })),
+    {
+      title: "some of them, some twice, and what is outside",
+      bound: 0,
+      record: (r, op) =>
+        op([r.input([3, 2, 7]), r.constant([8], list([6, 0, 3, 3, 1e9, -4, 5.75, -0.5]))], {}),
+    },
+    {
+      title: "prefill: 64 x 4096",
+      tokens: 64,
+      bound: 0,
+      bench: true,
+      record: (r, op) =>
+        op([
+          r.input(["tokens", 4096]),
+          r.constant([4096], (_, i) => i * 1229 % 4096),
+        ], {}),
+    },
+  ],
+
   selectRows: [
     ...WIDTHS.map((width): OpCase<"selectRows"> => ({
       title: `rows of ${width}`,

@@ -160,6 +160,10 @@ export const FORMS: { readonly [N in OpName]: OpForm<OpAttributes[N]> } = {
     attributes: { heads: "number", pairing: "text", offset: "number?" },
   },
   scale: { inputs: [{ name: "x", type: "f32 [...]" }], attributes: { factor: "number" } },
+  selectColumns: {
+    inputs: [x, { name: "columns", type: "f32 [count]" }],
+    attributes: {},
+  },
   selectRows: {
     inputs: [{ name: "x", type: "f32 [tokens, width]" }, { name: "rows", type: "i32 [count]" }],
     attributes: {},

@@ -279,6 +279,20 @@ export interface OpAttributes {
    */
   readonly scale: ScaleAttributes;
   /**
+   * Elements of every row by index, as f32: what is outside of the row stands for its nearest element.
+   *
+   * Inputs:
+   * 1. `x`: f32 [..., width]
+   * 2. `columns`: f32 [count]
+   *
+   * Attributes: none.
+   *
+   * Result: f32 `[..., count]`.
+   *
+   * Throws a ShapeError when the inputs do not fit together or an attribute is wrong.
+   */
+  readonly selectColumns: NoAttributes;
+  /**
    * Rows of an activation by index.
    *
    * Inputs:

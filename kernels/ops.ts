@@ -26,6 +26,7 @@ import { quantizeActivations } from "./quantize_activations/op.ts";
 import { rmsNorm } from "./rms_norm/op.ts";
 import { rope } from "./rope/op.ts";
 import { scale } from "./scale/op.ts";
+import { selectColumns } from "./select_columns/op.ts";
 import { selectRows } from "./select_rows/op.ts";
 import { softmax } from "./softmax/op.ts";
 import { topExperts } from "./top_experts/op.ts";
@@ -65,6 +66,7 @@ export const OPS: { readonly [N in OpName]: Op<OpAttributes[N]> } = checkedOps({
   rmsNorm,
   rope,
   scale,
+  selectColumns,
   selectRows,
   softmax,
   topExperts,

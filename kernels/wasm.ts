@@ -23,6 +23,7 @@ import { quantizeActivationsWasm } from "./quantize_activations/wasm.ts";
 import { rmsNormWasm } from "./rms_norm/wasm.ts";
 import { ropeWasm } from "./rope/wasm.ts";
 import { scaleWasm } from "./scale/wasm.ts";
+import { selectColumnsWasm } from "./select_columns/wasm.ts";
 import { selectRowsWasm } from "./select_rows/wasm.ts";
 import { softmaxWasm } from "./softmax/wasm.ts";
 import { topExpertsWasm } from "./top_experts/wasm.ts";
@@ -47,6 +48,7 @@ export const WASM: { readonly [N in OpName]: WasmKernel<N> } = {
   rmsNorm: rmsNormWasm,
   rope: ropeWasm,
   scale: scaleWasm,
+  selectColumns: selectColumnsWasm,
   selectRows: selectRowsWasm,
   softmax: softmaxWasm,
   topExperts: topExpertsWasm,

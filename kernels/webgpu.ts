@@ -22,6 +22,7 @@ import { quantizeActivationsWebgpu } from "./quantize_activations/webgpu.ts";
 import { rmsNormWebgpu } from "./rms_norm/webgpu.ts";
 import { ropeWebgpu } from "./rope/webgpu.ts";
 import { scaleWebgpu } from "./scale/webgpu.ts";
+import { selectColumnsWebgpu } from "./select_columns/webgpu.ts";
 import { selectRowsWebgpu } from "./select_rows/webgpu.ts";
 import { softmaxWebgpu } from "./softmax/webgpu.ts";
 import { topExpertsWebgpu } from "./top_experts/webgpu.ts";
@@ -46,6 +47,7 @@ export const WEBGPU: { readonly [N in OpName]: WebgpuKernel<N> } = {
   rmsNorm: rmsNormWebgpu,
   rope: ropeWebgpu,
   scale: scaleWebgpu,
+  selectColumns: selectColumnsWebgpu,
   selectRows: selectRowsWebgpu,
   softmax: softmaxWebgpu,
   topExperts: topExpertsWebgpu,

@@ -115,6 +115,11 @@ const CASES: { [N in OpName]: OpCase<N> } = {
     free: 0,
     wrong: [{ factor: NaN }],
   },
+  selectColumns: {
+    inputs: (g) => [g.input("x", [3, 8]), g.input("columns", [8])],
+    attrs: {},
+    free: 0,
+  },
   selectRows: {
     inputs: (g) => [g.input("x", [3, 8]), g.input("rows", [2], "i32")],
     attrs: {},
@@ -162,6 +167,8 @@ const VALID = new Set([
   "expertSum x last extent",
   "expertWeights scores last extent",
   "expertWeights chosen last extent",
+  "selectColumns x last extent",
+  "selectColumns columns last extent",
   "selectRows rows last extent",
   "selectRows x last extent",
   "matmul x rank", // rows may be grouped

@@ -84,6 +84,8 @@ export function ropeHalf(args: number, worker: number, workers: number): void;
 export function ropeInterleaved(args: number, worker: number, workers: number): void;
 /** Kernel `scale` on the arguments at `args`. */
 export function scale(args: number, worker: number, workers: number): void;
+/** Kernel `selectColumns` on the arguments at `args`. */
+export function selectColumns(args: number, worker: number, workers: number): void;
 /** Kernel `selectRows` on the arguments at `args`. */
 export function selectRows(args: number, worker: number, workers: number): void;
 /** Kernel `softmax` on the arguments at `args`. */
@@ -164,6 +166,7 @@ export interface InitOutput {
   readonly ropeHalf: (a: number, b: number, c: number) => void;
   readonly ropeInterleaved: (a: number, b: number, c: number) => void;
   readonly scale: (a: number, b: number, c: number) => void;
+  readonly selectColumns: (a: number, b: number, c: number) => void;
   readonly selectRows: (a: number, b: number, c: number) => void;
   readonly softmax: (a: number, b: number, c: number) => void;
   readonly topExperts: (a: number, b: number, c: number) => void;

@@ -212,6 +212,11 @@ export function scale(args, worker, workers) {
   wasm.scale(args, worker, workers);
 }
 
+/** Kernel `selectColumns` on the arguments at `args`. */
+export function selectColumns(args, worker, workers) {
+  wasm.selectColumns(args, worker, workers);
+}
+
 /** Kernel `selectRows` on the arguments at `args`. */
 export function selectRows(args, worker, workers) {
   wasm.selectRows(args, worker, workers);

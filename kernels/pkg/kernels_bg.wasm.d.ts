@@ -42,6 +42,7 @@ export const rmsNorm: (a: number, b: number, c: number) => void;
 export const ropeHalf: (a: number, b: number, c: number) => void;
 export const ropeInterleaved: (a: number, b: number, c: number) => void;
 export const scale: (a: number, b: number, c: number) => void;
+export const selectColumns: (a: number, b: number, c: number) => void;
 export const selectRows: (a: number, b: number, c: number) => void;
 export const softmax: (a: number, b: number, c: number) => void;
 export const topExperts: (a: number, b: number, c: number) => void;
