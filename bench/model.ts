@@ -147,7 +147,7 @@ counted. "deno task synthetic" writes models of any size and type to measure.
   --threads N         worker threads (default: all cores)
   --sequences N       sequences generated at the same time; their speeds are added up (default 1)
   --backend B         wasm, webgpu, reference, auto (default wasm)
-  --weights W         as-is, int4, int8, f32 (default as-is)
+  --weights W         as-is, int4, int4m, int8, f32 (default as-is)
   --cache-type T      f32, f16, int8 (default f32)
   --runs N            measurements of each case (default 5)
   --json              print { machine, results: [{ promptTokens, genTokens, context, threads, sequences,

@@ -74,7 +74,7 @@ a session that shares nothing: in turn, after one run of each that is not counte
   --rest-tokens N     tokens of the prompt behind them (default 24)
   --threads N         worker threads (default: all cores)
   --backend B         wasm, webgpu, reference, auto (default wasm)
-  --weights W         as-is, int4, int8, f32 (default as-is)
+  --weights W         as-is, int4, int4m, int8, f32 (default as-is)
   --cache-type T      f32, f16, int8 (default f32)
   --runs N            measurements of each (default 5)
   --json              print { machine, result: { prefixTokens, restTokens, threads, takenTokens,

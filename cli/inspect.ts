@@ -30,7 +30,7 @@ and the memory it needs.
 MODEL is a GGUF file, a directory of safetensors or torch files, a URL or hf:…
 (default: the model of Sparrow).
 
-  --weights W         as-is, int4, int8, f32: show this choice of layouts (default as-is)
+  --weights W         as-is, int4, int4m, int8, f32: show this choice of layouts (default as-is)
   -m, --model M       the same as MODEL
   -c, --context N     context length for the memory needed (default: the model's own, at most 4096)
   --cache-type T      f32, f16, int8: element type of keys and values (default f32)
@@ -43,10 +43,10 @@ ${shapeNames()}
   --bandwidth RATE    with --plan: what a machine reads, as 20GB/s (default: measured here)
   --tensors           list every tensor
   --offline           use downloaded models only
-  --json              print one JSON object: { model, format, metadata, config, tokenizer, tensors,
-                      memory, warnings }; of a plan { shape, source, config, parameters, layouts,
-                      memory, context, reads, stages, machines, tokensPerSecond, bandwidth,
-                      warnings, problems }
+  --json              print one JSON object: { model, format, metadata, config, quantization,
+                      tokenizer, tensors, memory, warnings }; of a plan { shape, source, config,
+                      parameters, layouts, memory, context, reads, stages, machines,
+                      tokensPerSecond, bandwidth, warnings, problems }
   -h, --help          print this
 
 Exit codes: 0 done, 1 failed, 2 wrong usage.`;
@@ -80,6 +80,8 @@ interface TensorRow {
   bytes: number;
   layout?: string;
   exact?: boolean;
+  /** Why no layout of integers holds it as it is. */
+  obstacle?: string;
 }
 
 async function inspect(flags: Flags): Promise<void> {
@@ -100,15 +102,17 @@ async function inspect(flags: Flags): Promise<void> {
       tensors.set(name, { name, shape, type, bytes });
     }
     let config: Record<string, unknown> | undefined, memory: Memory | undefined;
-    let problem: string | undefined;
+    let problem: string | undefined, quantization: string | undefined;
     const warnings: string[] = [];
     const warn = (message: string): void => void warnings.push(message);
     try {
       const model = await resolveModel(file, choices, warn);
       unusedTextSettings(file).forEach(warn);
-      for (const { source, tensors: names, layout, exact } of model.weights.values()) {
+      quantization = model.quantization;
+      for (const { source, tensors: names, layout, exact, obstacle } of model.weights.values()) {
         if (typeof source === "function") continue;
-        for (const name of names) Object.assign(tensors.get(name)!, { layout, exact });
+        const held = { layout, exact, ...(obstacle !== undefined && { obstacle }) };
+        for (const name of names) Object.assign(tensors.get(name)!, held);
       }
       config = model.config as unknown as Record<string, unknown>;
       const { programs, sizes } = model;
@@ -135,12 +139,14 @@ async function inspect(flags: Flags): Promise<void> {
         format: file.format,
         metadata,
         config,
+        quantization,
         tokenizer,
         tensors: rows,
       };
       writeOut(safeJson({ ...report, memory, warnings, problem }) + "\n");
     } else {
       writeOut(describe(file.name, file.format, file.metadata, config, rows, memory, flags) + "\n");
+      if (quantization) writeOut(`Quantization: ${plain(quantization)}\n`);
       if (tokenizer) writeOut(`Tokenizer: ${plain(tokenizer)}\n`);
       if (warnings.length > 0) {
         writeOut(["", "Warnings:", ...warnings.map((it) => `  ${plain(it)}`), ""].join("\n"));
@@ -206,8 +212,11 @@ function describe(
   if (config) lines.push("", "Configuration:", `  ${safeJson(config)}`);
   lines.push("", "Tensors:");
   if (flags.on("tensors")) {
-    for (const { name, shape, type, bytes, layout, exact } of tensors) {
-      const stored = layout === undefined ? "not used" : `${layout}${exact ? "" : " (rounded)"}`;
+    for (const { name, shape, type, bytes, layout, exact, obstacle } of tensors) {
+      const why = obstacle === undefined ? "" : ` (${obstacle})`;
+      const stored = layout === undefined
+        ? "not used"
+        : `${layout}${exact ? "" : " (rounded)"}${why}`;
       lines.push(
         `  ${word(name)}  ${quote(shape)}  ${word(type)} → ${stored}  ${formatBytes(bytes)}`,
       );

@@ -47,7 +47,7 @@ export const MODEL_HELP = `Model:
 ${GPU_KERNELS_HELP}
   -t, --threads N     worker threads (default: all cores)
   -c, --context N     most tokens of prompt and answer (default: the model's own, at most 4096)
-  --weights W         as-is, int4, int8, f32: how matrices are stored (default as-is)
+  --weights W         as-is, int4, int4m, int8, f32: how matrices are stored (default as-is)
   --cache-type T      f32, f16, int8: how keys and values are stored (default f32)
   --reproducible      the same numbers to the bit on every processor, with any number of threads, at
                       a price in speed; runs with wasm

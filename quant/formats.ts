@@ -101,7 +101,12 @@ export function checkBlocks(
  * @throws ShapeError when they are others
  */
 function checkArrays(action: string, name: string, bytes: Uint8Array, values: Float32Array): void {
-  if (isA(bytes, Uint8Array) && isA(values, Float32Array)) return;
+  // A buffer that was handed to another thread leaves arrays without memory.
+  const isHere = ({ buffer }: ArrayBufferView): boolean =>
+    !(buffer instanceof ArrayBuffer && buffer.detached);
+  if (isA(bytes, Uint8Array) && isA(values, Float32Array) && isHere(bytes) && isHere(values)) {
+    return;
+  }
   throw new ShapeError(
     `Cannot ${action} ${quote(name)} with ${quote(bytes)} and ${quote(values)}: expected a ` +
       `Uint8Array and a Float32Array`,

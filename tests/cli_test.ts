@@ -272,7 +272,7 @@ const MISTAKES: [
     "generate",
     ["--model", "%/tiny.gguf", "--weights", "q4", "a"],
     2,
-    'Cannot use --weights "q4": expected as-is, int4, int8, f32',
+    'Cannot use --weights "q4": expected as-is, int4, int4m, int8, f32',
   ],
   [
     "generate",

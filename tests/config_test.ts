@@ -296,11 +296,16 @@ Deno.test("config: settings that say what is so anyway are taken silently", asyn
 });
 
 Deno.test("config: weights that a quantizer packed are refused by its name", async () => {
-  for (const method of ["gptq", "awq", "compressed-tensors", "bitsandbytes", "fp8", "mxfp4"]) {
+  for (const method of ["bitsandbytes", "fp8", "mxfp4", "hqq", "aqlm"]) {
     const quantization = { quant_method: method, load_in_4bit: true };
     const message = await refusal("llama", { quantization_config: quantization });
     assertStringIncludes(message, `quantized (field "quantization_config": "${method}")`);
   }
+  const gptq = { quant_method: "gptq", bits: 4, group_size: 32 };
+  assertStringIncludes(
+    await refusal("llama", { quantization_config: gptq }),
+    'quantized (field "quantization_config": "gptq"), but no tensor is called "NAME.qweight"',
+  );
   assertStringIncludes(await refusal("llama", { quantization: { bits: 4 } }), "4 bits");
   const q = "model.layers.0.self_attn.q_proj", experts = "model.layers.0.mlp.experts";
   for (

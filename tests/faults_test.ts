@@ -522,7 +522,7 @@ Deno.test("loadModel() tells what a server did not give", async () => {
 Deno.test("loadModel() refuses options by name", async () => {
   const blob = await tinyBlob();
   const cases: [LoadOptions, string][] = [
-    [{ weights: "q4" as "int4" }, 'weights "q4": expected as-is, int4, int8, f32'],
+    [{ weights: "q4" as "int4" }, 'weights "q4": expected as-is, int4, int4m, int8, f32'],
     [{ cacheType: "f8" as "f16" }, 'cacheType "f8": expected f32, f16, int8'],
     [{ backend: "tpu" as "wasm" }, 'backend "tpu": expected auto'],
     [{ contextLength: 0 }, "contextLength 0: expected a whole number"],

@@ -11,11 +11,17 @@ import { skipUnless } from "./skips.ts";
 import { withFolder } from "./tiny_model.ts";
 import { hasWebgpu } from "./webgpu_adapter.ts";
 
-/** Those whose weights are quantized in their files. */
-const QUANTIZED = ["chatglm6b-int4", "chatglm6b-int8"];
-
-/** Difference of logits where `wasm` rounds activations to 8 bits, for products with quantized weights. */
-const ROUNDED = 0.05;
+/**
+ * Those whose weights are quantized in their files, with the difference of logits where `wasm` rounds
+ * activations to 8 bits, for products with such weights.
+ */
+const QUANTIZED: Readonly<Record<string, number>> = {
+  "chatglm6b-int4": 0.05,
+  "chatglm6b-int8": 0.05,
+  "llama-awq": 0.2,
+  "llama-gptq": 0.2,
+  "llama-gptq-actorder": 0.2,
+};
 
 /** Those of the fixtures whose architectures run. */
 const MODELS = [
@@ -46,7 +52,8 @@ const MODELS = [
     "pangu-alpha",
     "switch",
   ],
-  ...QUANTIZED,
+  ...Object.keys(QUANTIZED),
+  "llama-gptq-g16", // whose groups fit no layout of integers: it is held as f32
 ];
 
 /** Data of other people, which tests read where it lies beside the repository. */
@@ -86,7 +93,7 @@ for (const architecture of [...MODELS, ...OTHERS]) {
   for (const { bound: exact, ...options } of BACKENDS) {
     const { backend, threads } = options;
     const rounds = backend === "wasm" || "gpuLayers" in options;
-    const bound = rounds && QUANTIZED.includes(architecture) ? ROUNDED : exact;
+    const bound = rounds ? QUANTIZED[architecture] ?? exact : exact;
     Deno.test({
       name: `golden() ${architecture} on ${backend} with ${threads} threads` +
         ("gpuLayers" in options ? ", one layer on the GPU" : ""),

@@ -8,6 +8,7 @@
 import { CACHE_GROUP } from "../../kernels/cache_store/op.ts";
 import { type CacheType, elements } from "../../kernels/op.ts";
 import { tensorBytes } from "../../kernels/shape.ts";
+import { withColumnOrders } from "../graph/column_orders.ts";
 import { Graph, type Tensor } from "../graph/graph.ts";
 import type { InputRule, Output, Program, ProgramName, Programs } from "../models/program.ts";
 import { type ResolvedWeights, weightScope } from "../models/weights.ts";
@@ -84,7 +85,8 @@ export function recordProgram(
   for (const [name, tensor] of Object.entries(results)) {
     if (names?.includes(name) ?? true) g.output(name, tensor);
   }
-  return g;
+  const isOrdered = Array.from(weights.values()).some(({ order }) => order !== undefined);
+  return isOrdered ? withColumnOrders(g, (name) => weights.get(name)?.order) : g;
 }
 
 /** Memory of a loaded model, in bytes. */

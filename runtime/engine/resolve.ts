@@ -10,6 +10,7 @@ import type { ModelFile } from "../files/model_file.ts";
 import type { ModelConfig, ModelDefinition } from "../models/definition.ts";
 import type { Warn } from "../models/fields.ts";
 import type { Programs } from "../models/program.ts";
+import { readQuantized } from "../models/quantized.ts";
 import { findDefinition } from "../models/registry.ts";
 import type { PlanSizes } from "./record.ts";
 import { unusedTensors } from "../models/unused_tensors.ts";
@@ -27,6 +28,8 @@ export interface ResolvedModel {
   readonly sizes: PlanSizes;
   /** Its weights, found in the file. */
   readonly weights: ResolvedWeights;
+  /** What a quantizer did to its file, in words; undefined for a file of plain numbers. */
+  readonly quantization: string | undefined;
 }
 
 /** What is chosen when a model is loaded. */
@@ -46,10 +49,11 @@ const DEFAULT_CHUNK = 256;
  * @throws ModelError when the model cannot run
  */
 export async function resolveModel(
-  file: ModelFile,
+  packed: ModelFile,
   options: ResolveOptions,
   warn: Warn,
 ): Promise<ResolvedModel> {
+  const { file, quantization } = await readQuantized(packed, warn);
   const definition = await findDefinition(file);
   const config = definition.parseConfig(file, warn);
   const {
@@ -67,7 +71,23 @@ export async function resolveModel(
     );
   }
   const weights = resolveWeights(specs, file, storage);
-  unusedTensors(file, weights, config.layers).forEach(warn);
+  unusedTensors(packed, weights, config.layers).forEach(warn);
+  tellObstacles(file, weights, warn);
   const sizes = { contextLength, sequences, cacheType, chunk };
-  return { definition, config, programs: definition.programs(config), sizes, weights };
+  const programs = definition.programs(config);
+  return { definition, config, programs, sizes, weights, quantization };
+}
+
+/** Tells which matrices of integers take the room of f32. */
+function tellObstacles(file: ModelFile, weights: ResolvedWeights, warn: Warn): void {
+  const held = Array.from(weights.values()).filter((it) => it.obstacle !== undefined);
+  for (const [obstacle, some] of Map.groupBy(held, (it) => it.obstacle)) {
+    warn(
+      `${
+        quote(file.name)
+      } has ${some.length} quantized matrices that no layout of integers keeps ` +
+        `as they are (${quote(some[0]!.tensors[0])}: ${obstacle}): they are held as f32; weights ` +
+        `"int8" takes a quarter of that and rounds them`,
+    );
+  }
 }

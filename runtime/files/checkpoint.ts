@@ -137,6 +137,24 @@ function renamed(tensors: ReadonlyMap<string, TensorEntry>): ReadonlyMap<string,
   );
 }
 
+/** Where quantizers write what they did, in files of folders whose config.json does not say it. */
+const QUANTIZERS = { "quantize_config.json": "gptq", "quant_config.json": "awq" } as const;
+
+/** A configuration with what a quantizer has written beside it, where tensors are packed by one. */
+async function withQuantization(
+  metadata: Record<string, unknown>,
+  folder: Folder,
+  tensors: ReadonlyMap<string, TensorEntry>,
+): Promise<Record<string, unknown>> {
+  const isPacked = tensors.keys().some((it) => it.endsWith(".qweight"));
+  if (!isPacked || isObject(metadata.quantization_config)) return metadata;
+  for (const [name, method] of Object.entries(QUANTIZERS)) {
+    const found = await readOptionalJson(folder, name);
+    if (found) return { ...metadata, quantization_config: { quant_method: method, ...found } };
+  }
+  return metadata;
+}
+
 /** Adds what lies beside the weights. */
 async function complete(
   format: ModelFile["format"],
@@ -163,7 +181,7 @@ async function complete(
   return {
     format,
     name,
-    metadata,
+    metadata: folder ? await withQuantization(metadata, folder, tensors) : metadata,
     tensors: renamed(tensors),
     ...(chatTemplates && { chatTemplates }),
     ...(tokenizerJson && { tokenizerJson }),

@@ -142,14 +142,14 @@ export function strided(
   }
 }
 
-/** Bytes that are made of others which are read at once, and forgotten when all have been handed on. */
-function wholeView(
+/** Bytes that are made of what is read at once, and forgotten when all have been handed on. */
+export function wholeView<T>(
   source: ByteSource,
   size: number,
-  readAll: () => Promise<Uint8Array>,
-  copy: (all: Uint8Array, start: number, into: Uint8Array) => void,
+  readAll: () => Promise<T>,
+  copy: (all: T, start: number, into: Uint8Array) => void,
 ): ByteSource {
-  let read: Promise<Uint8Array> | undefined, handedOn = 0;
+  let read: Promise<T> | undefined, handedOn = 0;
   return {
     ...derived(source, size),
     async read(start, length, into = new Uint8Array(length)) {

@@ -12,8 +12,12 @@ import type { ModelFile } from "../files/model_file.ts";
 
 /** What names of tensors tell; a `fused` kind is read by some families. */
 const KINDS: readonly (readonly [name: RegExp, kind: string, which?: "fused"])[] = [
-  [/\.(qweight|qzeros|g_idx)$/, "weights quantized by GPTQ or AWQ"],
-  [/\.(weight_packed|weight_shape)$/, "weights packed by compressed-tensors"],
+  // What config.json says of these is read before (quantized.ts).
+  [/\.(qweight|qzeros|g_idx)$/, "parts of GPTQ or AWQ without a matrix that config.json tells of"],
+  [
+    /\.(weight_packed|weight_shape)$/,
+    "parts of compressed-tensors without a matrix that config.json tells of",
+  ],
   [/\.(weight_scale|weight_scale_inv|input_scale|weight_zero_point)$/, "weights with scales (FP8)"],
   [
     /\.(SCB|weight_format)$|\.weight\.(absmax|quant_map|nested_|quant_state)/,

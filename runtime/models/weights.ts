@@ -12,41 +12,24 @@ import { ggmlType } from "../../quant/ggml_types.ts";
 import { transcoder } from "../../quant/transcode.ts";
 import { asFloat32 } from "../files/float64.ts";
 import type { ModelFile, TensorEntry } from "../files/model_file.ts";
+import { packedEntry } from "../files/packed_blocks.ts";
+import { packedOf } from "../files/packed_matrix.ts";
 import { rowScaled } from "../files/row_scaled.ts";
 import { rowsOf, stacked, transposed } from "../files/views.ts";
 import type { Graph, Tensor } from "../graph/graph.ts";
+import { listOrders, unpackWeight } from "./packed_weight.ts";
+import {
+  type ComputeWeight,
+  type ResolvedWeight,
+  type ResolvedWeights,
+  WEIGHTS_OPTIONS,
+  type WeightsOption,
+} from "./resolved_weight.ts";
 import { tensorsOf, type TensorSource, type WeightSpec } from "./weight_spec.ts";
 import { elements } from "../../kernels/op.ts";
 
-/** How weights are stored: as near to the file as possible, or all matrices in one layout. */
-export type WeightsOption = "as-is" | "int4" | "int8" | "f32";
-
-/** Every value of `WeightsOption`. */
-export const WEIGHTS_OPTIONS: readonly WeightsOption[] = ["as-is", "int4", "int8", "f32"];
-
-/** A weight with its source and its layout. */
-export interface ResolvedWeight {
-  /** Name in the graph. */
-  readonly name: string;
-  /** `[rows, columns]` of a matrix, `[length]` of a vector, any extents of a table. */
-  readonly shape: readonly number[];
-  /** What it is for; a backend packs a matrix. */
-  readonly role: WeightSpec["role"];
-  /** Storage of a matrix; f32 for the rest. */
-  readonly layout: LayoutName;
-  /** Whether the layout keeps every value of the file. */
-  readonly exact: boolean;
-  /** Names of the tensors of the file that it comes from. */
-  readonly tensors: readonly string[];
-  /** Where it comes from: tensors on top of each other, or a computation. */
-  readonly source: readonly TensorEntry[] | ComputeWeight;
-}
-
-/** Computes the numbers of a weight, row-major. */
-export type ComputeWeight = () => Promise<Float32Array>;
-
-/** The weights of a model by their name in the graph. */
-export type ResolvedWeights = ReadonlyMap<string, ResolvedWeight>;
+export { WEIGHTS_OPTIONS };
+export type { ComputeWeight, ResolvedWeight, ResolvedWeights, WeightsOption };
 
 /** Records weights in a graph as the model's `forward` asks for them. */
 export interface WeightScope {
@@ -67,11 +50,23 @@ export function resolveWeights(
   option: WeightsOption,
 ): ResolvedWeights {
   const resolved = new Map<string, ResolvedWeight>();
-  for (const spec of specs) resolved.set(spec.name, resolve(spec, file, option));
+  const orders = new Map<ResolvedWeight, ArrayLike<number>>();
+  for (const spec of specs) {
+    const { weight, order } = resolve(spec, file, option);
+    resolved.set(spec.name, weight);
+    if (order) orders.set(weight, order);
+  }
+  for (const weight of listOrders(orders)) resolved.set(weight.name, weight);
   return resolved;
 }
 
-function resolve(spec: WeightSpec, file: ModelFile, option: WeightsOption): ResolvedWeight {
+/** A weight, and the order of its columns where it is not that of their inputs. */
+interface Resolved {
+  readonly weight: ResolvedWeight;
+  readonly order?: ArrayLike<number> | undefined;
+}
+
+function resolve(spec: WeightSpec, file: ModelFile, option: WeightsOption): Resolved {
   const { name, role, shape, source } = spec;
   if ("values" in source) {
     const { uses = [], values } = source;
@@ -79,25 +74,32 @@ function resolve(spec: WeightSpec, file: ModelFile, option: WeightsOption): Reso
     const tensors = Array.from(entries.keys());
     const read = (tensor: string): Promise<Float32Array> => readVector(entries.get(tensor)!);
     const compute = async (): Promise<Float32Array> => await values(read);
-    return { name, role, shape, layout: "f32", exact: true, tensors, source: compute };
+    const computed = { name, role, shape, tensors, exact: true, source: compute };
+    return { weight: { ...computed, layout: "f32" } };
   }
-  const wanted = spec.kept ? "as-is" : option;
-  const found = findEntries(shape, source, file, role === "matrix" ? wanted : "f32");
-  const entries = found.map((it) => it.entry), pieces = entries.map(asFloat32);
+  const wanted = role !== "matrix" ? "f32" : spec.kept ? "as-is" : option;
+  const found = findEntries(shape, source, file, wanted);
+  const matrices = found.map(({ entry }) => packedOf(entry)).filter((it) => it !== undefined);
+  // All are packed, or none: they are of one type.
+  const unpacked = matrices.length > 0 ? unpackWeight(matrices, wanted) : undefined;
+  const entries = unpacked?.entries ?? found.map((it) => it.entry);
+  const pieces = entries.map(asFloat32);
   const scales = found.flatMap((it) => it.scales ?? []);
   const { type, name: tensor } = pieces[0]!;
   const layout = role === "matrix" ? chooseLayout(type, wanted) : "f32";
   const { exact } = transcoder(type, layout, `tensor ${quote(tensor)} of ${quote(file.name)}`);
-  return {
+  const weight = {
     name,
     role,
     shape,
     layout,
-    exact: exact && !entries.some((it) => it.type === "F64") &&
+    exact: exact && (unpacked?.exact ?? true) && !entries.some((it) => it.type === "F64") &&
       scales.every((it) => it.type === "F16"),
-    tensors: [...entries, ...scales].map((it) => it.name),
-    source: viewOf(pieces, source),
+    tensors: unpacked?.tensors ?? [...entries, ...scales].map((it) => it.name),
+    source: viewOf(pieces, unpacked ? { ...source, transposed: false } : source),
+    ...(unpacked?.obstacle !== undefined && { obstacle: unpacked.obstacle }),
   };
+  return { weight, order: unpacked?.order };
 }
 
 /** What a source makes of its tensors. */
@@ -139,11 +141,13 @@ function findEntries(
   option: WeightsOption,
 ): Found[] {
   const found = tensorsOf(shape, source).map(({ name, shape: expected }): Found => {
-    const scales = file.tensors.get(`${name}_scale`), codes = scales && file.tensors.get(name);
-    if (codes && isCodes(codes, expected)) {
-      return { entry: scaled(codes, scales, expected, option), scales };
+    const scales = file.tensors.get(`${name}_scale`), entry = file.tensors.get(name);
+    if (entry && scales && isCodes(entry, expected)) {
+      return { entry: scaled(entry, scales, expected, option), scales };
     }
-    return { entry: findPlain(file, name, expected) };
+    // A quantizer packs a matrix as products take it, however it lay in the file before.
+    const isTurned = source.transposed && entry && packedOf(entry);
+    return { entry: findPlain(file, name, isTurned ? expected.toReversed() : expected) };
   });
   const entries = found.map((it) => it.entry);
   const other = entries.find((it) => it.type !== entries[0]!.type);
@@ -175,7 +179,8 @@ function scaled(
   option: WeightsOption,
 ): TensorEntry {
   const own = codes.shape[1] === columns ? "int8" : "int4";
-  const form = option === "as-is" ? own : option === "int4" && own === "int8" ? "f32" : option;
+  const keeps = option === own || option === "int8" || option === "f32";
+  const form = option === "as-is" ? own : keeps ? option : "f32";
   return rowScaled(codes, scales, columns!, form);
 }
 
@@ -198,7 +203,8 @@ export function weightScope(g: Graph, weights: ResolvedWeights): WeightScope {
 
 /** Values of a small tensor that the model needs at load, such as frequency factors. */
 export async function readVector(tensor: TensorEntry): Promise<Float32Array> {
-  const entry = asFloat32(tensor);
+  const matrix = packedOf(tensor);
+  const entry = asFloat32(matrix ? packedEntry(matrix, "f32") : tensor);
   const length = elements(entry.shape);
   const bytes = await entry.source.read(entry.offset, entry.bytes);
   const rows = transcoder(entry.type, "f32", `tensor ${quote(entry.name)}`).rows(bytes, length);
