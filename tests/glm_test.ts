@@ -14,7 +14,8 @@ import { loadModel, ModelError } from "../mod.ts";
 import { openModelFile } from "../runtime/files/open.ts";
 import { glm } from "../runtime/models/glm.ts";
 import { readVector } from "../runtime/models/weights.ts";
-import { concat, FIXTURES, safetensorsBytes } from "./fixtures.ts";
+import { FIXTURES } from "./fixtures.ts";
+import { assemble, tensorsOf } from "./tensor_files.ts";
 import { withFolder } from "./tiny_model.ts";
 
 /** The files of a golden model with fields added to its configuration. */
@@ -79,36 +80,6 @@ for (const [name, head, embedding] of HEADS) {
   }
 }
 
-/** A tensor with its numbers. */
-interface Values {
-  readonly shape: readonly number[];
-  readonly values: Float32Array;
-}
-
-/** The tensors of a golden model's file. */
-async function tensorsOf(name: string): Promise<Map<string, Values>> {
-  const file = await openModelFile(new URL(`golden/${name}/`, FIXTURES));
-  const entries = await Promise.all(
-    Array.from(file.tensors.values()).map(async (it) =>
-      [it.name, { shape: [...it.shape], values: await readVector(it) }] as const
-    ),
-  );
-  file.close();
-  return new Map(entries);
-}
-
-/** A safetensors file of f32 tensors. */
-function assemble(tensors: ReadonlyMap<string, Values>): Uint8Array {
-  const header: Record<string, unknown> = {};
-  let at = 0;
-  for (const [name, { shape, values }] of tensors) {
-    header[name] = { dtype: "F32", shape, data_offsets: [at, at + values.byteLength] };
-    at += values.byteLength;
-  }
-  const data = concat(Array.from(tensors.values(), (it) => new Uint8Array(it.values.buffer)));
-  return safetensorsBytes(header, data);
-}
-
 /** What the first form of GLM-4 calls the tensors of Transformers' form. */
 const FIRST_NAMES: Readonly<Record<string, string>> = {
   "model.embed_tokens": "embedding.word_embeddings",
@@ -121,7 +92,8 @@ const FIRST_NAMES: Readonly<Record<string, string>> = {
 };
 
 Deno.test("GLM-4 in the form of its first release is the model that it is in Transformers' form", async () => {
-  const tensors = await tensorsOf("glm"), first: typeof tensors = new Map();
+  const tensors = await tensorsOf(new URL("golden/glm/", FIXTURES)),
+    first: typeof tensors = new Map();
   for (const [name, tensor] of tensors) {
     const [, layer, part, kind] = /^(.*)\.self_attn\.([qkv])_proj\.(\w+)$/.exec(name) ?? [];
     if (part && part !== "q") continue;

@@ -47,6 +47,7 @@ const MODELS = [
     "chatglm6b",
     "chatglm6b-3layer",
     "glm",
+    "glm-130b",
     "glm4",
     "marian",
     "pangu-alpha",

@@ -12,6 +12,7 @@ import { readChatTemplates } from "./chat_templates.ts";
 import type { Folder } from "./folder.ts";
 import { isObject, readJson, readOptionalJson } from "./json.ts";
 import type { ModelFile, TensorEntry } from "./model_file.ts";
+import { type RankFiles, rankName } from "./ranks.ts";
 import { isSafeName } from "./safe_path.ts";
 import { readSafetensors } from "./safetensors.ts";
 import { readSentenceFiles } from "./sentence_files.ts";
@@ -84,6 +85,34 @@ export async function openShards(folder: Folder, index: string): Promise<ModelFi
     return await complete(format, folder.name, folder, tensors, [...sources.values()]);
   } catch (error) {
     for (const source of sources.values()) source.close();
+    throw error;
+  }
+}
+
+/**
+ * Opens a model that was divided among processes. Of several, each tensor's name begins with its rank's.
+ *
+ * @param beside where `config.json` and the tokenizer's files are
+ * @throws FormatError when bytes break the format
+ * @throws ModelError when there is no `config.json`
+ * @throws SourceError when bytes cannot be read
+ */
+export async function openRanks({ folder, names }: RankFiles, beside: Folder): Promise<ModelFile> {
+  const tensors = new Map<string, TensorEntry>(), sources: ByteSource[] = [];
+  let format: ModelFile["format"] = "torch";
+  try {
+    for (const [rank, file] of names.entries()) {
+      const source = await folder.open(file), own = new Map<string, TensorEntry>();
+      sources.push(source);
+      format = await readTensors(source, own);
+      const prefix = names.length > 1 ? `${rankName(rank)}/` : "";
+      for (const [name, entry] of own) {
+        tensors.set(prefix + name, { ...entry, name: prefix + name });
+      }
+    }
+    return await complete(format, beside.name, beside, tensors, sources);
+  } catch (error) {
+    sources.forEach((it) => it.close());
     throw error;
   }
 }

@@ -7,9 +7,10 @@
 import { FormatError, InputError, ModelError } from "../../errors.ts";
 import { quote } from "../../escape.ts";
 import { isA } from "../../options.ts";
-import { openCheckpoint, openShards } from "./checkpoint.ts";
+import { openCheckpoint, openRanks, openShards } from "./checkpoint.ts";
 import { type Folder, folderOf, memoryFolder, openFolder, openIfThere } from "./folder.ts";
 import { openGguf } from "./gguf.ts";
+import { findRanks } from "./ranks.ts";
 import { firstShard } from "./shards.ts";
 import type { ModelFile } from "./model_file.ts";
 import { beginsAsTorch, isTorchWeights } from "./torch.ts";
@@ -39,7 +40,9 @@ const TORCH_INDEX = "pytorch_model.bin.index.json";
 /**
  * Opens the model at a location, whatever its format: a GGUF file (of a split model, any part), a file
  * or index of safetensors or of torch with `config.json` beside it, or a folder that holds one such
- * model. Of a folder with several forms of a model safetensors come first, then GGUF, then torch.
+ * model. Of a folder with several forms of a model safetensors come first, then GGUF, then torch. A torch
+ * model may be divided among processes (`mp_rank_00_model_states.pt` and so on, or `latest`, which
+ * names the folder that has them).
  * A URL is a folder when it ends in a slash.
  *
  * @throws FormatError when the files are no model, or break their format
@@ -96,7 +99,10 @@ export async function openModelFolder(folder: Folder): Promise<ModelFile> {
   }
   const gguf = ggufs.length === 1 ? ggufs[0] : firstShard(ggufs);
   if (gguf) return await openGguf(await folder.open(gguf), folder);
-  const torch = ggufs.length === 0 && names.includes("config.json") && torchFile(names);
+  const isOther = ggufs.length === 0 && names.includes("config.json");
+  const ranks = isOther && await findRanks(folder, names);
+  if (ranks) return await openRanks(ranks, folder);
+  const torch = isOther && torchFile(names);
   if (torch) {
     return torch.endsWith(".json")
       ? await openShards(folder, torch)

@@ -1,12 +1,13 @@
 /**
  * Tensors that are read as others: some rows of one, one with its two extents exchanged, several on
- * top of each other. Nothing is read before somebody asks for the bytes.
+ * top of each other or side by side. Nothing is read before somebody asks for the bytes.
  *
  * @module
  */
 
 import { ModelError } from "../../errors.ts";
-import { quote } from "../../escape.ts";
+import { quote, word } from "../../escape.ts";
+import { tensorBlocks } from "../../quant/ggml_types.ts";
 import type { TensorEntry } from "./model_file.ts";
 import type { ByteSource } from "./source.ts";
 
@@ -85,6 +86,50 @@ export function stacked(entries: readonly TensorEntry[]): TensorEntry {
     },
   };
   return { ...first!, source: view, offset: 0, bytes, shape: [rows, ...first!.shape.slice(1)] };
+}
+
+/**
+ * Tensors `[rows, columns]` side by side, as one `[rows, columns of all]`. A few rows of each are read
+ * at once.
+ *
+ * @throws ModelError for packed types whose blocks the border between two tensors would cut
+ */
+export function beside(entries: readonly TensorEntry[]): TensorEntry {
+  const [first] = entries as readonly [TensorEntry];
+  if (entries.length === 1) return first;
+  const { shape: [rows, columns], type, bytes } = first as TensorEntry & {
+    shape: [number, number];
+  };
+  const blockSize = tensorBlocks(type)?.blockSize ?? 1;
+  if (columns % blockSize !== 0) {
+    throw new ModelError(
+      `Cannot put tensor ${quote(first.name)} of ${
+        quote(first.source.name)
+      } beside others: it has ` +
+        `${columns} columns of type ${word(type)}, expected a multiple of ${blockSize}; load it ` +
+        `with weights "f32"`,
+    );
+  }
+  const own = bytes / rows, stride = own * entries.length;
+  const view: ByteSource = {
+    ...derived(first.source, rows * stride),
+    async read(start, length, into = new Uint8Array(length)) {
+      const begin = Math.floor(start / stride), end = Math.ceil((start + length) / stride);
+      for (const [part, { source, offset }] of entries.entries()) {
+        const read = await source.read(offset + begin * own, (end - begin) * own);
+        for (let row = begin; row < end; row++) {
+          // Where this part of the row lies in what was asked for, which may cut it.
+          const at = row * stride + part * own - start;
+          const from = Math.max(0, -at), to = Math.min(own, length - at);
+          const here = (row - begin) * own;
+          if (from < to) into.set(read.subarray(here + from, here + to), at + from);
+        }
+      }
+      return into.subarray(0, length);
+    },
+  };
+  const shape = [rows, columns * entries.length];
+  return { ...first, source: view, offset: 0, bytes: rows * stride, shape };
 }
 
 /** What a view shares with the file behind it. */

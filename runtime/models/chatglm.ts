@@ -8,10 +8,11 @@
  * @module
  */
 
-import { InputError, ModelError } from "../../errors.ts";
+import { ModelError } from "../../errors.ts";
 import { quote } from "../../escape.ts";
 import { readConfig } from "../files/config.ts";
 import type { Graph, Tensor } from "../graph/graph.ts";
+import { type BlankTokens, findPrefix, maskOf } from "./blanks.ts";
 import { blocks } from "./blocks.ts";
 import { HARMLESS_FIELDS } from "./common_fields.ts";
 import { type ModelConfig, type ModelDefinition, tellHeadless } from "./definition.ts";
@@ -19,7 +20,6 @@ import { checkFields } from "./fields.ts";
 import { cacheRows, prefixSpans, tokenIds } from "./inputs.ts";
 import type { InputRule, RunSizes } from "./program.ts";
 import { rotationTable } from "./rope.ts";
-import type { Sequence } from "./sequence.ts";
 import {
   keptMatrix,
   linear,
@@ -31,17 +31,13 @@ import {
 import type { WeightScope } from "./weights.ts";
 
 /** Configuration of a ChatGLM-6B. */
-export interface ChatglmConfig extends ModelConfig {
+export interface ChatglmConfig extends ModelConfig, BlankTokens {
   /** Heads of each layer. */
   readonly heads: number;
   /** Width of the feed-forward block. */
   readonly intermediateSize: number;
   /** Added to variances. */
   readonly layerNormEps: number;
-  /** The token with which an answer begins. */
-  readonly bosId: number;
-  /** Tokens that mark the place of the answer: the first one that a prompt has counts. */
-  readonly maskIds: readonly number[];
   /** Whether the embedding table is the output head where the file has no other. */
   readonly tiedEmbeddings: boolean;
 }
@@ -97,30 +93,14 @@ export const chatglm: ModelDefinition<ChatglmConfig> = {
   }),
 };
 
-/** The prefix is what comes before the start token. */
-function findPrefix({ bosId, maskIds }: ChatglmConfig, sequence: Sequence): Sequence {
-  const { ids } = sequence, prefixLength = ids.indexOf(bosId);
-  if (prefixLength < 0 || !ids.slice(0, prefixLength).some((id) => maskIds.includes(id))) {
-    throw new InputError(
-      `Cannot process a prompt of ${ids.length} tokens: ChatGLM needs one of the mask tokens ` +
-        `${maskIds.join(" and ")}, and the start token ${bosId} behind it`,
-    );
-  }
-  return { ...sequence, prefixLength };
-}
-
 /** Place of each token in the prefix; of an answer's tokens that of the mask `[tokens]`. */
-function maskedPositions({ maskIds }: ChatglmConfig): InputRule {
+function maskedPositions(config: ChatglmConfig): InputRule {
   return {
     name: "positions",
     step: [0],
-    fill({ sequence: { ids, prefixLength = 0 }, position }, i, into, at) {
-      const place = position + i;
-      if (place < prefixLength) into[at] = place;
-      else {
-        const masks = maskIds.map((id) => ids.indexOf(id));
-        into[at] = masks.find((it) => it >= 0 && it < prefixLength)!;
-      }
+    fill({ sequence, position }, i, into, at) {
+      const place = position + i, { prefixLength = 0 } = sequence;
+      into[at] = place < prefixLength ? place : maskOf(config, sequence).place;
     },
   };
 }

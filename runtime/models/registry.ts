@@ -43,6 +43,7 @@ const chatglm = family(
       ? (await import("./chatglm.ts")).chatglm
       : await loadGlm(),
 );
+const glm130b = family(["safetensors"], async () => (await import("./glm130b.ts")).glm130b);
 const gpt2 = family(EVERY, async () => (await import("./gpt2.ts")).gpt2);
 const llama = family(EVERY, async () => (await import("./llama.ts")).llama);
 const marian = family(["safetensors"], async () => (await import("./marian.ts")).marian);
@@ -64,6 +65,7 @@ export const ARCHITECTURES: Readonly<Record<string, Architecture>> = {
   ernie: likeBert,
   glm,
   glm4,
+  "glm-130b": glm130b,
   gpt2,
   gpt_pangu: pangu,
   llama,

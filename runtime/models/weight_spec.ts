@@ -34,6 +34,8 @@ export interface TensorSource {
   readonly fileShape?: readonly number[];
   /** Whether it lies there as `[columns, rows]`. */
   readonly transposed?: boolean;
+  /** Whether its parts have all rows and some of the columns each, the first columns first. */
+  readonly sideBySide?: boolean;
   /**
    * Which rows of the tensor (as it is after transposing) make up the weight, as pairs of a first row
    * and a number of rows; all where absent. Thirds of a fused matrix, or a slice for each head.
@@ -55,10 +57,12 @@ export type ReadTensor = (tensor: string) => Promise<Float32Array>;
 /** The tensors that a weight needs of a file, with the extents that they have there. */
 export function tensorsOf(
   shape: readonly number[],
-  { tensor, fileShape, transposed }: TensorSource,
+  { tensor, fileShape, transposed, sideBySide }: TensorSource,
 ): { readonly name: string; readonly shape: readonly number[] }[] {
-  const names = typeof tensor === "string" ? [tensor] : tensor;
-  const part = [shape[0]! / names.length, ...shape.slice(1)];
+  const names = typeof tensor === "string" ? [tensor] : tensor, count = names.length;
+  const part = sideBySide
+    ? [...shape.slice(0, -1), shape.at(-1)! / count]
+    : [shape[0]! / count, ...shape.slice(1)];
   const extents = fileShape ?? (transposed ? part.toReversed() : part);
   return names.map((name) => ({ name, shape: extents }));
 }
@@ -99,22 +103,23 @@ export function linear(name: string, rows: number, columns: number, tensor: stri
 /**
  * Queries, keys and values of a layer, with biases, as Megatron-LM has them: one tensor
  * `[3 * hidden, hidden]` with the rows of the first head's queries, keys and values, then those of the
- * second head's.
+ * second head's. Where its rows lie in several tensors, `partsOf` gives their names.
  */
 export function queriesKeysValues(
   layer: string,
   heads: number,
   headDim: number,
   tensor: string,
+  partsOf: (tensor: string) => readonly string[] = (it) => [it],
 ): WeightSpec[] {
-  const width = heads * headDim;
+  const width = heads * headDim, fused = 3 * width / partsOf(tensor).length;
   return ["q", "k", "v"].flatMap((name, place) => {
     const rows = Array.from(
       { length: heads },
       (_, head) => [(3 * head + place) * headDim, headDim] as const,
     );
-    const weight = { tensor: `${tensor}.weight`, fileShape: [3 * width, width], rows };
-    const bias = { tensor: `${tensor}.bias`, fileShape: [3 * width], rows };
+    const weight = { tensor: partsOf(`${tensor}.weight`), fileShape: [fused, width], rows };
+    const bias = { tensor: partsOf(`${tensor}.bias`), fileShape: [fused], rows };
     return [
       matrix(`${layer}.${name}`, width, width, weight),
       vector(`${layer}.${name}.bias`, width, bias),

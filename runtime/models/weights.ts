@@ -15,7 +15,7 @@ import type { ModelFile, TensorEntry } from "../files/model_file.ts";
 import { packedEntry } from "../files/packed_blocks.ts";
 import { packedOf } from "../files/packed_matrix.ts";
 import { rowScaled } from "../files/row_scaled.ts";
-import { rowsOf, stacked, transposed } from "../files/views.ts";
+import { beside, rowsOf, stacked, transposed } from "../files/views.ts";
 import type { Graph, Tensor } from "../graph/graph.ts";
 import { listOrders, unpackWeight } from "./packed_weight.ts";
 import {
@@ -105,9 +105,9 @@ function resolve(spec: WeightSpec, file: ModelFile, option: WeightsOption): Reso
 /** What a source makes of its tensors. */
 function viewOf(
   entries: readonly TensorEntry[],
-  { transposed: turned, rows }: TensorSource,
+  { transposed: turned, sideBySide, rows }: TensorSource,
 ): readonly TensorEntry[] {
-  const pieces = turned ? entries.map(transposed) : entries;
+  const pieces = turned ? entries.map(transposed) : sideBySide ? [beside(entries)] : entries;
   if (!rows) return pieces;
   const whole = stacked(pieces);
   return rows.map(([first, count]) => rowsOf(whole, first, count));

@@ -93,7 +93,7 @@ const KINDS: readonly Kind[] = [
   },
   {
     classes: ["ChatGLMTokenizer", "ChatGLM4Tokenizer"],
-    types: ["chatglm"],
+    types: ["chatglm", "glm-130b"],
     files: [["ice_text.model"], ["tokenizer.model"]],
     build(published, file) {
       if (file === "ice_text.model") return chatglm6b(published);
