@@ -44,7 +44,10 @@ export function samplingNotes(flags: Flags): string[] {
 
 /** Notes on flags of `generate` that speak of text where ids are meant. */
 export function idNotes(flags: Flags): string[] {
-  return flags.on("ids") && flags.on("special") ? [idle("special", "with --ids")] : [];
+  if (!flags.on("ids")) return [];
+  return ["special", "show-special"].filter((it) => flags.on(it)).map((it) =>
+    idle(it, "with --ids")
+  );
 }
 
 /** Notes that need no model. */

@@ -19,7 +19,7 @@ export const help: string = `Usage: ${NAME} [options] TEXT
 
 Prints the most likely words for each [MASK] of TEXT, for encoders with a head for masked words (BERT,
 RoBERTa, ERNIE and their kin): the probability, the token's id, the word. A mask is written [MASK] or
-<mask>, whatever the model calls it. T5 fills <extra_id_0> by "${commandName("generate")}".
+<mask>, whatever the model calls it. T5 fills <extra_id_0>: see "${commandName("generate")} --help".
 
   -f, --file FILE     read TEXT from a file, "-" for stdin
   --top N             words for each mask (default 5)

@@ -61,6 +61,8 @@ Input and output:
   -f, --file FILE     read the prompt from a file
   --ids               PROMPT is token ids; generated ids are printed instead of text
   --special           recognize special tokens such as <|im_start|> in PROMPT
+  --show-special      print special tokens of the answer too, which are left out otherwise; with --special
+                      this is how T5 fills a text: ${NAME} --special --show-special "the <extra_id_0> sat"
   --logprobs N        print a line for each token instead of text: the natural logarithm of its
                       probability by the model's own distribution, its id, its text, and the N most likely
                       tokens (0 to 128) with theirs
@@ -76,7 +78,14 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.`;
 /** Runs the command; the result is its exit code. */
 export function run(args: string[]): Promise<number> {
   const spec = {
-    boolean: ["json", "ids", "special", ...MODEL_FLAGS.boolean, ...SAMPLING_FLAGS.boolean],
+    boolean: [
+      "json",
+      "ids",
+      "special",
+      "show-special",
+      ...MODEL_FLAGS.boolean,
+      ...SAMPLING_FLAGS.boolean,
+    ],
     string: ["file", ...MODEL_FLAGS.string],
     collect: SAMPLING_FLAGS.collect,
     number: ["logprobs", ...MODEL_FLAGS.number, ...SAMPLING_FLAGS.number],
@@ -100,6 +109,7 @@ async function generate(flags: Flags): Promise<number> {
   const text = await readPrompt({ command: "generate", text: given_, file: flags.text("file") });
   const prompt = flags.on("ids") ? parseIds(text) : text;
   const special = given({ parseSpecial: flags.on("special") || undefined });
+  const shown = given({ skipSpecial: flags.on("show-special") ? false : undefined });
 
   using stopped = interrupt("Interrupted while the model was loading");
   const started = performance.now();
@@ -113,7 +123,7 @@ async function generate(flags: Flags): Promise<number> {
     flags,
     model,
     prompt,
-    { ...options, ...special, signal: stopped.signal },
+    { ...options, ...special, ...shown, signal: stopped.signal },
     loadMs,
   );
 }

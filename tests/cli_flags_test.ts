@@ -167,7 +167,7 @@ Deno.test("messages of the library name the flags that a user has, for every opt
 
 Deno.test("flags without effect are told, and others are not", () => {
   const spec: FlagSpec = {
-    boolean: ["ids", "special"],
+    boolean: ["ids", "special", "show-special"],
     string: ["gpu-kernels"],
     collect: ["stop"],
     number: ["temperature", "top-k", "top-p", "min-p", "seed", "threads", "gpu-layers"],
@@ -191,6 +191,7 @@ Deno.test("flags without effect are told, and others are not", () => {
     assertEquals(named(samplingNotes(flags(text))), expected, text);
   }
   assertEquals(named(idNotes(flags("--ids --special"))), ["special"]);
+  assertEquals(named(idNotes(flags("--ids --show-special"))), ["show-special"]);
   assertEquals([...idNotes(flags("--ids")), ...idNotes(flags("--special"))], []);
   const loading: [string, string[]][] = [
     ["--threads 2 --gpu-kernels f16", []],

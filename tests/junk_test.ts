@@ -192,6 +192,7 @@ function show(args: readonly unknown[]): string {
 
 const GENERATE = [
   ...["maxTokens", "stopIds", "stop", "overflow", "sinkTokens", "parseSpecial", "addSpecial"],
+  "skipSpecial",
   ...["temperature", "topK", "topP", "minP", "repeatPenalty", "repeatWindow", "seed"],
   ...["presencePenalty", "frequencyPenalty", "logitBias", "logprobs", "constraint"],
   ...["signal", "onFinish", "onPrompt"],

@@ -358,3 +358,71 @@ Deno.test("a pair needs a tokenizer whose files say how two texts go together", 
   assertThrows(() => surround([7], [8]), InputError, "put tokenizer.json with its post_processor");
   assertThrows(() => surround([7, 1e9]), InputError, "token id");
 });
+
+/** A tokenizer.json of letters, a few words and filling, with an end and sentinels as T5 has them. */
+function unigram(vocabSize: number, specials: readonly string[], sentinels: number): unknown {
+  const words = ["▁", "▁the", "▁cat", "▁dog", "▁sat", "▁on", ..."abcdefghijklmnopqrstuvwxyz"];
+  const vocab: [string, number][] = [
+    ...specials.map((it): [string, number] => [it, 0]),
+    ...words.map((it): [string, number] => [it, it.length === 1 ? -2.01 : -1]),
+  ];
+  while (vocab.length < vocabSize - sentinels) vocab.push([`▁w${vocab.length}`, -5]);
+  for (let i = sentinels - 1; i >= 0; i--) vocab.push([`<extra_id_${i}>`, 0]);
+  const end = specials.indexOf("</s>");
+  return {
+    added_tokens: vocab.flatMap(([content], id) =>
+      content.startsWith("<") ? [{ id, content, special: true, normalized: false }] : []
+    ),
+    pre_tokenizer: { type: "Metaspace", replacement: "▁", prepend_scheme: "always", split: true },
+    post_processor: {
+      type: "TemplateProcessing",
+      single: [{ Sequence: { id: "A" } }, { SpecialToken: { id: "</s>" } }],
+      special_tokens: { "</s>": { id: "</s>", ids: [end], tokens: ["</s>"] } },
+    },
+    decoder: { type: "Metaspace", replacement: "▁", prepend_scheme: "always", split: true },
+    model: { type: "Unigram", unk_id: specials.indexOf("<unk>"), vocab },
+  };
+}
+
+Deno.test("encoder–decoders answer texts: T5 fills sentinels, Marian translates", async () => {
+  const folderOf = async (name: string, tokenizer: unknown): Promise<string> => {
+    const path = await Deno.makeTempDir({ prefix: "sparrow_" });
+    for (const file of ["config.json", "model.safetensors"]) {
+      await Deno.copyFile(new URL(`golden/${name}/${file}`, import.meta.url), `${path}/${file}`);
+    }
+    await Deno.writeTextFile(`${path}/tokenizer.json`, JSON.stringify(tokenizer));
+    await Deno.writeTextFile(`${path}/tokenizer_config.json`, '{ "eos_token": "</s>" }');
+    return path;
+  };
+  const greedy = { temperature: 0, maxTokens: 10 } as const;
+  const t5 = await folderOf("t5-v1.1", unigram(151, ["<pad>", "</s>", "<unk>"], 10));
+  const marian = await folderOf("marian", unigram(142, ["</s>", "<unk>"], 0));
+  try {
+    await using filler = await loadModel(t5, { backend: "reference" });
+    const prompt = "the <extra_id_0> sat on the cat", special = { parseSpecial: true };
+    assertEquals(filler.tokenizer.encode(prompt, special), [4, 3, 150, 7, 8, 4, 5, 1]);
+    // What Transformers generates, with and without its special tokens.
+    const shown = await filler.complete(prompt, { ...greedy, ...special, skipSpecial: false });
+    assertEquals(shown.ids, [98, 138, 98, 56, 117, 22, 104, 146, 55, 69]);
+    assertEquals(shown.text, "w98 w138 w98 w56 w117n w104<extra_id_4> w55 w69");
+    const hidden = await filler.complete(prompt, { ...greedy, ...special });
+    assertEquals(hidden.text, "w98 w138 w98 w56 w117n w104 w55 w69");
+    assertEquals(
+      (await filler.complete("the dog sat", greedy)).text,
+      "w98 w98 w51 w41 w51 w51 w51 w51 w98 w51",
+    );
+    const command = new Deno.Command(Deno.execPath(), {
+      args: [
+        ...["run", "-A", "cli/main.ts", "generate", "-m", t5, "-n", "10", "--temperature", "0"],
+        ...["--special", "--show-special", prompt],
+      ],
+      cwd: new URL("../", import.meta.url),
+    });
+    assertEquals(new TextDecoder().decode((await command.output()).stdout), `${shown.text}\n`);
+    await using translator = await loadModel(marian, { backend: "reference" });
+    const { ids } = await translator.complete("a b c", greedy);
+    assertEquals(ids, [95, 66, 86, 66, 95, 66, 95, 66, 98, 86]);
+  } finally {
+    for (const path of [t5, marian]) await Deno.remove(path, { recursive: true });
+  }
+});

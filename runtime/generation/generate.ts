@@ -46,7 +46,12 @@ export async function* generate(
   checkStopIds(options, model.engine.config.vocabSize);
   const stopIds = new Set(options.stopIds ?? model.stopIds);
   const source = sourceOf(session, model, options, stopIds);
-  const text = new GeneratedText(model.tokenizer, sequence.ids, options.stop ?? []);
+  const text = new GeneratedText(
+    model.tokenizer,
+    sequence.ids,
+    options.stop ?? [],
+    options.skipSpecial ?? true,
+  );
   const logprobs = options.logprobs === undefined
     ? undefined
     : new LogprobList(model.tokenizer, sequence.ids);

@@ -115,6 +115,11 @@ export interface GenerateOptions extends SamplerOptions {
   readonly sinkTokens?: number;
   /** Whether special tokens written in a text prompt are recognized. Default false. */
   readonly parseSpecial?: boolean;
+  /**
+   * Whether special tokens that are generated have no text. Default true; false shows the sentinels with
+   * which T5 fills a text.
+   */
+  readonly skipSpecial?: boolean;
   /** Whether the tokenizer adds its own start and end tokens to a text prompt. Default true. */
   readonly addSpecial?: boolean;
   /**
@@ -145,6 +150,7 @@ export const GENERATE_RULES: Rules<GenerateOptions> = {
   overflow: oneOf(["stop", "slide"]),
   sinkTokens: wholeNumberIn(0, Number.MAX_SAFE_INTEGER),
   parseSpecial: FLAG,
+  skipSpecial: FLAG,
   addSpecial: FLAG,
   onPrompt: CALLBACK,
   signal: SIGNAL,

@@ -17,15 +17,25 @@ export class GeneratedText {
   readonly #hidden: ((id: number) => string) | undefined;
   readonly #scanner: StopScanner;
 
-  /** The text after the tokens `after`, up to any of the `stops`. */
+  /**
+   * The text after the tokens `after`, up to any of the `stops`; special tokens have none, unless
+   * `skipSpecial` is false.
+   */
   constructor(
     tokenizer: Tokenizer | undefined,
     after: readonly number[],
     stops: readonly string[],
+    skipSpecial: boolean,
   ) {
     this.#words = tokenizer?.vocabSize ?? 0;
-    this.#decoder = tokenizer?.decoder({ after: after.filter((id) => id < this.#words) });
-    this.#hidden = tokenizer && hiddenTexts(tokenizer, stops);
+    const known = after.filter((id) => id < this.#words);
+    // What marks the start stands before a text as if nothing did.
+    const first = skipSpecial ? 0 : known.findIndex((id) => tokenizer?.decode([id]) !== "");
+    this.#decoder = tokenizer?.decoder({
+      after: first < 0 ? [] : known.slice(first),
+      skipSpecial,
+    });
+    this.#hidden = tokenizer && skipSpecial ? hiddenTexts(tokenizer, stops) : undefined;
     this.#scanner = new StopScanner(stops);
   }
 
