@@ -212,12 +212,16 @@ function blocksTimesPairs(p: i32, q: i32, b: i32, xs: usize, count: i32, y: usiz
   const u = panelAt(q);
   const wFactor = load<f32>(w, 4);
   const uFactor = load<f32>(u, 4);
-  if (layout == INT4) int4Block(w + offset, u + offset, xs, count, y, wFactor, uFactor);
-  else if (layout == INT4M) int4mBlock(w + offset, u + offset, xs, count, y, wFactor, uFactor);
-  else {
-    int8Block(w + offset, xs, count, y, wFactor);
-    if (p != q) int8Block(u + offset, xs, count, y + 64, uFactor);
-  }
+  blockTimesPairs(w + offset, xs, count, y, wFactor);
+  if (p != q) blockTimesPairs(u + offset, xs, count, y + 64, uFactor);
+}
+
+/** One block of a panel times `count` blocks. */
+@inline
+function blockTimesPairs(w: usize, xs: usize, count: i32, y: usize, factor: f32): void {
+  if (layout == INT4) int4Block(w, xs, count, y, factor);
+  else if (layout == INT4M) int4mBlock(w, xs, count, y, factor);
+  else int8Block(w, xs, count, y, factor);
 }
 
 /** Writes the sums of panels p and q, as far as their rows are the expert's. */

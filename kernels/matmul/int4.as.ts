@@ -39,8 +39,9 @@ export function scaleSum(acc: v128, dots: v128, ones: v128, scale: v128, quads: 
 }
 
 /**
- * Adds 32 rows times `count` tokens, over one block of k, to `sums` [count][32]. `w` is a block of
- * one panel and `u` of another, `x` the tokens' activation blocks, one behind the other.
+ * Adds 16 rows times `count` tokens, over one block of k, to the first 16 of each row of `sums`
+ * [count][32]. `x` is the tokens' activation blocks, one behind the other. Tokens are taken in pairs,
+ * so that what is loaded of the weights serves two.
  *
  * All weights are unpacked before the loop over tokens, into far more variables than there are
  * registers. The engine keeps them on the stack, where, unlike in memory, every access is free of a
@@ -49,208 +50,168 @@ export function scaleSum(acc: v128, dots: v128, ones: v128, scale: v128, quads: 
 @inline
 function blockTimes(
   w: usize,
-  u: usize,
   x: usize,
   count: i32,
   sums: usize,
-  wFactor: f32,
-  uFactor: f32,
+  factor: f32,
   hasMin: bool,
   quads: bool,
 ): void {
   const mask = i8x16.splat(15);
   const ones = i16x8.splat(1);
-  const wLift = f32x4.splat(wFactor);
-  const uLift = f32x4.splat(uFactor);
+  const zero = i16x8.splat(0);
+  const lift = f32x4.splat(factor);
   let v = v128.load(w);
-  const aScale = f16Any(f16Low(v), wLift);
-  const bScale = f16Any(f16High(v), wLift);
+  const aScale = f16Any(f16Low(v), lift);
+  const bScale = f16Any(f16High(v), lift);
   v = v128.load(w, 16);
-  const cScale = f16Any(f16Low(v), wLift);
-  const dScale = f16Any(f16High(v), wLift);
-  v = v128.load(u);
-  const eScale = f16Any(f16Low(v), uLift);
-  const fScale = f16Any(f16High(v), uLift);
-  v = v128.load(u, 16);
-  const gScale = f16Any(f16Low(v), uLift);
-  const hScale = f16Any(f16High(v), uLift);
+  const cScale = f16Any(f16Low(v), lift);
+  const dScale = f16Any(f16High(v), lift);
   v = hasMin ? v128.load(w, 32) : v;
-  const aMin = f16Any(f16Low(v), wLift);
-  const bMin = f16Any(f16High(v), wLift);
+  const aMin = f16Any(f16Low(v), lift);
+  const bMin = f16Any(f16High(v), lift);
   v = hasMin ? v128.load(w, 48) : v;
-  const cMin = f16Any(f16Low(v), wLift);
-  const dMin = f16Any(f16High(v), wLift);
-  v = hasMin ? v128.load(u, 32) : v;
-  const eMin = f16Any(f16Low(v), uLift);
-  const fMin = f16Any(f16High(v), uLift);
-  v = hasMin ? v128.load(u, 48) : v;
-  const gMin = f16Any(f16Low(v), uLift);
-  const hMin = f16Any(f16High(v), uLift);
+  const cMin = f16Any(f16Low(v), lift);
+  const dMin = f16Any(f16High(v), lift);
   w += hasMin ? 64 : 32;
-  u += hasMin ? 64 : 32;
   v = v128.load(w); const a0 = v128.and(v, mask); const a4 = high(v, mask);
-  v = v128.load(u); const e0 = v128.and(v, mask); const e4 = high(v, mask);
   v = v128.load(w, 16); const a1 = v128.and(v, mask); const a5 = high(v, mask);
-  v = v128.load(u, 16); const e1 = v128.and(v, mask); const e5 = high(v, mask);
   v = v128.load(w, 32); const a2 = v128.and(v, mask); const a6 = high(v, mask);
-  v = v128.load(u, 32); const e2 = v128.and(v, mask); const e6 = high(v, mask);
   v = v128.load(w, 48); const a3 = v128.and(v, mask); const a7 = high(v, mask);
-  v = v128.load(u, 48); const e3 = v128.and(v, mask); const e7 = high(v, mask);
   v = v128.load(w, 64); const b0 = v128.and(v, mask); const b4 = high(v, mask);
-  v = v128.load(u, 64); const f0 = v128.and(v, mask); const f4 = high(v, mask);
   v = v128.load(w, 80); const b1 = v128.and(v, mask); const b5 = high(v, mask);
-  v = v128.load(u, 80); const f1 = v128.and(v, mask); const f5 = high(v, mask);
   v = v128.load(w, 96); const b2 = v128.and(v, mask); const b6 = high(v, mask);
-  v = v128.load(u, 96); const f2 = v128.and(v, mask); const f6 = high(v, mask);
   v = v128.load(w, 112); const b3 = v128.and(v, mask); const b7 = high(v, mask);
-  v = v128.load(u, 112); const f3 = v128.and(v, mask); const f7 = high(v, mask);
   v = v128.load(w, 128); const c0 = v128.and(v, mask); const c4 = high(v, mask);
-  v = v128.load(u, 128); const g0 = v128.and(v, mask); const g4 = high(v, mask);
   v = v128.load(w, 144); const c1 = v128.and(v, mask); const c5 = high(v, mask);
-  v = v128.load(u, 144); const g1 = v128.and(v, mask); const g5 = high(v, mask);
   v = v128.load(w, 160); const c2 = v128.and(v, mask); const c6 = high(v, mask);
-  v = v128.load(u, 160); const g2 = v128.and(v, mask); const g6 = high(v, mask);
   v = v128.load(w, 176); const c3 = v128.and(v, mask); const c7 = high(v, mask);
-  v = v128.load(u, 176); const g3 = v128.and(v, mask); const g7 = high(v, mask);
   v = v128.load(w, 192); const d0 = v128.and(v, mask); const d4 = high(v, mask);
-  v = v128.load(u, 192); const h0 = v128.and(v, mask); const h4 = high(v, mask);
   v = v128.load(w, 208); const d1 = v128.and(v, mask); const d5 = high(v, mask);
-  v = v128.load(u, 208); const h1 = v128.and(v, mask); const h5 = high(v, mask);
   v = v128.load(w, 224); const d2 = v128.and(v, mask); const d6 = high(v, mask);
-  v = v128.load(u, 224); const h2 = v128.and(v, mask); const h6 = high(v, mask);
   v = v128.load(w, 240); const d3 = v128.and(v, mask); const d7 = high(v, mask);
-  v = v128.load(u, 240); const h3 = v128.and(v, mask); const h7 = high(v, mask);
   const end = x + count * 48;
-  while (x < end) {
+  const pairs = x + (count & ~1) * 48;
+  while (x < pairs) {
     const aux = v128.load(x, 32);
-    const start = hasMin ? i16x8.splat(0) : startOf(lane1(aux), ones, quads);
+    const bux = v128.load(x, 80);
+    let a = hasMin ? zero : startOf(lane1(aux), ones, quads), b = a, c = a, d = a;
+    let e = hasMin ? zero : startOf(lane1(bux), ones, quads), f = e, g = e, h = e;
     let xs = v128.load(x);
-    let s = lane0(xs);
-    let a = mac(start, s, a0, quads); let b = mac(start, s, b0, quads);
-    let c = mac(start, s, c0, quads); let d = mac(start, s, d0, quads);
-    let e = mac(start, s, e0, quads); let f = mac(start, s, f0, quads);
-    let g = mac(start, s, g0, quads); let h = mac(start, s, h0, quads);
-    s = lane1(xs);
-    a = mac(a, s, a1, quads); b = mac(b, s, b1, quads); c = mac(c, s, c1, quads); d = mac(d, s, d1, quads);
-    e = mac(e, s, e1, quads); f = mac(f, s, f1, quads); g = mac(g, s, g1, quads); h = mac(h, s, h1, quads);
-    s = lane2(xs);
-    a = mac(a, s, a2, quads); b = mac(b, s, b2, quads); c = mac(c, s, c2, quads); d = mac(d, s, d2, quads);
-    e = mac(e, s, e2, quads); f = mac(f, s, f2, quads); g = mac(g, s, g2, quads); h = mac(h, s, h2, quads);
-    s = lane3(xs);
-    a = mac(a, s, a3, quads); b = mac(b, s, b3, quads); c = mac(c, s, c3, quads); d = mac(d, s, d3, quads);
-    e = mac(e, s, e3, quads); f = mac(f, s, f3, quads); g = mac(g, s, g3, quads); h = mac(h, s, h3, quads);
+    let ys = v128.load(x, 48);
+    let s = lane0(xs); let t = lane0(ys);
+    a = mac(a, s, a0, quads); e = mac(e, t, a0, quads); b = mac(b, s, b0, quads); f = mac(f, t, b0, quads);
+    c = mac(c, s, c0, quads); g = mac(g, t, c0, quads); d = mac(d, s, d0, quads); h = mac(h, t, d0, quads);
+    s = lane1(xs); t = lane1(ys);
+    a = mac(a, s, a1, quads); e = mac(e, t, a1, quads); b = mac(b, s, b1, quads); f = mac(f, t, b1, quads);
+    c = mac(c, s, c1, quads); g = mac(g, t, c1, quads); d = mac(d, s, d1, quads); h = mac(h, t, d1, quads);
+    s = lane2(xs); t = lane2(ys);
+    a = mac(a, s, a2, quads); e = mac(e, t, a2, quads); b = mac(b, s, b2, quads); f = mac(f, t, b2, quads);
+    c = mac(c, s, c2, quads); g = mac(g, t, c2, quads); d = mac(d, s, d2, quads); h = mac(h, t, d2, quads);
+    s = lane3(xs); t = lane3(ys);
+    a = mac(a, s, a3, quads); e = mac(e, t, a3, quads); b = mac(b, s, b3, quads); f = mac(f, t, b3, quads);
+    c = mac(c, s, c3, quads); g = mac(g, t, c3, quads); d = mac(d, s, d3, quads); h = mac(h, t, d3, quads);
     xs = v128.load(x, 16);
-    s = lane0(xs);
-    a = mac(a, s, a4, quads); b = mac(b, s, b4, quads); c = mac(c, s, c4, quads); d = mac(d, s, d4, quads);
-    e = mac(e, s, e4, quads); f = mac(f, s, f4, quads); g = mac(g, s, g4, quads); h = mac(h, s, h4, quads);
-    s = lane1(xs);
-    a = mac(a, s, a5, quads); b = mac(b, s, b5, quads); c = mac(c, s, c5, quads); d = mac(d, s, d5, quads);
-    e = mac(e, s, e5, quads); f = mac(f, s, f5, quads); g = mac(g, s, g5, quads); h = mac(h, s, h5, quads);
-    s = lane2(xs);
-    a = mac(a, s, a6, quads); b = mac(b, s, b6, quads); c = mac(c, s, c6, quads); d = mac(d, s, d6, quads);
-    e = mac(e, s, e6, quads); f = mac(f, s, f6, quads); g = mac(g, s, g6, quads); h = mac(h, s, h6, quads);
-    s = lane3(xs);
-    a = mac(a, s, a7, quads); b = mac(b, s, b7, quads); c = mac(c, s, c7, quads); d = mac(d, s, d7, quads);
-    e = mac(e, s, e7, quads); f = mac(f, s, f7, quads); g = mac(g, s, g7, quads); h = mac(h, s, h7, quads);
+    ys = v128.load(x, 64);
+    s = lane0(xs); t = lane0(ys);
+    a = mac(a, s, a4, quads); e = mac(e, t, a4, quads); b = mac(b, s, b4, quads); f = mac(f, t, b4, quads);
+    c = mac(c, s, c4, quads); g = mac(g, t, c4, quads); d = mac(d, s, d4, quads); h = mac(h, t, d4, quads);
+    s = lane1(xs); t = lane1(ys);
+    a = mac(a, s, a5, quads); e = mac(e, t, a5, quads); b = mac(b, s, b5, quads); f = mac(f, t, b5, quads);
+    c = mac(c, s, c5, quads); g = mac(g, t, c5, quads); d = mac(d, s, d5, quads); h = mac(h, t, d5, quads);
+    s = lane2(xs); t = lane2(ys);
+    a = mac(a, s, a6, quads); e = mac(e, t, a6, quads); b = mac(b, s, b6, quads); f = mac(f, t, b6, quads);
+    c = mac(c, s, c6, quads); g = mac(g, t, c6, quads); d = mac(d, s, d6, quads); h = mac(h, t, d6, quads);
+    s = lane3(xs); t = lane3(ys);
+    a = mac(a, s, a7, quads); e = mac(e, t, a7, quads); b = mac(b, s, b7, quads); f = mac(f, t, b7, quads);
+    c = mac(c, s, c7, quads); g = mac(g, t, c7, quads); d = mac(d, s, d7, quads); h = mac(h, t, d7, quads);
     s = lane0(aux);
+    t = lane0(bux);
     a = scaleSum(v128.load(sums), a, ones, f32x4.mul(aScale, s), quads);
+    e = scaleSum(v128.load(sums, 128), e, ones, f32x4.mul(aScale, t), quads);
     b = scaleSum(v128.load(sums, 16), b, ones, f32x4.mul(bScale, s), quads);
+    f = scaleSum(v128.load(sums, 144), f, ones, f32x4.mul(bScale, t), quads);
     c = scaleSum(v128.load(sums, 32), c, ones, f32x4.mul(cScale, s), quads);
+    g = scaleSum(v128.load(sums, 160), g, ones, f32x4.mul(cScale, t), quads);
     d = scaleSum(v128.load(sums, 48), d, ones, f32x4.mul(dScale, s), quads);
-    e = scaleSum(v128.load(sums, 64), e, ones, f32x4.mul(eScale, s), quads);
-    f = scaleSum(v128.load(sums, 80), f, ones, f32x4.mul(fScale, s), quads);
-    g = scaleSum(v128.load(sums, 96), g, ones, f32x4.mul(gScale, s), quads);
-    h = scaleSum(v128.load(sums, 112), h, ones, f32x4.mul(hScale, s), quads);
+    h = scaleSum(v128.load(sums, 176), h, ones, f32x4.mul(dScale, t), quads);
     if (hasMin) {
       s = lane2(aux);
       a = madd(aMin, s, a); b = madd(bMin, s, b); c = madd(cMin, s, c); d = madd(dMin, s, d);
-      e = madd(eMin, s, e); f = madd(fMin, s, f); g = madd(gMin, s, g); h = madd(hMin, s, h);
+      t = lane2(bux);
+      e = madd(aMin, t, e); f = madd(bMin, t, f); g = madd(cMin, t, g); h = madd(dMin, t, h);
     }
     v128.store(sums, a);
     v128.store(sums, b, 16);
     v128.store(sums, c, 32);
     v128.store(sums, d, 48);
-    v128.store(sums, e, 64);
-    v128.store(sums, f, 80);
-    v128.store(sums, g, 96);
-    v128.store(sums, h, 112);
-    x += 48;
-    sums += 128;
+    v128.store(sums, e, 128);
+    v128.store(sums, f, 144);
+    v128.store(sums, g, 160);
+    v128.store(sums, h, 176);
+    x += 96;
+    sums += 256;
   }
+  if (x == end) return;
+  const aux = v128.load(x, 32);
+  let a = hasMin ? zero : startOf(lane1(aux), ones, quads), b = a, c = a, d = a;
+  let xs = v128.load(x);
+  let s = lane0(xs);
+  a = mac(a, s, a0, quads); b = mac(b, s, b0, quads); c = mac(c, s, c0, quads); d = mac(d, s, d0, quads);
+  s = lane1(xs);
+  a = mac(a, s, a1, quads); b = mac(b, s, b1, quads); c = mac(c, s, c1, quads); d = mac(d, s, d1, quads);
+  s = lane2(xs);
+  a = mac(a, s, a2, quads); b = mac(b, s, b2, quads); c = mac(c, s, c2, quads); d = mac(d, s, d2, quads);
+  s = lane3(xs);
+  a = mac(a, s, a3, quads); b = mac(b, s, b3, quads); c = mac(c, s, c3, quads); d = mac(d, s, d3, quads);
+  xs = v128.load(x, 16);
+  s = lane0(xs);
+  a = mac(a, s, a4, quads); b = mac(b, s, b4, quads); c = mac(c, s, c4, quads); d = mac(d, s, d4, quads);
+  s = lane1(xs);
+  a = mac(a, s, a5, quads); b = mac(b, s, b5, quads); c = mac(c, s, c5, quads); d = mac(d, s, d5, quads);
+  s = lane2(xs);
+  a = mac(a, s, a6, quads); b = mac(b, s, b6, quads); c = mac(c, s, c6, quads); d = mac(d, s, d6, quads);
+  s = lane3(xs);
+  a = mac(a, s, a7, quads); b = mac(b, s, b7, quads); c = mac(c, s, c7, quads); d = mac(d, s, d7, quads);
+  s = lane0(aux);
+  a = scaleSum(v128.load(sums), a, ones, f32x4.mul(aScale, s), quads);
+  b = scaleSum(v128.load(sums, 16), b, ones, f32x4.mul(bScale, s), quads);
+  c = scaleSum(v128.load(sums, 32), c, ones, f32x4.mul(cScale, s), quads);
+  d = scaleSum(v128.load(sums, 48), d, ones, f32x4.mul(dScale, s), quads);
+  if (hasMin) {
+    s = lane2(aux);
+    a = madd(aMin, s, a); b = madd(bMin, s, b); c = madd(cMin, s, c); d = madd(dMin, s, d);
+  }
+  v128.store(sums, a);
+  v128.store(sums, b, 16);
+  v128.store(sums, c, 32);
+  v128.store(sums, d, 48);
 }
 
-function int4BlockPairs(
-  w: usize,
-  u: usize,
-  x: usize,
-  count: i32,
-  sums: usize,
-  wFactor: f32,
-  uFactor: f32,
-): void {
-  blockTimes(w, u, x, count, sums, wFactor, uFactor, false, false);
+function int4BlockPairs(w: usize, x: usize, count: i32, sums: usize, factor: f32): void {
+  blockTimes(w, x, count, sums, factor, false, false);
 }
 
-function int4BlockQuads(
-  w: usize,
-  u: usize,
-  x: usize,
-  count: i32,
-  sums: usize,
-  wFactor: f32,
-  uFactor: f32,
-): void {
-  blockTimes(w, u, x, count, sums, wFactor, uFactor, false, true);
-}
-
-/** See `blockTimes`. */
-export function int4Block(
-  w: usize,
-  u: usize,
-  x: usize,
-  count: i32,
-  sums: usize,
-  wFactor: f32,
-  uFactor: f32,
-): void {
-  if (ASC_FEATURE_RELAXED_SIMD && sumsQuads()) int4BlockQuads(w, u, x, count, sums, wFactor, uFactor);
-  else int4BlockPairs(w, u, x, count, sums, wFactor, uFactor);
-}
-
-function int4mBlockPairs(
-  w: usize,
-  u: usize,
-  x: usize,
-  count: i32,
-  sums: usize,
-  wFactor: f32,
-  uFactor: f32,
-): void {
-  blockTimes(w, u, x, count, sums, wFactor, uFactor, true, false);
-}
-
-function int4mBlockQuads(
-  w: usize,
-  u: usize,
-  x: usize,
-  count: i32,
-  sums: usize,
-  wFactor: f32,
-  uFactor: f32,
-): void {
-  blockTimes(w, u, x, count, sums, wFactor, uFactor, true, true);
+function int4BlockQuads(w: usize, x: usize, count: i32, sums: usize, factor: f32): void {
+  blockTimes(w, x, count, sums, factor, false, true);
 }
 
 /** See `blockTimes`. */
-export function int4mBlock(
-  w: usize,
-  u: usize,
-  x: usize,
-  count: i32,
-  sums: usize,
-  wFactor: f32,
-  uFactor: f32,
-): void {
-  if (ASC_FEATURE_RELAXED_SIMD && sumsQuads()) int4mBlockQuads(w, u, x, count, sums, wFactor, uFactor);
-  else int4mBlockPairs(w, u, x, count, sums, wFactor, uFactor);
+export function int4Block(w: usize, x: usize, count: i32, sums: usize, factor: f32): void {
+  if (ASC_FEATURE_RELAXED_SIMD && sumsQuads()) int4BlockQuads(w, x, count, sums, factor);
+  else int4BlockPairs(w, x, count, sums, factor);
+}
+
+function int4mBlockPairs(w: usize, x: usize, count: i32, sums: usize, factor: f32): void {
+  blockTimes(w, x, count, sums, factor, true, false);
+}
+
+function int4mBlockQuads(w: usize, x: usize, count: i32, sums: usize, factor: f32): void {
+  blockTimes(w, x, count, sums, factor, true, true);
+}
+
+/** See `blockTimes`. */
+export function int4mBlock(w: usize, x: usize, count: i32, sums: usize, factor: f32): void {
+  if (ASC_FEATURE_RELAXED_SIMD && sumsQuads()) int4mBlockQuads(w, x, count, sums, factor);
+  else int4mBlockPairs(w, x, count, sums, factor);
 }

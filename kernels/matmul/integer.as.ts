@@ -4,8 +4,8 @@
 //
 // One token: every worker streams its share of the panels once, from four places side by side; the
 // last ones go to those who are done first.
-// More: the weights of one block of k and 32 rows (two panels) are unpacked once for all tokens of
-// the task, whose sums stay in the L1 cache. No number of tokens is special.
+// More: the weights of one block of k and 16 rows (a panel) are unpacked once for all tokens of the
+// task, of which two are multiplied together; sums of two panels stay in the L1 cache.
 
 import { nextTask, scratch, shareStart } from "../common.as";
 import {
@@ -169,12 +169,8 @@ function panelsTimesTokens(p: i32, q: i32, first: i32, last: i32): void {
   u += PANEL_HEADER;
   let xs = x + <usize> first * X_BLOCK;
   for (let block = 0; block < blocks; block++) {
-    if (layout == INT4) int4Block(w, u, xs, count, sums, wFactor, uFactor);
-    else if (layout == INT4M) int4mBlock(w, u, xs, count, sums, wFactor, uFactor);
-    else {
-      int8Block(w, xs, count, sums, wFactor);
-      if (p != q) int8Block(u, xs, count, sums + 64, uFactor);
-    }
+    blockTimesTokens(w, xs, count, sums, wFactor);
+    if (p != q) blockTimesTokens(u, xs, count, sums + 64, uFactor);
     w += blockBytes;
     u += blockBytes;
     xs += <usize> tokens * X_BLOCK;
@@ -183,4 +179,12 @@ function panelsTimesTokens(p: i32, q: i32, first: i32, last: i32): void {
   const offset = <usize> first * stride + column;
   if (residual) addRows(sums, count, 32, residual + offset, stride, valid);
   finishSums(sums, count, 32, out + offset, stride, valid);
+}
+
+/** One block of a panel times the blocks of `count` tokens. */
+@inline
+function blockTimesTokens(w: usize, xs: usize, count: i32, y: usize, factor: f32): void {
+  if (layout == INT4) int4Block(w, xs, count, y, factor);
+  else if (layout == INT4M) int4mBlock(w, xs, count, y, factor);
+  else int8Block(w, xs, count, y, factor);
 }
