@@ -190,15 +190,14 @@ export const SHAPES: Readonly<Record<string, Shape>> = {
     },
   },
   "glm-130b": {
-    source: "its released configuration; Zeng et al., arXiv:2210.02414",
-    note: "blocks of ChatGLM2 with biases stand for its own, which have as many parameters",
+    source: "its released script; Zeng et al., arXiv:2210.02414",
     parameters: 130e9,
-    without: "transformer.output_layer.weight",
     config: {
-      ...CHATGLM2,
-      ...{ num_layers: 70, hidden_size: 12288, ffn_hidden_size: 32768, num_attention_heads: 96 },
-      ...{ multi_query_attention: false, add_bias_linear: true, padded_vocab_size: 150528 },
-      seq_length: 2048,
+      ...{ model_type: "glm-130b", num_layers: 70, hidden_size: 12288, inner_hidden_size: 32768 },
+      ...{ num_attention_heads: 96, vocab_size: 150528, max_sequence_length: 2048 },
+      ...{ layernorm_order: "post", tokenizer_type: "icetk-glm-130B", torch_dtype: "float16" },
+      ...{ mask_token_id: 150000, gmask_token_id: 150001, smask_token_id: 150002 },
+      ...{ bos_token_id: 150004, eos_token_id: [150005, 20002] },
     },
   },
   "yuan-13b": {

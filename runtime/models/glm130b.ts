@@ -22,7 +22,6 @@ import { cacheRows, prefixSpans, tokenIds } from "./inputs.ts";
 import type { InputRule, RunSizes } from "./program.ts";
 import { rotationTable } from "./rope.ts";
 import {
-  keptMatrix,
   matrix,
   queriesKeysValues,
   type TensorSource,
@@ -191,7 +190,8 @@ function* listWeights(config: Glm130bConfig, contextLength: number): Iterable<We
     ];
   };
 
-  yield keptMatrix("wordTable", vocabSize, width, { tensor: partsOf(WORDS) });
+  // Not kept as it is: in 16 bits it would be larger than one memory of WebAssembly.
+  yield matrix("wordTable", vocabSize, width, { tensor: partsOf(WORDS) });
   for (let i = 0; i < config.layers; i++) {
     const layer = `transformer.layers.${i}.`;
     yield* norm(`${i}.attentionNorm`, `${layer}input_layernorm`);
