@@ -190,17 +190,21 @@ class Trial {
       if (this.bound === 0) assertEquals(ids, (await this.plain.complete(opening, all)).ids);
       place.told = { opening, more: ids.slice(0, -1) };
     } else if (act === 6) {
+      const opening = this.#pick(2) ? this.#prompt() : undefined;
       const ids = this.#ids(Math.min(24, room)), reason = new Error("enough");
       if (ids.length === 0) return;
-      note(`append ${ids}, aborted`);
-      const stop = new AbortController(), appending = session.prefill(ids, { signal: stop.signal });
-      for (let left = this.#pick(8); left > 0; left--) await new Promise((r) => setTimeout(r, 0));
+      note(`${JSON.stringify(opening ?? ids)}, aborted`);
+      if (opening) session.reset();
+      const stop = new AbortController();
+      const running = session.prefill(opening ?? ids, { signal: stop.signal });
+      for (let left = this.#pick(99); left > 0; left--) await undefined;
       stop.abort(reason);
-      const isDone = await appending.then(() => true, (error) => {
+      const isDone = await running.then(() => true, (error) => {
         assertEquals(error, reason);
         return false;
       });
-      if (isDone) place.told = { ...told, more: [...told.more, ...ids] };
+      if (opening) place.told = isDone ? { opening, more: [] } : undefined;
+      else if (isDone) place.told = { ...told, more: [...told.more, ...ids] };
     } else if (act === 7) {
       const opening = this.#prompt();
       note(`generate ${JSON.stringify(opening)}, left`);
@@ -250,6 +254,29 @@ Deno.test("ChatGLM's prefix is found again when a session is cut inside it", asy
   assertEquals(session.position, 3);
   const rest = [4, MASKS[0]!, BOS, 9];
   assertEquals(await session.prefill(rest), await fresh.prefill([5, 6, 7, ...rest]));
+});
+
+Deno.test("a prompt that was given up leaves nothing of its source to the next one", async () => {
+  for (const backend of ["reference", "wasm"]) {
+    await using model = await load("t5-v1.1", { backend });
+    const target = Array.from({ length: 12 }, (_, i) => i % 2);
+    const prompts = [[3, 4, 5, 6, 7], [40, 41, 42]].map((ids) => ({ ids, decoderIds: target }));
+    using fresh = model.session();
+    const expected = await fresh.prefill(prompts[1]!);
+    let given = 0;
+    // Somewhere between these steps the encoder has run, and the decoder has not.
+    for (let steps = 0; steps < 120; steps++) {
+      using session = model.session();
+      const stop = new AbortController();
+      const first = session.prefill(prompts[0]!, { signal: stop.signal });
+      for (let i = 0; i < steps; i++) await undefined;
+      stop.abort(new Error("enough"));
+      if (await first.then(() => true, () => false)) continue;
+      given++;
+      assertEquals(await session.prefill(prompts[1]!), expected);
+    }
+    assert(given > 0);
+  }
 });
 
 Deno.test("a session of Switch that was saved keeps what ran together", async () => {

@@ -290,8 +290,9 @@ export class Session {
       },
       current: () => {
         if (this.#disposed) throw new InputError("Cannot run a session that has been disposed");
-        // What a run that was given up has cached beyond it does not count.
+        // What a run that was given up has cached beyond it does not count, nor what it has encoded.
         this.#holder.cached = this.cachedTokens;
+        if (!this.#sequence.source) this.#holder.encoded = false;
         return this.#sequence;
       },
       append: (id) => void (this.#sequence = { ...this.#sequence, ids: [...this.history, id] }),
