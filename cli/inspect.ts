@@ -109,8 +109,7 @@ async function inspect(flags: Flags): Promise<void> {
       const model = await resolveModel(file, choices, warn);
       unusedTextSettings(file).forEach(warn);
       quantization = model.quantization;
-      for (const { source, tensors: names, layout, exact, obstacle } of model.weights.values()) {
-        if (typeof source === "function") continue;
+      for (const { tensors: names, layout, exact, obstacle } of model.weights.values()) {
         const held = { layout, exact, ...(obstacle !== undefined && { obstacle }) };
         for (const name of names) Object.assign(tensors.get(name)!, held);
       }
