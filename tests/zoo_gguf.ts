@@ -27,6 +27,11 @@ export interface ZooOptions {
   readonly head?: boolean;
   /** Whether the feed-forward block of a T5 has a gate. Default no. */
   readonly gated?: boolean;
+  /**
+   * What gives the scores of a BERT: a layer before them or none, for so many labels. The model then has
+   * no segments, since llama.cpp numbers none. None where absent.
+   */
+  readonly scores?: { readonly dense: boolean; readonly labels: number };
   /** Whether a BERT tells capital letters apart. Default no. */
   readonly cased?: boolean;
   /** More fields, without the architecture before their names. */
@@ -228,6 +233,17 @@ export function zooContents(architecture: ZooArchitecture, options: ZooOptions =
     ? listBert(width, vocab, { isNomic: architecture === "nomic-bert", fused })
     : listGpt2(width, vocab);
   const tensors = Array.from(listed, (it) => draw(it, type, random));
+  const { scores } = options;
+  if (scores) {
+    const types = tensors.findIndex(({ name }) => name === "token_types.weight");
+    const row = (tensors[types]!.data as Uint8Array).slice(0, 4 * width);
+    tensors[types] = { ...tensors[types]!, data: Uint8Array.from([...row, ...row]) };
+    const more = [
+      ...scores.dense ? withBias("cls", width, width) : [],
+      ...withBias("cls.output", scores.labels, width),
+    ];
+    tensors.push(...more.map((it) => draw(it, "F32", random)));
+  }
   if (options.head) tensors.push(draw(["output.weight", [vocab, width], "matrix"], type, random));
   return { fields, tensors };
 }
@@ -240,6 +256,14 @@ export const ZOO: Readonly<Record<string, readonly [ZooArchitecture, ZooOptions]
   "bert, mean": ["bert", { fields: { pooling_type: u32(1) } }],
   "bert, first, fused": ["bert", { fused: true, fields: { pooling_type: u32(2) } }],
   "bert, last, cased": ["bert", { cased: true, fields: { pooling_type: u32(3) } }],
+  "bert that ranks": ["bert", {
+    scores: { dense: true, labels: 1 },
+    fields: { pooling_type: u32(4) },
+  }],
+  "bert that ranks, no layer before": ["bert", {
+    scores: { dense: false, labels: 1 },
+    fields: { pooling_type: u32(4) },
+  }],
   "nomic-bert, mean": ["nomic-bert", { fused: true, fields: { pooling_type: u32(1) } }],
   "nomic-bert, first, Q8_0": ["nomic-bert", { type: "Q8_0", fields: { pooling_type: u32(2) } }],
   "nomic-bert, linear rope": ["nomic-bert", {
@@ -249,6 +273,12 @@ export const ZOO: Readonly<Record<string, readonly [ZooArchitecture, ZooOptions]
   "t5encoder, first, gated": ["t5encoder", { gated: true, fields: { pooling_type: u32(2) } }],
   "t5": ["t5", {}],
 };
+
+/** A query, and texts that answer it. */
+export const QUERY: readonly [string, readonly string[]] = [
+  "the thing?",
+  ["unbed a thing", "the end", "being he"],
+];
 
 /** Texts whose tokens are compared. */
 export const TEXTS: readonly string[] = [

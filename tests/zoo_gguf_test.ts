@@ -4,7 +4,7 @@
  */
 
 import { assert, assertAlmostEquals, assertEquals, assertRejects } from "@std/assert";
-import { assertStringIncludes } from "@std/assert";
+import { assertStringIncludes, assertThrows } from "@std/assert";
 import { FormatError, loadModel, type LoadOptions, type Model, ModelError } from "../mod.ts";
 import { decodeRows, LAYOUTS } from "../quant/formats.ts";
 import { transcoder } from "../quant/transcode.ts";
@@ -12,7 +12,7 @@ import type { MetadataValue } from "../runtime/files/gguf_metadata.ts";
 import { ggufBytes } from "./fixtures.ts";
 import { type Contents, f32, f32Tensor, flag, text, u32 } from "./golden_gguf.ts";
 import { hasWebgpu } from "./webgpu_adapter.ts";
-import { TEXTS, ZOO, type ZooArchitecture, zooContents } from "./zoo_gguf.ts";
+import { QUERY, TEXTS, ZOO, type ZooArchitecture, zooContents } from "./zoo_gguf.ts";
 
 interface Golden {
   name: string;
@@ -25,6 +25,8 @@ interface Golden {
   places: number[];
   rows?: [id: number, probability: number][][];
   greedy: number[];
+  /** How well texts answer a query, from 0 to 1. */
+  ranks?: number[];
 }
 
 const { models: GOLDEN }: { models: Golden[] } = JSON.parse(
@@ -72,9 +74,15 @@ for (const [name, [architecture, options]] of Object.entries(ZOO)) {
         TEXTS.forEach((it, i) => {
           assertEquals(model.tokenizer.encode(it, { addSpecial: false }), golden.tokens[i], it);
         });
+        if (golden.ranks) {
+          const ranked = await model.rerank(...QUERY);
+          for (const { index, probability } of ranked) {
+            assertAlmostEquals(probability, golden.ranks[index]!, bound);
+          }
+        }
         if (golden.vector) {
           const { hidden } = await model.encode(golden.ids!);
-          const found = pooled(hidden, model);
+          const found = pooled(hidden, POOLINGS[options.fields!.pooling_type!.value as number]!);
           golden.vector.forEach((it, i) => assertAlmostEquals(found[i]!, it, bound));
         }
         if (!golden.rows) return;
@@ -95,14 +103,18 @@ for (const [name, [architecture, options]] of Object.entries(ZOO)) {
   }
 }
 
-/** The vector that `embed` makes of these states, by the pooling of the file. */
-function pooled(hidden: Float32Array, { config: { pooling, hiddenSize } }: Model): number[] {
-  const rows = hidden.length / hiddenSize;
-  const row = (i: number): number[] =>
-    Array.from(hidden.subarray(i * hiddenSize, (i + 1) * hiddenSize));
+/** What the numbers of `pooling_type` mean. */
+const POOLINGS = ["none", "mean", "first", "last"];
+
+/** The vector of a text with these states `[tokens, 64]`, of length 1. */
+function pooled(hidden: Float32Array, pooling: string): number[] {
+  const width = 64, rows = hidden.length / width;
+  const row = (i: number): number[] => Array.from(hidden.subarray(i * width, (i + 1) * width));
   const vector = pooling === "mean"
-    ? row(0).map((_, i) => Array.from({ length: rows }, (_, j) => row(j)[i]!))
-      .map((column) => column.reduce((a, b) => a + b) / rows)
+    ? row(0).map((_, i) => {
+      const column = Array.from({ length: rows }, (_, j) => row(j)[i]!);
+      return column.reduce((a, b) => a + b) / rows;
+    })
     : row(pooling === "first" ? 0 : rows - 1);
   const length = Math.hypot(...vector);
   return vector.map((it) => it / length);
@@ -111,7 +123,7 @@ function pooled(hidden: Float32Array, { config: { pooling, hiddenSize } }: Model
 Deno.test("GGUF as llama.cpp runs it: the expected values tell poolings and ropes apart", () => {
   const of = (name: string): string =>
     JSON.stringify(GOLDEN.find((it) => it.name === name)!.vector);
-  const names = Object.keys(ZOO).filter((it) => /bert|encoder/.test(it));
+  const names = GOLDEN.filter((it) => it.vector).map((it) => it.name);
   assertEquals(new Set(names.map(of)).size, names.length);
 });
 
@@ -121,7 +133,7 @@ for (const architecture of ENCODERS) {
   Deno.test(`GGUF encoder ${architecture}: embed pools as the file says`, async () => {
     for (const [type, pooling] of [[1, "mean"], [2, "first"], [3, "last"]] as const) {
       const contents = zooContents(architecture, { fields: { pooling_type: u32(type) } });
-      const { model } = await load(contents);
+      const { model } = await load(contents, { backend: "wasm" });
       await using _ = model;
       const [own, named] = [
         await model.embed(["the thing"]),
@@ -132,11 +144,10 @@ for (const architecture of ENCODERS) {
       assertEquals(own, named);
       const ids = model.tokenizer.encode("the thing");
       const { hidden } = await model.encode(ids);
-      pooled(hidden, model).forEach((it, i) => assertAlmostEquals(own[0]![i]!, it, 1e-6));
+      pooled(hidden, pooling).forEach((it, i) => assertAlmostEquals(own[0]![i]!, it, 1e-6));
     }
     const { model } = await load(zooContents(architecture));
     await using _ = model;
-    assertEquals(model.config.pooling, undefined);
     assertEquals(await model.embed(["a"]), await model.embed(["a"], { pooling: "mean" }));
   });
 
@@ -308,14 +319,46 @@ Deno.test("GGUF settings: what means nothing is told, what changes nothing is no
   assertEquals(warnings, []);
 });
 
-Deno.test("GGUF settings: a model that ranks is told to give states alone", async () => {
-  const contents = zooContents("bert", { fields: { pooling_type: u32(4) } });
-  contents.tensors.push(f32Tensor("cls.output.weight", [1, 64], new Float32Array(64)));
+Deno.test("GGUF bert: labels of a classifier, and as many as it has", async () => {
+  const labels = (...value: string[]): MetadataValue => ({ type: "array", items: "string", value });
+  const contents = zooContents("bert", {
+    scores: { dense: true, labels: 3 },
+    fields: { "classifier.output_labels": labels("good", "bad", "so so") },
+  });
   const { model, warnings } = await load(contents);
-  await model.dispose();
-  assertEquals(warnings.length, 2);
-  assertStringIncludes(warnings[0]!, "made for ranking");
-  assertStringIncludes(warnings[1]!, `not used: "cls.output.weight"`);
+  await using _ = model;
+  assertEquals(warnings, []);
+  const { kind, labels: found } = await model.classify("the thing");
+  assertEquals(kind, "single-label");
+  assertEquals(found.map(({ label }) => label).toSorted(), ["bad", "good", "so so"]);
+  await assertRejects(() => model.rerank(...QUERY), ModelError, "3 scores");
+  contents.fields.set("bert.classifier.output_labels", labels("good", "bad"));
+  await assertRejects(() => load(contents), ModelError, "bert.classifier.output_labels");
+});
+
+Deno.test("GGUF bert: a model that was made for ranking and has no scores is told", async () => {
+  const { model, warnings } = await load(zooContents("bert", { fields: { pooling_type: u32(4) } }));
+  await using _ = model;
+  assertEquals(warnings.length, 1);
+  assertStringIncludes(warnings[0]!, `made for ranking (pooling_type 4) and has no tensor`);
+  await assertRejects(() => model.rerank(...QUERY), ModelError);
+});
+
+Deno.test("GGUF bert: two texts go together as RoBERTa has them where its tokens say so", async () => {
+  const contents = zooContents("t5");
+  for (
+    const [key, value] of Object.entries({
+      bos_token_id: u32(0),
+      seperator_token_id: u32(1),
+      add_bos_token: flag(true),
+    })
+  ) contents.fields.set(`tokenizer.ggml.${key}`, value);
+  const { model } = await load(contents);
+  await using _ = model;
+  assertEquals(model.tokenizer.surround([5], [6]).ids, [0, 5, 1, 1, 6, 1]);
+  const { model: plain } = await load(zooContents("t5"));
+  await using _plain = plain;
+  assertThrows(() => plain.tokenizer.surround([5], [6]), Error, "pair of texts");
 });
 
 Deno.test("GGUF tensors: missing ones, misshapen ones, more layers, scales beside weights", async () => {

@@ -111,8 +111,8 @@ function recordEncoder(
       : g.op("activation", [up], { kind });
     x = layerNorm(g.op("add", [x, linear(inner, `${i}.down`)]), `${i}.mlpNorm`, eps);
   }
-  g.cut("heads");
   const hidden = wanted(x); // [rows, hidden]
+  g.cut("heads"); // there may be none
   const results: Record<string, Tensor> = { hidden };
   if (w.has("transform")) {
     const { headActivation } = config;
@@ -125,10 +125,10 @@ function recordEncoder(
     if (w.has("relationship")) results.relationship = linear(results.pooled, "relationship");
   }
   if (w.has("scores")) {
-    const { hidden: before } = SCORES[config.kind];
-    const read = before
-      ? g.op("activation", [linear(hidden, "scoresHidden")], { kind: before.activation })
-      : results.pooled!;
+    const { activation = "tanh" } = SCORES[config.kind].hidden ?? {};
+    const read = w.has("scoresHidden")
+      ? g.op("activation", [linear(hidden, "scoresHidden")], { kind: activation })
+      : results.pooled ?? hidden;
     results.scores = linear(read, "scores"); // [rows, labels], of which the first row counts
   }
   return results;

@@ -1,6 +1,7 @@
 /**
  * BERT and its kin in GGUF files, as llama.cpp's converter writes them: the encoder alone, without the
- * heads for masked words and pairs and without the pooler. RoBERTa and XLM-RoBERTa are there under
+ * heads for masked words and pairs and without the pooler; a classifier is there in the form of
+ * RoBERTa, or reads the first token as it is. RoBERTa and XLM-RoBERTa are there under
  * the name of BERT, without the positions before their first; so is DistilBERT.
  *
  * The files name no nonlinearity. The models were trained with GELU, and so they run here; llama.cpp
@@ -12,8 +13,9 @@
 import type { ModelFile } from "../files/model_file.ts";
 import type { BertConfig } from "./bert_encoder.ts";
 import type { Warn } from "./fields.ts";
-import { ggufLinear, ggufQueriesKeysValues, readGgufSizes } from "./gguf_config.ts";
-import { keptMatrix, norm, type WeightSpec } from "./weight_spec.ts";
+import { ggufLinear, ggufQueriesKeysValues, readGgufSizes, SCORES } from "./gguf_config.ts";
+import { countScores } from "./labels.ts";
+import { keptMatrix, norm, vector, type WeightSpec } from "./weight_spec.ts";
 
 /**
  * Reads the configuration of a GGUF model.
@@ -63,4 +65,10 @@ export function* bertGgufWeights(config: BertConfig, file: ModelFile): Iterable<
     yield* ggufLinear(file, `${i}.down`, width, inner, `${layer}ffn_down`);
     yield* norm(`${i}.mlpNorm`, width, `${layer}layer_output_norm`);
   }
+  if (!file.tensors.has(SCORES)) return;
+  // The scores of a text or a pair, from its first token, with a layer before them or without.
+  if (file.tensors.has("cls.weight")) yield* ggufLinear(file, "scoresHidden", width, width, "cls");
+  const count = countScores(file, SCORES), bias = "cls.output.bias";
+  yield keptMatrix("scores", count, width, SCORES);
+  if (file.tensors.has(bias)) yield vector("scores.bias", count, bias);
 }

@@ -94,7 +94,7 @@ export function readGgufSizes(file: ModelFile, rules: GgufRules, warn: Warn): Gg
         `incomplete or of another architecture`,
     );
   }
-  checkPooling(fields, refuse, warn, file.name);
+  checkPooling(file, fields, refuse, warn);
   return {
     fields,
     sizes: {
@@ -114,18 +114,21 @@ export function readGgufSizes(file: ModelFile, rules: GgufRules, warn: Warn): Gg
 /** The greatest number of `pooling_type`, for a head that ranks. */
 const RANK = 4;
 
+/** The matrix of a classifier or of what ranks: a score for each label. */
+export const SCORES = "cls.output.weight";
+
 /** How one vector is made of a text, which the tasks read, must be known; what ranks is told. */
 function checkPooling(
+  { name, tensors }: ModelFile,
   fields: ConfigReader,
   refuse: (field: string, expected: string) => never,
   warn: Warn,
-  name: string,
 ): void {
   const field = "pooling_type", type = fields.has(field) ? fields.whole(field) : 0;
-  if (type === RANK) {
+  if (type === RANK && !tensors.has(SCORES)) {
     warn(
-      `${quote(name)} was made for ranking (${field} ${RANK}), which is not supported: hidden ` +
-        `states and vectors of texts are what it gives`,
+      `${quote(name)} was made for ranking (${field} ${RANK}) and has no tensor ` +
+        `${quote(SCORES)}: hidden states and vectors of texts are what it gives`,
     );
   } else if (type > RANK) {
     refuse(field, "0 (none), 1 (mean), 2 (first token), 3 (last token) or 4 (ranking)");

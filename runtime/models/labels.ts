@@ -1,5 +1,5 @@
 /**
- * What a classifier's scores are called: `id2label` of config.json.
+ * What a classifier's scores are called: `id2label` of config.json, `classifier.output_labels` of GGUF.
  *
  * @module
  */
@@ -11,9 +11,16 @@ import type { ModelFile } from "../files/model_file.ts";
 /** More than any classifier has. */
 const MOST_LABELS = 100_000;
 
+/** The field that names labels: by number, or in a list. */
+function fieldOf({ format, metadata }: ModelFile): string {
+  return format === "gguf"
+    ? `${metadata["general.architecture"]}.classifier.output_labels`
+    : "id2label";
+}
+
 /** The labels that a file names, in the order of its scores; undefined where it names none. */
-export function readLabels({ metadata }: ModelFile): readonly string[] | undefined {
-  const { id2label } = metadata;
+export function readLabels(file: ModelFile): readonly string[] | undefined {
+  const id2label = file.metadata[fieldOf(file)];
   if (typeof id2label !== "object" || id2label === null) return undefined;
   const count = Object.keys(id2label).length;
   const labels = Array.from(
@@ -30,11 +37,13 @@ export function readLabels({ metadata }: ModelFile): readonly string[] | undefin
  * @throws ModelError when the file names another number of labels
  */
 export function countScores(file: ModelFile, tensor: string): number {
-  const count = file.tensors.get(tensor)?.shape[0] ?? 0, labels = readLabels(file);
-  const { id2label = null } = file.metadata;
-  if (id2label === null || labels?.length === count) return count;
+  const { shape = [] } = file.tensors.get(tensor) ?? {}, labels = readLabels(file);
+  // One row alone may be written without its extent.
+  const count = shape.length === 1 ? 1 : shape[0] ?? 0;
+  const field = fieldOf(file), named = file.metadata[field] ?? null;
+  if (named === null || labels?.length === count) return count;
   throw new ModelError(
     `Cannot load ${quote(file.name)}: tensor ${quote(tensor)} gives ${count} scores, and ` +
-      `"id2label" is ${quote(id2label, 60)}, expected a label for each, by numbers from "0" on`,
+      `${quote(field)} is ${quote(named, 60)}, expected a label for each, by numbers from "0" on`,
   );
 }

@@ -2,10 +2,10 @@
 // texts, distributions and greedy texts of a decoder, vectors of an encoder. Its GELU is a table in 16
 // bits and it keeps keys and values in 16 bits, so that its numbers are good to about three digits.
 //
-//   deno eval 'import { TEXTS, ZOO, zooContents } from "./tests/zoo_gguf.ts";
+//   deno eval 'import { QUERY, TEXTS, ZOO, zooContents } from "./tests/zoo_gguf.ts";
 //     import { ggufBytes } from "./tests/fixtures.ts";
 //     for (const [i, it] of Object.values(ZOO).entries()) Deno.writeFileSync(`FOLDER/${i}.gguf`, await ggufBytes(zooContents(...it)));
-//     Deno.writeTextFileSync("FOLDER/zoo.json", JSON.stringify({ TEXTS, ZOO }));'
+//     Deno.writeTextFileSync("FOLDER/zoo.json", JSON.stringify({ QUERY, TEXTS, ZOO }));'
 //   npm install node-llama-cpp && node make_llama_cpp_zoo.mjs FOLDER > llama_cpp_zoo.json
 
 import fs from "node:fs";
@@ -15,7 +15,7 @@ import process from "node:process";
 const peer = "node-llama-cpp";
 const { getLlama, LlamaLogLevel } = await import(peer);
 const folder = process.argv[2];
-const { TEXTS, ZOO } = JSON.parse(fs.readFileSync(`${folder}/zoo.json`, "utf8"));
+const { QUERY, TEXTS, ZOO } = JSON.parse(fs.readFileSync(`${folder}/zoo.json`, "utf8"));
 const llama = await getLlama({ gpu: false, build: "never", logLevel: LlamaLogLevel.disabled });
 const rounded = (value) => Number(value.toPrecision(5));
 
@@ -52,11 +52,26 @@ async function encoder(model, isT5) {
   return { ids, vector: vector.map((it) => rounded(it / length)) };
 }
 
+/** How well texts answer a query, from 0 to 1. */
+async function ranker(model) {
+  const context = await model.createRankingContext({ contextSize: 256 });
+  const ranks = [];
+  // The binding leaves out the end where a file names no end token.
+  const query = model.tokenize(QUERY[0]), end = model.tokens.sep;
+  for (const it of QUERY[1]) {
+    ranks.push(rounded(await context.rank(query, [...model.tokenize(it), end])));
+  }
+  await context.dispose();
+  return { ranks };
+}
+
 const lines = [];
-for (const [i, [name, [architecture]]] of Object.entries(ZOO).entries()) {
+for (const [i, [name, [architecture, { scores }]]] of Object.entries(ZOO).entries()) {
   const model = await llama.loadModel({ modelPath: `${folder}/${i}.gguf` });
   const tokens = TEXTS.map((it) => Array.from(model.tokenize(it)));
-  const result = architecture === "gpt2"
+  const result = scores
+    ? await ranker(model)
+    : architecture === "gpt2"
     ? await decoder(model)
     : architecture === "t5"
     ? {}

@@ -27,7 +27,7 @@ import { byteTokens, splitMerge } from "./model.ts";
 import { bertNormalizer } from "./normalize.ts";
 import { preTokenizerRule } from "./pre.ts";
 import { patternSplitter, preTokenizerFromJson } from "./split.ts";
-import { bertPair, type PairPart } from "./pair.ts";
+import { bertPair, type PairPart, robertaPair } from "./pair.ts";
 import { unigramModel, wordPieceModel } from "./words.ts";
 
 const SPACE_MARK = "\u2581";
@@ -55,18 +55,26 @@ export const BUILDERS: ReadonlyMap<string, (vocabulary: GgufVocabulary) => KindP
   ["bert", bertParts],
 ]);
 
-/** The begin and end tokens around a text, and what a kind does where the file does not say. */
+/**
+ * The begin and end tokens around a text, and what a kind does where the file does not say. With both,
+ * and a separator that is the end token, two texts go together as RoBERTa has them.
+ */
 function around(
   vocabulary: GgufVocabulary,
   usual: { bos?: number; eos?: number; addBos: boolean; addEos: boolean },
-): Pick<KindParts, "prefix" | "suffix" | "bosId" | "eosId"> {
+): Pick<KindParts, "prefix" | "suffix" | "pair" | "bosId" | "eosId"> {
   const bosId = specialId(vocabulary, "bos_token_id", usual.bos);
   const eosId = specialId(vocabulary, "eos_token_id", usual.eos);
+  const sepId = specialId(vocabulary, "seperator_token_id", undefined); // spelled so in the format
+  const hasBos = flag(vocabulary, "add_bos_token", usual.addBos);
+  const hasEos = flag(vocabulary, "add_eos_token", usual.addEos);
+  const isRoberta = hasBos && hasEos && sepId !== undefined && sepId === eosId;
   return {
     bosId,
     eosId,
-    prefix: flag(vocabulary, "add_bos_token", usual.addBos) ? [bosId] : [],
-    suffix: flag(vocabulary, "add_eos_token", usual.addEos) ? [eosId] : [],
+    prefix: hasBos ? [bosId] : [],
+    suffix: hasEos ? [eosId] : [],
+    pair: isRoberta && bosId !== undefined ? robertaPair(bosId, sepId) : undefined,
   };
 }
 
@@ -182,8 +190,8 @@ function bertParts(vocabulary: GgufVocabulary): KindParts {
     throw wrongField(`${KEY}unknown_token_id`, undefined, "a token id: WordPiece needs one");
   }
   const text = new TextDecoder();
-  const bosId = specialId(vocabulary, "bos_token_id", 101);
-  const sepId = specialId(vocabulary, "seperator_token_id", 102); // spelled so in the format
+  const bosId = specialId(vocabulary, "bos_token_id", specialId(vocabulary, "cls_token_id", 101));
+  const sepId = specialId(vocabulary, "seperator_token_id", 102);
   return {
     bosId,
     eosId: specialId(vocabulary, "eos_token_id", undefined),
