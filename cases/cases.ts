@@ -123,6 +123,32 @@ export const CASES: OpCases = {
 
   cacheStore: CACHE_STORE_CASES,
 
+  divideColumn: [
+    ...[[1, 1, 0], [5, 3, 0], [5, 3, 4], [40, 17, 20], [7, 100, 3], [100, 1, 50]].map((
+      [width, count, column],
+    ): OpCase<"divideColumn"> => ({
+      title: `column ${column} of ${width} among ${count}`,
+      runs: [6, 1, 5],
+      bound: ROUNDING,
+      record: (r, op) =>
+        op([r.input(["tokens", width!]), r.input(["tokens", count!])], { column: column! }),
+    })),
+    {
+      title: "-Infinity and NaN",
+      bound: 0,
+      record: (r, op) =>
+        op([r.input([4, 6], list([0, -Infinity, NaN, 2, 1])), r.input([4, 3], list([1, NaN]))], {
+          column: 1,
+        }),
+    },
+    {
+      title: "a vocabulary of 50,257",
+      bound: ROUNDING,
+      bench: true,
+      record: (r, op) => op([r.input([1, 20001]), r.input([1, 30257])], { column: 20000 }),
+    },
+  ],
+
   embed: EMBED_CASES,
 
   expertMatmul: EXPERT_MATMUL_CASES,
@@ -190,6 +216,50 @@ export const CASES: OpCases = {
       bench: true,
       record: (r, op) =>
         op([r.input(["tokens", 1024]), r.constant([1024]), r.constant([1024])], { eps: 1e-5 }),
+    },
+  ],
+
+  logSoftmax: [
+    ...WIDTHS.map((width): OpCase<"logSoftmax"> => ({
+      title: `rows of ${width}`,
+      runs: [6, 1, 3],
+      bound: 2e-6,
+      record: (r, op) => op([r.input(["tokens", width], normal(4))], {}),
+    })),
+    ...[2, 3, 9].map((width): OpCase<"logSoftmax"> => ({
+      title: `hard numbers, rows of ${width}`,
+      bound: ROUNDING,
+      record: (r, op) => op([r.input([60, width], hard())], {}),
+    })),
+    ...([
+      ["some -Infinity", planted([-Infinity], 3)],
+      ["one NaN", (random, i) => i === 3 ? NaN : random()],
+      ["one Infinity", (random, i) => i === 30 ? Infinity : random()],
+      ["nothing but -Infinity", all(-Infinity)],
+      ["nothing but -1000", all(-1000)],
+      ["numbers about 1e30", normal(1e30)],
+      ["numbers about 3e38", planted([3e38, -3e38], 2)],
+    ] satisfies [string, Values][]).map(([title, values]): OpCase<"logSoftmax"> => ({
+      title,
+      bound: ROUNDING,
+      record: (r, op) => op([r.input([4, 22], values)], {}),
+    })),
+    {
+      title: "nothing far below the maximum",
+      bound: 0,
+      record: (r, op) => op([r.input([5, 3], list([0, -Infinity, -200]))], {}),
+    },
+    {
+      title: "a vocabulary of 50,257",
+      bound: 2e-6, // of differences of up to 40, rounded to f32
+      record: (r, op) => op([r.input([1, 50257], normal(5))], {}),
+    },
+    {
+      title: "prefill: 64 x 1024",
+      tokens: 64,
+      bound: 2e-6,
+      bench: true,
+      record: (r, op) => op([r.input(["tokens", 1024], normal(3))], {}),
     },
   ],
 

@@ -101,6 +101,20 @@ export const EMBED_CASES: readonly OpCase<"embed">[] = LAYOUTS.flatMap((layout) 
     bound: 1e-7,
     record: (r, op) => op([r.indices([4], list([40, 0, 40, 40])), r.matrix([41, 50], layout)], {}),
   },
+  ...[0, 3, 40].map((first): OpCase<"embed"> => ({
+    title: `${layout}, rows from id ${first} on, zeros for others`,
+    runs: [9, 1, 4],
+    tokens: 9,
+    bound: 1e-7,
+    record: (r, op) =>
+      op([
+        r.indices(
+          ["tokens"],
+          list([first, first + 20, first - 1, 0, first + 21, -(2 ** 31), 2, 7]),
+        ),
+        r.matrix([21, 35], layout),
+      ], { first }),
+  })),
   {
     title: `${layout}, prefill: 64 x 1024`,
     tokens: 64,

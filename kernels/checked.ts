@@ -84,7 +84,7 @@ export function checkIndices<A>(
   attrs: A,
   valuesOf: (input: number) => ArrayLike<number> | undefined,
 ): void {
-  if (!indexes) return;
+  if (!indexes || indexes.any?.(attrs)) return;
   const { input, into, inclusive, orNone, count } = indexes;
   const rows = count?.(inputs, attrs) ?? inputs[into]!.shape[0]!;
   const most = inclusive ? rows : rows - 1, values = valuesOf(input) ?? [];

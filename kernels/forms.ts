@@ -73,12 +73,19 @@ export const FORMS: { readonly [N in OpName]: OpForm<OpAttributes[N]> } = {
     ],
     attributes: {},
   },
+  divideColumn: {
+    inputs: [
+      { name: "x", type: "f32 [..., width]" },
+      { name: "parts", type: "f32 [..., count], the rows of x" },
+    ],
+    attributes: { column: "number" },
+  },
   embed: {
     inputs: [
       { name: "ids", type: "i32 [tokens]" },
       { name: "table", type: "matrix of any layout [rows, width]", role: "matrix" },
     ],
-    attributes: {},
+    attributes: { first: "number?" },
   },
   expertMatmul: {
     inputs: [
@@ -121,6 +128,7 @@ export const FORMS: { readonly [N in OpName]: OpForm<OpAttributes[N]> } = {
     ],
     attributes: { eps: "number" },
   },
+  logSoftmax: { inputs: [x], attributes: {} },
   matmul: {
     inputs: [
       { name: "x", type: "f32 or a8 [..., K]" },

@@ -75,6 +75,8 @@ export interface Op<A> {
     readonly inclusive?: boolean;
     /** Whether −1 is allowed, which stands for none. */
     readonly orNone?: boolean;
+    /** Whether any number is allowed, where that depends on attributes. */
+    readonly any?: (attrs: A) => boolean;
     /** How many things they number, where these are not the rows. */
     readonly count?: (inputs: readonly TensorType[], attrs: A) => number;
   };

@@ -7,6 +7,8 @@
 
 import type { ActivationAttributes } from "./activation/op.ts";
 import type { AttentionAttributes } from "./attention/op.ts";
+import type { DivideColumnAttributes } from "./divide_column/op.ts";
+import type { EmbedAttributes } from "./embed/op.ts";
 import type { ExpertMatmulAttributes } from "./expert_matmul/op.ts";
 import type { ExpertWeightsAttributes } from "./expert_weights/op.ts";
 import type { GluAttributes } from "./glu/op.ts";
@@ -87,19 +89,34 @@ export interface OpAttributes {
    */
   readonly cacheStore: NoAttributes;
   /**
+   * One column of log-probabilities, divided among several.
+   *
+   * Inputs:
+   * 1. `x`: f32 [..., width]
+   * 2. `parts`: f32 [..., count], the rows of x
+   *
+   * Attributes: `column`, the column of x that is divided.
+   *
+   * Result: f32 `[..., width - 1 + count]`.
+   *
+   * Throws a ShapeError when the inputs do not fit together or an attribute is wrong.
+   */
+  readonly divideColumn: DivideColumnAttributes;
+  /**
    * Table rows by index.
    *
    * Inputs:
    * 1. `ids`: i32 [tokens]
    * 2. `table`: matrix of any layout [rows, width]
    *
-   * Attributes: none.
+   * Attributes: `first`, the id of the table's first row, of a table that has a part of the ids:
+   * the others give zeros; without it every id is a row.
    *
    * Result: f32 `[tokens, width]`.
    *
    * Throws a ShapeError when the inputs do not fit together or an attribute is wrong.
    */
-  readonly embed: NoAttributes;
+  readonly embed: EmbedAttributes;
   /**
    * Activations times the matrices of chosen experts.
    *
@@ -186,6 +203,19 @@ export interface OpAttributes {
    * Throws a ShapeError when the inputs do not fit together or an attribute is wrong.
    */
   readonly layerNorm: LayerNormAttributes;
+  /**
+   * The logarithm of the softmax of each row.
+   *
+   * Inputs:
+   * 1. `x`: f32 [..., width]
+   *
+   * Attributes: none.
+   *
+   * Result: f32, the shape of x.
+   *
+   * Throws a ShapeError when the inputs do not fit together or an attribute is wrong.
+   */
+  readonly logSoftmax: NoAttributes;
   /**
    * Activations times a weight matrix.
    *

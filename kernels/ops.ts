@@ -12,6 +12,7 @@ import { add } from "./add/op.ts";
 import { attention } from "./attention/op.ts";
 import { cacheStore } from "./cache_store/op.ts";
 import { checkedOps } from "./checked.ts";
+import { divideColumn } from "./divide_column/op.ts";
 import { embed } from "./embed/op.ts";
 import { expertMatmul } from "./expert_matmul/op.ts";
 import { expertSum } from "./expert_sum/op.ts";
@@ -20,6 +21,7 @@ import { FORMS } from "./forms.ts";
 import { glu } from "./glu/op.ts";
 import { headMatmul } from "./head_matmul/op.ts";
 import { layerNorm } from "./layer_norm/op.ts";
+import { logSoftmax } from "./log_softmax/op.ts";
 import { matmul } from "./matmul/op.ts";
 import { mul } from "./mul/op.ts";
 import { quantizeActivations } from "./quantize_activations/op.ts";
@@ -35,6 +37,8 @@ export type * from "./op.ts";
 export type { OpAttributes, OpName } from "./op_attributes.ts";
 export type { ActivationAttributes, ActivationName } from "./activation/op.ts";
 export type { AttentionAttributes } from "./attention/op.ts";
+export type { DivideColumnAttributes } from "./divide_column/op.ts";
+export type { EmbedAttributes } from "./embed/op.ts";
 export type { ExpertMatmulAttributes } from "./expert_matmul/op.ts";
 export type { ExpertWeightsAttributes } from "./expert_weights/op.ts";
 export type { GluAttributes, GluKind } from "./glu/op.ts";
@@ -53,6 +57,7 @@ export const OPS: { readonly [N in OpName]: Op<OpAttributes[N]> } = checkedOps({
   add,
   attention,
   cacheStore,
+  divideColumn,
   embed,
   expertMatmul,
   expertSum,
@@ -60,6 +65,7 @@ export const OPS: { readonly [N in OpName]: Op<OpAttributes[N]> } = checkedOps({
   glu,
   headMatmul,
   layerNorm,
+  logSoftmax,
   matmul,
   mul,
   quantizeActivations,

@@ -8,6 +8,7 @@ import { activationWasm } from "./activation/wasm.ts";
 import { addWasm } from "./add/wasm.ts";
 import { attentionWasm } from "./attention/wasm.ts";
 import { cacheStoreWasm } from "./cache_store/wasm.ts";
+import { divideColumnWasm } from "./divide_column/wasm.ts";
 import { embedWasm } from "./embed/wasm.ts";
 import { expertMatmulWasm } from "./expert_matmul/wasm.ts";
 import { expertSumWasm } from "./expert_sum/wasm.ts";
@@ -15,6 +16,7 @@ import { expertWeightsWasm } from "./expert_weights/wasm.ts";
 import { gluWasm } from "./glu/wasm.ts";
 import { headMatmulWasm } from "./head_matmul/wasm.ts";
 import { layerNormWasm } from "./layer_norm/wasm.ts";
+import { logSoftmaxWasm } from "./log_softmax/wasm.ts";
 import { matmulWasm } from "./matmul/wasm.ts";
 import { mulWasm } from "./mul/wasm.ts";
 import type { OpName } from "./ops.ts";
@@ -35,6 +37,7 @@ export const WASM: { readonly [N in OpName]: WasmKernel<N> } = {
   add: addWasm,
   attention: attentionWasm,
   cacheStore: cacheStoreWasm,
+  divideColumn: divideColumnWasm,
   embed: embedWasm,
   expertMatmul: expertMatmulWasm,
   expertSum: expertSumWasm,
@@ -42,6 +45,7 @@ export const WASM: { readonly [N in OpName]: WasmKernel<N> } = {
   glu: gluWasm,
   headMatmul: headMatmulWasm,
   layerNorm: layerNormWasm,
+  logSoftmax: logSoftmaxWasm,
   matmul: matmulWasm,
   mul: mulWasm,
   quantizeActivations: quantizeActivationsWasm,

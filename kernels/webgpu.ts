@@ -8,6 +8,7 @@ import { activationWebgpu } from "./activation/webgpu.ts";
 import { addWebgpu } from "./add/webgpu.ts";
 import { attentionWebgpu } from "./attention/webgpu.ts";
 import { cacheStoreWebgpu } from "./cache_store/webgpu.ts";
+import { divideColumnWebgpu } from "./divide_column/webgpu.ts";
 import { embedWebgpu } from "./embed/webgpu.ts";
 import { expertMatmulWebgpu } from "./expert_matmul/webgpu.ts";
 import { expertSumWebgpu } from "./expert_sum/webgpu.ts";
@@ -15,6 +16,7 @@ import { expertWeightsWebgpu } from "./expert_weights/webgpu.ts";
 import { gluWebgpu } from "./glu/webgpu.ts";
 import { headMatmulWebgpu } from "./head_matmul/webgpu.ts";
 import { layerNormWebgpu } from "./layer_norm/webgpu.ts";
+import { logSoftmaxWebgpu } from "./log_softmax/webgpu.ts";
 import { matmulWebgpu } from "./matmul/webgpu.ts";
 import { mulWebgpu } from "./mul/webgpu.ts";
 import type { OpName } from "./ops.ts";
@@ -34,6 +36,7 @@ export const WEBGPU: { readonly [N in OpName]: WebgpuKernel<N> } = {
   add: addWebgpu,
   attention: attentionWebgpu,
   cacheStore: cacheStoreWebgpu,
+  divideColumn: divideColumnWebgpu,
   embed: embedWebgpu,
   expertMatmul: expertMatmulWebgpu,
   expertSum: expertSumWebgpu,
@@ -41,6 +44,7 @@ export const WEBGPU: { readonly [N in OpName]: WebgpuKernel<N> } = {
   glu: gluWebgpu,
   headMatmul: headMatmulWebgpu,
   layerNorm: layerNormWebgpu,
+  logSoftmax: logSoftmaxWebgpu,
   matmul: matmulWebgpu,
   mul: mulWebgpu,
   quantizeActivations: quantizeActivationsWebgpu,

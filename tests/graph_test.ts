@@ -46,10 +46,16 @@ const CASES: { [N in OpName]: OpCase<N> } = {
     ],
     attrs: {},
   },
+  divideColumn: {
+    inputs: (g) => [g.input("x", [3, 8]), g.input("parts", [3, 5])],
+    attrs: { column: 7 },
+    wrong: [{ column: 8 }, { column: -1 }, { column: 0.5 }],
+  },
   embed: {
     inputs: (g) => [g.input("ids", [3], "i32"), g.matrix("table", [10, 8])],
     attrs: {},
     free: 1,
+    wrong: [{ first: -1 }, { first: 0.5 }, { first: 2 ** 31 }],
   },
   expertMatmul: {
     inputs: (g) => [
@@ -84,6 +90,7 @@ const CASES: { [N in OpName]: OpCase<N> } = {
     attrs: { eps: 1e-5 },
     optional: 2,
   },
+  logSoftmax: { inputs: (g) => [g.input("x", [3, 8])], attrs: {}, free: 0 },
   matmul: {
     inputs: (g) => [g.input("x", [3, 8]), g.matrix("w", [5, 8], "int8"), g.constant("b", [5])],
     attrs: {},
@@ -162,6 +169,8 @@ const REPLACEMENTS: Record<
 
 /** Replacements that are valid operands after all. */
 const VALID = new Set([
+  "divideColumn x last extent",
+  "divideColumn parts last extent",
   "embed ids last extent", // another number of tokens
   "expertMatmul chosen last extent", // another number of experts for each token
   "expertSum x last extent",

@@ -4,18 +4,36 @@
  * @module
  */
 
-import { elements, type NoAttributes, type Op } from "../op.ts";
+import { elements, type Op } from "../op.ts";
 import { LAYOUT_NAMES } from "../../quant/formats.ts";
-import { checkCount, checkInput } from "../shape.ts";
+import { check, checkCount, checkInput } from "../shape.ts";
 
-/** `out[t] = table[ids[t]]`. Inputs: `ids [tokens]` and the matrix `table [rows, width]`. */
-export const embed: Op<NoAttributes> = {
-  indexes: { input: 0, into: 1 },
-  shape(inputs) {
+/** Attributes of `embed`. */
+export interface EmbedAttributes {
+  /**
+   * The id of the table's first row. Then the table has a part of the ids, and those that it does not
+   * have give zeros: of several such tables each adds its own (adaptive embeddings: Baevski and Auli,
+   * arXiv:1809.10853). Where absent, every id must be a row.
+   */
+  readonly first?: number;
+}
+
+/**
+ * `out[t] = table[ids[t]]`. Inputs: `ids [tokens]` and the matrix `table [rows, width]`. With the
+ * attribute `first`, `out[t] = table[ids[t] - first]`, and zeros where there is no such row.
+ */
+export const embed: Op<EmbedAttributes> = {
+  indexes: { input: 0, into: 1, any: ({ first }) => first !== undefined },
+  shape(inputs, { first = 0 }) {
     checkCount("embed", inputs, 2);
     const [ids, table] = inputs;
     checkInput("embed", "ids", ids!, { dtype: ["i32"], rank: 1 });
     checkInput("embed", "table", table!, { role: "matrix", dtype: LAYOUT_NAMES, rank: 2 });
+    check(
+      "embed",
+      Number.isInteger(first) && first >= 0 && first < 2 ** 31,
+      `first is ${first}, expected a whole number of at least 0`,
+    );
     return {
       shape: [ids!.shape[0]!, table!.shape[1]!],
       dtype: "f32",
@@ -23,10 +41,12 @@ export const embed: Op<NoAttributes> = {
       perToken: ids!.perToken,
     };
   },
-  reference(out, [ids, table]) {
-    const width = table!.shape[1]!;
+  reference(out, [ids, table], { first = 0 }) {
+    const [rows, width] = table!.shape as readonly [number, number];
     ids!.data.forEach((id, t) => {
-      out.data.set(table!.data.subarray(id * width, (id + 1) * width), t * width);
+      const row = id - first;
+      if (row < 0 || row >= rows) return; // out is preset to zeros
+      out.data.set(table!.data.subarray(row * width, (row + 1) * width), t * width);
     });
   },
   cost: ([ids, table]) => {

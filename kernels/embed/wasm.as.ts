@@ -5,7 +5,10 @@ import { shareStart } from "../common.as";
 import { BF16, F16, F32, INT4, INT4M, INT8, PANEL_HEADER as HEADER } from "../constants.as";
 
 
-/** args: ids (i32, valid), table (packed), out (f32), columns, address of the id count. */
+/**
+ * args: ids (i32), table (packed), out (f32), columns, address of the id count, the id of the table's
+ * first row, rows; ids that are none of them give zeros.
+ */
 export function embedInt4(args: usize, worker: i32, workers: i32): void {
   embedRows(args, worker, workers, INT4);
 }
@@ -40,11 +43,14 @@ function embedRows(args: usize, worker: i32, workers: i32, layout: i32): void {
   const table = load<usize>(args, 4);
   const columns = load<i32>(args, 12);
   const count = load<i32>(load<usize>(args, 16));
+  const first = load<i32>(args, 20);
+  const rows = load<u32>(args, 24);
   const end = shareStart(count, worker + 1, workers);
   for (let t = shareStart(count, worker, workers); t < end; t++) {
-    const id = load<i32>(ids + (<usize> t << 2));
+    const id = load<i32>(ids + (<usize> t << 2)) - first;
     const y = load<usize>(args, 8) + (<usize> t * columns << 2);
-    if (layout == INT4) nibbleRow(table, id, columns, y, 288, false);
+    if (<u32> id >= rows) memory.fill(y, 0, <usize> columns << 2);
+    else if (layout == INT4) nibbleRow(table, id, columns, y, 288, false);
     else if (layout == INT4M) nibbleRow(table, id, columns, y, 320, true);
     else if (layout == INT8) byteRow(table, id, columns, y);
     else if (layout == F32) floatRow(table, id, columns, y);

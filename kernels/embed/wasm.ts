@@ -17,13 +17,24 @@ const KERNELS: Readonly<Record<LayoutName, string>> = {
   int4m: "embedInt4m",
 };
 
-/** Arguments: ids, table, out, columns, address of the number of ids. The caller checks them. */
+/**
+ * Arguments: ids, table, out, columns, address of the number of ids, the id of the first row, rows.
+ * The caller checks them.
+ */
 export const embedWasm: WasmKernel<"embed"> = {
   kernels: Object.values(KERNELS),
-  encode([ids, table], output) {
+  encode([ids, table], output, { first = 0 }) {
     return {
       kernel: KERNELS[table!.dtype as LayoutName],
-      args: [ids!.address, table!.address, output.address, columnsOf(table!), output.rows],
+      args: [
+        ids!.address,
+        table!.address,
+        output.address,
+        columnsOf(table!),
+        output.rows,
+        first,
+        table!.shape[0]!,
+      ],
     };
   },
 };

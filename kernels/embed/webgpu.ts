@@ -18,12 +18,15 @@ const SHADERS = new Map<LayoutName, Shader>(
 /** One invocation for each eight elements; one dispatch for each slice of the table. */
 export const embedWebgpu: WebgpuKernel<"embed"> = {
   shaders: Array.from(SHADERS.values()),
-  encode: ([ids, table], output) => {
+  encode: ([ids, table], output, { first = 0 }) => {
     const columns = columnsOf(table!), blocks = blocksOf(columns);
-    return table!.slices.map((slice) => ({
+    return table!.slices.map((slice, i) => ({
       shader: SHADERS.get(table!.dtype as LayoutName)!,
       buffers: [...planesOf(slice), bufferOf(ids!), bufferOf(output)],
-      params: (tokens) => [rowsIn(output, tokens), columns, blocks, slice.firstRow, slice.rows],
+      params: (tokens) => [
+        ...[rowsIn(output, tokens), columns, blocks, first + slice.firstRow, slice.rows, first],
+        i === 0 ? table!.shape[0]! : 0xffffffff, // the first dispatch writes the zeros
+      ],
       groups: (tokens) => groupsFor(rowsIn(output, tokens) * blocks * 4, 64),
     }));
   },

@@ -5,8 +5,10 @@ struct Params {
   tokens: u32,
   columns: u32,
   blocks: u32, // of a row
-  firstRow: u32, // of the slice
+  firstId: u32, // of the slice
   rows: u32,
+  tableId: u32, // id of the table's first row
+  tableRows: u32, // ids of none of them give zeros
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
@@ -33,12 +35,16 @@ fn main(
   if (token >= p.tokens) {
     return;
   }
-  let row = ids[token] - p.firstRow; // wraps around for rows before the slice
-  if (row >= p.rows) {
-    return;
-  }
   let b = i % runs / 4u;
   let j = i % 4u;
+  let row = ids[token] - p.firstId; // wraps around for rows before the slice
+  if (row >= p.rows) {
+    if (ids[token] - p.tableId >= p.tableRows) {
+      store(token, 32u * b + 4u * j, vec4(0.0));
+      store(token, 32u * b + 4u * j + 16u, vec4(0.0));
+    }
+    return;
+  }
   let block = row * p.blocks + b;
   let w = weights(block, j);
   let a = affine(block);

@@ -18,6 +18,8 @@ export function cacheStoreValues(args: number, worker: number, workers: number):
 export function cacheStoreValuesF16(args: number, worker: number, workers: number): void;
 /** Kernel `cacheStoreValuesInt8` on the arguments at `args`. */
 export function cacheStoreValuesInt8(args: number, worker: number, workers: number): void;
+/** Kernel `divideColumn` on the arguments at `args`. */
+export function divideColumn(args: number, worker: number, workers: number): void;
 /** Kernel `embedF32` on the arguments at `args`. */
 export function embedF32(args: number, worker: number, workers: number): void;
 /** Kernel `embedF16` on the arguments at `args`. */
@@ -56,6 +58,8 @@ export function headMatmulF16(args: number, worker: number, workers: number): vo
 export function headMatmulBf16(args: number, worker: number, workers: number): void;
 /** Kernel `layerNorm` on the arguments at `args`. */
 export function layerNorm(args: number, worker: number, workers: number): void;
+/** Kernel `logSoftmax` on the arguments at `args`. */
+export function logSoftmax(args: number, worker: number, workers: number): void;
 /** Kernel `matmulF32` on the arguments at `args`. */
 export function matmulF32(args: number, worker: number, workers: number): void;
 /** Kernel `matmulF16` on the arguments at `args`. */
@@ -133,6 +137,7 @@ export interface InitOutput {
   readonly cacheStoreValues: (a: number, b: number, c: number) => void;
   readonly cacheStoreValuesF16: (a: number, b: number, c: number) => void;
   readonly cacheStoreValuesInt8: (a: number, b: number, c: number) => void;
+  readonly divideColumn: (a: number, b: number, c: number) => void;
   readonly embedF32: (a: number, b: number, c: number) => void;
   readonly embedF16: (a: number, b: number, c: number) => void;
   readonly embedBf16: (a: number, b: number, c: number) => void;
@@ -152,6 +157,7 @@ export interface InitOutput {
   readonly headMatmulF16: (a: number, b: number, c: number) => void;
   readonly headMatmulBf16: (a: number, b: number, c: number) => void;
   readonly layerNorm: (a: number, b: number, c: number) => void;
+  readonly logSoftmax: (a: number, b: number, c: number) => void;
   readonly matmulF32: (a: number, b: number, c: number) => void;
   readonly matmulF16: (a: number, b: number, c: number) => void;
   readonly matmulBf16: (a: number, b: number, c: number) => void;

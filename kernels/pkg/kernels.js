@@ -47,6 +47,11 @@ export function cacheStoreValuesInt8(args, worker, workers) {
   wasm.cacheStoreValuesInt8(args, worker, workers);
 }
 
+/** Kernel `divideColumn` on the arguments at `args`. */
+export function divideColumn(args, worker, workers) {
+  wasm.divideColumn(args, worker, workers);
+}
+
 /** Kernel `embedF32` on the arguments at `args`. */
 export function embedF32(args, worker, workers) {
   wasm.embedF32(args, worker, workers);
@@ -140,6 +145,11 @@ export function headMatmulBf16(args, worker, workers) {
 /** Kernel `layerNorm` on the arguments at `args`. */
 export function layerNorm(args, worker, workers) {
   wasm.layerNorm(args, worker, workers);
+}
+
+/** Kernel `logSoftmax` on the arguments at `args`. */
+export function logSoftmax(args, worker, workers) {
+  wasm.logSoftmax(args, worker, workers);
 }
 
 /** Kernel `matmulF32` on the arguments at `args`. */

@@ -9,7 +9,7 @@ import { loadPart, storePart, sumLanes } from "../vector.as";
 @inline const RUN: i32 = 256;
 
 /** The greatest of `n` floats in every lane; NaN is passed over. */
-function maxOf(x: usize, n: i32): v128 {
+export function maxOf(x: usize, n: i32): v128 {
   let m0 = f32x4.splat(-Infinity);
   let m1 = m0;
   let m2 = m0;
@@ -31,8 +31,8 @@ function maxOf(x: usize, n: i32): v128 {
   return f32x4.pmax(m, v128.shuffle<i32>(m, m, 1, 0, 3, 2));
 }
 
-function softmaxRow(x: usize, out: usize, n: i32, spare: usize): void {
-  const max = maxOf(x, n);
+/** out = exp(x − max) for `n` floats; returns the sum. `spare` has 16 bytes. */
+export function exponentials(x: usize, out: usize, n: i32, max: v128, spare: usize): f64 {
   const tail = n & 3;
   let sum: f64 = 0;
   for (let left = n >> 2, at: usize = 0; left > 0; left -= RUN, at += RUN << 4) {
@@ -45,6 +45,12 @@ function softmaxRow(x: usize, out: usize, n: i32, spare: usize): void {
     storePart(out + last, v128.load(spare), tail);
     for (let i = 0; i < tail; i++) sum += <f64>load<f32>(spare + (i << 2));
   }
+  return sum;
+}
+
+function softmaxRow(x: usize, out: usize, n: i32, spare: usize): void {
+  const sum = exponentials(x, out, n, maxOf(x, n), spare);
+  const tail = n & 3;
   const inverse = f32x4.splat(<f32>(1 / sum));
   for (n -= tail; n > 0; n -= 4) {
     v128.store(out, f32x4.mul(v128.load(out), inverse));

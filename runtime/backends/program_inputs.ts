@@ -102,7 +102,7 @@ function checkIndices(
   values: ReadonlyMap<string, TensorData>,
 ): void {
   const { indexes } = OPS[op] as Op<unknown>;
-  if (!indexes) return;
+  if (!indexes || indexes.any?.(attrs)) return;
   const { name } = inputs[indexes.input]!, into = inputs[indexes.into]!;
   const rows = indexes.count?.(inputs, attrs) ?? (into.perToken ? tokens : into.shape[0]!);
   const least = indexes.orNone ? -1 : 0;
