@@ -192,6 +192,22 @@ async function checkGreedy(model: Model, row: GoldenCase): Promise<number> {
   return 0;
 }
 
+/** A text in segments, by calls of one session, in one call, and token by token. */
+async function checkSegments(model: Model, { inputs, outputs }: GoldenCase): Promise<number> {
+  const segments: number[][] = inputs.segments;
+  // deno-lint-ignore no-explicit-any
+  const rows: Rows[] = outputs.map((it: any) => it.log_probs[0]);
+  using session = model.session(), slow = model.session();
+  let max = difference(await model.logits(segments.flat()), rows.flat(2));
+  for (const [i, ids] of segments.entries()) {
+    max = Math.max(max, difference(await session.logits(ids), rows[i]!.flat()));
+    for (const [k, id] of ids.entries()) {
+      max = Math.max(max, difference(await slow.step(id), rows[i]![k]!));
+    }
+  }
+  return max;
+}
+
 /** What is done with each kind of case; gives the largest difference of logits. */
 export const CHECKS: Record<string, (model: Model, row: GoldenCase) => Promise<number>> = {
   forward: checkForward,
@@ -200,6 +216,7 @@ export const CHECKS: Record<string, (model: Model, row: GoldenCase) => Promise<n
   hidden: checkStates,
   hidden_incremental: checkHidden,
   masked_lm: checkMasked,
+  segments: checkSegments,
   seq2seq_forward: checkForward,
   seq2seq_incremental: checkIncremental,
   seq2seq_greedy: checkGreedy,

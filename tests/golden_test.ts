@@ -55,6 +55,7 @@ const MODELS = [
   ],
   ...Object.keys(QUANTIZED),
   "llama-gptq-g16", // whose groups fit no layout of integers: it is held as f32
+  ...["transfo-xl", "transfo-xl-bare", "transfo-xl-one", "transfo-xl-pre", "transfo-xl-segments"],
 ];
 
 /** Data of other people, which tests read where it lies beside the repository. */

@@ -67,6 +67,7 @@ export class Engine {
       steady: () => this.#plans.steady,
       batch: this.#plans.batch,
       sequenceRows: this.#plans.sequenceRows,
+      blankRows: this.#plans.blankRows,
       together: (output) => this.#plans.together(output),
       whole: (sequence) => this.#plans.whole(sequence),
     }, options.sequences);

@@ -33,7 +33,7 @@ export interface HeldRows extends Readonly<LeaseHolder> {
 
 /** The rows of one sequence. */
 export interface Lease {
-  /** The first of them. */
+  /** That of its first token. */
   readonly firstRow: number;
   /** What the one before has left in them, until its holder writes into them. */
   left: HeldRows | undefined;
@@ -62,10 +62,10 @@ export class Leases {
   readonly #leases: Entry[];
   #turn = 0;
 
-  /** Rows for `sequences` sequences, `rows` for each. */
-  constructor(sequences: number, rows: number) {
+  /** Rows for `sequences` sequences, `rows` for each, of which the first `blank` are before its tokens'. */
+  constructor(sequences: number, rows: number, blank: number) {
     this.#leases = Array.from({ length: sequences }, (_, i) => ({
-      firstRow: i * rows,
+      firstRow: i * rows + blank,
       holder: undefined,
       sequence: undefined,
       left: undefined,

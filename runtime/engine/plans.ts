@@ -21,6 +21,7 @@ import type {
 } from "../models/program.ts";
 import { placeGraphs, type Placement } from "../backends/placement.ts";
 import {
+  blankRows,
   mostRunTokens,
   type PlanSizes,
   programNames,
@@ -103,7 +104,12 @@ export class Plans {
 
   /** Rows of one sequence in the caches. */
   get sequenceRows(): number {
-    return sequenceRows(this.#sizes);
+    return sequenceRows(this.#sizes, this.#programs.decode ?? {});
+  }
+
+  /** Those of them before the row of its first token. */
+  get blankRows(): number {
+    return blankRows(this.#programs.decode ?? {});
   }
 
   /** Most tokens of texts that an encoder reads in one run, where there are several. */

@@ -25,14 +25,24 @@ export interface PlanSizes {
   readonly chunk: number;
 }
 
+/** Kernels add up by blocks of so many rows, and what a sequence gives must not depend on which it has. */
+const BLOCK_ROWS = 128;
+
+/** Rows of a sequence before that of its first token: those that stay zeros, as whole blocks. */
+export function blankRows({ blankRows = 0 }: Pick<Program, "blankRows">): number {
+  return Math.ceil(blankRows / BLOCK_ROWS) * BLOCK_ROWS;
+}
+
 /**
- * Rows of one sequence in the caches: whole groups of 8, as kernels store them; whole blocks of
- * 128 where there are several sequences, because kernels add up by blocks of so many rows, and
- * what a sequence gives must not depend on which rows it has.
+ * Rows of one sequence in the caches: whole groups of 8, as kernels store them, and whole blocks where
+ * there are several sequences.
  */
-export function sequenceRows({ contextLength, sequences }: PlanSizes): number {
-  const unit = sequences > 1 ? 128 : 8;
-  return Math.ceil(contextLength / unit) * unit;
+export function sequenceRows(
+  { contextLength, sequences }: PlanSizes,
+  program: Pick<Program, "blankRows">,
+): number {
+  const unit = sequences > 1 ? BLOCK_ROWS : 8;
+  return blankRows(program) + Math.ceil(contextLength / unit) * unit;
 }
 
 /** Most tokens of any run. */
@@ -76,7 +86,7 @@ export function recordProgram(
   );
   const results = program.record(g, weightScope(g, weights), {
     inputs,
-    cacheRows: sizes.sequences * sequenceRows(sizes),
+    cacheRows: sizes.sequences * sequenceRows(sizes, program),
     runRows: mostRunTokens(sizes),
     cacheType: sizes.cacheType,
     wanted: (x: Tensor) =>

@@ -67,6 +67,8 @@ export interface TurnRunner {
   readonly batch: number;
   /** Rows of a sequence in the caches. */
   readonly sequenceRows: number;
+  /** Those of them before the row of its first token, which stay zeros. */
+  readonly blankRows: number;
   /** Most tokens of texts that an encoder reads in one run, where there are several. */
   together(output: Output): number;
   /** Leading tokens of a sequence that must share one run. */

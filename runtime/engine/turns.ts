@@ -35,7 +35,7 @@ export class Turns {
   /** Turns on a runner that has rows for `sequences` sequences. */
   constructor(runner: TurnRunner, sequences: number) {
     this.#runner = runner;
-    this.#leases = new Leases(sequences, runner.sequenceRows);
+    this.#leases = new Leases(sequences, runner.sequenceRows, runner.blankRows);
     this.#waiting = new Waiting(runner);
     this.#context = { runner, leases: this.#leases, waiting: this.#waiting };
   }

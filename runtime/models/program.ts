@@ -62,6 +62,12 @@ export interface Program {
   /** Rules of the other inputs. */
   readonly inputs: readonly InputRule[];
   /**
+   * Rows of every cache before that of a sequence's first token which nobody writes, so that they stay
+   * zeros: a memory that tokens see before there are any. Spans may begin that many rows before
+   * `firstRow`. None where absent.
+   */
+  readonly blankRows?: number;
+  /**
    * Leading tokens of a sequence that must share one run, because they see each other: a prefix that
    * is read in both directions. None where absent. An `encode` program always gets whole sequences.
    */

@@ -36,7 +36,10 @@ export interface PromptRules {
   readonly fields?: Readonly<Partial<Record<PromptField, number>>>;
   /** What a decoder begins with, where an encoder reads the prompt. */
   readonly decoderStart?: readonly number[];
-  /** Whether the tokens of a prompt (for an encoder–decoder, of its target) must share one run. */
+  /**
+   * Whether the tokens of a prompt (for an encoder–decoder, of its target) belong together: those must
+   * share one run, or are one segment.
+   */
   readonly together?: boolean;
   /**
    * Finds what the model itself reads from the ids, such as where a prefix ends; again when a sequence

@@ -55,6 +55,7 @@ const switchTransformers = family(
   async () => (await import("./switch.ts")).switchTransformers,
 );
 const loadT5 = async (): Promise<unknown> => (await import("./t5.ts")).t5;
+const transfoXl = family(["safetensors"], async () => (await import("./transfo_xl.ts")).transfoXl);
 const yuan1 = family(["safetensors"], async () => (await import("./yuan1.ts")).yuan1);
 
 /** Families by `model_type` of config.json and `general.architecture` of GGUF. */
@@ -87,6 +88,7 @@ export const ARCHITECTURES: Readonly<Record<string, Architecture>> = {
   switch_transformers: switchTransformers,
   t5: family(EVERY, loadT5),
   t5encoder: family(["gguf"], loadT5),
+  "transfo-xl": transfoXl,
   "xlm-roberta": likeBert,
   yuan1_megatron_gpt: yuan1,
 };

@@ -14,7 +14,7 @@ export interface Sequence {
   readonly tokenTypeIds?: readonly number[];
   /** Task of each token, for models that number them. */
   readonly taskTypeIds?: readonly number[];
-  /** Tokens of the prompt that it began with, where these must share one run. */
+  /** Tokens of the prompt that it began with, where these belong together (`PromptRules.together`). */
   readonly opening?: number;
   /** What an encoder reads before the decoder reads `ids`. */
   readonly source?: Sequence;

@@ -12,10 +12,12 @@ import type { ResolvedWeights } from "./weights.ts";
 /** Tensors without which nothing is missing. */
 const HARMLESS = new RegExp(
   [
-    /(^|\.)rotary_emb\.inv_freq$/, // frequencies that follow from the configuration
+    /(^|\.)(rotary|pos)_emb\.inv_freq$/, // frequencies that follow from the configuration
     /(^|\.)position_ids$/, // numbers from 0 upwards
     /^rope_(freqs|factors_long|factors_short)\.weight$/, // divisors for another length of context
     /^(lm_head|output)\.weight$/, // a head that repeats the embedding table: another one is used
+    // Tables and projections of words, and biases that all layers share: others are used.
+    /^crit\.out_(layers\.\d+\.weight|projs\.\d+)$|\.dec_attn\.r_[rw]_bias$/,
     // A bias that no T5 adds to the scores of its source, though old files have one.
     /\.EncDecAttention\.relative_attention_bias\.weight$|\.cross_attn_rel_b\.weight$/,
   ].map(({ source }) => source).join("|"),

@@ -112,7 +112,8 @@ class WasmBackend implements Backend {
 
   /** Kernels for few tokens add up in another order; an expert's tokens may always be few. */
   steadyTokens({ nodes }: Graph): number | undefined {
-    return nodes.some(({ op }) => op === "expertMatmul") ? undefined : STEADY_TOKENS;
+    const isUnsteady = nodes.some(({ op }) => op === "expertMatmul" || op === "headMatmul");
+    return isUnsteady ? undefined : STEADY_TOKENS;
   }
 
   bytesOf(type: TensorType): number {
