@@ -14,6 +14,8 @@ const MODELS = [
   ...["opt-narrow", "pangu-alpha", "qwen3-moe", "roberta", "switch", "t5-v1.1", "yuan1"],
   "transfo-xl",
   "albert",
+  "transfo-xl",
+  "albert",
 ];
 const NUMBERS = [2 ** 30, 2 ** 31 - 1, 2 ** 53, 0, -1, 0.5];
 /** More than any of these models takes, and far less than what the numbers announce. */

@@ -30,6 +30,7 @@ const MODELS = [
   ...["mixtral-narrow", "olmoe", "qwen2-moe-step", "qwen3-moe-dense"],
   ...["llama", "llama3-rope", "mixtral", "qwen2", "qwen2-moe", "qwen3", "qwen3-moe"],
   ...[
+    "albert",
     "bert",
     "bert-unilm",
     "distilbert",

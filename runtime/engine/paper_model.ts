@@ -191,9 +191,10 @@ function isWritten(name: string, config: Readonly<Record<string, unknown>>): boo
     const [made = "ForPreTraining"] = (config.architectures ?? []) as readonly unknown[];
     return ["bert", "ernie"].includes(family) && String(made).endsWith("ForPreTraining");
   }
-  return /^(cls\.predictions\.transform\.dense|lm_head\.dense|vocab_transform)\.weight$/.test(
-    name,
-  ) ||
+  return /^((cls\.predictions\.transform|predictions)\.dense|lm_head\.dense|vocab_transform)\.weight$/
+    .test(
+      name,
+    ) ||
     name === "final_logits_bias";
 }
 

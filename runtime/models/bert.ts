@@ -1,7 +1,8 @@
 /**
  * BERT and models in its form: BERT-wwm and RoBERTa for Chinese, ERNIE with its task embeddings, RoBERTa
- * and XLM-RoBERTa, DistilBERT, and the same weights under UniLM's masks (`prefixLength`). A post-norm
- * encoder (bert_encoder.ts) with learned positions and segments, a head for masked words, a pooled
+ * and XLM-RoBERTa, DistilBERT, ALBERT, whose layers share their weights and whose tables are narrower
+ * than the model (Lan et al., arXiv:1909.11942), and the same weights under UniLM's masks
+ * (`prefixLength`). A post-norm encoder (bert_encoder.ts) with learned positions and segments, a head for masked words, a pooled
  * first token (Devlin et al., arXiv:1810.04805; Sun et al., arXiv:1904.09223; Dong et al.,
  * arXiv:1905.03197). What GGUF files have, bert_gguf.ts says.
  *
@@ -54,16 +55,20 @@ export const bert: ModelDefinition<BertConfig> = {
   parseConfig(file, warn = () => {}) {
     if (file.format === "gguf") return bertFromGguf(file, warn);
     const config = readConfig(file), architecture = config.text("model_type");
-    const kind = architecture === "distilbert"
+    const kind = architecture === "distilbert" || architecture === "albert"
       ? architecture
       : architecture.endsWith("roberta")
       ? "roberta"
       : "bert";
     const isDistilled = kind === "distilbert", isRoberta = kind === "roberta";
-    checkFields(file, "", isDistilled ? DISTILBERT_FIELDS : FIELDS, warn);
+    const isShared = kind === "albert";
+    const rules = isShared ? ALBERT_FIELDS : isDistilled ? DISTILBERT_FIELDS : FIELDS;
+    checkFields(file, "", rules, warn);
     const fields = isDistilled ? FIELD_NAMES.distilbert : FIELD_NAMES.bert;
-    const hiddenSize = config.count(fields.width, 768), heads = config.count(fields.heads, 12);
-    const name = config.text(fields.activation, "gelu"), activation = ACTIVATIONS[name];
+    const hiddenSize = config.count(fields.width, isShared ? 4096 : 768);
+    const heads = config.count(fields.heads, isShared ? 64 : 12);
+    const name = config.text(fields.activation, isShared ? "gelu_new" : "gelu");
+    const activation = ACTIVATIONS[name];
     if (hiddenSize % heads !== 0 || !activation) {
       throw new ModelError(
         `Cannot load ${quote(file.name)}: ${fields.width} ${hiddenSize} with ${heads} heads and ` +
@@ -82,10 +87,12 @@ export const bert: ModelDefinition<BertConfig> = {
           `pad_token_id, expected one of the ${positions} of max_position_embeddings`,
       );
     }
+    const layers = config.count(fields.layers, isDistilled ? 6 : 12);
     return {
       architecture,
       kind,
-      layers: config.count(fields.layers, isDistilled ? 6 : 12),
+      layers,
+      ...(isShared && sharedLayers(file, layers)),
       hiddenSize,
       heads,
       kvHeads: heads,
@@ -112,32 +119,63 @@ export const bert: ModelDefinition<BertConfig> = {
   programs: encoderPrograms,
 };
 
+/** Most layers of one that shares its weights; nothing else in a file bounds them. */
+const MOST_SHARED = 4096;
+
+/** How ALBERT's layers share weights: in groups, of which each runs its layers as often as others do. */
+function sharedLayers(
+  file: ModelFile,
+  repeats: number,
+): Pick<BertConfig, "layers" | "weightsOf" | "layersOfGroup" | "tableWidth"> {
+  const config = readConfig(file);
+  const groups = config.count("num_hidden_groups", 1), inner = config.count("inner_group_num", 1);
+  const layers = repeats * inner;
+  if (groups > repeats || layers > MOST_SHARED) {
+    throw new ModelError(
+      `Cannot load ${quote(file.name)}: num_hidden_layers is ${repeats}, num_hidden_groups ` +
+        `${groups} and inner_group_num ${inner}, expected no more groups than layers, and at most ` +
+        `${MOST_SHARED} layers in all`,
+    );
+  }
+  const groupOf = (layer: number): number =>
+    Math.floor(Math.floor(layer / inner) / (repeats / groups));
+  return {
+    layers,
+    weightsOf: Array.from({ length: layers }, (_, i) => groupOf(i) * inner + i % inner),
+    layersOfGroup: inner,
+    tableWidth: config.count("embedding_size", 128),
+  };
+}
+
 function* listWeights(config: BertConfig, file: ModelFile): Iterable<WeightSpec> {
   const { hiddenSize: width, intermediateSize: inner, vocabSize, segments, tasks } = config;
-  const { tensors } = file, names = bertNames(file, config.kind);
-  yield keptMatrix("wordTable", vocabSize, width, names.words);
+  const { tableWidth = width, weightsOf } = config;
+  const { tensors } = file, names = bertNames(file, config.kind, config.layersOfGroup);
+  yield keptMatrix("wordTable", vocabSize, tableWidth, names.words);
   const places = config.maxPositions + config.positionOffset;
-  yield keptMatrix("positionTable", places, width, names.positions);
-  if (segments) yield keptMatrix("typeTable", segments, width, names.types);
-  if (tasks) yield keptMatrix("taskTable", tasks, width, names.tasks);
-  yield* norm("embeddingNorm", width, names.embeddingNorm);
+  yield keptMatrix("positionTable", places, tableWidth, names.positions);
+  if (segments) yield keptMatrix("typeTable", segments, tableWidth, names.types);
+  if (tasks) yield keptMatrix("taskTable", tasks, tableWidth, names.tasks);
+  yield* norm("embeddingNorm", tableWidth, names.embeddingNorm);
+  if (config.tableWidth) yield* linear("widen", width, tableWidth, names.widen);
   for (let i = 0; i < config.layers; i++) {
-    const layer = names.layer(i), { inLayer } = names;
+    if (weightsOf && weightsOf.indexOf(weightsOf[i]!) < i) continue; // those of a layer before it
+    const of = weightsOf?.[i] ?? i, layer = names.layer(of), { inLayer } = names;
     for (const it of ["q", "k", "v", "o"] as const) {
-      yield* linear(`${i}.${it}`, width, width, layer + inLayer[it]);
+      yield* linear(`${of}.${it}`, width, width, layer + inLayer[it]);
     }
-    yield* norm(`${i}.attentionNorm`, width, layer + inLayer.attentionNorm);
-    yield* linear(`${i}.up`, inner, width, layer + inLayer.up);
-    yield* linear(`${i}.down`, width, inner, layer + inLayer.down);
-    yield* norm(`${i}.mlpNorm`, width, layer + inLayer.mlpNorm);
+    yield* norm(`${of}.attentionNorm`, width, layer + inLayer.attentionNorm);
+    yield* linear(`${of}.up`, inner, width, layer + inLayer.up);
+    yield* linear(`${of}.down`, width, inner, layer + inLayer.down);
+    yield* norm(`${of}.mlpNorm`, width, layer + inLayer.mlpNorm);
   }
   // Heads are there where the file has them.
   if (tensors.has(`${names.pooler}.weight`)) yield* linear("pooler", width, width, names.pooler);
   if (tensors.has(`${names.transform}.weight`)) {
-    yield* linear("transform", width, width, names.transform);
-    yield* norm("transformNorm", width, names.transformNorm);
+    yield* linear("transform", tableWidth, width, names.transform);
+    yield* norm("transformNorm", tableWidth, names.transformNorm);
     const hasOwn = tensors.has(names.head);
-    if (hasOwn) yield matrix("head", vocabSize, width, names.head);
+    if (hasOwn) yield matrix("head", vocabSize, tableWidth, names.head);
     yield vector(hasOwn ? "head.bias" : "wordTable.bias", vocabSize, names.headBias);
   }
   if (tensors.has(`${names.relationship}.weight`)) {
@@ -169,6 +207,20 @@ const FIELDS = {
     embedding_size: [],
     quantization_config: [],
   },
+};
+
+const ALBERT_FIELDS = {
+  read: [
+    ...FIELDS.read,
+    ...["embedding_size", "num_hidden_groups", "inner_group_num"],
+  ],
+  harmless: [
+    ...HARMLESS_FIELDS,
+    // Of the program that trained it; no computation of the original reads them.
+    ...["classifier_dropout_prob", "down_scale_factor", "gap_size", "net_structure_type"],
+    ...["num_memory_blocks", "layers_to_keep"],
+  ],
+  neutral: (({ embedding_size: _, ...others }) => others)(FIELDS.neutral),
 };
 
 const DISTILBERT_FIELDS = {

@@ -28,7 +28,13 @@ export interface BertConfig extends ModelConfig {
   /** Nonlinearity of the head for masked words. */
   readonly headActivation: ActivationName;
   /** Whose names its tensors have. */
-  readonly kind: "bert" | "roberta" | "distilbert";
+  readonly kind: "albert" | "bert" | "roberta" | "distilbert";
+  /** Layers of a group, where these share weights. */
+  readonly layersOfGroup?: number;
+  /** Width of the tables, which a layer brings to that of the model; the same where absent. */
+  readonly tableWidth?: number;
+  /** The layer whose weights each layer has, where several have the same; its own where absent. */
+  readonly weightsOf?: readonly number[];
   /** Row of the first token's position in the table of positions. */
   readonly positionOffset: number;
   /** Added to variances. */
@@ -92,24 +98,26 @@ function recordEncoder(
       })
       : heads;
   let x = layerNorm(embedded, "embeddingNorm", eps); // [tokens, hidden]
+  if (w.has("widen")) x = linear(x, "widen");
   for (let i = 0; i < config.layers; i++) {
     g.cut(`layer ${i}`, i);
+    const of = config.weightsOf?.[i] ?? i;
     const mixed = attend({
       name: `${i}`,
-      q: turned(linear(x, `${i}.q`)),
-      stored: { k: turned(linear(x, `${i}.k`)), v: linear(x, `${i}.v`), rows: rows! },
+      q: turned(linear(x, `${of}.q`)),
+      stored: { k: turned(linear(x, `${of}.k`)), v: linear(x, `${of}.v`), rows: rows! },
       shape: [runRows, heads, headDim],
       cacheType: "f32",
       spans: spans!,
       heads,
       scale: headDim ** -0.5,
     });
-    x = layerNorm(g.op("add", [x, linear(mixed, `${i}.o`)]), `${i}.attentionNorm`, eps);
-    const up = linear(x, `${i}.up`); // [tokens, intermediate]
+    x = layerNorm(g.op("add", [x, linear(mixed, `${of}.o`)]), `${of}.attentionNorm`, eps);
+    const up = linear(x, `${of}.up`); // [tokens, intermediate]
     const inner = gate
-      ? g.op("glu", [linear(x, `${i}.gate`), up], { kind: gate })
+      ? g.op("glu", [linear(x, `${of}.gate`), up], { kind: gate })
       : g.op("activation", [up], { kind });
-    x = layerNorm(g.op("add", [x, linear(inner, `${i}.down`)]), `${i}.mlpNorm`, eps);
+    x = layerNorm(g.op("add", [x, linear(inner, `${of}.down`)]), `${of}.mlpNorm`, eps);
   }
   const hidden = wanted(x); // [rows, hidden]
   g.cut("heads"); // there may be none

@@ -13,6 +13,8 @@ export interface BertNames {
   readonly types: string;
   readonly tasks: string;
   readonly embeddingNorm: string;
+  /** From the width of the tables to that of the model, for those whose files have it. */
+  readonly widen: string;
   /** What the names of a layer's tensors begin with. */
   layer(i: number): string;
   readonly inLayer: {
@@ -68,8 +70,25 @@ const DISTILBERT_IN_LAYER: BertNames["inLayer"] = {
   mlpNorm: "output_layer_norm",
 };
 
+const ALBERT_IN_LAYER: BertNames["inLayer"] = {
+  q: "attention.query",
+  k: "attention.key",
+  v: "attention.value",
+  o: "attention.dense",
+  attentionNorm: "attention.LayerNorm",
+  up: "ffn",
+  down: "ffn_output",
+  mlpNorm: "full_layer_layer_norm",
+};
+
 /** Heads for masked words by what their models' names begin with. */
 const HEADS = {
+  albert: {
+    transform: "predictions.dense",
+    transformNorm: "predictions.LayerNorm",
+    headBias: "predictions.bias",
+    head: "predictions.decoder.weight",
+  },
   bert: {
     transform: "cls.predictions.transform.dense",
     transformNorm: "cls.predictions.transform.LayerNorm",
@@ -92,6 +111,7 @@ const HEADS = {
 
 /** Classifiers of whole texts: BertForSequenceClassification and its kin. */
 export const SCORES: Readonly<Record<keyof typeof HEADS, ScoreNames>> = {
+  albert: { output: "classifier" },
   bert: { output: "classifier" },
   roberta: {
     hidden: { layer: "classifier.dense", activation: "tanh" },
@@ -103,13 +123,19 @@ export const SCORES: Readonly<Record<keyof typeof HEADS, ScoreNames>> = {
   },
 };
 
-/** The names that a file uses: those of a model that was saved without its heads have no prefix. */
-export function bertNames({ tensors }: ModelFile, kind: keyof typeof HEADS): BertNames {
+/**
+ * The names that a file uses: those of a model that was saved without its heads have no prefix. Layers
+ * of ALBERT are in groups of so many.
+ */
+export function bertNames(
+  { tensors }: ModelFile,
+  kind: keyof typeof HEADS,
+  layersOfGroup: number = 1,
+): BertNames {
   const words = "embeddings.word_embeddings.weight";
-  const prefix =
-    ["bert.", "ernie.", "roberta.", "distilbert."].find((it) => tensors.has(it + words)) ??
-      "";
-  const embeddings = `${prefix}embeddings.`, isDistilled = kind === "distilbert";
+  const prefix = ["albert.", "bert.", "ernie.", "roberta.", "distilbert."]
+    .find((it) => tensors.has(it + words)) ?? "";
+  const embeddings = `${prefix}embeddings.`;
   return {
     ...HEADS[kind],
     words: prefix + words,
@@ -117,10 +143,32 @@ export function bertNames({ tensors }: ModelFile, kind: keyof typeof HEADS): Ber
     types: `${embeddings}token_type_embeddings.weight`,
     tasks: `${embeddings}task_type_embeddings.weight`,
     embeddingNorm: `${embeddings}LayerNorm`,
-    layer: (i) => `${prefix}${isDistilled ? "transformer" : "encoder"}.layer.${i}.`,
-    inLayer: isDistilled ? DISTILBERT_IN_LAYER : IN_LAYER,
+    widen: `${prefix}encoder.embedding_hidden_mapping_in`,
     pooler: `${prefix}pooler.dense`,
     relationship: "cls.seq_relationship",
     scores: SCORES[kind],
+    ...inLayers(prefix, kind, layersOfGroup),
+  };
+}
+
+/** What is in layers, and what is called otherwise there where a model's layers are. */
+function inLayers(
+  prefix: string,
+  kind: keyof typeof HEADS,
+  layersOfGroup: number,
+): Pick<BertNames, "layer" | "inLayer"> & Partial<BertNames> {
+  if (kind === "albert") {
+    const groups = `${prefix}encoder.albert_layer_groups.`;
+    return {
+      layer: (i) => `${groups}${Math.floor(i / layersOfGroup)}.albert_layers.${i % layersOfGroup}.`,
+      inLayer: ALBERT_IN_LAYER,
+      pooler: `${prefix}pooler`,
+      relationship: "sop_classifier.classifier",
+    };
+  }
+  const isDistilled = kind === "distilbert";
+  return {
+    layer: (i) => `${prefix}${isDistilled ? "transformer" : "encoder"}.layer.${i}.`,
+    inLayer: isDistilled ? DISTILBERT_IN_LAYER : IN_LAYER,
   };
 }

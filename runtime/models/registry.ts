@@ -60,6 +60,7 @@ const yuan1 = family(["safetensors"], async () => (await import("./yuan1.ts")).y
 
 /** Families by `model_type` of config.json and `general.architecture` of GGUF. */
 export const ARCHITECTURES: Readonly<Record<string, Architecture>> = {
+  albert: likeBert,
   bert,
   chatglm,
   distilbert: likeBert,

@@ -1,4 +1,4 @@
-"""Makes the golden encoders of this folder, roberta, distilbert and nomic-bert: tiny models with seeded
+"""Makes the golden encoders of this folder, roberta, distilbert, nomic-bert and albert: tiny models with seeded
 random weights, and the logits of masked words or the last layer's states that the original
 implementations give. Needs torch and transformers; tests do not run it.
 
@@ -9,6 +9,7 @@ import json
 import pathlib
 
 import torch
+from transformers import AlbertConfig, AlbertForPreTraining
 from transformers import DistilBertConfig, DistilBertForMaskedLM, NomicBertConfig, NomicBertModel
 from transformers import RobertaConfig, RobertaForMaskedLM
 from transformers import __version__ as version
@@ -38,6 +39,33 @@ def write(name, case):
     reference = f"transformers {version}, torch {torch.__version__}, float32"
     text = json.dumps({"schema": "golden/1", "arch": name, "reference": reference, "cases": [case]})
     (HERE / name / "expected.json").write_text(text + "\n")
+
+
+def make_albert():
+    """Layers of two groups, of two layers each, and what pretraining has: masked words, and a text's order."""
+    model = AlbertForPreTraining(AlbertConfig(
+        vocab_size=123, embedding_size=20, hidden_size=36, num_hidden_layers=5, num_hidden_groups=2,
+        inner_group_num=2, num_attention_heads=4, intermediate_size=56, max_position_embeddings=40))
+    fill(model, 12)
+    with torch.no_grad():
+        model.predictions.decoder.bias.copy_(model.predictions.bias)
+    model.eval()
+    folder = HERE / "albert"
+    model.save_pretrained(folder)
+    ids = torch.randint(5, 123, (2, 19), generator=torch.Generator().manual_seed(3))
+    types = (torch.arange(19) > 7).long().expand(2, 19)
+    mask = torch.ones_like(ids)
+    mask[1, 14:] = 0
+    with torch.no_grad():
+        found = model(input_ids=ids, token_type_ids=types, attention_mask=mask)
+        states = model.albert(input_ids=ids, token_type_ids=types, attention_mask=mask)
+    write("albert", {
+        "name": "masked_lm_batch2_right_padded",
+        "kind": "masked_lm",
+        "inputs": {"input_ids": ids.tolist(), "token_type_ids": types.tolist(), "attention_mask": mask.tolist()},
+        "outputs": {"prediction_logits": rounded(found.prediction_logits),
+                    "pooled": rounded(states.pooler_output[None])[0]},
+    })
 
 
 def make(name, model, vocabulary, padding):
@@ -95,6 +123,7 @@ def make_nomic():
 
 
 make_nomic()
+make_albert()
 make("roberta", RobertaForMaskedLM(RobertaConfig(
     vocab_size=131, hidden_size=36, num_hidden_layers=2, num_attention_heads=4, intermediate_size=56,
     max_position_embeddings=42, type_vocab_size=1, layer_norm_eps=1e-5, pad_token_id=1)), 131, 1)
