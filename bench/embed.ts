@@ -22,7 +22,12 @@ import {
 } from "./synthetic_encoder.ts";
 
 const OURS = ["f32", "f16", "int8", "int4"] as const;
-const THEIRS = ["onnxruntime-node", "onnxruntime-web"] as const;
+const THEIRS = [
+  ["onnxruntime-node", "f32"],
+  ["onnxruntime-node", "int8"],
+  ["onnxruntime-web", "f32"],
+  ["onnxruntime-web", "int8"],
+] as const;
 
 const help = `Usage: deno task bench embed [options]
 
@@ -30,8 +35,8 @@ Makes a vector of each of many texts of ${
   SENTENCE_TOKENS.join(" to ")
 } tokens with an encoder in the
 shape of BERT-base (12 layers of 768) with random weights, which is written into a temporary folder:
-Sparrow with weights in each layout, and ONNX Runtime in f32, native and as WebAssembly, with texts
-sorted by length in batches of the size that suits it best. They take turns, each in a process of its
+Sparrow with weights in each layout, and ONNX Runtime, native and as WebAssembly, in f32 and
+quantized dynamically to int8, with texts sorted by length in batches of the size that suits it best. They take turns, each in a process of its
 own, after one run each that is not counted. A ratio says how many times as fast Sparrow is.
 
   --texts N        texts of each run (default 1000)
@@ -76,7 +81,8 @@ export interface EmbedOptions {
   readonly texts: number;
   readonly threads: number;
   readonly weights: readonly (typeof OURS)[number][];
-  readonly peers: readonly string[];
+  /** Who else, with the layout of its weights. */
+  readonly peers: readonly (readonly [name: string, weights: "f32" | "int8"])[];
   readonly runs: number;
 }
 
@@ -105,9 +111,9 @@ export async function measureEmbed(
       const work = { kind: "embed", folder, weights: layout, size, texts } as const;
       await enter(`sparrow ${layout}`, "sparrow", work);
     }
-    for (const peer of peers) {
-      const work = { kind: "embed", folder: folders.F32, weights: "f32", size, texts } as const;
-      await enter(`${peer} f32`, peer, work);
+    for (const [peer, weights] of peers) {
+      const work = { kind: "embed", folder: folders.F32, weights, size, texts } as const;
+      await enter(`${peer} ${weights}`, peer, work);
     }
     for (let run = 0; run <= runs; run++) {
       for (const entry of all) {

@@ -295,6 +295,12 @@ Deno.test("describeEncoder() writes ONNX with one attention and two norms for ea
   assertEquals(sum(numbers), sum(all) - SMALL.hidden);
   const names = graph.get(5)!.map((it) => text(fields(it).get(8)![0]!));
   assertEquals(new Set(names).size, names.length);
+
+  const bytes = fields(fields(describeEncoder(SMALL, "int8")).get(7)![0]!);
+  const kinds = bytes.get(1)!.map((node) => text(fields(node).get(4)![0]!));
+  assertEquals(kinds.filter((it) => it === "QAttention").length, SMALL.layers);
+  assertEquals(kinds.filter((it) => it === "DynamicQuantizeMatMul").length, 3 * SMALL.layers);
+  assertEquals(kinds.filter((it) => it === "MatMul" || it === "Attention").length, 0);
 });
 
 Deno.test("bench embed lets all read the same sentences, and says who cannot", async () => {
@@ -310,7 +316,7 @@ Deno.test("bench embed lets all read the same sentences, and says who cannot", a
     const rows = await measureEmbed({
       ...{ size: SMALL, texts: 30, threads: 1, runs: 2 },
       weights: ["f32", "f16", "int8"],
-      peers: ["tfjs-wasm"],
+      peers: [["tfjs-wasm", "f32"]],
     }, folders);
     const names = ["sparrow f32", "sparrow f16", "sparrow int8", "tfjs-wasm f32"];
     assertEquals(rows.map(({ program }) => program), names);

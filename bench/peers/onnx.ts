@@ -61,8 +61,10 @@ async function openEncoder(
   { size, texts, weights }: Work & { kind: "embed" },
   options: object,
 ): Promise<Job> {
-  if (weights !== "f32") throw new Absent(`the encoder is compared in f32, not ${weights}`);
-  const session = await ort.InferenceSession.create(describeEncoder(size), options);
+  if (weights !== "f32" && weights !== "int8") {
+    throw new Absent(`the encoder is compared in f32 and int8, not ${weights}`);
+  }
+  const session = await ort.InferenceSession.create(describeEncoder(size, weights), options);
   const all = drawSentences(texts, size.vocab);
   const runBatch = async (batch: readonly number[][]): Promise<Float32Array[]> => {
     const tokens = Math.max(...batch.map(({ length }) => length));

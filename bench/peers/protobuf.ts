@@ -15,7 +15,7 @@ export interface Float {
 }
 
 /** Types of tensors. */
-export const FLOAT = 1, UINT8 = 2, INT32 = 6, INT64 = 7;
+export const FLOAT = 1, UINT8 = 2, INT8 = 3, INT32 = 6, INT64 = 7;
 const FLOAT_ATTRIBUTE = 1, INTEGER_ATTRIBUTE = 2, INTEGERS_ATTRIBUTE = 7;
 
 /** A message's bytes. */
