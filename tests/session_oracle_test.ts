@@ -279,6 +279,16 @@ Deno.test("a prompt that was given up leaves nothing of its source to the next o
   }
 });
 
+Deno.test("tokens that come to a session which has been reset since begin it", async () => {
+  await using model = await load("t5-v1.1", { backend: "reference" });
+  using session = model.session(), fresh = model.session();
+  await session.prefill([3, 4, 5]);
+  const logits = session.prefill([40, 41]);
+  session.reset();
+  assertEquals(await logits, await fresh.prefill([40, 41]));
+  assertEquals(session.history, fresh.history);
+});
+
 Deno.test("a session of Switch that was saved keeps what ran together", async () => {
   await using model = await load("switch", { backend: "reference", sequences: 1 });
   const ids = Array.from({ length: 20 }, (_, i) => i + 3);

@@ -168,13 +168,13 @@ export interface Executable {
   run(tokens: number): Promise<void>;
   /** A copy of the first `length` elements of an output; on a GPU it is not there at once. */
   read(output: string, length: number): Float32Array | Promise<Float32Array>;
+  /** Most inputs beside the ids that a loop may have; `runAhead` needs it. */
+  readonly mostAdvanced?: number;
   /**
    * Where the backend can: runs `count` times for one token, each time on what the last run chose,
    * and gives the chosen ids, -1 where a logit was NaN or Infinity, or all were -Infinity. What runs
    * is submitted before the call returns, so that a second call can follow before the first one's ids
    * are there. `loop` is the same in every call.
    */
-  /** Most inputs beside the ids that a loop may have; `runAhead` needs it. */
-  readonly mostAdvanced?: number;
   runAhead?(count: number, loop: TokenLoop, choice: AheadChoice): Promise<Int32Array>;
 }

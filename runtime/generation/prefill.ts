@@ -86,6 +86,8 @@ function appending(
   const ids = opening?.ids ?? readIds(idsOf(given), engine.config.vocabSize);
   return () => {
     const sequence = session.current();
-    return opening && session.isUnbegun ? opening : engine.extended(sequence, ids);
+    // It may have been reset since the call.
+    if (session.isUnbegun) return opening ?? engine.sequenceOf(ids);
+    return engine.extended(sequence, ids);
   };
 }
