@@ -12,10 +12,7 @@ import { elements } from "../kernels/op.ts";
 import { tensorBlocks } from "../quant/ggml_types.ts";
 import { type PaperTensor, paperTensors } from "../runtime/engine/paper_model.ts";
 import { randomBytes } from "./synthetic_numbers.ts";
-import { syntheticTokenizer } from "./synthetic_tokenizer.ts";
-
-/** What is in a `config.json`. */
-export type Config = Readonly<Record<string, unknown>>;
+import { type Config, syntheticTokenizer } from "./synthetic_tokenizer.ts";
 
 /** Bytes of a file from which on another one begins. */
 const SHARD_BYTES = 2e9;

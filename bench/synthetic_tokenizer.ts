@@ -8,7 +8,9 @@
 
 import { BYTE_CHARACTERS } from "../runtime/text/tokenizer/byte_level.ts";
 import { PIECE } from "../runtime/text/tokenizer/sentencepiece/model_proto.ts";
-import type { Config } from "./synthetic_folder.ts";
+
+/** What is in a `config.json`. */
+export type Config = Readonly<Record<string, unknown>>;
 
 /** Files by name, and what a user should know. */
 export interface TokenizerFolder {

@@ -93,6 +93,7 @@ Deno.test("imports go one way", () => {
 Deno.test("cases, benchmarks, tests, tools and the browser's side import one way", () => {
   const paths = Object.keys(WORKSHOPS).flatMap((it) => sources(`${it}/`));
   let count = 0;
+  const imports = new Map<string, string[]>();
   for (const from of paths) {
     const text = Deno.readTextFileSync(new URL(from, ROOT));
     const written = text.matchAll(
@@ -105,10 +106,12 @@ Deno.test("cases, benchmarks, tests, tools and the browser's side import one way
       assert(url.startsWith(ROOT.href), `${from} imports ${specifier}`);
       const to = url.slice(ROOT.href.length), other = layerOf(to);
       count++;
+      if (paths.includes(to)) imports.set(from, [...imports.get(from) ?? [], to]);
       assert(other === layer || WORKSHOPS[layer]!.includes(other), `${from} imports ${to}`);
     }
   }
   assert(count > 300, `${count} imports`);
+  walk(paths, (from) => imports.get(from) ?? []);
 });
 
 /** Goes from files to those that they import, and returns all of them; a circle fails. */
