@@ -27,6 +27,8 @@ const COMMANDS: Readonly<Record<string, readonly [string, () => Promise<Command>
   classify: ["labels of a text or a pair of texts", () => import("./classify.ts")],
   rerank: ["texts in the order in which they answer a query", () => import("./rerank.ts")],
   pull: ["download a model from a hub into the cache", () => import("./pull.ts")],
+  quantize: ["write a model with smaller weights", () => import("./quantize.ts")],
+  compare: ["how far a model's predictions are from another's", () => import("./compare.ts")],
   models: ["list or remove downloaded models", () => import("./models.ts")],
 };
 

@@ -24,9 +24,10 @@ const LAYERS: Readonly<Record<string, readonly string[]>> = {
   runtime: ["errors.ts", "escape.ts", "options.ts", "quant", "kernels"],
   "mod.ts": ["errors.ts", "quant", "kernels", "runtime"],
   "graph.ts": ["errors.ts", "quant", "kernels", "runtime"],
+  quantize: ["errors.ts", "escape.ts", "options.ts", "quant", "kernels", "runtime"],
   cli: [
     ...["deno.json", "errors.ts", "escape.ts", "options.ts", "mod.ts"],
-    ...["quant", "kernels", "runtime"],
+    ...["quant", "kernels", "runtime", "quantize"],
   ],
   "deno.json": [],
 };

@@ -14,7 +14,7 @@ import { CHAT_TEMPLATE, tinyContents, tinyGguf } from "./tiny_model.ts";
 
 const ROOT = new URL("../", import.meta.url);
 const COMMANDS = [
-  ...["generate", "chat", "inspect", "score", "pull", "models"],
+  ...["generate", "chat", "inspect", "score", "pull", "models", "quantize", "compare"],
   ...["embed", "fill", "classify", "rerank"],
 ];
 

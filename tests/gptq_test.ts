@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { InputError, ShapeError } from "../errors.ts";
 import { ggmlType } from "../quant/ggml_types.ts";
-import { errorFlow, gptqRows } from "../quant/gptq.ts";
+import { errorFlow, followDrift, gptqRows } from "../quant/gptq.ts";
 import { GRIDS } from "../quant/grids.ts";
 import { quantizeRows } from "../quant/quantize.ts";
 import { normalNumbers, randomNumbers } from "./fixtures.ts";
@@ -136,4 +136,46 @@ Deno.test("gptqRows and errorFlow: what does not fit is refused", () => {
   assertThrows(() => gptqRows("Q4_0", new Float32Array(65), flow), ShapeError, "rows of 64");
   assertThrows(() => errorFlow(new Float64Array(63), 64), ShapeError, "64 × 64");
   assertThrows(() => errorFlow(new Float64Array(4).fill(NaN), 2), InputError, "NaN");
+});
+
+Deno.test("followDrift: on drifted inputs the products are as near to the exact ones as they can be", () => {
+  const columns = 48, rows = 5, count = 400;
+  const exact = inputsOf(count, columns, 8),
+    noise = normalNumbers(count * columns, randomNumbers(9));
+  const inputs = exact.map((it, i) => 0.9 * it + 0.1 * noise[i]!);
+  const values = normalNumbers(rows * columns, randomNumbers(10));
+  const drift = new Float64Array(columns * columns);
+  for (let at = 0; at < inputs.length; at += columns) {
+    for (let i = 0; i < columns; i++) {
+      for (let j = 0; j < columns; j++) {
+        drift[i * columns + j]! += (exact[at + i]! - inputs[at + i]!) * inputs[at + j]!;
+      }
+    }
+  }
+  const flow = errorFlow(productsOf(inputs, columns), columns, 1e-6);
+  const off = (weights: Float32Array): number => {
+    let error = 0;
+    for (let at = 0; at < inputs.length; at += columns) {
+      for (let r = 0; r < rows; r++) {
+        let sum = 0;
+        for (let j = 0; j < columns; j++) {
+          sum += weights[r * columns + j]! * inputs[at + j]! -
+            values[r * columns + j]! * exact[at + j]!;
+        }
+        error += sum * sum;
+      }
+    }
+    return error;
+  };
+  const whole = off(followDrift(values, drift, flow, 1)),
+    half = off(followDrift(values, drift, flow));
+  assert(whole < half && half < off(values), `${whole}, ${half}, ${off(values)}`);
+  // No weights in the neighbourhood are nearer.
+  const best = followDrift(values, drift, flow, 1), random = randomNumbers(11);
+  for (let i = 0; i < 40; i++) {
+    const other = best.slice();
+    other[Math.floor(random() * other.length)]! += 0.02 * (random() - 0.5);
+    assert(off(other) >= whole * (1 - 1e-6));
+  }
+  assertEquals(followDrift(values, new Float64Array(columns * columns), flow), values);
 });

@@ -1,0 +1,200 @@
+/**
+ * `deno task quantize`: a model with small weights, and what they cost.
+ *
+ * @module
+ */
+
+import { InputError } from "../errors.ts";
+import { plain, quote, safeJson } from "../escape.ts";
+import { QUANTIZED_TYPES } from "../quant/quantize.ts";
+import {
+  type CalibrationOption,
+  type Comparison,
+  METHODS,
+  type QuantizeMethod,
+  quantizeModel,
+  type QuantizeProgress,
+  type QuantizeResult,
+  type TensorPlan,
+  type TensorWish,
+} from "../quantize/quantize_model.ts";
+import { commandName, type Flags, given, runCommand, UsageError, writeOut } from "./command.ts";
+import { counted, formatMs } from "./format.ts";
+import { interrupt } from "./interrupt.ts";
+import { formatBytes } from "./progress.ts";
+import { readPrompt } from "./prompt.ts";
+import { stepLine } from "./step_line.ts";
+
+const NAME = commandName("quantize");
+const TYPES = QUANTIZED_TYPES.map((it) => it.toLowerCase());
+
+/** What `--help` prints. */
+export const help: string = `Usage: ${NAME} [options] SOURCE OUT.gguf
+
+Writes the model SOURCE, a GGUF file, with smaller weights to OUT.gguf. The model reads texts that it
+writes itself, so that what its weights are multiplied with is known; every layer is rounded on what
+comes out of the rounded ones before it. The result is compared with the source on other texts; the
+figures are printed, and kept in the file.
+
+  --type T            ${TYPES.join(", ")}: type of the matrices (default q4_0);
+                      tables of words and heads get at least q6_k, norms stay as they are
+  --method M          nearest: every number to its nearest code; importance: errors count as much as
+                      what they are multiplied with; gptq: later columns make up for earlier ones
+                      (default gptq)
+  --tensor REGEX=T    type of the tensors whose names REGEX finds; may be given again, the last that
+                      finds one counts
+  --calibration FILE  what to read in place of the model's own texts: a text, or lists of token ids
+                      between brackets, one on each line
+  --tokens N          tokens to read (default 4096)
+  -s, --seed S        whole number that makes the model's texts repeatable (default 1)
+  --verify            compare with the source also where --method is nearest
+  --no-verify         do not compare
+  -t, --threads N     worker threads (default: all cores)
+  --force             replace OUT.gguf if it is there
+  --json              print one JSON object: { path, bytes, bitsPerWeight, method, tokens, tensors,
+                      comparison, seconds }
+  -h, --help          print this
+
+Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted (nothing is left behind).`;
+
+/** Runs the command; the result is its exit code. */
+export function run(args: string[]): Promise<number> {
+  const spec = {
+    boolean: ["verify", "no-verify", "force", "json"],
+    string: ["calibration"],
+    collect: ["tensor"],
+    whole: { tokens: [2, 1 << 24], seed: [0, 0xffffffff], threads: [1, 1024] },
+    choice: { type: TYPES, method: METHODS },
+  } as const;
+  return runCommand("quantize", help, args, spec, quantize);
+}
+
+async function quantize(flags: Flags): Promise<void> {
+  const [source, path, ...more] = flags.rest;
+  if (source === undefined || path === undefined || more.length > 0) {
+    throw new UsageError(
+      `Cannot quantize: expected a source and the name of the file to write; "${NAME} --help" shows ` +
+        `the options`,
+    );
+  }
+  if (flags.on("verify") && flags.on("no-verify")) {
+    throw new UsageError("Cannot quantize with --verify and --no-verify: expected one of them");
+  }
+  const calibration = flags.text("calibration");
+  using stopped = interrupt("Interrupted: nothing was written");
+  using line = stepLine();
+  const begun = performance.now();
+  const result = await quantizeModel(source, path, {
+    ...given({
+      method: flags.text("method") as QuantizeMethod | undefined,
+      type: flags.text("type")?.toUpperCase(),
+      tokens: flags.number("tokens"),
+      seed: flags.number("seed"),
+      threads: flags.number("threads"),
+      force: flags.on("force") || undefined,
+      verify: flags.on("verify") || (flags.on("no-verify") ? false : undefined),
+      calibration: calibration === undefined ? undefined : await readCalibration(calibration),
+    }),
+    tensors: flags.texts("tensor").map(readWish),
+    signal: stopped.signal,
+    onProgress: (progress) => line.update(stepOf(progress)),
+  });
+  line[Symbol.dispose]();
+  const seconds = Math.round(performance.now() - begun) / 1000;
+  writeOut(
+    flags.on("json")
+      ? `${safeJson({ path, ...result, seconds })}\n`
+      : report(path, result, seconds),
+  );
+}
+
+/** A text, or lists of token ids, one on each line. */
+async function readCalibration(path: string): Promise<CalibrationOption> {
+  const text = await readPrompt({ command: "quantize", text: undefined, file: path });
+  if (!text.trimStart().startsWith("[")) return { text };
+  return text.split("\n").filter((line) => line.trim() !== "").map((line, i) => {
+    try {
+      const ids: unknown = JSON.parse(line);
+      if (Array.isArray(ids)) return ids;
+    } catch {
+      // Said below.
+    }
+    throw new InputError(
+      `Cannot calibrate on ${quote(path)}: line ${i + 1} is ${quote(line)}, expected token ids ` +
+        `between brackets, as in [1, 2, 3]`,
+    );
+  });
+}
+
+/** `REGEX=TYPE` of `--tensor`. */
+function readWish(text: string): TensorWish {
+  const at = text.lastIndexOf("="), type = text.slice(at + 1).toUpperCase();
+  if (at < 1 || !QUANTIZED_TYPES.includes(type)) {
+    throw new UsageError(
+      `Cannot read --tensor ${quote(text)}: expected REGEX=TYPE, with one of ${TYPES.join(", ")}`,
+    );
+  }
+  try {
+    return { pattern: new RegExp(text.slice(0, at)), type };
+  } catch {
+    throw new UsageError(
+      `Cannot read --tensor ${quote(text)}: ${quote(text.slice(0, at))} is no regular expression`,
+    );
+  }
+}
+
+function stepOf({ phase, name, done, total }: QuantizeProgress) {
+  const what = { calibrate: "writing texts", quantize: plain(name), verify: "comparing" }[phase];
+  return { what, done, total };
+}
+
+/** What was made, for people. */
+function report(path: string, result: QuantizeResult, seconds: number): string {
+  const { bytes, bitsPerWeight, method, tokens, tensors, comparison } = result;
+  const types = Map.groupBy(
+    tensors,
+    ({ from, type, why }) =>
+      `${from === type ? `${type} as it was` : `${from} → ${type}`}${why ? ` (${why})` : ""}`,
+  );
+  const rows = Array.from(
+    types,
+    ([what, list]) =>
+      `  ${counted(list.length, "tensor").padStart(12)}  ${plain(what)}${
+        list.length <= 2 ? `: ${list.map(({ name }) => plain(name)).join(", ")}` : ""
+      }`,
+  );
+  const lost = tensors.filter(wasQuantized);
+  return [
+    `${plain(path)}: ${formatBytes(bytes)}, ${bitsPerWeight.toFixed(2)} bits per weight, ` +
+    `${method}${tokens > 0 ? ` on ${counted(tokens, "token")}` : ""}, ${formatMs(1000 * seconds)}`,
+    ...rows,
+    ...(lost.length > 0
+      ? [
+        `  ${counted(lost.length, "tensor")} had been rounded before (${
+          Array.from(new Set(lost.map(({ from }) => from))).join(", ")
+        }): what that lost is not in these figures`,
+      ]
+      : []),
+    ...(comparison ? figures(comparison) : []),
+    "",
+  ].join("\n");
+}
+
+/** Whether a tensor was quantized already in the source, and is again. */
+function wasQuantized({ from, type }: TensorPlan): boolean {
+  return from !== type && !["F32", "F16", "BF16", "F64"].includes(from);
+}
+
+/** Figures of a comparison, for people. */
+export function figures({ kl, sameTop, perplexity: [base, model], tokens }: Comparison): string[] {
+  const digits = (value: number): string => value.toPrecision(3);
+  return [
+    `compared on ${counted(tokens, "token")}:`,
+    `  KL divergence   mean ${digits(kl.mean)}, median ${digits(kl.median)}, 99 % ${
+      digits(kl.p99)
+    }, ` +
+    `99.9 % ${digits(kl.p999)}, most ${digits(kl.max)} nats`,
+    `  same best token ${(100 * sameTop).toFixed(2)} %`,
+    `  perplexity      ${base.toFixed(4)} → ${model.toFixed(4)} (× ${(model / base).toFixed(4)})`,
+  ];
+}

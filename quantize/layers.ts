@@ -1,0 +1,196 @@
+/**
+ * Running a model section by section on texts, with weights that may change on the way.
+ *
+ * @module
+ */
+
+import { ModelError } from "../errors.ts";
+import { quote } from "../escape.ts";
+import { elements } from "../kernels/op.ts";
+import { compile, type CompileOptions, type Program as CompiledGraph } from "../runtime/compile.ts";
+import { recordProgram, rulesOf } from "../runtime/engine/record.ts";
+import { type ResolvedModel, resolveModel } from "../runtime/engine/resolve.ts";
+import type { ModelFile } from "../runtime/files/model_file.ts";
+import type { Program, RunPart } from "../runtime/models/program.ts";
+import { readVector, type ResolvedWeight } from "../runtime/models/weights.ts";
+import { addProducts, mirror, noProducts, type Products } from "./products.ts";
+import { type Section, sectionsOf } from "./sections.ts";
+
+/** Texts on their way through a model, and the weights that they meet. */
+export interface Stream {
+  /** Ids of each text. */
+  readonly ids: readonly (readonly number[])[];
+  /** What sections have given for each text, by name. */
+  readonly results: Map<string, Float32Array>[];
+  /** The model, its weights in f32. */
+  readonly model: ResolvedModel;
+}
+
+/** A model that is run section by section. */
+export interface Layers {
+  readonly sections: readonly Section[];
+  readonly program: Program;
+}
+
+/** Texts at the beginning of a model. */
+export function streamOf(ids: readonly (readonly number[])[], model: ResolvedModel): Stream {
+  return { ids, results: ids.map(() => new Map()), model };
+}
+
+/** A model with all weights in f32, for texts of up to `tokens` tokens. */
+export function resolveFor(file: ModelFile, tokens: number): Promise<ResolvedModel> {
+  const sizes = { contextLength: tokens, sequences: 1, chunk: tokens, cacheType: "f32" } as const;
+  return resolveModel(file, { ...sizes, weights: "f32" }, () => {});
+}
+
+/**
+ * The sections of a model.
+ *
+ * @throws ModelError when it does not write texts from left to right
+ */
+export function layersOf(name: string, model: ResolvedModel): Layers {
+  const { programs: { encode, decode }, weights, sizes } = model;
+  const program = decode && !encode ? decode : !decode && encode;
+  if (!program) {
+    throw new ModelError(
+      `Cannot calibrate ${
+        quote(name)
+      }: it is an encoder–decoder, whose texts would need sources; use ` +
+        `method "nearest"`,
+    );
+  }
+  const options = {
+    tokens: sizes.chunk,
+    rows: "all",
+    ...(decode && { names: ["logits"] }),
+  } as const;
+  return { program, sections: sectionsOf(recordProgram(program, weights, sizes, options)) };
+}
+
+/** Where sections run. */
+export interface RunOptions extends Pick<CompileOptions, "backend" | "threads"> {
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** Has the texts of a stream go on through a section. */
+export async function advance(
+  { program }: Layers,
+  section: Section,
+  stream: Stream,
+  { signal, ...where }: RunOptions,
+): Promise<void> {
+  await using compiled = await compileSection(section, stream, where);
+  for (const i of stream.ids.keys()) {
+    signal?.throwIfAborted();
+    const { results } = await runText(program, section, stream, compiled, i);
+    goOn(section, stream, i, results);
+  }
+}
+
+/**
+ * Sums over what the matrices of a section are multiplied with in the stream `rounded`, by the name of
+ * the input; and over how far that is from what `exact` has there, a stream of the same texts, which
+ * goes on through the section.
+ */
+export async function sumProducts(
+  { program }: Layers,
+  section: Section,
+  rounded: Stream,
+  exact: Stream,
+  { signal, ...where }: RunOptions,
+): Promise<ReadonlyMap<string, Products>> {
+  const sums = new Map<string, Products>();
+  for (const { by, weight } of section.multiplied) {
+    // Experts' inputs have several rows for each token.
+    const columns = rounded.model.weights.get(weight)!.shape.at(-1)!;
+    if (!sums.has(by)) sums.set(by, noProducts(columns));
+  }
+  await using compiled = await compileSection(section, rounded, where);
+  await using compiledExact = await compileSection(section, exact, where);
+  for (const i of rounded.ids.keys()) {
+    signal?.throwIfAborted();
+    const found = await runText(program, section, rounded, compiled, i);
+    const wanted = await runText(program, section, exact, compiledExact, i);
+    for (const [name, products] of sums) {
+      addProducts(products, found.valueOf(name), wanted.valueOf(name));
+    }
+    goOn(section, exact, i, wanted.results);
+  }
+  sums.values().forEach(mirror);
+  return sums;
+}
+
+/** Keeps what later sections take of one text. */
+function goOn(
+  { leaving }: Section,
+  { results }: Stream,
+  text: number,
+  given: Readonly<Record<string, Float32Array>>,
+): void {
+  for (const name of leaving) results[text]!.set(name, given[name]!);
+}
+
+async function compileSection(
+  { graph }: Section,
+  { model }: Stream,
+  where: Pick<RunOptions, "backend" | "threads">,
+): Promise<CompiledGraph> {
+  const weights: Record<string, Float32Array> = {};
+  for (const { origin, name } of new Set(graph.nodes.flatMap(({ inputs }) => inputs))) {
+    if (origin === "weight") weights[name] = await valuesOf(model.weights.get(name)!);
+  }
+  return await compile(graph, { ...where, weights });
+}
+
+/** Runs a section on one text of a stream. */
+async function runText(
+  program: Program,
+  { graph, entering }: Section,
+  { ids, results: given }: Stream,
+  compiled: CompiledGraph,
+  text: number,
+): Promise<
+  { results: Record<string, Float32Array>; valueOf: (name: string) => Float32Array }
+> {
+  const inputs: Record<string, Float32Array | Int32Array> = inputsOf(program, graph, ids[text]!);
+  for (const name of entering) inputs[name] = given[text]!.get(name)!;
+  const results = await compiled.run(inputs);
+  return { results, valueOf: (name) => results[name] ?? inputs[name] as Float32Array };
+}
+
+/** Numbers of the inputs that a section has of its model, for one text that runs as a whole. */
+function inputsOf(
+  program: Program,
+  graph: Section["graph"],
+  ids: readonly number[],
+): Record<string, Int32Array> {
+  const known = new Set(graph.tensors.filter((it) => it.origin === "input").map((it) => it.name));
+  const part: RunPart = {
+    sequence: { ids },
+    position: 0,
+    count: ids.length,
+    offset: 0,
+    firstRow: 0,
+  };
+  const inputs: Record<string, Int32Array> = {};
+  for (const { name, step, fill } of rulesOf(program)) {
+    if (!known.has(name)) continue;
+    const numbers = inputs[name] = new Int32Array(ids.length * step.length);
+    ids.forEach((_, i) => fill(part, i, numbers, i * step.length));
+  }
+  return inputs;
+}
+
+/** All numbers of a weight, row-major. */
+async function valuesOf({ source, shape }: ResolvedWeight): Promise<Float32Array> {
+  if (typeof source === "function") return await source();
+  if (source.length === 1) return await readVector(source[0]!);
+  const values = new Float32Array(elements(shape));
+  let at = 0;
+  for (const entry of source) {
+    const piece = await readVector(entry);
+    values.set(piece, at);
+    at += piece.length;
+  }
+  return values;
+}

@@ -1,0 +1,127 @@
+/**
+ * How a model is quantized, and what comes of it.
+ *
+ * @module
+ */
+
+import { InputError } from "../errors.ts";
+import { quote } from "../escape.ts";
+import {
+  CALLBACK,
+  FLAG,
+  oneOf,
+  readOptions,
+  type Rules,
+  SIGNAL,
+  wholeNumberIn,
+} from "../options.ts";
+import { QUANTIZED_TYPES } from "../quant/quantize.ts";
+import type { CalibrationOption } from "./calibration.ts";
+import type { Comparison } from "./compare.ts";
+import type { TensorPlan, TensorWish } from "./types.ts";
+
+/** Ways of rounding, the simplest first. */
+export const METHODS = ["nearest", "importance", "gptq"] as const;
+
+/** A way of rounding. */
+export type QuantizeMethod = (typeof METHODS)[number];
+
+/** How a model is quantized. */
+export interface QuantizeOptions {
+  /** Type of the matrices, one of `QUANTIZED_TYPES`. Default `"Q4_0"`. */
+  readonly type?: string;
+  /**
+   * How numbers are rounded: each to its nearest code; so that errors count as much as what they are
+   * multiplied with; or by GPTQ, which lets later columns make up for earlier ones. Default `gptq`.
+   */
+  readonly method?: QuantizeMethod;
+  /**
+   * What the model reads to find out what its weights are multiplied with: `{ text }`, texts as lists
+   * of token ids, or `"self"`, which lets the model write them. Default `"self"`.
+   */
+  readonly calibration?: CalibrationOption;
+  /** Tokens to calibrate on. Default 4096. */
+  readonly tokens?: number;
+  /** Types of tensors whose names patterns find; the last that finds one counts. */
+  readonly tensors?: readonly TensorWish[];
+  /** Makes what the model writes repeatable. Default 1. */
+  readonly seed?: number;
+  /**
+   * Whether the file is compared with its source, on texts that it was not calibrated on; the figures
+   * go into its metadata. Default: where it was calibrated.
+   */
+  readonly verify?: boolean;
+  /** Worker threads of the runs; all cores where absent. */
+  readonly threads?: number;
+  /** Whether a file that is there already is replaced. Default false. */
+  readonly force?: boolean;
+  /** Told how far it has come. */
+  readonly onProgress?: (progress: QuantizeProgress) => void;
+  /** Ends it; nothing is left behind, and the promise rejects with the signal's reason. */
+  readonly signal?: AbortSignal;
+}
+
+/** How far quantizing has come. */
+export interface QuantizeProgress {
+  readonly phase: "calibrate" | "quantize" | "verify";
+  /** What is worked on. */
+  readonly name: string;
+  readonly done: number;
+  readonly total: number;
+}
+
+/** What was made. */
+export interface QuantizeResult {
+  /** Bytes of the file. */
+  readonly bytes: number;
+  /** What became of each tensor, in the order of the file. */
+  readonly tensors: readonly TensorPlan[];
+  readonly method: QuantizeMethod;
+  /** Tokens that it was calibrated on. */
+  readonly tokens: number;
+  /** Bits per weight, over all tensors. */
+  readonly bitsPerWeight: number;
+  /** How far its predictions are from the source's, where that was verified. */
+  readonly comparison?: Comparison;
+}
+
+const RULES: Rules<QuantizeOptions> = {
+  type: oneOf(QUANTIZED_TYPES),
+  method: oneOf(METHODS),
+  calibration: {
+    expected: '"self", { text } or lists of token ids',
+    accepts: (value) =>
+      value === "self" || Array.isArray(value) ||
+      typeof (value as { text?: unknown } | null)?.text === "string",
+  },
+  tokens: wholeNumberIn(1, 1 << 24),
+  tensors: { expected: "a list of { pattern, type }", accepts: Array.isArray },
+  seed: wholeNumberIn(0, 0xffffffff),
+  threads: wholeNumberIn(1, 1024),
+  verify: FLAG,
+  force: FLAG,
+  onProgress: CALLBACK,
+  signal: SIGNAL,
+};
+
+/** Options of which those that decide most are there. */
+export type ChosenOptions = QuantizeOptions & Required<Pick<QuantizeOptions, "type" | "method">>;
+
+/**
+ * Checks options, and fills in what decides most.
+ *
+ * @throws InputError when one is unknown or wrong
+ */
+export function readQuantizeOptions(given: QuantizeOptions): ChosenOptions {
+  const options = readOptions("quantize", given, RULES);
+  for (const { pattern, type } of options.tensors ?? []) {
+    if (pattern instanceof RegExp && QUANTIZED_TYPES.includes(type)) continue;
+    throw new InputError(
+      `Cannot quantize with tensors ${quote(pattern)} as ${
+        quote(type)
+      }: expected a RegExp and one of ` +
+        QUANTIZED_TYPES.join(", "),
+    );
+  }
+  return { ...options, type: options.type ?? "Q4_0", method: options.method ?? "gptq" };
+}

@@ -1,0 +1,86 @@
+/**
+ * A model layer by layer: each segment of its graph as a graph of its own, which gives what the next
+ * one goes on from, and what its matrices are multiplied with.
+ *
+ * @module
+ */
+
+import { copyGraph } from "../runtime/graph/copy.ts";
+import type { Graph, GraphNode, Tensor } from "../runtime/graph/graph.ts";
+
+/** A matrix, and where the sections' inputs or outputs have what it is multiplied with. */
+export interface Multiplied {
+  /** Name of the matrix in the graph. */
+  readonly weight: string;
+  /** Name of the input or output `[tokens, columns]`. */
+  readonly by: string;
+}
+
+/** A segment of a model as a graph of its own. */
+export interface Section {
+  /** Its name in the model, such as "layer 3". */
+  readonly name: string;
+  /** The graph. */
+  readonly graph: Graph;
+  /** Inputs that earlier sections gave, under the names that they gave them. */
+  readonly entering: readonly string[];
+  /** Outputs that later sections take, or that are the model's own results. */
+  readonly leaving: readonly string[];
+  /** Its products, of all matrices. */
+  readonly multiplied: readonly Multiplied[];
+}
+
+/** Ops whose second operand is a matrix that the first is multiplied with. */
+const PRODUCTS: ReadonlySet<string> = new Set(["matmul", "expertMatmul"]);
+
+/** Divides a graph into its segments. */
+export function sectionsOf(graph: Graph): Section[] {
+  const groups = Map.groupBy(graph.nodes, (it) => it.segment);
+  const madeIn = new Map<Tensor, GraphNode>();
+  for (const node of graph.nodes) {
+    if (node.output.origin === "op") madeIn.set(node.output, node);
+  }
+  const results = new Map(Array.from(graph.outputs, ([name, tensor]) => [tensor, name]));
+  const nameOf = (tensor: Tensor): string => results.get(tensor) ?? `result ${tensor.id}`;
+  return Array.from(groups, ([segment, nodes]) => {
+    const taken = new Set<Tensor>();
+    for (const other of graph.nodes) {
+      if (other.segment === segment) continue;
+      for (const it of other.inputs) if (madeIn.get(it)?.segment === segment) taken.add(it);
+    }
+    for (const it of results.keys()) if (madeIn.get(it)?.segment === segment) taken.add(it);
+    return sectionOf(graph, segment.name, nodes, taken, nameOf);
+  });
+}
+
+function sectionOf(
+  graph: Graph,
+  name: string,
+  nodes: readonly GraphNode[],
+  taken: ReadonlySet<Tensor>,
+  nameOf: (tensor: Tensor) => string,
+): Section {
+  const entering: string[] = [], multiplied: Multiplied[] = [];
+  const asked = new Set(taken), copies = new Map<Tensor, Tensor>();
+  for (const { op, inputs: [x, weight] } of nodes) {
+    if (!PRODUCTS.has(op) || weight!.origin !== "weight") continue;
+    multiplied.push({ weight: weight!.name, by: nameOf(x!) });
+    asked.add(x!);
+  }
+  const own = copyGraph(graph, (node, copy) => {
+    copy.keep(node);
+    if (asked.has(node.output)) copies.set(node.output, copy.of(node.output));
+  }, {
+    nodes,
+    enter(tensor, copy) {
+      const { shape: [tokens, ...width], perToken } = tensor;
+      entering.push(nameOf(tensor));
+      return copy.input(nameOf(tensor), [perToken ? "tokens" : tokens!, ...width]);
+    },
+  });
+  // The model's own results are outputs of the copy already.
+  for (const [tensor, copy] of copies) {
+    if (!own.outputs.has(nameOf(tensor))) own.output(nameOf(tensor), copy);
+  }
+  return { name, graph: own, entering, leaving: Array.from(taken, nameOf), multiplied };
+}

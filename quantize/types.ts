@@ -1,0 +1,128 @@
+/**
+ * Which type each tensor of a model gets.
+ *
+ * @module
+ */
+
+import { ModelError } from "../errors.ts";
+import { quote, word } from "../escape.ts";
+import { elements } from "../kernels/op.ts";
+import { ggmlType, tensorBlocks } from "../quant/ggml_types.ts";
+import { QUANTIZED_TYPES } from "../quant/quantize.ts";
+import type { ModelFile } from "../runtime/files/model_file.ts";
+import type { ResolvedWeights } from "../runtime/models/weights.ts";
+
+/** A wish for tensors whose name a pattern finds. */
+export interface TensorWish {
+  readonly pattern: RegExp;
+  readonly type: string;
+}
+
+/** What becomes of a tensor. */
+export interface TensorPlan {
+  readonly name: string;
+  /** Type in the source. */
+  readonly from: string;
+  /** Type in the destination; the same where the bytes are copied. */
+  readonly type: string;
+  /** Bits per weight of the source and the destination. */
+  readonly bits: readonly [from: number, to: number];
+  readonly elements: number;
+  /** Why it does not have the type that was asked for. */
+  readonly why?: string;
+}
+
+/** What is tried where a row is no multiple of a type's block: more bits, then no blocks. */
+const INSTEAD: Readonly<Record<string, string>> = {
+  Q4_K: "Q5_0",
+  Q5_K: "Q5_1",
+  Q6_K: "Q8_0",
+};
+
+/** Bits per weight of a type. */
+export function bitsOf(type: string): number {
+  const { blockSize, blockBytes } = tensorBlocks(type)!;
+  return 8 * blockBytes / blockSize;
+}
+
+/**
+ * Plans the type of each tensor: matrices get `type`, or what the last wish that finds them says;
+ * everything else stays.
+ *
+ * @param outside names of weights outside the layers: tables of words and heads, whose errors meet
+ *   every token, get at least Q6_K
+ * @throws ModelError when a wish cannot be met, or no tensor has a name that it finds
+ */
+export function planTypes(
+  file: ModelFile,
+  weights: ResolvedWeights,
+  outside: ReadonlySet<string>,
+  type: string,
+  wishes: readonly TensorWish[],
+): TensorPlan[] {
+  const matrices = new Map<string, { isOutside: boolean }>();
+  for (const { name, role, tensors } of weights.values()) {
+    if (role !== "matrix") continue;
+    for (const it of tensors) {
+      const before = matrices.get(it)?.isOutside ?? false;
+      matrices.set(it, { isOutside: before || outside.has(name) });
+    }
+  }
+  for (const { pattern } of wishes) {
+    if (file.tensors.keys().some((name) => pattern.test(name))) continue;
+    throw new ModelError(
+      `Cannot quantize ${quote(file.name)}: no tensor has a name that ${
+        quote(pattern.source)
+      } finds`,
+    );
+  }
+  return Array.from(file.tensors.values(), ({ name, shape, type: from }) => {
+    const count = elements(shape), columns = shape.at(-1) ?? 1;
+    const wish = wishes.findLast(({ pattern }) => pattern.test(name));
+    const matrix = matrices.get(name);
+    const plan = (type: string, why?: string): TensorPlan => ({
+      ...{ name, from, type, elements: count, bits: [bitsOf(from), bitsOf(type)] },
+      ...(why !== undefined && { why }),
+    });
+    if (!ggmlType(from)) {
+      if (!wish && !matrix) return plan(from);
+      throw new ModelError(
+        `Cannot quantize tensor ${quote(name)} of ${quote(file.name)}: its type ${
+          word(from)
+        } is not ` +
+          `read`,
+      );
+    }
+    if (!wish && (!matrix || columns === 1)) return plan(from);
+    let to = wish?.type ?? type, why: string | undefined;
+    if (!wish && matrix!.isOutside && bitsOf(to) < bitsOf("Q6_K")) {
+      to = "Q6_K";
+      why = "every token meets it";
+    }
+    if (columns % tensorBlocks(to)!.blockSize !== 0) {
+      const instead = fitting(to, columns);
+      if (wish) {
+        throw new ModelError(
+          `Cannot quantize tensor ${quote(name)} of ${quote(file.name)} to ${to}: its rows of ` +
+            `${columns} numbers are no multiple of ${
+              tensorBlocks(to)!.blockSize
+            }; ${instead} holds them`,
+        );
+      }
+      to = instead;
+      why = `rows of ${columns} numbers`;
+    }
+    // More bits than the source has would only repeat its errors.
+    if (!wish && bitsOf(to) > bitsOf(from)) return plan(from, `${word(from)} in the source`);
+    return plan(to, why);
+  });
+}
+
+/** The smallest type at least as precise whose blocks divide rows of so many numbers. */
+function fitting(type: string, columns: number): string {
+  const instead = INSTEAD[type] ?? "Q8_0";
+  return columns % tensorBlocks(instead)!.blockSize === 0 ? instead : "F16";
+}
+
+/** Names of types as flags have them: q4_0 for Q4_0. */
+export const TYPE_NAMES: readonly string[] = QUANTIZED_TYPES.map((it) => it.toLowerCase());

@@ -1,0 +1,96 @@
+/**
+ * Writing a model so that its file is whole or not there: to another name beside it, which becomes the
+ * file's own when every byte is on the disk.
+ *
+ * @module
+ */
+
+import { InputError, SparrowError } from "../errors.ts";
+import { quote } from "../escape.ts";
+import { type GgufContents, writeGguf } from "../runtime/files/gguf_write.ts";
+
+/**
+ * Refuses a destination that is there already, or that cannot be one.
+ *
+ * @throws InputError when it is a folder, or a file and `force` was not given
+ */
+export async function checkDestination(path: string, force: boolean): Promise<void> {
+  const found = await Deno.stat(path).catch((error) => {
+    if (error instanceof Deno.errors.NotFound) return undefined;
+    throw failed(path, error);
+  });
+  if (found?.isDirectory) {
+    throw new InputError(
+      `Cannot write ${quote(path)}: it is a folder, expected the name of a file`,
+    );
+  }
+  if (found && !force) {
+    throw new InputError(
+      `Cannot write ${quote(path)}: it exists; give another name, or force (--force) to replace it`,
+    );
+  }
+}
+
+/**
+ * Writes a GGUF file; its size in bytes.
+ *
+ * @throws SparrowError when the disk is full, or refuses; nothing is left behind then
+ */
+export async function writeModel(path: string, contents: GgufContents): Promise<number> {
+  const part = partOf(path);
+  try {
+    const bytes = await write(part, contents);
+    await Deno.rename(part, path);
+    return bytes;
+  } catch (error) {
+    await Deno.remove(part).catch(() => {});
+    throw failed(path, error);
+  }
+}
+
+/** A file that is there until it is disposed of. */
+export interface Draft extends AsyncDisposable {
+  readonly path: string;
+}
+
+/** Writes a GGUF file that only lives as long as it is looked at; errors as `writeModel`. */
+export async function writeDraft(path: string, contents: GgufContents): Promise<Draft> {
+  const part = partOf(path);
+  const remove = (): Promise<void> => Deno.remove(part).catch(() => {});
+  try {
+    await write(part, contents);
+  } catch (error) {
+    await remove();
+    throw failed(path, error);
+  }
+  return { path: part, [Symbol.asyncDispose]: remove };
+}
+
+/** A name beside a file's for what is not yet it. */
+function partOf(path: string): string {
+  return `${path}.${crypto.randomUUID().slice(0, 8)}.part`;
+}
+
+async function write(path: string, contents: GgufContents): Promise<number> {
+  using file = await Deno.open(path, { write: true, createNew: true });
+  let bytes = 0;
+  await writeGguf(
+    contents,
+    new WritableStream<Uint8Array<ArrayBuffer>>({
+      async write(piece) {
+        for (let at = 0; at < piece.length;) at += await file.write(piece.subarray(at));
+        bytes += piece.length;
+      },
+    }),
+  );
+  await file.sync();
+  return bytes;
+}
+
+/** What the system said, as an error that names the file. */
+function failed(path: string, error: unknown): unknown {
+  const { code } = error as { code?: string };
+  if (code === undefined || error instanceof SparrowError) return error;
+  const reason = code === "ENOSPC" ? "no room is left on the disk" : (error as Error).message;
+  return new SparrowError(`Cannot write ${quote(path)}: ${reason}`, { cause: error });
+}

@@ -1,0 +1,92 @@
+/** `quantize` and `compare` as a user runs them. */
+
+import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { FIXTURES } from "./fixtures.ts";
+import { taskArgs } from "./task_args.ts";
+
+const ROOT = new URL("../", import.meta.url);
+const STORIES = new URL("models/stories260K/stories260K.gguf", FIXTURES).pathname;
+
+async function cli(
+  name: string,
+  ...args: string[]
+): Promise<{ code: number; out: string; err: string }> {
+  const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+    args: [...taskArgs(name), ...args],
+    cwd: ROOT,
+    env: { NO_COLOR: "1" },
+  }).output();
+  const text = new TextDecoder();
+  return { code, out: text.decode(stdout), err: text.decode(stderr) };
+}
+
+Deno.test("quantize writes a file that other commands read, and says what it cost", async () => {
+  const folder = await Deno.makeTempDir();
+  try {
+    const path = `${folder}/q.gguf`;
+    const { code, out, err } = await cli("quantize", STORIES, path, "--tokens", "200", "--json");
+    assertEquals([code, err], [0, ""]);
+    const report = JSON.parse(out);
+    assertEquals([report.path, report.method, report.tokens], [path, "gptq", 200]);
+    assertEquals(report.bytes, Deno.statSync(path).size);
+    assert(report.comparison.kl.mean > 0 && report.comparison.sameTop > 0.7);
+    const again = await cli("quantize", STORIES, path);
+    assertEquals([again.code, again.out], [2, ""]);
+    assertMatch(again.err, /^quantize: Cannot write .*q\.gguf": it exists; .*--force.*\n$/);
+    const replaced = await cli("quantize", STORIES, path, "--method", "nearest", "--force");
+    assertEquals([replaced.code, replaced.err], [0, ""]);
+    assertStringIncludes(replaced.out, "30 tensors  F32 → Q4_0\n");
+    assertStringIncludes(replaced.out, "5 tensors  F32 → F16 (rows of 172 numbers)\n");
+    const compared = await cli("compare", STORIES, path, "--text", "Once upon a time", "--json");
+    assertEquals([compared.code, compared.err], [0, ""]);
+    const { kl, tokens, perplexity } = JSON.parse(compared.out);
+    assert(kl.mean > 0 && kl.median <= kl.max && tokens > 3 && perplexity.length === 2);
+    const shown = await cli("compare", STORIES, STORIES, "--text", "Once upon a time");
+    assertStringIncludes(shown.out, "same best token 100.00 %");
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+});
+
+Deno.test("quantize reads texts, and lists of token ids, to calibrate on", async () => {
+  const folder = await Deno.makeTempDir();
+  try {
+    const text = `${folder}/text.txt`, ids = `${folder}/ids.jsonl`, bad = `${folder}/bad.jsonl`;
+    Deno.writeTextFileSync(text, "Once upon a time there was a dog. ".repeat(20));
+    Deno.writeTextFileSync(ids, "[1, 403, 407]\n\n[1, 2, 3, 4]\n");
+    Deno.writeTextFileSync(bad, "[1, 403]\n[1, nothing]\n");
+    for (const [file, tokens] of [[text, 100], [ids, 7]] as const) {
+      const path = `${folder}/${tokens}.gguf`;
+      const args = ["--calibration", file, "--tokens", "100", "--no-verify", "--json"];
+      const { code, out, err } = await cli("quantize", STORIES, path, ...args);
+      assertEquals([code, err], [0, ""]);
+      assertEquals(JSON.parse(out).tokens, tokens);
+    }
+    const { code, err } = await cli("quantize", STORIES, `${folder}/x`, "--calibration", bad);
+    assertEquals(code, 2);
+    assertMatch(err, /^quantize: Cannot calibrate on .*bad\.jsonl": line 2 is .*\[1, 2, 3\]\n$/);
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+});
+
+Deno.test("quantize and compare: mistakes are one sentence each, and exit with 2", async () => {
+  const mistakes = [
+    ["quantize", [STORIES], /expected a source and the name of the file to write/],
+    ["quantize", [STORIES, "x", "--type", "q3_k"], /--type/],
+    ["quantize", [STORIES, "x", "--tensor", "blk"], /expected REGEX=TYPE/],
+    ["quantize", [STORIES, "x", "--tensor", "(=q8_0"], /is no regular expression/],
+    ["quantize", [STORIES, "x", "--verify", "--no-verify"], /expected one of them/],
+    ["quantize", [STORIES, "/"], /it is a folder/],
+    ["compare", [STORIES], /expected two models/],
+    ["compare", [STORIES, "https://127.0.0.1:1/x.gguf"], /Cannot/],
+  ] as const;
+  const outcomes = await Promise.all(mistakes.map(([name, args]) => cli(name, ...args)));
+  outcomes.forEach(({ code, out, err }, i) => {
+    const [name, , message] = mistakes[i]!;
+    assert(code === 2 || code === 1 && name === "compare", err);
+    assertEquals(out, "");
+    assertMatch(err, new RegExp(`^${name}: [^\n]*\n$`));
+    assertMatch(err, message);
+  });
+});
