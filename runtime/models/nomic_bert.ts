@@ -113,7 +113,7 @@ function fromJson(file: ModelFile, warn: Warn): BertConfig {
   const fields = isPublished ? FIELD_NAMES.published : FIELD_NAMES.transformers;
   const hiddenSize = config.count(fields.width, 768), heads = config.count(fields.heads, 12);
   const headDim = config.count("head_dim", hiddenSize / heads);
-  if (headDim * heads !== hiddenSize) {
+  if (!Number.isInteger(headDim) || headDim * heads !== hiddenSize) {
     throw new ModelError(
       `Cannot load ${quote(file.name)}: ${fields.width} ${hiddenSize} with ${heads} heads of ` +
         `${headDim}, expected a multiple of the heads and that share for each`,
