@@ -8,12 +8,8 @@ import {
   assertStringIncludes,
   assertThrows,
 } from "@std/assert";
-import {
-  type Config,
-  withLayers,
-  withType,
-  writeSyntheticFolder,
-} from "../bench/synthetic_folder.ts";
+import { withLayers, withType, writeSyntheticFolder } from "../bench/synthetic_folder.ts";
+import type { Config } from "../bench/synthetic_tokenizer.ts";
 import { randomBytes } from "../bench/synthetic_numbers.ts";
 import { SHAPES } from "../cli/shapes.ts";
 import { InputError } from "../errors.ts";
