@@ -24,6 +24,8 @@ A text that is too long is an error.
 
   -f, --file FILE     read TEXT from a file, "-" for stdin
   --pair SECOND       the second text of a pair
+  --task NAME         which classifier, for a model with several (MT-DNN): a name of task_specific_params
+                      of config.json, or a number
   --truncate          read the beginning of what is too long, of a pair the longer text first
   --json              print one JSON object: { model, backend, kind, labels: [{ label, score,
                       probability }, …] }, where kind is single-label, multi-label or regression
@@ -35,7 +37,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.`;
 
 /** Runs the command; the result is its exit code. */
 export function run(args: string[]): Promise<number> {
-  const spec = textFlags({ boolean: ["json", "truncate"], string: ["file", "pair"] });
+  const spec = textFlags({ boolean: ["json", "truncate"], string: ["file", "pair", "task"] });
   return runCommand("classify", help, args, spec, classify);
 }
 
@@ -44,13 +46,17 @@ async function classify(flags: Flags): Promise<void> {
     ...{ command: "classify", text: onlyText("classify", flags.rest), file: flags.text("file") },
     wanted: { what: "a text", form: "TEXT, in quotes if it has blanks" },
   });
-  const second = flags.text("pair"), truncate = flags.on("truncate") || undefined;
+  const second = flags.text("pair"), task = flags.text("task");
+  const truncate = flags.on("truncate") || undefined;
   const { model, answer } = await withModel(
     flags,
     "classify",
     [text, ...(second === undefined ? [] : [second])],
     (model, signal) =>
-      model.classify(second === undefined ? text : [text, second], given({ truncate, signal })),
+      model.classify(
+        second === undefined ? text : [text, second],
+        given({ task, truncate, signal }),
+      ),
   );
   const { kind, labels } = answer;
   if (flags.on("json")) {

@@ -24,6 +24,7 @@ export const FLAG_OF: Readonly<Record<string, string>> = {
   reproducible: "reproducible",
   seed: "seed",
   sequences: "sequences",
+  task: "task",
   temperature: "temperature",
   threads: "threads",
   top: "top",

@@ -22,6 +22,7 @@ A file or a pipe has one text a line. A query and a text that are too long toget
 
   -f, --file FILE     texts from a file, "-" for stdin
   --top N             print the best N (default: all)
+  --task NAME         which classifier, for a model with several: as for classify
   --truncate          read the beginning of what is too long, the longer one of query and text first
   --json              print one JSON object: { model, backend, query, results: [{ index, text, score,
                       probability }, …] }
@@ -35,7 +36,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.`;
 export function run(args: string[]): Promise<number> {
   const spec = textFlags({
     boolean: ["json", "truncate"],
-    string: ["file"],
+    string: ["file", "task"],
     whole: { top: [1, 1_000_000_000] },
   });
   return runCommand("rerank", help, args, spec, rerank);
@@ -49,12 +50,13 @@ async function rerank(flags: Flags): Promise<void> {
     );
   }
   const texts = await readTexts("rerank", listed, flags.text("file"), "TEXT after QUERY");
-  const top = flags.number("top"), truncate = flags.on("truncate") || undefined;
+  const top = flags.number("top"), task = flags.text("task");
+  const truncate = flags.on("truncate") || undefined;
   const { model, answer: results } = await withModel(
     flags,
     "rerank",
     [query, ...texts],
-    (model, signal) => model.rerank(query, texts, given({ top, truncate, signal })),
+    (model, signal) => model.rerank(query, texts, given({ top, task, truncate, signal })),
   );
   if (flags.on("json")) {
     writeOut(`${safeJson({ model: model.name, backend: model.backend, query, results })}\n`);

@@ -121,6 +121,8 @@ Deno.test("messages of the library name the flags that a user has, for every opt
   const sample = (options: object) => () => Promise.resolve(sampler(options));
   await using model = await loadModel(blob, { backend: "reference" });
   const embed = (options: object) => () => model.embed(["a"], options);
+  const folder = new URL("golden/tasks/bert-classify/", import.meta.url);
+  await using classifier = await loadModel(folder, { backend: "reference" });
   const mistakes: Record<string, () => Promise<unknown>> = {
     backend: load({ backend: "gpu" }),
     cacheType: load({ cacheType: "f8" }),
@@ -138,6 +140,7 @@ Deno.test("messages of the library name the flags that a user has, for every opt
     reproducible: load({ reproducible: 1 }),
     seed: sample({ seed: 1.5 }),
     sequences: load({ sequences: 0 }),
+    task: () => classifier.classify("a", { task: "x" }),
     temperature: sample({ temperature: -1 }),
     threads: load({ threads: 0 }),
     top: () => model.fillMask("", { top: 0 }),

@@ -316,13 +316,13 @@ Deno.test("what encoders are asked, with junk", async () => {
       name: "classify",
       call: (...args) => any(classifier.classify).apply(classifier, args),
       sane: [() => ["a", "b"], () => ({ truncate: true })],
-      options: ["signal"],
+      options: ["task", "signal"],
     },
     {
       name: "rerank",
       call: (...args) => any(ranker.rerank).apply(ranker, args),
       sane: [() => "a", () => ["a", "b"], () => ({ top: 1 })],
-      options: ["truncate", "signal"],
+      options: ["task", "truncate", "signal"],
     },
   ], 9);
 });

@@ -3,7 +3,14 @@
  * sentence-transformers and Transformers give for the tiny models of golden/tasks/.
  */
 
-import { assert, assertAlmostEquals, assertEquals, assertRejects, assertThrows } from "@std/assert";
+import {
+  assert,
+  assertAlmostEquals,
+  assertEquals,
+  assertMatch,
+  assertRejects,
+  assertThrows,
+} from "@std/assert";
 import {
   type BackendName,
   type EmbedOptions,
@@ -425,4 +432,55 @@ Deno.test("encoder–decoders answer texts: T5 fills sentinels, Marian translate
   } finally {
     for (const path of [t5, marian]) await Deno.remove(path, { recursive: true });
   }
+});
+
+Deno.test("MT-DNN's tasks have a classifier each, and an answer network is refused by name", async () => {
+  const { cases } = await expected("mt-dnn");
+  const warnings: string[] = [];
+  const onWarning = (message: string): number => warnings.push(message);
+  const folder = new URL("mt-dnn/", TASKS);
+  await using model = await loadModel(folder, { backend: "reference", onWarning });
+  assertEquals(warnings.length, 1);
+  assertMatch(warnings[0]!, /tensors that are not used: "scoring_list\.3\.rnn/);
+  for (const { input, scores: [mnli, stsb, qnli] } of cases) {
+    const found = await model.classify(input, { task: "mnli" });
+    assertEquals(found.kind, "single-label");
+    const names = ["contradicts", "neutral", "entails"];
+    assertNear(
+      names.map((it) => found.labels.find(({ label }) => label === it)!.score),
+      mnli,
+      1e-4,
+    );
+    const { kind, labels } = await model.classify(input, { task: "1" });
+    assertEquals(kind, "regression");
+    assertNear(labels.map(({ score }) => score), stsb, 1e-4);
+    const [ranked] = await model.rerank(input[0], [input[1]], { task: "qnli" });
+    assertNear([ranked!.score], qnli, 1e-4);
+  }
+  const asked: [string | undefined, typeof InputError | typeof ModelError, string][] = [
+    [undefined, InputError, 'with no task: "'],
+    ["sst", InputError, 'has "mnli", "stsb", "qnli", expected one of them'],
+    ["rte", ModelError, 'the classifier of task "rte" is a stochastic answer network'],
+  ];
+  for (const [task, kind, message] of asked) {
+    await assertRejects(
+      () => model.classify("a", task === undefined ? {} : { task }),
+      kind,
+      message,
+    );
+  }
+  using damaged = await copyOf("mt-dnn", {
+    "config.json": {
+      ...JSON.parse(await Deno.readTextFile(new URL("config.json", folder))),
+      task_specific_params: { mnli: { id2label: { 0: "a", 1: "b" } } },
+    },
+  });
+  await using two = await loadModel(damaged.path, { backend: "reference", onWarning });
+  await assertRejects(() => two.classify("a", { task: "mnli" }), ModelError, "names 2 labels");
+  await using other = await load("bert-classify");
+  await assertRejects(
+    () => other.classify("a", { task: "mnli" }),
+    InputError,
+    "has one classifier; leave task away",
+  );
 });

@@ -62,7 +62,7 @@ const MOST_EXTENTS = 64;
 /** Bytes that a storage has at most. */
 const MOST_BYTES = 2 ** 43;
 /** Keys under which training scripts keep the tensors among other things. */
-const INSIDE = ["state_dict", "model_state_dict", "model", "module"];
+const INSIDE = ["state_dict", "model_state_dict", "model", "module", "state"];
 
 /** What a pickle may refer to under a name; undefined for everything that is not data. */
 export function globalNamed(name: string, fail: Fail): PickleGlobal | undefined {

@@ -20,7 +20,7 @@ import { bertNames } from "./bert_names.ts";
 import { HARMLESS_FIELDS } from "./common_fields.ts";
 import { checkPositions, type ModelDefinition } from "./definition.ts";
 import { checkFields } from "./fields.ts";
-import { countScores } from "./labels.ts";
+import { countScores, taskHeads } from "./labels.ts";
 import { keptMatrix, linear, matrix, norm, vector, type WeightSpec } from "./weight_spec.ts";
 
 const ACTIVATIONS: Readonly<Record<string, ActivationName>> = {
@@ -107,6 +107,9 @@ export const bert: ModelDefinition<BertConfig> = {
       positionOffset,
       segments: isDistilled ? 0 : config.count("type_vocab_size", 2),
       tasks: config.flag("use_task_id", false) ? config.count("task_type_vocab_size", 3) : 0,
+      taskHeads: file.tensors.has(`${bertNames(file, kind).pooler}.weight`)
+        ? taskHeads(file).linear
+        : [],
     };
   },
 
@@ -180,6 +183,11 @@ function* listWeights(config: BertConfig, file: ModelFile): Iterable<WeightSpec>
   }
   if (tensors.has(`${names.relationship}.weight`)) {
     yield* linear("relationship", 2, width, names.relationship);
+  }
+  for (const task of config.taskHeads ?? []) {
+    const head = `scoring_list.${task}`, count = tensors.get(`${head}.weight`)?.shape[0] ?? 0;
+    yield keptMatrix(`scores.${task}`, count, width, `${head}.weight`);
+    yield vector(`scores.${task}.bias`, count, `${head}.bias`);
   }
   // A classifier of single tokens has the same name, and none of the layers before it.
   const { hidden, output } = names.scores;

@@ -43,6 +43,8 @@ export interface BertConfig extends ModelConfig {
   readonly segments: number;
   /** Tasks that there are; 0 for a model that has none. */
   readonly tasks: number;
+  /** Numbers of the tasks that have a classifier each, as in MT-DNN. */
+  readonly taskHeads?: readonly number[];
   /** Rotary positions of whole heads; learned ones where absent. */
   readonly rotation?: RopeConfig;
   /** Nonlinearity of the gate of the feed-forward block; it has none where absent. */
@@ -131,6 +133,9 @@ function recordEncoder(
   if (w.has("pooler")) {
     results.pooled = g.op("activation", [linear(hidden, "pooler")], { kind: "tanh" });
     if (w.has("relationship")) results.relationship = linear(results.pooled, "relationship");
+  }
+  for (const task of config.taskHeads ?? []) {
+    results[`scores.${task}`] = linear(results.pooled!, `scores.${task}`); // [rows, labels]
   }
   if (w.has("scores")) {
     const { activation = "tanh" } = SCORES[config.kind].hidden ?? {};

@@ -20,7 +20,11 @@ function fieldOf({ format, metadata }: ModelFile): string {
 
 /** The labels that a file names, in the order of its scores; undefined where it names none. */
 export function readLabels(file: ModelFile): readonly string[] | undefined {
-  const id2label = file.metadata[fieldOf(file)];
+  return labelsIn(file.metadata[fieldOf(file)]);
+}
+
+/** Labels by number, or in a list; undefined for what is none of these. */
+export function labelsIn(id2label: unknown): readonly string[] | undefined {
   if (typeof id2label !== "object" || id2label === null) return undefined;
   const count = Object.keys(id2label).length;
   const labels = Array.from(
@@ -46,4 +50,24 @@ export function countScores(file: ModelFile, tensor: string): number {
     `Cannot load ${quote(file.name)}: tensor ${quote(tensor)} gives ${count} scores, and ` +
       `${quote(field)} is ${quote(named, 60)}, expected a label for each, by numbers from "0" on`,
   );
+}
+
+/** What MT-DNN calls the classifiers of its tasks, which it has one after the other. */
+const TASK_HEAD = /^scoring_list\.(0|[1-9]\d{0,2})\.(.+)$/;
+
+/**
+ * Numbers of the tasks of MT-DNN (Liu et al., arXiv:1901.11504) that a file has classifiers for: those
+ * of one layer each, and those with a stochastic answer network (Liu et al., arXiv:1804.07888).
+ */
+export function taskHeads({ tensors }: ModelFile): {
+  readonly linear: readonly number[];
+  readonly answering: readonly number[];
+} {
+  const linear = new Set<number>(), answering = new Set<number>();
+  for (const name of tensors.keys()) {
+    const [, task, part] = TASK_HEAD.exec(name) ?? [];
+    if (part === "weight") linear.add(Number(task));
+    else if (part !== undefined && part !== "bias") answering.add(Number(task));
+  }
+  return { linear: Array.from(linear), answering: Array.from(answering) };
 }

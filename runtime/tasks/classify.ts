@@ -22,6 +22,7 @@ import {
 } from "../../options.ts";
 import { read } from "../generation/read_texts.ts";
 import type { Prompt } from "../models/prompt.ts";
+import type { TaskLabels } from "./facts.ts";
 import {
   checkText,
   inTurn,
@@ -36,6 +37,11 @@ import {
 
 /** How `Model.classify` reads. */
 export interface ClassifyOptions {
+  /**
+   * Which task's classifier, for models with several (MT-DNN): a name of `task_specific_params` of
+   * config.json, or the number.
+   */
+  readonly task?: string;
   /** Whether of a text that is too long the beginning is read. Default false: it is an error. */
   readonly truncate?: boolean;
   /** Ends it before the run; the promise rejects with the signal's reason. */
@@ -68,6 +74,8 @@ export interface Classification {
 export interface RerankOptions {
   /** How many texts come back. Default all. */
   readonly top?: number;
+  /** Which task's classifier, as for `Model.classify`. */
+  readonly task?: string;
   /**
    * Whether a query and a text that are too long together are cut, the longer one first. Default false:
    * it is an error.
@@ -89,9 +97,10 @@ export interface RankedText {
   readonly probability: number;
 }
 
-const CLASSIFY_RULES: Rules<ClassifyOptions> = { truncate: FLAG, signal: SIGNAL };
+const CLASSIFY_RULES: Rules<ClassifyOptions> = { task: TEXT, truncate: FLAG, signal: SIGNAL };
 const RERANK_RULES: Rules<RerankOptions> = {
   top: wholeNumberIn(1, 1_000_000_000),
+  task: TEXT,
   truncate: FLAG,
   signal: SIGNAL,
 };
@@ -109,28 +118,35 @@ export async function classify(
   input: TextOrPair,
   given: ClassifyOptions,
 ): Promise<Classification> {
-  const { truncate, signal } = readOptions("classify", given, CLASSIFY_RULES);
+  const { task, truncate, signal } = readOptions("classify", given, CLASSIFY_RULES);
   const isPair = accepts(PAIR, input);
   if (!isPair && !accepts(TEXT, input)) {
     throw new InputError(
       `Cannot classify ${quote(input)}: expected a text, or a pair of texts in a list`,
     );
   }
-  needs(model, "classify", "scores", HEAD);
+  const head = headOf(model, "classify", task);
   const what = isPair ? "the pair" : "the text";
   const scores = await scoresOf(
     model,
+    head,
     promptOf(model, input, { action: "classify", what, truncate }),
     signal,
   );
-  const kind = kindOf(model, scores.length);
+  const kind = kindOf(head, scores.length), names = head.labels;
+  if (names && names.length !== scores.length) {
+    throw new ModelError(
+      `Cannot classify with ${quote(model.name)}: it gives ${scores.length} scores, and id2label ` +
+        `names ${names.length} labels`,
+    );
+  }
   const probabilities = kind === "single-label"
     ? softmax(scores)
     : kind === "multi-label"
     ? Float64Array.from(scores, sigmoid)
     : undefined;
   const labels = Array.from(scores, (score, i) => ({
-    label: model.facts.labels?.[i] ?? `LABEL_${i}`,
+    label: names?.[i] ?? `LABEL_${i}`,
     score,
     ...(probabilities && { probability: probabilities[i]! }),
   }));
@@ -141,8 +157,7 @@ export async function classify(
 }
 
 /** As the pipeline of Transformers has it. */
-function kindOf({ facts }: TaskModel, labels: number): Classification["kind"] {
-  const { problemType } = facts;
+function kindOf({ problemType }: Head, labels: number): Classification["kind"] {
   if (problemType === "regression") return "regression";
   return problemType === "multi_label_classification" || labels === 1
     ? "multi-label"
@@ -156,14 +171,14 @@ export async function rerank(
   texts: readonly string[],
   given: RerankOptions,
 ): Promise<RankedText[]> {
-  const { top = Infinity, truncate, signal } = readOptions("rerank", given, RERANK_RULES);
+  const { top = Infinity, task, truncate, signal } = readOptions("rerank", given, RERANK_RULES);
   checkText("rerank for", query);
   if (!accepts(TEXTS, texts)) {
     throw new InputError(
       `Cannot rerank ${quote(texts)}: expected a list of texts, as in ["a text"]`,
     );
   }
-  needs(model, "rerank", "scores", HEAD);
+  const head = headOf(model, "rerank", task);
   // Every text is looked at before the first one runs.
   const prompts = texts.map((text, i) =>
     promptOf(model, [query, text], {
@@ -173,7 +188,7 @@ export async function rerank(
     })
   );
   const scores = await inTurn(prompts, TEXTS_AT_ONCE, async (prompt) => {
-    const { length, 0: score } = await scoresOf(model, prompt, signal);
+    const { length, 0: score } = await scoresOf(model, head, prompt, signal);
     if (length === 1) return score!;
     throw new ModelError(
       `Cannot rerank with ${quote(model.name)}: it gives ${length} scores for a pair, expected ` +
@@ -189,8 +204,62 @@ export async function rerank(
 /** The scores of a prompt, `[labels]`. */
 function scoresOf(
   { engine }: TaskModel,
+  { output }: Head,
   prompt: Prompt,
   signal: AbortSignal | undefined,
 ): Promise<Float32Array> {
-  return read(engine, prompt, { program: "encode", names: ["scores"], rows: "first" }, signal);
+  return read(engine, prompt, { program: "encode", names: [output], rows: "first" }, signal);
+}
+
+/** A classifier: the output that it gives, and what its scores mean. */
+interface Head extends Omit<TaskLabels, "name"> {
+  readonly output: string;
+}
+
+/** More tasks than any model has. */
+const MOST_TASKS = 1000;
+
+/**
+ * The classifier that is asked.
+ *
+ * @throws ModelError when the model has none, or one that is not supported
+ * @throws InputError when it has several, and `task` names none of them
+ */
+function headOf(model: TaskModel, action: string, task: string | undefined): Head {
+  const { engine, facts, name } = model;
+  const nameOf = (i: number): string => facts.tasks.at(i)?.name ?? `${i}`;
+  const outputOf = (i: number): string => `scores.${i}`;
+  const isAsked = (i: number): boolean => task === nameOf(i) || task === `${i}`;
+  const heads = Array.from({ length: engine.programs.encode ? MOST_TASKS : 0 }, (_, i) => i)
+    .filter((i) => engine.gives("encode", outputOf(i)));
+  if (facts.answering.some(isAsked) || heads.length === 0 && facts.answering.length > 0) {
+    throw new ModelError(
+      `Cannot ${action} with ${quote(name)}: the classifier of task ${
+        quote(task ?? nameOf(facts.answering[0]!))
+      } is a stochastic answer network (SAN), which is not supported; use a task with one layer`,
+    );
+  }
+  if (heads.length === 0) {
+    needs(model, action, "scores", HEAD);
+    if (task === undefined) return { ...facts, output: "scores" };
+    throw new InputError(
+      `Cannot ${action} with task ${quote(task)}: ${
+        quote(name)
+      } has one classifier; leave task away`,
+    );
+  }
+  const found = task === undefined && heads.length === 1 ? heads[0] : heads.find(isAsked);
+  if (found === undefined) {
+    const known = heads.map((i) => quote(nameOf(i))).join(", ");
+    throw new InputError(
+      `Cannot ${action} with ${task === undefined ? "no task" : `task ${quote(task)}`}: ` +
+        `${quote(name)} has ${known}, expected one of them`,
+    );
+  }
+  const means = facts.tasks.at(found);
+  return {
+    labels: means?.labels,
+    problemType: means?.problemType,
+    output: outputOf(found),
+  };
 }

@@ -7,7 +7,7 @@
 
 import { ModelError } from "../../errors.ts";
 import type { ModelFile } from "../files/model_file.ts";
-import { readLabels } from "../models/labels.ts";
+import { labelsIn, readLabels, taskHeads } from "../models/labels.ts";
 import { readVectorModules, type VectorModules } from "./modules.ts";
 
 /** What tasks know of a model's files. */
@@ -16,6 +16,10 @@ export interface TaskFacts {
   readonly labels: readonly string[] | undefined;
   /** `problem_type` of config.json. */
   readonly problemType: string | undefined;
+  /** Tasks that have a classifier each, by their numbers: `task_specific_params` of config.json. */
+  readonly tasks: readonly TaskLabels[];
+  /** Numbers of those whose classifier is a stochastic answer network, which is not supported. */
+  readonly answering: readonly number[];
   /** How the token for a missing word is spelled, where a file says it. */
   readonly maskToken: string | undefined;
   /** Whether the segments of a pair go to the model. */
@@ -30,6 +34,16 @@ export interface TaskFacts {
   readonly prompts: Readonly<Record<string, string>>;
   /** Name of the one that is put there where nobody says anything. */
   readonly defaultPrompt: string | undefined;
+}
+
+/** What a classifier's scores mean. */
+export interface TaskLabels {
+  /** Name of the task. */
+  readonly name: string;
+  /** Names of its scores, in their order. */
+  readonly labels: readonly string[] | undefined;
+  /** As in config.json. */
+  readonly problemType: string | undefined;
 }
 
 /**
@@ -47,6 +61,11 @@ export async function readTaskFacts(file: ModelFile): Promise<TaskFacts> {
     .filter((entry): entry is [string, string] => typeof entry[1] === "string");
   return {
     labels: readLabels(file),
+    tasks: Object.entries(Object(metadata.task_specific_params)).map(([name, params]) => {
+      const fields = Object(params) as Record<string, unknown>;
+      return { name, labels: labelsIn(fields.id2label), problemType: textOf(fields.problem_type) };
+    }),
+    answering: taskHeads(file).answering,
     problemType: textOf(metadata.problem_type),
     maskToken: maskOf(file),
     usesSegments: !Array.isArray(inputs) || inputs.includes("token_type_ids"),

@@ -180,9 +180,37 @@ def masks():
         write(folder, {"cases": cases})
 
 
+def several_tasks():
+    """MT-DNN: a BERT body, a classifier of one layer for each task, one of them an answer network, in
+    a file as its programs write it."""
+    folder = fresh("mt-dnn")
+    tokenizer = word_piece(folder)
+    config = BertConfig(**BERT)
+    body = fill(BertModel(config), 27)
+    heads = torch.nn.ModuleList([torch.nn.Linear(32, 3), torch.nn.Linear(32, 1), torch.nn.Linear(32, 1),
+                                 torch.nn.ModuleDict({"rnn": torch.nn.GRUCell(32, 32)})])
+    fill(heads, 28)
+    state = {f"bert.{name}": it for name, it in body.state_dict().items()}
+    state |= {f"scoring_list.{name}": it for name, it in heads.state_dict().items()}
+    torch.save({"state": state, "config": {"hidden_size": 32}}, folder / "mt_dnn.pt")
+    written = config.to_dict() | {"task_specific_params": {
+        "mnli": {"id2label": {"0": "contradicts", "1": "neutral", "2": "entails"}},
+        "stsb": {"problem_type": "regression"}, "qnli": {}, "rte": {}}}
+    (folder / "config.json").write_text(json.dumps(written, indent=1) + "\n")
+    pairs = [[TEXTS[0], TEXTS[1]], [TEXTS[1], TEXTS[2]], [TEXTS[3], TEXTS[0]]]
+    cases = []
+    for pair in pairs:
+        inputs = tokenizer(*pair, return_tensors="pt")
+        with torch.no_grad():
+            pooled = body(**inputs).pooler_output
+            cases.append({"input": pair, "scores": [rounded(heads[i](pooled)[0].tolist()) for i in range(3)]})
+    write(folder, {"cases": cases})
+
+
 if __name__ == "__main__":
     sentence()
     classify()
     rerank()
     several_labels()
     masks()
+    several_tasks()
