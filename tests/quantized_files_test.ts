@@ -89,6 +89,7 @@ Deno.test("quantized: settings that cannot be honoured are refused by field", as
       [COMPRESSED, groups({ format: "nvfp4-pack-quantized" }), "group_0.format"],
       [COMPRESSED, groups({ weights: 3 }), "group_0.weights"],
       [COMPRESSED, groups({}, { type: "float" }), 'group_0.weights.type" is "float"'],
+      [COMPRESSED, groups({}, { dynamic: true }), 'group_0.weights.dynamic" is true'],
       [COMPRESSED, groups({}, { num_bits: 3 }), 'group_0.weights.num_bits" is 3'],
       [COMPRESSED, groups({}, { strategy: "tensor" }), 'group_0.weights.strategy" is "tensor"'],
       [COMPRESSED, groups({}, { group_size: null }), "group_0.weights.group_size"],
@@ -143,6 +144,11 @@ Deno.test("quantized: tensors that do not fit are refused by name", async () => 
         '"m.g_idx" has column 0 in group 2, expected 0 to 1',
       ],
       [ordered, put("m.g_idx", "I32", [64], ...first(-1)), '"m.g_idx" has column 0 in group -1'],
+      [
+        ordered,
+        put("m.g_idx", "I32", [64], 0),
+        '"m.g_idx" has no column in group 1, expected some in each of 2 groups',
+      ],
       [ordered, put("m.g_idx", "I64", [64]), '"m.g_idx" is I64'],
       [
         GPTQ,

@@ -50,21 +50,6 @@ export async function awqMatrix(
   const zeros = findPart(file, { name: `${name}.qzeros`, types: ["I32"], shape: [count, words] });
   const weight = `${name}.weight`, shape = [rows, columns] as const;
 
-  /** Rows `first` up to `end` of words `[columns, words]`; `put` gets each number with its place. */
-  function eachOf(
-    all: Uint32Array,
-    lines: number,
-    first: number,
-    end: number,
-    put: (line: number, row: number, code: number) => void,
-  ): void {
-    for (let line = 0; line < lines; line++) {
-      for (let row = first; row < end; row++) {
-        put(line, row, all[line * words + (row >> 3)]! >>> SHIFTS[row & 7]! & 15);
-      }
-    }
-  }
-
   const packed = {
     name: weight,
     shape,
@@ -75,13 +60,21 @@ export async function awqMatrix(
     codes,
     others: [zeros, scales],
     unpack(all: Uint32Array, first: number, end: number, out: Uint8Array): void {
-      eachOf(all, columns, first, end, (column, row, code) => {
-        out[(row - first) * columns + column] = code;
-      });
+      for (let row = first; row < end; row = (row | 7) + 1) {
+        const count = Math.min((row | 7) + 1, end) - row, shifts = SHIFTS.slice(row & 7);
+        const to = (row - first) * columns;
+        for (let column = 0; column < columns; column++) {
+          const word = all[column * words + (row >> 3)]!;
+          for (let i = 0; i < count; i++) out[to + i * columns + column] = word >>> shifts[i]! & 15;
+        }
+      }
     },
     async readScales() {
-      const all = await readWords(zeros), unpacked = new Uint16Array(count * rows);
-      eachOf(all, count, 0, rows, (group, row, zero) => unpacked[group * rows + row] = zero);
+      const all = await readWords(zeros);
+      const unpacked = Uint16Array.from(
+        { length: count * rows },
+        (_, i) => all[i >> 3]! >>> SHIFTS[i & 7]! & 15, // rows are whole words
+      );
       return { scales: await readFloats(scales), zeros: unpacked };
     },
   };

@@ -21,6 +21,7 @@ import {
   FLOATS,
   optionalPart,
   type PackedSettings,
+  putCodes,
   readFloats,
   readGroups,
   readWords,
@@ -47,7 +48,7 @@ export async function compressedMatrix(
   // How many numbers a word has, by the number of words.
   const bits = settings.bits ??
     checkBits(file, codes.name, words === Math.ceil(columns / 8) ? 4 : 8);
-  const each = 32 / bits, mask = 2 ** bits - 1;
+  const each = 32 / bits;
   findPart(file, { name: codes.name, types: ["I32"], shape: [rows, Math.ceil(columns / each)] });
   const scales = findPart(file, {
     name: `${name}.weight_scale`,
@@ -80,9 +81,12 @@ export async function compressedMatrix(
     ],
     unpack(all: Uint32Array, first: number, end: number, out: Uint8Array): void {
       for (let row = first; row < end; row++) {
-        for (let i = 0; i < columns; i++) {
-          const word = all[row * words + Math.floor(i / each)]!;
-          out[(row - first) * columns + i] = word >>> i % each * bits & mask;
+        const to = (row - first) * columns, full = columns - columns % each;
+        for (let i = 0, k = row * words; i < full; i += each, k++) {
+          putCodes(all[k]!, bits, out, to + i);
+        }
+        for (let i = full; i < columns; i++) {
+          out[to + i] = all[(row + 1) * words - 1]! >>> i % each * bits & 2 ** bits - 1;
         }
       }
     },

@@ -25,7 +25,8 @@ const TYPES: Readonly<Record<PackedForm, string>> = {
  * @throws ModelError from reading, when a scale is no number, or a zero is not what the file says
  */
 export function packedEntry(matrix: PackedMatrix, form: PackedForm): TensorEntry {
-  const { codes, shape: [rows, columns] } = matrix;
+  const { codes, shape: [rows, columns], groups } = matrix;
+  const order = form === "f32" ? undefined : groups.order;
   const stride = rowBytes(LAYOUTS[form], columns), bytes = rows * stride;
   // Weights are read in the order of the file, so that the parts of one follow each other.
   const base = codes.offset;
@@ -35,18 +36,22 @@ export function packedEntry(matrix: PackedMatrix, form: PackedForm): TensorEntry
       codes.source.read(codes.offset, codes.bytes),
       readChecked(matrix, form),
     ]);
-    return { ...scales, packed: new Uint32Array(packed.slice().buffer) };
+    const blockGroups = groupsOfBlocks(matrix);
+    return { ...scales, packed: new Uint32Array(packed.slice().buffer), blockGroups };
   }
 
   /** Bytes of the rows around a range, of which the range is handed on. */
   function copy(all: Unpacked, start: number, into: Uint8Array): void {
     start -= base;
     const first = Math.floor(start / stride), end = Math.ceil((start + into.length) / stride);
-    const values = new Uint8Array((end - first) * columns);
-    matrix.unpack(all.packed, first, end, values);
+    const unordered = new Uint8Array((end - first) * columns);
+    matrix.unpack(all.packed, first, end, unordered);
     const out = new Uint8Array((end - first) * stride);
+    const codes = new Uint8Array(BLOCK * Math.ceil(columns / BLOCK)); // of one row, in their order
     for (let row = first; row < end; row++) {
-      const codes = values.subarray((row - first) * columns, (row - first + 1) * columns);
+      const begin = (row - first) * columns;
+      if (order) { for (let i = 0; i < columns; i++) codes[i] = unordered[begin + order[i]!]!; }
+      else codes.set(unordered.subarray(begin, begin + columns));
       WRITERS[form](matrix, all, row, codes, out, (row - first) * stride);
     }
     into.set(out.subarray(start - first * stride, start - first * stride + into.length));
@@ -66,6 +71,8 @@ export function packedEntry(matrix: PackedMatrix, form: PackedForm): TensorEntry
 /** A matrix as it lies in memory while its rows are handed on. */
 interface Unpacked extends CheckedScales {
   readonly packed: Uint32Array;
+  /** Group of each block of columns, where blocks are filled by one. */
+  readonly blockGroups: Uint32Array;
 }
 
 /** Scales and zeros, `[groups, rows]`. */
@@ -115,72 +122,82 @@ async function readChecked(matrix: PackedMatrix, form: PackedForm): Promise<Chec
   return { scales, zeros: all };
 }
 
-/** Writes one row of codes to `out` from `to`. */
+/** Writes one row of codes, in the order of their groups and with whole blocks, to `out` from `to`. */
 type Write = (
   matrix: PackedMatrix,
-  all: CheckedScales,
+  all: Unpacked,
   row: number,
   codes: Uint8Array,
   out: Uint8Array,
   to: number,
 ) => void;
 
-/** Group of the block that begins at a column, in the order of the columns, times the rows. */
-function placeOf({ groups, shape: [rows] }: PackedMatrix, at: number): number {
-  const { of, order, size } = groups;
-  return rows * (of && order ? of[order[at]!]! : Math.floor(at / size));
-}
-
 const WRITERS: Readonly<Record<PackedForm, Write>> = {
-  int4: (matrix, all, row, codes, out, to) =>
-    writeNibbles(matrix, codes, out, to, 18, (at, head) => {
-      const place = placeOf(matrix, at) + row;
-      putHalf(out, head, all.scales[place]!);
-      return all.zeros[place]!;
-    }),
-  int4m: (matrix, all, row, codes, out, to) =>
-    writeNibbles(matrix, codes, out, to, 20, (at, head) => {
-      const place = placeOf(matrix, at) + row, scale = all.scales[place]!, zero = all.zeros[place]!;
-      putHalf(out, head, scale);
-      putHalf(out, head + 2, -scale * zero);
-      return zero;
-    }),
-  int8(matrix, { scales, zeros }, row, codes, out, to) {
-    const { order } = matrix.groups;
-    for (let at = 0; at < codes.length; at += BLOCK, to += 34) {
-      const place = placeOf(matrix, at) + row, zero = zeros[place]!;
-      putHalf(out, to, scales[place]!);
-      const end = Math.min(BLOCK, codes.length - at);
-      for (let k = 0; k < end; k++) {
-        out[to + 2 + k] = codes[order ? order[at + k]! : at + k]! - zero;
-      }
+  int4: (matrix, all, row, codes, out, to) => {
+    for (let at = 0; at < codes.length; at += BLOCK, to += 18) {
+      const place = placeOf(matrix, all, at) + row;
+      putHalf(out, to, all.scales[place]!);
+      putNibbles(codes, at, all.zeros[place]!, matrix.shape[1], out, to + 2);
     }
   },
-  f32({ groups, shape: [rows] }, { scales, zeros }, row, codes, out, to) {
-    const values = new Float32Array(out.buffer, to, codes.length);
-    for (let i = 0; i < codes.length; i++) {
-      const place = rows * (groups.of ? groups.of[i]! : Math.floor(i / groups.size)) + row;
-      values[i] = scales[place]! * (codes[i]! - zeros[place]!);
+  int4m: (matrix, all, row, codes, out, to) => {
+    for (let at = 0; at < codes.length; at += BLOCK, to += 20) {
+      const place = placeOf(matrix, all, at) + row;
+      const scale = all.scales[place]!, zero = all.zeros[place]!;
+      putHalf(out, to, scale);
+      putHalf(out, to + 2, -scale * zero);
+      putNibbles(codes, at, zero, matrix.shape[1], out, to + 4);
+    }
+  },
+  int8(matrix, all, row, codes, out, to) {
+    for (let at = 0; at < codes.length; at += BLOCK, to += 34) {
+      const place = placeOf(matrix, all, at) + row, zero = all.zeros[place]!;
+      putHalf(out, to, all.scales[place]!);
+      pad(codes, at, zero, matrix.shape[1]);
+      for (let k = 0; k < BLOCK; k++) out[to + 2 + k] = codes[at + k]! - zero;
+    }
+  },
+  f32({ groups, shape: [rows, columns] }, { scales, zeros }, row, codes, out, to) {
+    const values = new Float32Array(out.buffer, to, columns), { of, size } = groups;
+    for (let at = 0; at < columns;) {
+      const group = of ? of[at]! : at / size, end = of ? at + 1 : Math.min(columns, at + size);
+      const scale = scales[group * rows + row]!, zero = zeros[group * rows + row]!;
+      for (; at < end; at++) values[at] = scale * (codes[at]! - zero);
     }
   },
 };
 
-/** Writes blocks whose last 16 bytes are nibbles; `begin` writes what comes before and tells the zero. */
-function writeNibbles(
-  { groups: { order } }: PackedMatrix,
+/** Group of a block of columns, times the rows. */
+function placeOf({ shape: [rows] }: PackedMatrix, { blockGroups }: Unpacked, at: number): number {
+  return rows * blockGroups[at / BLOCK]!;
+}
+
+/** Groups of the blocks of columns, in the order of their groups. */
+function groupsOfBlocks(
+  { groups: { of, order, size }, shape: [, columns] }: PackedMatrix,
+): Uint32Array {
+  return Uint32Array.from(
+    { length: Math.ceil(columns / BLOCK) },
+    (_, i) => of && order ? of[order[i * BLOCK]!]! : Math.floor(i * BLOCK / size),
+  );
+}
+
+/** Fills what is beyond the columns in a row's last block with what stands for 0. */
+function pad(codes: Uint8Array, at: number, zero: number, columns: number): void {
+  if (at + BLOCK > columns) codes.fill(zero, columns);
+}
+
+/** Codes i and i + 16 of a block share a byte. */
+function putNibbles(
   codes: Uint8Array,
+  at: number,
+  zero: number,
+  columns: number,
   out: Uint8Array,
   to: number,
-  blockBytes: number,
-  begin: (at: number, to: number) => number,
 ): void {
-  const block = new Uint8Array(BLOCK);
-  for (let at = 0; at < codes.length; at += BLOCK, to += blockBytes) {
-    block.fill(begin(at, to)); // what pads the last block is nothing
-    const end = Math.min(BLOCK, codes.length - at), first = to + blockBytes - 16;
-    for (let k = 0; k < end; k++) block[k] = codes[order ? order[at + k]! : at + k]!;
-    for (let k = 0; k < 16; k++) out[first + k] = block[k]! & 15 | block[k + 16]! << 4;
-  }
+  pad(codes, at, Math.min(zero, 15), columns);
+  for (let k = 0; k < 16; k++) out[to + k] = codes[at + k]! | codes[at + 16 + k]! << 4;
 }
 
 function putHalf(out: Uint8Array, at: number, value: number): void {

@@ -120,6 +120,13 @@ export async function readGroups(
         `${of[wrong]}, expected 0 to ${count - 1}`,
     );
   }
+  const used = new Set(of), missing = Array(count).keys().find((it) => !used.has(it));
+  if (missing !== undefined) {
+    throw new ModelError(
+      `Cannot load ${quote(file.name)}: tensor ${quote(index.name)} has no column in group ` +
+        `${missing}, expected some in each of ${count} groups`,
+    );
+  }
   return groupsOf(of, size, count);
 }
 
@@ -168,4 +175,23 @@ export function unpackWords(
     }
   }
   return out;
+}
+
+/** Writes the codes of one word to `out` from `to`, the lowest bits first. */
+export function putCodes(word: number, bits: 4 | 8, out: Uint8Array, to: number): void {
+  if (bits === 4) {
+    out[to] = word & 15;
+    out[to + 1] = word >>> 4 & 15;
+    out[to + 2] = word >>> 8 & 15;
+    out[to + 3] = word >>> 12 & 15;
+    out[to + 4] = word >>> 16 & 15;
+    out[to + 5] = word >>> 20 & 15;
+    out[to + 6] = word >>> 24 & 15;
+    out[to + 7] = word >>> 28;
+    return;
+  }
+  out[to] = word; // arrays of bytes take the lowest one
+  out[to + 1] = word >>> 8;
+  out[to + 2] = word >>> 16;
+  out[to + 3] = word >>> 24;
 }

@@ -18,7 +18,13 @@ import type { ModelFile, TensorEntry } from "../files/model_file.ts";
 import { type PackedEntry, packedOf } from "../files/packed_matrix.ts";
 import type { PackedSettings } from "../files/packed_parts.ts";
 import { checkFields, type Warn } from "./fields.ts";
-import { awqSettings, compressedSettings, gptqSettings, METHODS } from "./quantized_config.ts";
+import {
+  awqSettings,
+  compressedSettings,
+  gptqSettings,
+  METHODS,
+  withFields,
+} from "./quantized_config.ts";
 
 /** A file as families read it. */
 export interface ReadableFile {
@@ -99,10 +105,7 @@ function formOf(file: ModelFile, warn: Warn): Form | undefined {
   if (typeof method !== "string" || !Object.hasOwn(METHODS, method)) return undefined;
   // Fields are named by their place in messages.
   const prefix = `${FIELD}.`;
-  const metadata = Object.fromEntries(
-    Object.entries(value).map(([name, it]) => [prefix + name, it]),
-  );
-  const fields = { ...file, metadata };
+  const fields = withFields(file, prefix, value);
   checkFields(fields, prefix, METHODS[method as keyof typeof METHODS], warn);
   const config = readConfig(fields, prefix);
   switch (method as keyof typeof METHODS) {
@@ -124,7 +127,7 @@ function formOf(file: ModelFile, warn: Warn): Form | undefined {
       };
     }
     case "compressed-tensors": {
-      const settings: PackedSettings = compressedSettings(file, config);
+      const settings: PackedSettings = compressedSettings(file, config, warn);
       return {
         codes: "weight_packed",
         words: "compressed-tensors",

@@ -14,7 +14,7 @@ import type { GptqSettings } from "../files/gptq.ts";
 import { isObject } from "../files/json.ts";
 import type { ModelFile } from "../files/model_file.ts";
 import type { PackedSettings } from "../files/packed_parts.ts";
-import type { FieldRules } from "./fields.ts";
+import { checkFields, type FieldRules, type Warn } from "./fields.ts";
 
 /** How the model was quantized, and which program may run it: nothing of what its numbers mean. */
 const MAKING: readonly string[] = [
@@ -73,6 +73,16 @@ const COMPRESSED: FieldRules = {
 /** The fields of each method. */
 export const METHODS = { gptq: GPTQ, awq: AWQ, "compressed-tensors": COMPRESSED } as const;
 
+/** A file with the fields of an object in the place of its configuration, named by where they stand. */
+export function withFields(
+  file: ModelFile,
+  prefix: string,
+  fields: Readonly<Record<string, unknown>>,
+): ModelFile {
+  const named = Object.entries(fields).map(([name, value]) => [prefix + name, value]);
+  return { ...file, metadata: Object.fromEntries(named) };
+}
+
 function fail(file: ModelFile, field: string, found: unknown, expected: string): never {
   throw new ModelError(
     `Cannot load ${quote(file.name)}: field ${quote(`quantization_config.${field}`)} is ` +
@@ -128,8 +138,19 @@ export function awqSettings(file: ModelFile, config: ConfigReader): PackedSettin
   };
 }
 
+/** Settings of the weights of a group of modules; those without influence say how scales were found. */
+const WEIGHTS: FieldRules = {
+  read: ["num_bits", "type", "strategy", "symmetric", "group_size"],
+  harmless: ["actorder", "observer", "observer_kwargs", "scale_dtype", "zp_dtype"],
+  neutral: { block_structure: [], dynamic: [false] },
+};
+
 /** The settings of compressed-tensors: what all groups of its modules agree in. */
-export function compressedSettings(file: ModelFile, config: ConfigReader): PackedSettings {
+export function compressedSettings(
+  file: ModelFile,
+  config: ConfigReader,
+  warn: Warn,
+): PackedSettings {
   const groups = config.get("config_groups");
   if (!isObject(groups) || Object.keys(groups).length === 0) {
     return fail(file, "config_groups", groups, "settings of groups of modules");
@@ -146,6 +167,8 @@ export function compressedSettings(file: ModelFile, config: ConfigReader): Packe
     if (inputs != null) fail(file, `${path}.input_activations`, inputs, "none");
     if (outputs != null) fail(file, `${path}.output_activations`, outputs, "none");
     if (!isObject(weights)) return fail(file, `${path}.weights`, weights, "settings");
+    const prefix = `quantization_config.${path}.weights.`;
+    checkFields(withFields(file, prefix, weights), prefix, WEIGHTS, warn);
     const { num_bits: bits, type = "int", strategy, symmetric = true } = weights;
     if (type !== "int") fail(file, `${path}.weights.type`, type, '"int"');
     if (strategy !== "group" && strategy !== "channel") {
