@@ -19,6 +19,8 @@ import {
   safetensorsOf,
   tensorOf,
 } from "./packed_files.ts";
+import { withFolder } from "./tiny_model.ts";
+import { dict, pickle, tensor, torchZip } from "./torch_files.ts";
 
 /** Rows with their columns in another order. */
 function reordered(values: Float32Array, order: ArrayLike<number>): Float32Array {
@@ -180,8 +182,10 @@ Deno.test("quantized: stacked, transposed and computed weights are made of packe
   assertStringIncludes(error.message, 'tensor "plain" is of type F32, expected I32');
 });
 
-/** A model of the llama family, of plain numbers and of packed ones. */
-function modelOf(options: Omit<PackOptions, "rows" | "columns">): {
+type ModelOptions = Omit<PackOptions, "rows" | "columns"> & { readonly experts?: number };
+
+/** A model of the llama family, of plain numbers and of packed ones; with experts as Mixtral has them. */
+function modelOf({ experts = 0, ...options }: ModelOptions): {
   plain: Record<string, FileTensor>;
   packed: Record<string, FileTensor>;
   config: Record<string, unknown>;
@@ -190,6 +194,7 @@ function modelOf(options: Omit<PackOptions, "rows" | "columns">): {
     ...{ model_type: "qwen2", hidden_size: 64, intermediate_size: 96, num_hidden_layers: 2 },
     ...{ num_attention_heads: 4, num_key_value_heads: 2, vocab_size: 48, rms_norm_eps: 1e-5 },
     ...{ max_position_embeddings: 64, tie_word_embeddings: false, torch_dtype: "float32" },
+    ...(experts > 0 && { model_type: "mixtral", num_local_experts: experts }),
   };
   const random = randomNumbers(3), plain: Record<string, FileTensor> = {};
   const packed: Record<string, FileTensor> = {};
@@ -220,12 +225,19 @@ function modelOf(options: Omit<PackOptions, "rows" | "columns">): {
     numbers(`${layer}post_attention_layernorm.weight`, [64], 0.1, 1);
     for (const [name, rows] of [["q", 64], ["k", 32], ["v", 32]] as const) {
       linear(`${layer}self_attn.${name}_proj`, rows, 64);
-      numbers(`${layer}self_attn.${name}_proj.bias`, [rows], 0.3);
+      if (experts === 0) numbers(`${layer}self_attn.${name}_proj.bias`, [rows], 0.3);
     }
     linear(`${layer}self_attn.o_proj`, 64, 64);
-    linear(`${layer}mlp.gate_proj`, 96, 64);
-    linear(`${layer}mlp.up_proj`, 96, 64);
-    linear(`${layer}mlp.down_proj`, 64, 96);
+    if (experts > 0) numbers(`${layer}block_sparse_moe.gate.weight`, [experts, 64], 0.3);
+    for (let e = 0; e < Math.max(experts, 1); e++) {
+      const path = `${layer}${experts > 0 ? `block_sparse_moe.experts.${e}.` : "mlp."}`;
+      const [gate, up, down] = experts > 0
+        ? ["w1", "w3", "w2"]
+        : ["gate_proj", "up_proj", "down_proj"];
+      linear(`${path}${gate}`, 96, 64);
+      linear(`${path}${up}`, 96, 64);
+      linear(`${path}${down}`, 64, 96);
+    }
   }
   return { plain, packed, config };
 }
@@ -263,6 +275,8 @@ for (
     { form: "gptq", bits: 8 },
     { form: "awq", bits: 4, groupSize: 16 },
     { form: "compressed", bits: 4, groupSize: 32, order: 200 },
+    { form: "awq", bits: 4, groupSize: 32, experts: 4 },
+    { form: "gptq", bits: 4, groupSize: 32, order: 100, experts: 4 },
     { form: "compressed", bits: 4, scaleType: "BF16", symmetric: true },
   ] as const
 ) {
@@ -289,3 +303,40 @@ for (
     }
   });
 }
+
+Deno.test("quantized: torch files are read alike, and sessions of such models are saved", async () => {
+  const options = { form: "gptq", bits: 4, groupSize: 32, order: 7 } as const;
+  const { packed, config } = modelOf(options);
+  const quantization = quantizationConfig({ ...options, rows: 0, columns: 0 });
+  const kinds: Record<string, string> = { F32: "Float", F16: "Half", I32: "Int" };
+  const state: Record<string, Uint8Array> = {}, storages: Record<string, Uint8Array> = {};
+  for (const [name, { dtype, shape, data }] of Object.entries(packed)) {
+    const key = `${Object.keys(storages).length}`;
+    const strides = shape.map((_, i) => shape.slice(i + 1).reduce((a, b) => a * b, 1));
+    const count = shape.reduce((a, b) => a * b, 1);
+    state[name] = tensor({ kind: kinds[dtype]!, key, count, shape, strides });
+    storages[key] = data;
+  }
+  const fields = JSON.stringify({ ...config, quantization_config: quantization });
+  const ids = [3, 1, 4, 1, 5], load = { backend: "reference" } as const;
+  let expected: Float32Array | undefined, saved: Uint8Array | undefined;
+  for (
+    const [name, bytes] of [
+      ["model.safetensors", safetensorsOf(packed)],
+      ["pytorch_model.bin", torchZip(pickle(dict(state)), storages)],
+      ["model.safetensors", safetensorsOf(packed)],
+    ] as const
+  ) {
+    await withFolder({ "config.json": fields, [name]: bytes }, async (folder) => {
+      await using model = await loadModel(folder, load);
+      using session = saved ? await model.restore(saved) : model.session();
+      if (!saved) await session.prefill({ ids });
+      const logits = await session.step(9);
+      expected ??= logits;
+      assertEquals(logits, expected, name);
+      using other = model.session();
+      await other.prefill({ ids });
+      saved = await other.save();
+    });
+  }
+});
