@@ -25,6 +25,7 @@ import {
   resolveModel,
   type ResolveOptions,
 } from "../runtime/engine/resolve.ts";
+import { methodOf } from "../runtime/models/quantized_config.ts";
 import { measureBandwidth } from "./bandwidth.ts";
 import { type Flags, UsageError, writeNote, writeOut } from "./command.ts";
 import { counted } from "./format.ts";
@@ -142,7 +143,17 @@ export async function planOf(
   { memoryBytes, count, bandwidth }: Machines,
 ): Promise<PlanReport> {
   const warnings = shape.note ? [`${name}: ${shape.note}`] : [], problems: string[] = [];
-  const file = await paperModel(shape.config, name);
+  const { quantization_config: quantization, ...before } = shape.config,
+    method = methodOf(quantization);
+  if (method) {
+    warnings.push(
+      `${
+        quote(name)
+      } is quantized by ${method}: this is the model before that; weights "int4" or ` +
+        `"int8" tells what its matrices take as they are published`,
+    );
+  }
+  const file = await paperModel(method ? before : shape.config, name);
   const model = await resolveModel(file, options, (message) => warnings.push(message));
   const memory = memoryNeeded(model.programs, model.weights, model.sizes);
   const reads = readsOf(model), { decode } = reads;

@@ -99,6 +99,20 @@ Deno.test("what is read for a token is what the layouts and the context make it"
   assertEquals(report.tokensPerSecond!.empty, BANDWIDTH / weightBytes);
 });
 
+Deno.test("a plan of a quantized model is of its matrices before that, and says so", async () => {
+  const url = new URL("golden/llama-gptq/config.json", FIXTURES);
+  const config = JSON.parse(await Deno.readTextFile(url));
+  const { quantization_config: _, ...before } = config;
+  const of = (config: Record<string, unknown>): Promise<PlanReport> =>
+    planOf("m", { source: "here", config }, { weights: "int4" }, { bandwidth: BANDWIDTH });
+  const [{ warnings, ...report }, { warnings: none, ...expected }] = await Promise.all(
+    [config, before].map(of),
+  ) as [PlanReport, PlanReport];
+  assertEquals({ ...report, config: before }, expected);
+  assertEquals(warnings.length, none.length + 1);
+  assert(warnings[0]!.includes('"m" is quantized by gptq: this is the model before that'));
+});
+
 Deno.test("what a token reads of a Switch follows the experts that it gets, not those there are", async () => {
   const reads = await Promise.all([64, 2048].map(async (num_experts) => {
     const config = { ...SHAPES["switch-c"]!.config, d_model: 64, d_ff: 128, num_experts };

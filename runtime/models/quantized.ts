@@ -13,7 +13,6 @@ import { awqMatrix } from "../files/awq.ts";
 import { compressedMatrix } from "../files/compressed_tensors.ts";
 import { readConfig } from "../files/config.ts";
 import { gptqMatrix } from "../files/gptq.ts";
-import { isObject } from "../files/json.ts";
 import type { ModelFile, TensorEntry } from "../files/model_file.ts";
 import { type PackedEntry, packedOf } from "../files/packed_matrix.ts";
 import type { PackedSettings } from "../files/packed_parts.ts";
@@ -22,6 +21,7 @@ import {
   awqSettings,
   compressedSettings,
   gptqSettings,
+  methodOf,
   METHODS,
   withFields,
 } from "./quantized_config.ts";
@@ -99,16 +99,14 @@ export async function readQuantized(file: ModelFile, warn: Warn): Promise<Readab
 
 /** The form that a file says it is of; undefined for one that this file knows nothing of. */
 function formOf(file: ModelFile, warn: Warn): Form | undefined {
-  const value = file.metadata[FIELD];
-  if (!isObject(value)) return undefined;
-  const method = value.quant_method;
-  if (typeof method !== "string" || !Object.hasOwn(METHODS, method)) return undefined;
+  const method = methodOf(file.metadata[FIELD]);
+  if (!method) return undefined;
   // Fields are named by their place in messages.
   const prefix = `${FIELD}.`;
-  const fields = withFields(file, prefix, value);
-  checkFields(fields, prefix, METHODS[method as keyof typeof METHODS], warn);
+  const fields = withFields(file, prefix, file.metadata[FIELD] as Record<string, unknown>);
+  checkFields(fields, prefix, METHODS[method], warn);
   const config = readConfig(fields, prefix);
-  switch (method as keyof typeof METHODS) {
+  switch (method) {
     case "gptq": {
       const settings = gptqSettings(file, config);
       const version = settings.zeroOffset === 1 ? "" : " (version 2)";

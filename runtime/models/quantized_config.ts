@@ -73,6 +73,14 @@ const COMPRESSED: FieldRules = {
 /** The fields of each method. */
 export const METHODS = { gptq: GPTQ, awq: AWQ, "compressed-tensors": COMPRESSED } as const;
 
+/** The method of a `quantization_config` whose matrices can be read; undefined for any other. */
+export function methodOf(value: unknown): keyof typeof METHODS | undefined {
+  const method = isObject(value) ? value.quant_method : undefined;
+  return typeof method === "string" && Object.hasOwn(METHODS, method)
+    ? method as keyof typeof METHODS
+    : undefined;
+}
+
 /** A file with the fields of an object in the place of its configuration, named by where they stand. */
 export function withFields(
   file: ModelFile,
