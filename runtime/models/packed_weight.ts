@@ -64,7 +64,7 @@ export function* listOrders(
         shape: [columns.length],
         layout: "f32",
         exact: true,
-        tensors: weight.tensors,
+        tensors: [], // they are the matrix's
         source: () => Promise.resolve(columns),
       };
       known.set(key, shared);
