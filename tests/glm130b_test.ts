@@ -244,6 +244,15 @@ Deno.test("beside() reads parts of rows from wherever they are asked for", async
   );
 });
 
+Deno.test("what training leaves beside a model's file is not looked at", async () => {
+  const bytes = assemble(whole([rankOf(0), rankOf(1)])), config = { "config.json": json() };
+  const expected = await logitsOf({ ...config, "model.safetensors": bytes });
+  const left = { latest: "global_step7", "global_step7/mp_rank_00_model_states.pt": "no tensors" };
+  assertEquals(await logitsOf({ ...config, ...left, "pytorch_model.bin": bytes }), expected);
+  const beside = { "mp_rank_00_model_states.pt": "no tensors", latest: "gone" };
+  assertEquals(await logitsOf({ ...config, ...beside, "pytorch_model.bin": bytes }), expected);
+});
+
 Deno.test("a checkpoint that lacks a process's part is refused", async () => {
   const part = assemble(rankOf(0)), config = { "config.json": json() };
   const name = (rank: number): string => `mp_rank_0${rank}_model_states.pt`;

@@ -131,3 +131,41 @@ Deno.test("GGUF of ChatGLM and GLM-4 without a template have their family's, and
     assertEquals(other.render(messages), "own");
   }
 });
+
+Deno.test("GGUF of ChatGLM3 has pieces by score, and its own format", async () => {
+  const tokens = [
+    ...[
+      "<unk>",
+      "<bos>",
+      "<eos>",
+      "▁",
+      "a",
+      "b",
+      "▁ab",
+      "[MASK]",
+      "[gMASK]",
+      "[sMASK]",
+      "sop",
+      "eop",
+    ],
+    ...["<|system|>", "<|user|>", "<|assistant|>", "<|observation|>", "<0x0A>"],
+  ];
+  const metadata = {
+    "general.architecture": "chatglm",
+    "tokenizer.ggml.model": "llama",
+    "tokenizer.ggml.pre": "chatglm-spm",
+    "tokenizer.ggml.tokens": tokens,
+    "tokenizer.ggml.scores": tokens.map((it) => it.length),
+    "tokenizer.ggml.token_type": tokens.map((_, i) => i < 3 ? 3 : i < 7 ? 1 : i < 16 ? 3 : 6),
+    "tokenizer.ggml.add_bos_token": false,
+  };
+  const { tokenizer, chatTemplate: source } = (await readModelText({
+    ...{ format: "gguf", name: "x", metadata, tensors: new Map(), close() {} },
+  }))!;
+  const { render, pieces } = await chatTemplate(source);
+  const messages = [{ role: "user", content: "ab" }];
+  assertEquals(render(messages), "[gMASK]sop<|user|>\n ab<|assistant|>");
+  const ids = tokenizer.encode(pieces(messages), { addSpecial: false });
+  const specials = ids.filter((id) => id >= 7 && id < 16).map((id) => tokens[id]);
+  assertEquals(specials, ["[gMASK]", "sop", "<|user|>", "<|assistant|>"]);
+});

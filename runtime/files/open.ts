@@ -10,7 +10,7 @@ import { isA } from "../../options.ts";
 import { openCheckpoint, openRanks, openShards } from "./checkpoint.ts";
 import { type Folder, folderOf, memoryFolder, openFolder, openIfThere } from "./folder.ts";
 import { openGguf } from "./gguf.ts";
-import { findRanks } from "./ranks.ts";
+import { findRanks, isRank } from "./ranks.ts";
 import { firstShard } from "./shards.ts";
 import type { ModelFile } from "./model_file.ts";
 import { beginsAsTorch, isTorchWeights } from "./torch.ts";
@@ -100,14 +100,15 @@ export async function openModelFolder(folder: Folder): Promise<ModelFile> {
   const gguf = ggufs.length === 1 ? ggufs[0] : firstShard(ggufs);
   if (gguf) return await openGguf(await folder.open(gguf), folder);
   const isOther = ggufs.length === 0 && names.includes("config.json");
-  const ranks = isOther && await findRanks(folder, names);
-  if (ranks) return await openRanks(ranks, folder);
-  const torch = isOther && torchFile(names);
+  const torch = isOther && torchFile(names.filter((it) => !isRank(it)));
   if (torch) {
     return torch.endsWith(".json")
       ? await openShards(folder, torch)
       : await openCheckpoint(await folder.open(torch), folder);
   }
+  // What training leaves beside a model's own file is not asked for.
+  const ranks = isOther && await findRanks(folder, names);
+  if (ranks) return await openRanks(ranks, folder);
   const found = ggufs.length > 0 ? ggufs : names;
   throw new ModelError(
     `Cannot open folder ${quote(folder.name)}: found ${listed(found)}, expected one .gguf model, ` +

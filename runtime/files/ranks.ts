@@ -18,6 +18,11 @@ const LATEST = "latest";
 /** Bytes that `latest` has at most. */
 const MOST_BYTES = 256;
 
+/** Whether a file of this name holds the part of one rank. */
+export function isRank(name: string): boolean {
+  return RANK.test(name);
+}
+
 /** Where the files of the ranks are. */
 export interface RankFiles {
   readonly folder: Folder;
@@ -35,7 +40,7 @@ export async function findRanks(
   folder: Folder,
   names: readonly string[],
 ): Promise<RankFiles | undefined> {
-  if (names.some((it) => RANK.test(it))) return ranksOf(folder, names);
+  if (names.some(isRank)) return ranksOf(folder, names);
   if (!names.includes(LATEST)) return undefined;
   const source = await folder.open(LATEST);
   const text = await source.read(0, Math.min(source.size, MOST_BYTES)).finally(() =>
@@ -62,7 +67,7 @@ export async function findRanks(
 
 /** The files of ranks 0, 1 and so on. */
 function ranksOf(folder: Folder, names: readonly string[]): RankFiles | undefined {
-  const ranks = names.filter((it) => RANK.test(it)).sort();
+  const ranks = names.filter(isRank).sort();
   const gap = ranks.findIndex((it, rank) => Number(RANK.exec(it)![1]) !== rank);
   if (gap >= 0) {
     throw new FormatError(
