@@ -145,6 +145,28 @@ Deno.test("runs hold as many texts as there is room for, and nothing else", asyn
   await engine.dispose();
 });
 
+Deno.test("a run is no longer than pays, however long texts may be", async () => {
+  const [engine, runs] = await spied("t5-v1.1", 4000);
+  await Promise.all(randomTexts(200, 7, 60).map((it) => encode(engine, it, undefined)));
+  assert(Math.max(...runs) <= 512 && Math.max(...runs) > 450, runs.join());
+  runs.length = 0;
+  const long = new Array(1500).fill(3);
+  await Promise.all([encode(engine, long, undefined), encode(engine, [4, 5], undefined)]);
+  assertEquals(runs, [1500, 2]);
+  await engine.dispose();
+});
+
+Deno.test("where numbers are reproducible, those of texts at once are with any threads", async () => {
+  const texts = randomTexts(80, 9);
+  const read = async (threads: number): Promise<unknown> => {
+    await using model = await loadModel(golden("bert"), {
+      ...{ backend: "wasm", threads, reproducible: true },
+    });
+    return await Promise.all(texts.map((it) => model.encode(it)));
+  };
+  assertEquals(await read(2), await read(1));
+});
+
 Deno.test("texts that are aborted or too long leave the others alone", async () => {
   const [engine, runs] = await spied("bert", CONTEXT);
   const texts = randomTexts(1000, 4, 12), alone = await encode(engine, texts[999]!, undefined);
