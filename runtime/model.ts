@@ -151,7 +151,7 @@ export class Model implements TextReader {
   }
 
   /**
-   * The session whose bytes `Session.save` gave. It goes on as if it had never been away: its tokens
+   * The session whose bytes `Session.save` gave, which has an example. It goes on as if it had never been away: its tokens
    * are in the cache again, and nothing is computed. Damaged bytes are found by a checksum; whoever
    * means harm can write one, too, so that such a session may say anything, but only itself.
    *
@@ -160,18 +160,6 @@ export class Model implements TextReader {
    * configuration and parts of every tensor of its file
    * @throws FormatError when they are damaged, or of another version
    * @throws SourceError when the model's file, which is compared, cannot be read any more
-   *
-   * @example
-   * ```ts
-   * import { loadModel } from "@sparrow/sparrow";
-   *
-   * await using model = await loadModel();
-   * const session = model.session();
-   * await session.complete("春眠不觉晓，", { maxTokens: 8 });
-   * const bytes = await session.save(); // for a file, a database
-   * using again = await model.restore(bytes);
-   * console.log(again.cachedTokens === session.cachedTokens);
-   * ```
    */
   async restore(bytes: Uint8Array, options: RestoreOptions = {}): Promise<Session> {
     const model = this.#sessionModel;
@@ -298,8 +286,8 @@ export class Model implements TextReader {
 
   /** What tasks need of it. */
   get #taskModel(): TaskModel {
-    const { name, tokenizer } = this;
-    return { name, tokenizer, engine: this.#engine, facts: this.#file.tasks };
+    const { name, tokenizer } = this, engine = this.#engine;
+    return { name, tokenizer, engine, facts: this.#file.tasks };
   }
 
   /** Ends the workers and frees the memory, after the runs that have begun. */

@@ -91,6 +91,41 @@ Deno.test("loadModel(hf:) reads a safetensors repository with or without a cache
   assert((await wholeFiles(test.dir)).length > 1);
 });
 
+Deno.test("an encoder's modules come from a hub, with or without a cache, and from a plain server", async () => {
+  await using test = await bench();
+  const folder = new URL("golden/tasks/bert-sentence/", import.meta.url);
+  const paths = [
+    ...["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"],
+    ...["modules.json", "sentence_bert_config.json", "config_sentence_transformers.json"],
+    ...["1_Pooling/config.json", "2_Dense/config.json", "2_Dense/model.safetensors"],
+  ];
+  const files = new Map<string, Uint8Array<ArrayBuffer>>();
+  for (const path of paths) files.set(path, await Deno.readFile(new URL(path, folder)));
+  const vectors = async (source: string | URL, hub?: HubOptions): Promise<Float32Array[]> => {
+    await using model = await loadModel(source, { ...(hub && { hub }), backend: "reference" });
+    return await model.embed(["the cat"], { promptName: "query" });
+  };
+  const known = await vectors(folder);
+  assertEquals(known[0]!.length, 24);
+  test.hub.push("org/repo", Object.fromEntries(files));
+  const hub = { endpoint: test.hub.endpoint, cacheDir: test.dir };
+  assertEquals(await vectors("hf:org/repo", { ...hub, cache: false }), known);
+  assertEquals(await vectors("hf:org/repo", hub), known);
+  assertEquals(await vectors("hf:org/repo", { ...hub, offline: true }), known);
+  await using server = Deno.serve({ port: 0, onListen: () => {} }, ({ url, headers }) => {
+    const bytes = files.get(new URL(url).pathname.slice(1));
+    const [, first, last] = /^bytes=(\d+)-(\d*)$/.exec(headers.get("range") ?? "") ?? [];
+    if (!bytes) return new Response("none", { status: 404 });
+    if (first === undefined) return new Response(bytes);
+    const end = Math.min(last ? Number(last) + 1 : bytes.length, bytes.length);
+    return new Response(bytes.slice(Number(first), end), {
+      status: 206,
+      headers: { "content-range": `bytes ${first}-${end - 1}/${bytes.length}` },
+    });
+  });
+  assertEquals(await vectors(new URL(`http://127.0.0.1:${server.addr.port}/`)), known);
+});
+
 /** Runs a program with these permissions and no others; it must end well and say nothing else. */
 async function program(
   test: Bench,

@@ -484,3 +484,20 @@ Deno.test("MT-DNN's tasks have a classifier each, and an answer network is refus
     "has one classifier; leave task away",
   );
 });
+
+Deno.test("fields of published encoders that change nothing are not told", async () => {
+  const config = JSON.parse(await Deno.readTextFile(new URL("bert-classify/config.json", TASKS)));
+  using folder = await copyOf("bert-classify", {
+    "config.json": {
+      ...config,
+      ...{ classifier_dropout: 0.1, directionality: "bidi", pooler_fc_size: 768 },
+      ...{ pooler_type: "first_token_transform", output_past: true },
+      sbert_ce_default_activation_function: "torch.nn.modules.linear.Identity",
+      sentence_transformers: { activation_fn: "torch.nn.modules.linear.Identity" },
+    },
+  });
+  const warnings: string[] = [];
+  const onWarning = (message: string): number => warnings.push(message);
+  await using model = await loadModel(folder.path, { backend: "reference", onWarning });
+  assertEquals([model.name.length > 0, warnings], [true, []]);
+});

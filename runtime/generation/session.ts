@@ -267,9 +267,15 @@ export class Session {
    * @throws SourceError when the model's file, of which a fingerprint is kept, cannot be read any more
    *
    * @example
-   * ```ts ignore
-   * await Deno.writeFile("chat.session", await session.save());
-   * using again = await model.restore(await Deno.readFile("chat.session"));
+   * ```ts
+   * import { loadModel } from "@sparrow/sparrow";
+   *
+   * await using model = await loadModel();
+   * const session = model.session();
+   * await session.complete("春眠不觉晓，", { maxTokens: 8 });
+   * const bytes = await session.save(); // for a file, a database
+   * using again = await model.restore(bytes);
+   * console.log(again.cachedTokens === session.cachedTokens);
    * ```
    */
   save(): Promise<Uint8Array> {

@@ -206,7 +206,8 @@ const FIELDS = {
     ...["intermediate_size", "hidden_act", "layer_norm_eps", "max_position_embeddings"],
     ...["type_vocab_size", "use_task_id", "task_type_vocab_size", "tie_word_embeddings"],
   ],
-  harmless: HARMLESS_FIELDS,
+  // What the first program that wrote such files said of its pooler.
+  harmless: [...HARMLESS_FIELDS, "directionality", "pooler_*"],
   neutral: {
     position_embedding_type: ["absolute"],
     is_decoder: [false],

@@ -47,7 +47,9 @@ export const HARMLESS_FIELDS: readonly string[] = [
   ],
   ...["mask_token_id", "decoder_start_token_id", "forced_bos_token_id", "forced_eos_token_id"],
   ...["id2label", "label2id", "num_labels", "problem_type", "finetuning_task", "prefix"],
-  ...["task_specific_params", "is_decoder", "cross_attention_hidden_size"],
+  ...["task_specific_params", "is_decoder", "cross_attention_hidden_size", "classifier_dropout"],
+  // How a cross-encoder shows its score: both the score and its sigmoid are given.
+  ...["sentence_transformers", "sbert_ce_default_activation_function"],
   // Generation, which generation_config.json tells.
   ...["max_length", "min_length", "max_new_tokens", "do_sample", "early_stopping", "num_beams"],
   ...["num_beam_groups", "num_return_sequences", "temperature", "top_k", "top_p", "typical_p"],
