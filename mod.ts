@@ -26,10 +26,9 @@ export {
   loadModel,
   type LoadOptions,
   type LoadProgress,
-  loadTokenizer,
-  type LoadTokenizerOptions,
   type OpenedModel,
 } from "./runtime/load.ts";
+export { loadTokenizer, type LoadTokenizerOptions } from "./runtime/load_tokenizer.ts";
 export type { HubOptions } from "./runtime/hub/options.ts";
 export { Model } from "./runtime/model.ts";
 export type { Encoding } from "./runtime/generation/read_texts.ts";

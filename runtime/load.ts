@@ -5,7 +5,7 @@
  */
 
 import { CACHE_TYPES, type CacheType } from "../kernels/op.ts";
-import { InputError, MemoryError, ModelError } from "../errors.ts";
+import { InputError, MemoryError } from "../errors.ts";
 import { quote } from "../escape.ts";
 import { availableMemory } from "./backends/available_memory.ts";
 import { type Candidates, candidatesFor } from "./backends/candidates.ts";
@@ -28,15 +28,14 @@ import { checkEngine } from "./backends/engine_features.ts";
 import { Engine, type EngineOptions } from "./engine/engine.ts";
 import type { Takeover } from "./engine/running.ts";
 import type { ModelFile } from "./files/model_file.ts";
-import { findModel, type FindModelOptions, type LoadProgress } from "./hub/find.ts";
-import { type FoundModel, HUB_RULES, type HubOptions, isHubSpec } from "./hub/options.ts";
+import { findModel, type LoadProgress } from "./hub/find.ts";
+import { type FoundModel, HUB_RULES, type HubOptions } from "./hub/options.ts";
 import { Model } from "./model.ts";
 import type { ModelConfig } from "./models/definition.ts";
 import { fingerprintOf } from "./engine/fingerprint.ts";
 import { type MemoryNeeded, memoryNeeded } from "./engine/record.ts";
 import { type ResolvedModel, resolveModel } from "./engine/resolve.ts";
 import { type ModelText, readModelText, stopIdsOf, unusedTextSettings } from "./text/model_text.ts";
-import { plainTokenizer, weightlessTokenizer } from "./text/lone_tokenizer.ts";
 import type { Tokenizer } from "./text/tokenizer/tokenizer.ts";
 import { readTaskFacts, type TaskFacts } from "./tasks/facts.ts";
 import { loadWeights } from "./engine/load_weights.ts";
@@ -287,66 +286,6 @@ async function startEngine(
     await loading;
     return engine;
   }, signal);
-}
-
-/** How a tokenizer is loaded. */
-export type LoadTokenizerOptions = FindModelOptions;
-
-const TOKENIZER_RULES: Rules<LoadTokenizerOptions> = {
-  hub: LOAD_RULES.hub,
-  signal: SIGNAL,
-  onProgress: CALLBACK,
-  onWarning: CALLBACK,
-};
-
-/**
- * Loads only the tokenizer of a model: a GGUF file, a safetensors directory, a path, a URL, or a model
- * of a hub, of which no weights are downloaded. A folder need not have weights. A SentencePiece
- * `.model` file by itself is encoded as its own library does it, with nothing around a text.
- *
- * @throws InputError when an option is unknown or wrong
- * @throws SourceError when the files cannot be read
- * @throws ModelError when the model came without tokenizer files
- * @throws FormatError when they are damaged, or of a class that is not supported
- *
- * @example
- * ```ts ignore
- * import { loadTokenizer } from "@sparrow/sparrow";
- *
- * const tokenizer = await loadTokenizer("model.gguf");
- * tokenizer.encode("Once upon a time");
- * ```
- */
-export async function loadTokenizer(
-  source: string | URL | Blob,
-  given: LoadTokenizerOptions = {},
-): Promise<Tokenizer> {
-  const options = readOptions("load a tokenizer", given, TOKENIZER_RULES);
-  const isHub = isHubSpec(source);
-  const plain = isHub ? undefined : await plainTokenizer(source, options.signal);
-  if (plain) return plain;
-  const found = await findModel(source, options, false);
-  const file = await found.open({ signal: options.signal }).catch((error) => {
-    if (error instanceof ModelError) return error;
-    throw error;
-  });
-  if (file instanceof ModelError) {
-    const alone = isHub ? undefined : await weightlessTokenizer(source);
-    if (alone) return alone;
-    throw file;
-  }
-  try {
-    const text = await readModelText(file);
-    if (text) return text.tokenizer;
-    throw new ModelError(
-      `Cannot load the tokenizer of ${
-        quote(file.name)
-      }: it came without one; put tokenizer.json, ` +
-        `or the vocabulary files of its class, beside its config.json`,
-    );
-  } finally {
-    file.close();
-  }
 }
 
 /** Compares with the machine's memory where the program may ask for it. */

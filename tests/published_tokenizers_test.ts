@@ -9,7 +9,7 @@ import { selectFiles } from "../runtime/hub/select.ts";
 import { tokenizerFromFolder } from "../runtime/text/tokenizer/published/kinds.ts";
 import { openModelFile } from "../runtime/files/open.ts";
 import { describeTokenizer } from "../runtime/text/model_text.ts";
-import { loadTokenizer } from "../runtime/load.ts";
+import { loadTokenizer } from "../runtime/load_tokenizer.ts";
 import type { Tokenizer } from "../runtime/text/tokenizer/tokenizer.ts";
 import { FIXTURES } from "./fixtures.ts";
 
