@@ -56,9 +56,18 @@ function size(values: Float32Array): number {
 
 /** Golden models of every family, whose configurations are tiny. */
 const FAMILIES = [
-  ...["bert", "ernie", "roberta", "distilbert", "chatglm6b-3layer", "chatglm6b-int4", "chatglm2"],
+  ...[
+    "albert",
+    "bert",
+    "ernie",
+    "roberta",
+    "distilbert",
+    "chatglm6b-3layer",
+    "chatglm6b-int4",
+    "chatglm2",
+  ],
   ...["gpt2", "llama", "marian", "mixtral", "mt5", "olmoe", "pangu-alpha", "qwen2-moe", "qwen3"],
-  ...["chatglm6b-int8", "switch", "t5-v1.0", "t5-v1.1", "yuan1"],
+  ...["chatglm6b-int8", "switch", "t5-v1.0", "t5-v1.1", "transfo-xl", "transfo-xl-pre", "yuan1"],
 ];
 
 Deno.test("a synthetic folder of every family loads, and gives the same numbers on reference and wasm", async () => {

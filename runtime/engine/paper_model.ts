@@ -187,15 +187,12 @@ function isWritten(name: string, config: Readonly<Record<string, unknown>>): boo
     return !(config.tie_word_embeddings ?? TIED.includes(family));
   }
   // Only what was trained to tell whether two texts follow each other has these.
-  if (/(^|\.)pooler\.dense\.|^cls\.seq_relationship\./.test(name)) {
+  if (/(^|\.)pooler\.|^cls\.seq_relationship\.|^sop_classifier\./.test(name)) {
     const [made = "ForPreTraining"] = (config.architectures ?? []) as readonly unknown[];
-    return ["bert", "ernie"].includes(family) && String(made).endsWith("ForPreTraining");
+    return ["albert", "bert", "ernie"].includes(family) && String(made).endsWith("ForPreTraining");
   }
   return /^((cls\.predictions\.transform|predictions)\.dense|lm_head\.dense|vocab_transform)\.weight$/
-    .test(
-      name,
-    ) ||
-    name === "final_logits_bias";
+    .test(name) || name === "final_logits_bias";
 }
 
 /** Refuses what is no object of fields. */
