@@ -34,6 +34,8 @@ export interface ZooOptions {
   readonly scores?: { readonly dense: boolean; readonly labels: number };
   /** Whether a BERT tells capital letters apart. Default no. */
   readonly cased?: boolean;
+  /** Whose tokens a BERT has: its own, or those of RoBERTa or XLM-RoBERTa. Default its own. */
+  readonly pieces?: "words" | "bytes" | "unigrams";
   /** More fields, without the architecture before their names. */
   readonly fields?: Readonly<Record<string, MetadataValue>>;
   /** Width of states and of feed-forward blocks; a multiple of what blocks of the type hold. */
@@ -104,6 +106,20 @@ function unigrams(): Record<string, MetadataValue> {
     "tokenizer.ggml.unknown_token_id": u32(2),
     "tokenizer.ggml.padding_token_id": u32(0),
     "tokenizer.ggml.add_bos_token": flag(false),
+    "tokenizer.ggml.add_eos_token": flag(true),
+  };
+}
+
+/** What RoBERTa and XLM-RoBERTa have around texts. */
+function likeRoberta(pieces: "bytes" | "unigrams"): Record<string, MetadataValue> {
+  const [bos, end] = pieces === "bytes" ? [257, 258] : [0, 1];
+  return {
+    ...(pieces === "bytes" && { "tokenizer.ggml.pre": text("roberta-bpe") }),
+    "tokenizer.ggml.token_type_count": u32(2),
+    "tokenizer.ggml.bos_token_id": u32(bos),
+    "tokenizer.ggml.eos_token_id": u32(end),
+    "tokenizer.ggml.seperator_token_id": u32(end),
+    "tokenizer.ggml.add_bos_token": flag(true),
     "tokenizer.ggml.add_eos_token": flag(true),
   };
 }
@@ -202,7 +218,11 @@ function draw([name, shape, kind]: Listed, type: string, random: () => number): 
 export function zooContents(architecture: ZooArchitecture, options: ZooOptions = {}): Contents {
   const { type = "F32", fused = false, gated = false, cased = false, width = 64 } = options;
   const isT5 = architecture.startsWith("t5"), isBert = architecture.endsWith("bert");
-  const tokenizer = isT5 ? unigrams() : isBert ? wordPieces(cased) : bytePairs();
+  const pieces = options.pieces ?? (isT5 ? "unigrams" : isBert ? "words" : "bytes");
+  const tokenizer: Record<string, MetadataValue> = {
+    ...pieces === "unigrams" ? unigrams() : pieces === "words" ? wordPieces(cased) : bytePairs(),
+    ...(isBert && pieces !== "words" && likeRoberta(pieces)),
+  };
   const vocab = (tokenizer["tokenizer.ggml.tokens"]!.value as string[]).length;
   const own: Record<string, MetadataValue> = {
     context_length: u32(CONTEXT),
@@ -263,6 +283,15 @@ export const ZOO: Readonly<Record<string, readonly [ZooArchitecture, ZooOptions]
   "bert that ranks, no layer before": ["bert", {
     scores: { dense: false, labels: 1 },
     fields: { pooling_type: u32(4) },
+  }],
+  "bert with the tokens of XLM-RoBERTa, that ranks": ["bert", {
+    pieces: "unigrams",
+    scores: { dense: true, labels: 1 },
+    fields: { pooling_type: u32(4) },
+  }],
+  "bert with the tokens of RoBERTa": ["bert", {
+    pieces: "bytes",
+    fields: { pooling_type: u32(1) },
   }],
   "nomic-bert, mean": ["nomic-bert", { fused: true, fields: { pooling_type: u32(1) } }],
   "nomic-bert, first, Q8_0": ["nomic-bert", { type: "Q8_0", fields: { pooling_type: u32(2) } }],

@@ -42,10 +42,12 @@ async function decoder(model) {
 }
 
 /** The vector of a text, of length 1. */
-async function encoder(model, isT5) {
+async function encoder(model, isBert) {
   const context = await model.createEmbeddingContext({ contextSize: 256 });
   const middle = [9, 14, 21, 33, 8, 17, 25, 11, 30, 12, 13, 29];
-  const ids = isT5 ? [...middle, 1] : [2, ...middle, 3];
+  // The binding knows no begin token that spells something.
+  const { bos, eos } = model.tokens;
+  const ids = !isBert ? [...middle, 1] : eos === null ? [2, ...middle, 3] : [bos ?? 257, ...middle, eos];
   const { vector } = await context.getEmbeddingFor(ids);
   const length = Math.hypot(...vector);
   await context.dispose();
@@ -57,9 +59,9 @@ async function ranker(model) {
   const context = await model.createRankingContext({ contextSize: 256 });
   const ranks = [];
   // The binding leaves out the end where a file names no end token.
-  const query = model.tokenize(QUERY[0]), end = model.tokens.sep;
+  const query = model.tokenize(QUERY[0]), end = model.tokens.eos === null ? [model.tokens.sep] : [];
   for (const it of QUERY[1]) {
-    ranks.push(rounded(await context.rank(query, [...model.tokenize(it), end])));
+    ranks.push(rounded(await context.rank(query, [...model.tokenize(it), ...end])));
   }
   await context.dispose();
   return { ranks };
@@ -75,7 +77,7 @@ for (const [i, [name, [architecture, { scores }]]] of Object.entries(ZOO).entrie
     ? await decoder(model)
     : architecture === "t5"
     ? {}
-    : await encoder(model, architecture === "t5encoder");
+    : await encoder(model, architecture !== "t5encoder");
   lines.push(JSON.stringify({ name, tokens, ...result }));
   await model.dispose();
 }
