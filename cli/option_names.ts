@@ -22,6 +22,7 @@ export const FLAG_OF: Readonly<Record<string, string>> = {
   promptName: "prompt-name",
   repeatPenalty: "repeat-penalty",
   reproducible: "reproducible",
+  saveImatrix: "save-imatrix",
   seed: "seed",
   sequences: "sequences",
   task: "task",

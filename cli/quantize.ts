@@ -45,6 +45,8 @@ figures are printed, and kept in the file.
                       finds one counts
   --calibration FILE  what to read in place of the model's own texts: a text, or lists of token ids
                       between brackets, one on each line
+  --imatrix FILE      importance file of llama.cpp (GGUF form) in place of texts; method importance
+  --save-imatrix FILE write such a file of what was read, without any rounding
   --tokens N          tokens to read (default 4096)
   -s, --seed S        whole number that makes the model's texts repeatable (default 1)
   --verify            compare with the source also where --method is nearest
@@ -61,7 +63,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted (nothing is left be
 export function run(args: string[]): Promise<number> {
   const spec = {
     boolean: ["verify", "no-verify", "force", "json"],
-    string: ["calibration"],
+    string: ["calibration", "imatrix", "save-imatrix"],
     collect: ["tensor"],
     whole: { tokens: [2, 1 << 24], seed: [0, 0xffffffff], threads: [1, 1024] },
     choice: { type: TYPES, method: METHODS },
@@ -88,6 +90,8 @@ async function quantize(flags: Flags): Promise<void> {
     ...given({
       method: flags.text("method") as QuantizeMethod | undefined,
       type: flags.text("type")?.toUpperCase(),
+      imatrix: flags.text("imatrix"),
+      saveImatrix: flags.text("save-imatrix"),
       tokens: flags.number("tokens"),
       seed: flags.number("seed"),
       threads: flags.number("threads"),
@@ -173,6 +177,14 @@ function report(path: string, result: QuantizeResult, seconds: number): string {
         `  ${counted(lost.length, "tensor")} had been rounded before (${
           Array.from(new Set(lost.map(({ from }) => from))).join(", ")
         }): what that lost is not in these figures`,
+      ]
+      : []),
+    ...(result.uncovered.length > 0
+      ? [
+        `  ${
+          counted(result.uncovered.length, "tensor")
+        } the importance file does not have (each number ` +
+        `counted alike): ${result.uncovered.map((it) => plain(it)).join(", ")}`,
       ]
       : []),
     ...(comparison ? figures(comparison) : []),

@@ -9,10 +9,12 @@ import { quote } from "../escape.ts";
 import {
   CALLBACK,
   FLAG,
+  isA,
   oneOf,
   readOptions,
   type Rules,
   SIGNAL,
+  TEXT,
   wholeNumberIn,
 } from "../options.ts";
 import { QUANTIZED_TYPES } from "../quant/quantize.ts";
@@ -40,6 +42,13 @@ export interface QuantizeOptions {
    * of token ids, or `"self"`, which lets the model write them. Default `"self"`.
    */
   readonly calibration?: CalibrationOption;
+  /**
+   * An importance file of llama.cpp (`imatrix` in GGUF form), in place of reading texts; `method` is
+   * `importance` then.
+   */
+  readonly imatrix?: string | URL;
+  /** Where to write such a file of what was read. */
+  readonly saveImatrix?: string;
   /** Tokens to calibrate on. Default 4096. */
   readonly tokens?: number;
   /** Types of tensors whose names patterns find; the last that finds one counts. */
@@ -79,6 +88,8 @@ export interface QuantizeResult {
   readonly method: QuantizeMethod;
   /** Tokens that it was calibrated on. */
   readonly tokens: number;
+  /** Tensors that an importance file did not have: every number of theirs counted alike. */
+  readonly uncovered: readonly string[];
   /** Bits per weight, over all tensors. */
   readonly bitsPerWeight: number;
   /** How far its predictions are from the source's, where that was verified. */
@@ -94,6 +105,11 @@ const RULES: Rules<QuantizeOptions> = {
       value === "self" || Array.isArray(value) ||
       typeof (value as { text?: unknown } | null)?.text === "string",
   },
+  imatrix: {
+    expected: "a path or a URL",
+    accepts: (value) => typeof value === "string" || isA(value, URL),
+  },
+  saveImatrix: TEXT,
   tokens: wholeNumberIn(1, 1 << 24),
   tensors: { expected: "a list of { pattern, type }", accepts: Array.isArray },
   seed: wholeNumberIn(0, 0xffffffff),
@@ -123,5 +139,19 @@ export function readQuantizeOptions(given: QuantizeOptions): ChosenOptions {
         QUANTIZED_TYPES.join(", "),
     );
   }
-  return { ...options, type: options.type ?? "Q4_0", method: options.method ?? "gptq" };
+  const { imatrix, saveImatrix, type = "Q4_0" } = options;
+  const method = options.method ?? (imatrix === undefined ? "gptq" : "importance");
+  if (imatrix !== undefined && (method !== "importance" || saveImatrix !== undefined)) {
+    throw new InputError(
+      `Cannot quantize with an imatrix and ${
+        method !== "importance" ? `method ${quote(method)}` : "saveImatrix"
+      }: it only says how large inputs are; use method "importance"`,
+    );
+  }
+  if (saveImatrix !== undefined && method === "nearest") {
+    throw new InputError(
+      'Cannot quantize with saveImatrix and method "nearest": no text is read; use method "importance"',
+    );
+  }
+  return { ...options, type, method };
 }

@@ -14,12 +14,20 @@ export interface Products {
   readonly sums: Float64Array;
   /** Σ (z − x)·xᵀ `[columns, columns]`: how far inputs x are from what they would be without rounding, z. */
   readonly drift: Float64Array;
+  /** Σ z² `[columns]`. */
+  readonly squares: Float64Array;
 }
 
 /** Sums of nothing. */
 export function noProducts(columns: number): Products {
   const numbers = (): Float64Array => new Float64Array(columns * columns);
-  return { columns, count: 0, sums: numbers(), drift: numbers() };
+  return {
+    columns,
+    count: 0,
+    sums: numbers(),
+    drift: numbers(),
+    squares: new Float64Array(columns),
+  };
 }
 
 /** Adds inputs `[count, columns]`, and what they would be without any rounding. */
@@ -28,7 +36,7 @@ export function addProducts(
   inputs: Float32Array,
   exact: Float32Array = inputs,
 ): void {
-  const { columns, sums, drift } = products, count = inputs.length / columns;
+  const { columns, sums, drift, squares } = products, count = inputs.length / columns;
   // A few inputs at a time: each row of sums comes into the cache once for all of them.
   const AT_ONCE = 16;
   for (let first = 0; first < count; first += AT_ONCE) {
@@ -37,6 +45,7 @@ export function addProducts(
       const row = i * columns;
       for (let t = first; t < end; t++) {
         const x = t * columns, value = inputs[x + i]!, off = exact[x + i]! - value;
+        squares[i]! += exact[x + i]! ** 2;
         if (value !== 0) {
           for (let j = i; j < columns; j++) sums[row + j]! += value * inputs[x + j]!;
         }

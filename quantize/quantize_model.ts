@@ -4,17 +4,18 @@
  * @module
  */
 
-import { ModelError } from "../errors.ts";
+import { InputError, ModelError } from "../errors.ts";
 import { quote } from "../escape.ts";
 import { quantizeRows } from "../quant/quantize.ts";
 import type { GgufFile, MetadataValue } from "../runtime/files/gguf.ts";
 import type { GgufContents } from "../runtime/files/gguf_write.ts";
-import type { ModelFile, TensorEntry } from "../runtime/files/model_file.ts";
+import type { TensorEntry } from "../runtime/files/model_file.ts";
 import { loadModel, openModel } from "../runtime/load.ts";
 import type { ModelConfig } from "../runtime/models/definition.ts";
 import { readVector } from "../runtime/models/weights.ts";
 import { calibrationIds, ownTexts } from "./calibration.ts";
 import { compareModels, type Comparison } from "./compare.ts";
+import { type Importances, readImatrix, writeImatrix } from "./imatrix.ts";
 import { type Layers, layersOf, resolveFor } from "./layers.ts";
 import {
   type ChosenOptions,
@@ -74,6 +75,7 @@ export async function quantizeModel(
 ): Promise<QuantizeResult> {
   const options = readQuantizeOptions(given), { signal, force = false } = options;
   await checkDestination(destination, force);
+  if (options.saveImatrix !== undefined) await checkDestination(options.saveImatrix, force);
   const file = await openModel(source, signal ? { signal } : {});
   try {
     if (file.format !== "gguf") {
@@ -113,23 +115,35 @@ async function quantizeFile(
   };
   const made = new Map<string, Uint8Array>();
   let used = 0, digest = "";
-  if (method !== "nearest" && tensors.some((it) => isChanged(it.name))) {
+  const isCalibrated = method !== "nearest" && options.imatrix === undefined;
+  if (
+    isCalibrated && (options.saveImatrix !== undefined || tensors.some((it) => isChanged(it.name)))
+  ) {
+    const textTokens = textTokensOf(first.config);
     const ids = await calibrationIds(source, options.calibration ?? "self", {
-      ...{ tokens, seed, textTokens: textTokensOf(first.config), signal },
+      ...{ tokens, seed, textTokens, signal },
       ...(options.threads !== undefined && { threads: options.threads }),
       onProgress: (done) => onProgress({ phase: "calibrate", name: "texts", done, total: tokens }),
     });
     used = ids.reduce((sum, it) => sum + it.length, 0);
     const written = new TextEncoder().encode(JSON.stringify(ids));
     digest = new Uint8Array(await crypto.subtle.digest("SHA-256", written)).toHex();
-    await quantizeLayers(file, layers, plans, ids, made, options);
+    const inputs = await quantizeLayers(file, layers, plans, ids, made, options);
+    if (options.saveImatrix !== undefined) {
+      const dataset = typeof options.calibration === "object" ? "given" : "self";
+      await writeImatrix(options.saveImatrix, inputs, { dataset, tokens: used, textTokens });
+    }
   }
   const left = tensors.filter((it) => isChanged(it.name) && !made.has(it.name));
+  const imatrix = options.imatrix === undefined ? undefined : await readImatrix(options.imatrix);
+  const uncovered: string[] = [];
   for (const [i, { name, type }] of left.entries()) {
     signal?.throwIfAborted();
     onProgress({ phase: "quantize", name, done: i, total: left.length });
-    const values = await readVector(file.tensors.get(name)!);
-    made.set(name, encoded(file, name, () => quantizeRows(type, values, columnsOf(file, name))));
+    const entry = file.tensors.get(name)!, importances = imatrix?.get(name);
+    if (imatrix && !importances) uncovered.push(name);
+    const values = await readVector(entry);
+    made.set(name, encoded(file, name, () => stackOf(entry, type, values, importances)));
   }
   const fields: Record<string, MetadataValue> = {
     "general.file_type": { type: "u32", value: FILE_TYPES[type]! },
@@ -161,7 +175,7 @@ async function quantizeFile(
   const elements = tensors.reduce((sum, it) => sum + it.elements, 0);
   const bits = tensors.reduce((sum, it) => sum + it.elements * it.bits[1], 0);
   return {
-    ...{ bytes, tensors, method, tokens: used, bitsPerWeight: bits / elements },
+    ...{ bytes, tensors, method, tokens: used, uncovered, bitsPerWeight: bits / elements },
     ...(comparison && { comparison }),
   };
 }
@@ -208,8 +222,35 @@ function textTokensOf({ maxPositions }: ModelConfig): number {
   return Math.min(TEXT_TOKENS, maxPositions);
 }
 
-function columnsOf(file: ModelFile, name: string): number {
-  return file.tensors.get(name)!.shape.at(-1)!;
+/** A tensor in blocks, each matrix of a stack by its own importances, or to nearest where there are none. */
+function stackOf(
+  { name, shape }: TensorEntry,
+  type: string,
+  values: Float32Array,
+  importances: Importances | undefined,
+): Uint8Array {
+  const columns = shape.at(-1)!;
+  if (!importances) return quantizeRows(type, values, columns);
+  const { matrices, meanSquares } = importances, rows = values.length / columns;
+  if (meanSquares.length !== matrices * columns || rows % matrices !== 0) {
+    throw new InputError(
+      `Cannot use importances ${quote(name)} of ${matrices} × ${meanSquares.length / matrices} ` +
+        `columns: expected those of [${shape.join(", ")}]`,
+    );
+  }
+  const size = values.length / matrices, pieces: Uint8Array[] = [];
+  for (let i = 0; i < matrices; i++) {
+    pieces.push(quantizeRows(type, values.subarray(i * size, (i + 1) * size), columns, {
+      importances: meanSquares.slice(i * columns, (i + 1) * columns),
+    }));
+  }
+  const bytes = new Uint8Array(pieces.reduce((sum, it) => sum + it.length, 0));
+  let at = 0;
+  for (const piece of pieces) {
+    bytes.set(piece, at);
+    at += piece.length;
+  }
+  return bytes;
 }
 
 /** Names of weights that no layer has. */

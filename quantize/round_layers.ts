@@ -15,6 +15,7 @@ import { openSource } from "../runtime/files/source.ts";
 import { readVector } from "../runtime/models/weights.ts";
 import { advance, type Layers, resolveFor, streamOf, sumProducts } from "./layers.ts";
 import type { ChosenOptions, QuantizeMethod } from "./options.ts";
+import type { ImatrixSums } from "./imatrix.ts";
 import { meanSquares, type Products } from "./products.ts";
 import type { TensorPlan } from "./types.ts";
 
@@ -23,7 +24,8 @@ export const TEXT_TOKENS = 512;
 
 /**
  * Quantizes the planned tensors, on texts of these ids, into `made`: first what nothing is multiplied
- * with, such as a table of words, then layer after layer.
+ * with, such as a table of words, then layer after layer. Returns how large what each tensor is
+ * multiplied with was, without any rounding.
  */
 export async function quantizeLayers(
   file: ModelFile,
@@ -32,7 +34,7 @@ export async function quantizeLayers(
   ids: readonly (readonly number[])[],
   made: Map<string, Uint8Array>,
   { method, threads, signal, onProgress = () => {} }: ChosenOptions,
-): Promise<void> {
+): Promise<Map<string, ImatrixSums>> {
   const where = { backend: "wasm", ...(threads && { threads }), signal } as const;
   const model = await resolveFor(file, TEXT_TOKENS), entries = new Map(file.tensors);
   const exact = streamOf(ids, model);
@@ -61,15 +63,21 @@ export async function quantizeLayers(
     if (isWanted(name) && !multiplied.has(name)) await put(name, undefined);
   }
   await renew();
+  const inputs = new Map<string, ImatrixSums>();
   for (const [i, section] of layers.sections.entries()) {
     onProgress({ phase: "quantize", name: section.name, done: i, total: layers.sections.length });
     const products = await sumProducts(layers, section, rounded, exact, where);
     for (const { weight, by } of section.multiplied) {
-      for (const name of tensorsOf(weight)) if (isWanted(name)) await put(name, products.get(by)!);
+      const { count, squares } = products.get(by)!;
+      for (const name of tensorsOf(weight)) {
+        inputs.set(name, { count, squares: Float32Array.from(squares) });
+        if (isWanted(name)) await put(name, products.get(by)!);
+      }
     }
     await renew();
     await advance(layers, section, rounded, where);
   }
+  return inputs;
 }
 
 /** A matrix in blocks of a type; every number counts alike where nothing is multiplied with it. */

@@ -4,6 +4,7 @@ import { ggmlType } from "../quant/ggml_types.ts";
 import { quantizeRows } from "../quant/quantize.ts";
 import { ownTexts } from "../quantize/calibration.ts";
 import { compareModels } from "../quantize/compare.ts";
+import { readImatrix } from "../quantize/imatrix.ts";
 import { advance, layersOf, resolveFor, streamOf, sumProducts } from "../quantize/layers.ts";
 import { addProducts, meanSquares, mirror, noProducts } from "../quantize/products.ts";
 import { quantizeModel, type QuantizeOptions } from "../quantize/quantize_model.ts";
@@ -182,6 +183,42 @@ Deno.test("quantizeModel: tables of words keep more bits, odd rows get a type th
     for (const { name, from, type } of again.tensors) {
       assertEquals(type, name.includes("ffn_down") ? "F16" : from, name);
     }
+  });
+});
+
+Deno.test("quantizeModel: importance files are written and read, and say what llama.cpp's say", async () => {
+  await inFolder(async (path) => {
+    const options = { tokens: 300, method: "importance", verify: false } as const;
+    await quantizeModel(STORIES, path("own.gguf"), { ...options, saveImatrix: path("i.gguf") });
+    const importances = await readImatrix(path("i.gguf"));
+    const { matrices, meanSquares } = importances.get("blk.2.ffn_up.weight")!;
+    assertEquals([matrices, meanSquares.length], [1, 64]);
+    assertEquals(meanSquares, importances.get("blk.2.ffn_gate.weight")!.meanSquares);
+    const file = await openModelFile(path("i.gguf"));
+    assertEquals(file.metadata["general.type"], "imatrix");
+    assertEquals(file.tensors.get("blk.2.ffn_up.weight.in_sum2")!.shape, [1, 64]);
+    assertEquals(file.tensors.get("blk.2.ffn_up.weight.counts")!.shape, [1, 1]);
+    file.close();
+    const given = await quantizeModel(STORIES, path("given.gguf"), { imatrix: path("i.gguf") });
+    assertEquals([given.method, given.tokens], ["importance", 0]);
+    assertEquals(given.uncovered, ["token_embd.weight"]);
+    // The first layer's inputs met no rounding but that of the table of words.
+    const bytes = async (name: string) => {
+      const made = await openModelFile(path(name)), it = made.tensors.get("blk.0.attn_q.weight")!;
+      const found = await it.source.read(it.offset, it.bytes);
+      made.close();
+      return found;
+    };
+    const [own, other] = [await bytes("own.gguf"), await bytes("given.gguf")];
+    const same = own.filter((it, i) => it === other[i]).length;
+    assert(same > 0.8 * own.length, `${same} of ${own.length}`);
+    const refused = (options: QuantizeOptions, message: string) =>
+      assertRejects(() => quantizeModel(STORIES, path("x.gguf"), options), Error, message);
+    await refused({ imatrix: path("i.gguf"), method: "gptq" }, "importance");
+    await refused({ saveImatrix: path("j.gguf"), method: "nearest" }, "no text is read");
+    await refused({ saveImatrix: path("i.gguf") }, "it exists");
+    await refused({ imatrix: STORIES }, "it has none");
+    assertEquals(namesIn(path("")).sort(), ["given.gguf", "i.gguf", "own.gguf"]);
   });
 });
 
