@@ -225,6 +225,15 @@ Deno.test("embed() refuses modules that it does not know, unless a pooling is gi
   await assertRejects(() => loadModel(other.path), FormatError, "expected a JSON list");
 });
 
+Deno.test("a module whose weights are no numbers gives no vector", async () => {
+  using folder = await copyOf("bert-sentence", {});
+  const path = `${folder.path}/2_Dense/model.safetensors`, bytes = await Deno.readFile(path);
+  new DataView(bytes.buffer).setFloat32(bytes.length - 4, NaN, true);
+  await Deno.writeFile(path, bytes);
+  await using model = await loadModel(folder.path, { backend: "reference" });
+  await assertRejects(() => model.embed(["a cat"]), ModelError, "of a vector is NaN");
+});
+
 Deno.test("a text that does not fit is an error with both lengths, and cut only where that is wanted", async () => {
   await using model = await load("bert-sentence");
   const long = "the cat ".repeat(20);
@@ -500,4 +509,35 @@ Deno.test("fields of published encoders that change nothing are not told", async
   const onWarning = (message: string): number => warnings.push(message);
   await using model = await loadModel(folder.path, { backend: "reference", onWarning });
   assertEquals([model.name.length > 0, warnings], [true, []]);
+});
+
+Deno.test("pairs of the classes with a SentencePiece model are those of Transformers", async () => {
+  const folder = await Deno.makeTempDir({ prefix: "sparrow_" });
+  const piece = new URL("tokenizers/sentencepiece/unigram-nmt.model", import.meta.url);
+  const rows: [string, string, number[], number[]][] = [
+    [
+      ...["XLMRobertaTokenizer", "sentencepiece.bpe.model"] as const,
+      [0, 12, 119, 174, 2, 2, 19, 371, 40, 2],
+      [0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+    ],
+    [
+      ...["XLNetTokenizer", "spiece.model"] as const,
+      [11, 118, 173, 1601, 18, 370, 39, 1601, 1602],
+      [0, 0, 0, 0, 1, 1, 1, 1, 2],
+    ],
+  ];
+  try {
+    for (const [name, file, ids, tokenTypeIds] of rows) {
+      const path = `${folder}/${name}`;
+      await Deno.mkdir(path);
+      await Deno.copyFile(piece, `${path}/${file}`);
+      const config = JSON.stringify({ tokenizer_class: name });
+      await Deno.writeTextFile(`${path}/tokenizer_config.json`, config);
+      const { encode, surround } = await loadTokenizer(path);
+      const [first, second] = ["the cat", "a dog"].map((it) => encode(it, { addSpecial: false }));
+      assertEquals(surround(first!, second), { ids, tokenTypeIds }, name);
+    }
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
 });

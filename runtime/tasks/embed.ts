@@ -97,8 +97,20 @@ export async function embed(
       ? pooled[0]!
       : Float64Array.from(pooled.flatMap((it) => [...it]));
     const vector = steps.reduce((it, step) => step(it), joined);
-    return Float32Array.from(normalizes ? normalized(vector) : vector);
+    return finite(model, Float32Array.from(normalizes ? normalized(vector) : vector));
   });
+}
+
+/** Hidden states are finite; what the modules after them make of them may not be. */
+function finite({ name }: TaskModel, vector: Float32Array): Float32Array {
+  const at = vector.findIndex((value) => !Number.isFinite(value));
+  if (at < 0) return vector;
+  throw new ModelError(
+    `Cannot embed with ${quote(name)}: number ${at} of a vector is ${
+      vector[at]
+    }, expected a finite ` +
+      `one; the weights of its modules are damaged`,
+  );
 }
 
 /** How many tokens the tokenizer puts before a text: up to where two texts differ. */
