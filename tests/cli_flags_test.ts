@@ -1,5 +1,6 @@
 /** Flags of the commands: short ones, what was meant by wrong ones, and how values are written. */
 
+import { quantizeModel } from "../quantize/quantize_model.ts";
 import {
   assert,
   assertEquals,
@@ -138,6 +139,7 @@ Deno.test("messages of the library name the flags that a user has, for every opt
     promptName: embed({ promptName: "query" }),
     repeatPenalty: sample({ repeatPenalty: 0 }),
     reproducible: load({ reproducible: 1 }),
+    saveImatrix: () => quantizeModel("x", "/x.gguf", { saveImatrix: "y", method: "nearest" }),
     seed: sample({ seed: 1.5 }),
     sequences: load({ sequences: 0 }),
     task: () => classifier.classify("a", { task: "x" }),
