@@ -192,7 +192,7 @@ Deno.test("t5: an encoder that was saved alone gives the states of the whole mod
     async (model, warnings) => {
       assertEquals(warnings, []);
       assertEquals(await model.encode(ids), expected);
-      await assertRejects(() => model.logits(ids), ModelError, "encode hidden");
+      await assertRejects(() => model.logits(ids), ModelError, "without a head");
     },
     {},
     safetensorsBytes(alone, data),

@@ -155,8 +155,8 @@ for (const architecture of ENCODERS) {
     const { model } = await load(zooContents(architecture));
     await using _ = model;
     const { message } = await assertRejects(() => model.logits([2, 7, 3]), ModelError);
-    assertStringIncludes(message, "logits");
-    assertStringIncludes(message, `this model gives "encode hidden"`);
+    assertStringIncludes(message, `an encoder of architecture "${architecture}" without a head`);
+    assertStringIncludes(message, "use encode or embed");
     await assertRejects(() => model.complete("the thing"), ModelError);
   });
 }

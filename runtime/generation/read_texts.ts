@@ -5,6 +5,8 @@
  * @module
  */
 
+import { ModelError } from "../../errors.ts";
+import { quote } from "../../escape.ts";
 import type { Engine } from "../engine/engine.ts";
 import type { Output, ProgramName } from "../models/program.ts";
 import type { Prompt } from "../models/prompt.ts";
@@ -43,10 +45,22 @@ function readerOf({ programs }: Engine): ProgramName {
   return programs.encode ? "encode" : "decode";
 }
 
-/** The logits of every token, `[tokens, vocab]`. */
-export function readLogits(engine: Engine, prompt: PromptLike): Promise<Float32Array> {
+/**
+ * The logits of every token, `[tokens, vocab]`.
+ *
+ * @throws ModelError when it is an encoder whose file has no head for words
+ */
+export async function readLogits(engine: Engine, prompt: PromptLike): Promise<Float32Array> {
   const program = engine.programs.decode ? "decode" : "encode";
-  return read(engine, prompt, { program, names: ["logits"], rows: "all" });
+  if (!engine.gives(program, "logits")) {
+    const { architecture } = engine.config, { name = architecture } = engine.options;
+    throw new ModelError(
+      `Cannot compute logits with ${quote(name)}: it is an encoder of architecture ` +
+        `${quote(architecture)} without a head for words, expected a model with one; use encode ` +
+        `or embed`,
+    );
+  }
+  return await read(engine, prompt, { program, names: ["logits"], rows: "all" });
 }
 
 /** The hidden state of every token, `[tokens, hidden]`. */
