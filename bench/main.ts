@@ -12,6 +12,7 @@ import type { BenchCommand } from "./command.ts";
 const COMMANDS: Readonly<Record<string, () => Promise<BenchCommand>>> = {
   kernels: async () => (await import("./kernels.ts")).kernels,
   model: async () => (await import("./model.ts")).model,
+  experts: async () => (await import("./experts.ts")).experts,
   prefix: async () => (await import("./prefix.ts")).prefix,
   peers: async () => (await import("./peers.ts")).peers,
   embed: async () => (await import("./embed.ts")).embed,
@@ -21,6 +22,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<BenchCommand>>> = {
 
 const help = `Usage: deno task bench [kernels] [options]
        deno task bench model --model M [options]
+       deno task bench experts [options]
        deno task bench prefix --model M [options]
        deno task bench peers [options]
        deno task bench embed [options]
@@ -29,6 +31,7 @@ const help = `Usage: deno task bench [kernels] [options]
 
   kernels    every op at shapes of models, against the machine's own limits
   model      prompt and generation speed of a model
+  experts    what more experts cost a token that gets one of them
   prefix     how soon a session answers that shares another one's prefix
   peers      the same work done by other programs, in turn with Sparrow
   embed      vectors of many short texts by an encoder, beside ONNX Runtime

@@ -10,7 +10,8 @@ import { formatMs } from "../cli/format.ts";
 import { MODEL_FLAGS } from "../cli/model_flags.ts";
 import { SparrowError } from "../errors.ts";
 import { quote } from "../escape.ts";
-import { loadModel, type LoadOptions } from "../mod.ts";
+import { loadModel, type LoadOptions, type WeightsOption } from "../mod.ts";
+import { bytesPerToken, type DramShare, measureShare } from "./dram_share.ts";
 import { type BenchCommand, numberList, RUNS } from "./command.ts";
 import { describeMachine, type Spread, spread, threadsText } from "./stats.ts";
 
@@ -34,8 +35,12 @@ export interface ModelCase {
   readonly backend: string;
   /** Layout of the matrices. */
   readonly weights: string;
+  /** Layout of the embedding table and the head, where it is another. */
+  readonly wordTables?: string | undefined;
   /** Element type of the caches. */
   readonly cacheType: string;
+  /** Whether the memory's bandwidth is measured beside generation. */
+  readonly dram?: boolean;
 }
 
 /** One row of the result. */
@@ -58,49 +63,67 @@ export interface ModelResult {
   readonly loadMs: number;
   /** Highest resident memory of the process, in bytes. */
   readonly peakMemoryBytes: number;
+  /** Generation beside the memory's bandwidth, where that was asked for. */
+  readonly dram?: DramShare;
 }
 
 /** What a measuring process answers: a result, or the message of the error that it ended with. */
 export type ModelAnswer = ModelResult | { readonly refused: string };
 
+/** Special tokens that a prompt holds at most. */
+const MOST_SPECIAL = 8;
+
 /** Measures one case in this process. */
 export async function measureModel(row: ModelCase): Promise<ModelResult> {
   const { promptTokens, genTokens, context, threads, sequences, runs } = row;
   const started = performance.now();
+  const sizes = {
+    contextLength: Math.max(promptTokens, context + genTokens + MOST_SPECIAL, 16),
+    sequences,
+    weights: row.weights as WeightsOption,
+    ...(row.wordTables !== undefined && { wordTables: row.wordTables as WeightsOption }),
+    cacheType: row.cacheType as LoadOptions["cacheType"] & string,
+  };
   await using model = await loadModel(row.model, {
     backend: row.backend as LoadOptions["backend"] & string,
     threads,
-    contextLength: Math.max(promptTokens, context + genTokens, 16),
-    sequences,
-    weights: row.weights as LoadOptions["weights"] & string,
-    cacheType: row.cacheType as LoadOptions["cacheType"] & string,
+    ...sizes,
   });
   const loadMs = performance.now() - started;
   const { vocabSize } = model.config;
+  // A prompt of some models has to hold special tokens, which an empty text is made of.
+  const special = model.tokenizer?.encode("") ?? [];
   const tokens = (count: number): number[] =>
     Array.from({ length: count }, (_, i) => (i * 7919 + 13) % vocabSize);
+  const promptOf = (count: number): number[] => [
+    ...tokens(Math.max(0, count - special.length)),
+    ...special,
+  ];
+  const start = Math.max(1, context, special.length);
   using session = model.session();
   const prompt: number[] = [], generation: number[] = [];
   // One more than is counted: the first warms the compiled code.
   for (let run = 0; run <= runs && promptTokens > 0; run++) {
     session.reset();
     const begun = performance.now();
-    await session.prefill(tokens(promptTokens));
+    await session.prefill(promptOf(promptTokens));
     prompt.push(promptTokens / (performance.now() - begun) * 1000);
   }
   session.reset();
   using sessions = new DisposableStack();
   const all = [session];
   while (all.length < sequences) all.push(sessions.use(model.session()));
-  for (const it of genTokens > 0 ? all : []) await it.prefill(tokens(Math.max(1, context)));
-  for (let run = 0; run <= runs && genTokens > 0; run++) {
-    for (const it of all) it.truncate(context);
+  for (const it of genTokens > 0 ? all : []) await it.prefill(promptOf(start));
+  const generate = async (): Promise<number> => {
+    for (const it of all) it.truncate(start);
     const begun = performance.now();
     await Promise.all(all.map(async (it) => {
       for (const id of tokens(genTokens)) await it.step(id);
     }));
-    generation.push(sequences * genTokens / (performance.now() - begun) * 1000);
-  }
+    return sequences * genTokens / (performance.now() - begun) * 1000;
+  };
+  for (let run = 0; run <= runs && genTokens > 0; run++) generation.push(await generate());
+  const peak = peakMemoryBytes();
   return {
     promptTokens,
     genTokens,
@@ -110,7 +133,15 @@ export async function measureModel(row: ModelCase): Promise<ModelResult> {
     promptTokensPerSecond: promptTokens > 0 ? spread(prompt.slice(1)) : null,
     tokensPerSecond: genTokens > 0 ? spread(generation.slice(1)) : null,
     loadMs: Math.round(loadMs * 10) / 10,
-    peakMemoryBytes: peakMemoryBytes(),
+    peakMemoryBytes: peak,
+    ...(row.dram && {
+      dram: await measureShare(
+        await bytesPerToken(row.model, sizes, start + genTokens / 2),
+        generate,
+        threads,
+        runs,
+      ),
+    }),
   };
 }
 
@@ -148,11 +179,14 @@ counted. "deno task synthetic" writes models of any size and type to measure.
   --sequences N       sequences generated at the same time; their speeds are added up (default 1)
   --backend B         wasm, webgpu, reference, auto (default wasm)
   --weights W         as-is, int4, int4m, int8, f32 (default as-is)
+  --word-tables W     the same for the embedding table and the head alone
   --cache-type T      f32, f16, int8 (default f32)
+  --dram              measure the memory's bandwidth in turn with generation, and say how much of it
+                      generation uses (with one sequence)
   --runs N            measurements of each case (default 5)
   --json              print { machine, results: [{ promptTokens, genTokens, context, threads, sequences,
                       promptTokensPerSecond: { min, median, max }, tokensPerSecond: { min, median, max },
-                      loadMs, peakMemoryBytes }] }
+                      loadMs, peakMemoryBytes, dram: { dramGBps, bytesPerToken, share } }] }
   -h, --help          print this
 
 Numbers of tokens, threads and sequences may be lists: --threads 1,2`;
@@ -161,7 +195,7 @@ Numbers of tokens, threads and sequences may be lists: --threads 1,2`;
 export const model: BenchCommand = {
   help,
   flags: {
-    boolean: ["json"],
+    boolean: ["json", "dram"],
     string: ["model", "prompt-tokens", "gen-tokens", "context", "threads", "sequences"],
     choice: MODEL_FLAGS.choice,
     whole: { runs: RUNS },
@@ -186,6 +220,10 @@ async function benchModel(flags: Flags): Promise<void> {
     (rows, values) => rows.flatMap((row) => values.map((value) => [...row, value])),
     [[]],
   ) as [number, number, number, number, number][];
+  const dram = flags.on("dram");
+  if (dram && cases.some(([, sequences, , , genTokens]) => sequences > 1 || genTokens === 0)) {
+    throw new UsageError("Cannot measure --dram: expected --sequences 1 and --gen-tokens from 1");
+  }
   const results: ModelResult[] = [];
   for (const [threads, sequences, context, promptTokens, genTokens] of cases) {
     results.push(
@@ -194,6 +232,8 @@ async function benchModel(flags: Flags): Promise<void> {
         runs: flags.number("runs") ?? 5,
         backend: flags.text("backend") ?? "wasm",
         weights: flags.text("weights") ?? "as-is",
+        wordTables: flags.text("word-tables"),
+        dram,
         cacheType: flags.text("cache-type") ?? "f32",
       }),
     );
@@ -201,6 +241,17 @@ async function benchModel(flags: Flags): Promise<void> {
   }
   if (flags.on("json")) writeOut(JSON.stringify({ machine: describeMachine(), results }) + "\n");
 }
+
+function describeShare({ dram }: ModelResult): string {
+  if (!dram) return "";
+  const { share: { min, median, max }, bytesPerToken, dramGBps } = dram;
+  return `, ${Math.round(bytesPerToken / 1e6)} MB a token: ${percent(median)} (${
+    percent(min)
+  } to ` +
+    `${percent(max)}) of the ${dramGBps.median} GB/s that memory gives`;
+}
+
+const percent = (part: number): string => `${(100 * part).toFixed(1)} %`;
 
 function describe(result: ModelResult): string {
   const speed = (it: Spread | null): string =>
@@ -211,5 +262,5 @@ function describe(result: ModelResult): string {
     `generation of ${result.genTokens} ${speed(result.tokensPerSecond)}, ` +
     `loaded in ${formatMs(result.loadMs)}, peak ${
       Math.round(result.peakMemoryBytes / 2 ** 20)
-    } MiB`;
+    } MiB${describeShare(result)}`;
 }

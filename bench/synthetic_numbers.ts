@@ -36,8 +36,18 @@ function rangeOf(
   }
 }
 
-/** The bytes of an element of each of 65,536 numbers, evenly over a range. */
+const tables = new Map<string, Uint16Array | Uint32Array>();
+
+/** The table of a type and a range, made once. */
 function valueTable(type: string, center: number, width: number): Uint16Array | Uint32Array {
+  const key = `${type} ${center} ${width}`;
+  let table = tables.get(key);
+  if (!table) tables.set(key, table = makeValues(type, center, width));
+  return table;
+}
+
+/** The bytes of an element of each of 65,536 numbers, evenly over a range. */
+function makeValues(type: string, center: number, width: number): Uint16Array | Uint32Array {
   const values = Float32Array.from(
     { length: 65536 },
     (_, i) => center + width * ((2 * i + 1) / 65536 - 1),
@@ -83,14 +93,15 @@ function* chosenOf(
   stream: number,
   count: number,
 ): Generator<Uint8Array<ArrayBuffer>> {
-  const piece = table instanceof Uint32Array ? new Uint32Array(PIECE) : new Uint16Array(PIECE);
-  for (let start = 0; start < count; start += PIECE) {
-    for (let i = 0; i < PIECE; i += 2) {
+  const length = Math.min(PIECE, count + count % 2); // two numbers at a time
+  const piece = table instanceof Uint32Array ? new Uint32Array(length) : new Uint16Array(length);
+  for (let start = 0; start < count; start += length) {
+    for (let i = 0; i < length; i += 2) {
       const bits = randomBits(stream, (start + i) / 2);
       piece[i] = table[bits & 0xffff]!;
       piece[i + 1] = table[bits >>> 16]!;
     }
-    const bytes = Math.min(PIECE, count - start) * piece.BYTES_PER_ELEMENT;
+    const bytes = Math.min(length, count - start) * piece.BYTES_PER_ELEMENT;
     yield new Uint8Array(piece.buffer, 0, bytes);
   }
 }
@@ -100,7 +111,7 @@ function* randomCodes(
   stream: number,
   count: number,
 ): Generator<Uint8Array<ArrayBuffer>> {
-  const piece = new Uint8Array(4 * PIECE);
+  const piece = new Uint8Array(Math.min(4 * PIECE, Math.ceil(count / 4) * 4));
   for (let start = 0; start < count; start += piece.length) {
     for (let i = 0; i < piece.length; i += 4) {
       const bits = randomBits(stream, (start + i) / 4);

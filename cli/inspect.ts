@@ -31,6 +31,7 @@ MODEL is a GGUF file, a directory of safetensors or torch files, a URL or hf:…
 (default: the model of Sparrow).
 
   --weights W         as-is, int4, int4m, int8, f32: show this choice of layouts (default as-is)
+  --word-tables W     the same for the embedding table and the head alone
   -m, --model M       the same as MODEL
   -c, --context N     context length for the memory needed (default: the model's own, at most 4096)
   --cache-type T      f32, f16, int8: element type of keys and values (default f32)
@@ -68,7 +69,11 @@ export function run(args: string[]): Promise<number> {
     string: ["model", "plan", "memory", "bandwidth"],
     number: ["context"],
     whole: { machines: [1, 1_000_000] as const },
-    choice: { weights: WEIGHTS_OPTIONS, "cache-type": CACHE_TYPES },
+    choice: {
+      "weights": WEIGHTS_OPTIONS,
+      "word-tables": WEIGHTS_OPTIONS,
+      "cache-type": CACHE_TYPES,
+    },
   };
   return runCommand("inspect", help, args, spec, inspect);
 }
@@ -159,12 +164,15 @@ async function inspect(flags: Flags): Promise<void> {
 
 /** What is chosen by flags. */
 function choicesOf(flags: Flags): ResolveOptions {
-  const contextLength = flags.number("context"), cacheType = flags.text("cache-type");
+  const words = flags.text("word-tables"),
+    contextLength = flags.number("context"),
+    cacheType = flags.text("cache-type");
   if (contextLength !== undefined) {
     checkValue("load", "context", contextLength, LOAD_RULES.contextLength);
   }
   return {
     weights: (flags.text("weights") ?? "as-is") as WeightsOption,
+    ...(words !== undefined && { wordTables: words as WeightsOption }),
     ...(contextLength !== undefined && { contextLength }),
     ...(cacheType !== undefined && { cacheType: cacheType as CacheType }),
   };

@@ -33,6 +33,7 @@ export const MODEL_FLAGS = {
   choice: {
     "backend": ["auto", "wasm", "webgpu", "reference"],
     "weights": WEIGHTS_OPTIONS,
+    "word-tables": WEIGHTS_OPTIONS,
     "cache-type": CACHE_TYPES,
   },
 } satisfies FlagSpec;
@@ -48,6 +49,8 @@ ${GPU_KERNELS_HELP}
   -t, --threads N     worker threads (default: all cores)
   -c, --context N     most tokens of prompt and answer (default: the model's own, at most 4096)
   --weights W         as-is, int4, int4m, int8, f32: how matrices are stored (default as-is)
+  --word-tables W     the same for the embedding table and the head alone (default: the head as
+                      --weights says, a table that is only looked up as it is in the file)
   --cache-type T      f32, f16, int8: how keys and values are stored (default f32)
   --reproducible      the same numbers to the bit on every processor, with any number of threads, at
                       a price in speed; runs with wasm
@@ -110,6 +113,7 @@ export async function openModel(
   const options = given({
     backend: flags.text("backend") as LoadOptions["backend"],
     weights: flags.text("weights") as LoadOptions["weights"],
+    wordTables: flags.text("word-tables") as LoadOptions["wordTables"],
     cacheType: flags.text("cache-type") as LoadOptions["cacheType"],
     threads: flags.number("threads"),
     contextLength: flags.number("context"),

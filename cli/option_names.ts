@@ -33,6 +33,7 @@ export const FLAG_OF: Readonly<Record<string, string>> = {
   topP: "top-p",
   truncate: "truncate",
   weights: "weights",
+  wordTables: "word-tables",
 };
 
 /** Words that are also words of English are options only before a value; true needs none as a flag. */

@@ -150,6 +150,7 @@ Deno.test("messages of the library name the flags that a user has, for every opt
     topP: sample({ topP: NaN }),
     truncate: () => model.embed(["the ".repeat(100)]),
     weights: load({ weights: "q4" }),
+    wordTables: load({ wordTables: "q4" }),
   };
   // "context" is what `inspect` calls `contextLength`.
   assertEquals(Object.keys(mistakes), Object.keys(FLAG_OF).filter((it) => it !== "context"));

@@ -1,8 +1,15 @@
 /** Models on paper: published sizes, the tensors of real files, and what inspect --plan tells. */
 
-import { assert, assertAlmostEquals, assertEquals, assertStringIncludes } from "@std/assert";
+import {
+  assert,
+  assertAlmostEquals,
+  assertEquals,
+  assertNotEquals,
+  assertStringIncludes,
+} from "@std/assert";
 import { planOf, type PlanReport } from "../cli/plan.ts";
 import { SHAPES } from "../cli/shapes.ts";
+import { loadModel } from "../mod.ts";
 import { elements } from "../kernels/op.ts";
 import { paperModel } from "../runtime/engine/paper_model.ts";
 import { readsOf } from "../runtime/engine/needs.ts";
@@ -69,6 +76,23 @@ Deno.test("stages of a plan hold every weight, none more than a memory", async (
     assertEquals(stages![0]!.segments[0], "start");
     assertEquals(stages!.at(-1)!.segments[1], "head");
   }
+});
+
+Deno.test("tables of words take a layout of their own, and nothing else does", async () => {
+  const options = { wordTables: "int8" } as const, tables = 2 * 130528 * 4096;
+  const { layouts, memory } = await plan("chatglm-6b-int4", "as-is", options);
+  const [body, words] = ["int4", "int8"].map((name) => layouts.find((it) => it.layout === name)!);
+  assertEquals([words!.parameters, words!.rounded], [tables, tables]);
+  assertEquals([body!.parameters, body!.rounded], [28 * 12 * 4096 ** 2, 0]);
+  assert(Math.abs(memory.weightBytes / 1e9 - 4.31) < 0.01, `${memory.weightBytes}`);
+  // The README's other two numbers.
+  for (const [wordTables, size] of [["as-is", 5.32], ["int4", 3.78]] as const) {
+    const { memory } = await plan("chatglm-6b-int4", "as-is", { wordTables });
+    assert(Math.abs(memory.weightBytes / 1e9 - size) < 0.01, `${memory.weightBytes}`);
+  }
+  // A table of f32 that no memory holds does not stop the rest.
+  assertEquals((await plan("mt5-xxl")).stages, undefined);
+  assert((await plan("mt5-xxl", "int4", options)).stages!.length > 2);
 });
 
 Deno.test("a plan says when a part is larger than any memory, and still tells the rest", async () => {
@@ -157,6 +181,20 @@ Deno.test("inspect --plan tells stages, machines and speed, as text and as JSON"
   assertEquals(report.parameters.published, 124e6);
   assertStringIncludes(few.out, "machine 1, 1 stage: start to ");
   assertStringIncludes(few.err, `Cannot place "glm-4-9b" on 2 machines of 4 GB`);
+});
+
+Deno.test("a model runs with tables of words in int8, near to what it gives without", async () => {
+  const path = new URL("golden/llama/", FIXTURES);
+  const [plain, rounded] = await Promise.all(
+    [{}, { wordTables: "int8" as const }].map(async (it) => {
+      await using model = await loadModel(path, { backend: "reference", ...it });
+      return await model.logits([3, 1, 4, 1, 5, 9]);
+    }),
+  );
+  assertNotEquals(plain, rounded);
+  const power = (values: Float32Array): number => values.reduce((sum, it) => sum + it * it, 0);
+  const ratio = power(plain!.map((it, i) => it - rounded![i]!)) / power(plain!);
+  assert(ratio < 1e-3, `${ratio}`);
 });
 
 Deno.test("inspect --plan reads a config.json, and refuses what is none", async () => {

@@ -10,6 +10,7 @@ import {
 } from "@std/assert";
 import { withLayers, withType, writeSyntheticFolder } from "../bench/synthetic_folder.ts";
 import type { Config } from "../bench/synthetic_tokenizer.ts";
+import { measureExperts } from "../bench/experts.ts";
 import { randomBytes } from "../bench/synthetic_numbers.ts";
 import { SHAPES } from "../cli/shapes.ts";
 import { InputError } from "../errors.ts";
@@ -207,6 +208,26 @@ Deno.test("layers, types and what cannot be written", async () => {
     const [note] = await writeSyntheticFolder(`${folder}/new`, config);
     assertStringIncludes(note!, "has no tokenizer");
   });
+});
+
+Deno.test("bench experts tells what a token reads, and leaves nothing behind", async () => {
+  const folder = await Deno.makeTempDir();
+  const before = Deno.env.get("TMPDIR");
+  Deno.env.set("TMPDIR", folder);
+  try {
+    const work = { width: 16, inner: 32, layers: 2, genTokens: 2, runs: 1, threads: 1 };
+    const [few, many] = await measureExperts({ ...work, experts: [2, 32], weights: "as-is" });
+    assertEquals([few!.expertParameters, many!.expertParameters], [8192, 131072]);
+    // Two routers of f16 have 30 rows more.
+    assertEquals(many!.bytesPerToken - few!.bytesPerToken, 2 * 30 * 16 * 2);
+    assertEquals(few!.timeRatio, { min: 1, median: 1, max: 1 });
+    assert(many!.tokensPerSecond.median > 0 && many!.bytesRatio > 1);
+    assertEquals(Array.from(Deno.readDirSync(folder)), []);
+  } finally {
+    if (before === undefined) Deno.env.delete("TMPDIR");
+    else Deno.env.set("TMPDIR", before);
+    await Deno.remove(folder, { recursive: true });
+  }
 });
 
 Deno.test("the command writes folders and refuses flags that do not go together", async () => {

@@ -36,6 +36,8 @@ export interface ResolvedModel {
 export interface ResolveOptions extends Partial<PlanSizes> {
   /** How weights are stored. Default `as-is`. */
   readonly weights?: WeightsOption;
+  /** How the embedding table and the head are stored. Default: the head as `weights`, the table as is. */
+  readonly wordTables?: WeightsOption;
 }
 
 /** Most tokens of a sequence where nobody names a number, unless the model itself has fewer. */
@@ -62,6 +64,7 @@ export async function resolveModel(
     cacheType = "f32",
     chunk = Math.min(DEFAULT_CHUNK, contextLength),
     weights: storage = "as-is",
+    wordTables,
   } = options;
   const specs = await definition.weights(config, file, contextLength, warn);
   if (contextLength > config.maxPositions) {
@@ -70,7 +73,9 @@ export async function resolveModel(
         `contextLength ${contextLength}, longer ones may make no sense`,
     );
   }
-  const weights = resolveWeights(specs, file, storage);
+  const { vocabSize } = config;
+  const words = wordTables === undefined ? undefined : { vocabSize, option: wordTables };
+  const weights = resolveWeights(specs, file, storage, words);
   unusedTensors(packed, weights, config.layers).forEach(warn);
   tellObstacles(file, weights, warn);
   const sizes = { contextLength, sequences, cacheType, chunk };

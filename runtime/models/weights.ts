@@ -39,6 +39,14 @@ export interface WeightScope {
   tensor(name: string): Tensor;
 }
 
+/** Matrices with a row for each word, the embedding table and the head, where they are stored otherwise. */
+export interface WordTables {
+  /** Words, which is what they are known by. */
+  readonly vocabSize: number;
+  /** How they are stored. */
+  readonly option: WeightsOption;
+}
+
 /**
  * Finds every weight in the file and chooses its layout.
  *
@@ -48,11 +56,15 @@ export function resolveWeights(
   specs: Iterable<WeightSpec>,
   file: ModelFile,
   option: WeightsOption,
+  words?: WordTables,
 ): ResolvedWeights {
   const resolved = new Map<string, ResolvedWeight>();
   const orders = new Map<ResolvedWeight, ArrayLike<number>>();
   for (const spec of specs) {
-    const { weight, order } = resolve(spec, file, option);
+    const { role, shape, kept } = spec;
+    const isWords = role === "matrix" && shape[0] === words?.vocabSize;
+    const wanted = isWords ? words!.option : kept ? "as-is" : option;
+    const { weight, order } = resolve(spec, file, role === "matrix" ? wanted : "f32");
     resolved.set(spec.name, weight);
     if (order) orders.set(weight, order);
   }
@@ -66,7 +78,7 @@ interface Resolved {
   readonly order?: ArrayLike<number> | undefined;
 }
 
-function resolve(spec: WeightSpec, file: ModelFile, option: WeightsOption): Resolved {
+function resolve(spec: WeightSpec, file: ModelFile, wanted: WeightsOption): Resolved {
   const { name, role, shape, source } = spec;
   if ("values" in source) {
     const { uses = [], values } = source;
@@ -77,7 +89,6 @@ function resolve(spec: WeightSpec, file: ModelFile, option: WeightsOption): Reso
     const computed = { name, role, shape, tensors, exact: true, source: compute };
     return { weight: { ...computed, layout: "f32" } };
   }
-  const wanted = role !== "matrix" ? "f32" : spec.kept ? "as-is" : option;
   const found = findEntries(shape, source, file, wanted);
   const matrices = found.map(({ entry }) => packedOf(entry)).filter((it) => it !== undefined);
   // All are packed, or none: they are of one type.
