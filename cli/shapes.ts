@@ -321,6 +321,18 @@ export const SHAPES: Readonly<Record<string, Shape>> = {
     parameters: 74e6,
     config: translation(512, 2048, 8, 58101),
   },
+  // The paper says 257 million; the checkpoint has this many.
+  "transformer-xl": {
+    source: "Dai et al., arXiv:1901.02860, for WikiText-103, and the released configuration",
+    parameters: 285e6,
+    config: {
+      ...{ model_type: "transfo-xl", n_layer: 18, n_head: 16, d_model: 1024, d_embed: 1024 },
+      ...{ d_head: 64, d_inner: 4096, vocab_size: 267735, cutoffs: [20000, 40000, 200000] },
+      ...{ div_val: 4, mem_len: 1600, clamp_len: 1000, same_length: true, untie_r: true },
+      ...{ adaptive: true, attn_type: 0, pre_lnorm: false, proj_share_all_but_first: true },
+      ...{ layer_norm_epsilon: 1e-5, eos_token_id: 0, torch_dtype: "float32" },
+    },
+  },
   "llama-7b": {
     source: LLAMA,
     parameters: 6.7e9,
