@@ -150,6 +150,27 @@ Deno.test("GGUF of golden t5-v1.0: a head that repeats the words is tied as well
   assert(difference(await own.logits(prompt), expected) <= 1e-3);
 });
 
+Deno.test("GGUF of golden t5-v1.0: a head that repeats the words is tied on a server, too", async () => {
+  const contents = await goldenContents("t5-v1.0");
+  await using tied = await load(contents, { backend: "reference" });
+  const words = contents.tensors.find(({ name }) => name === "token_embd.weight")!;
+  contents.tensors.push({ ...words, name: "output.weight" });
+  const bytes = await ggufBytes(contents);
+  await using server = Deno.serve({ port: 0, hostname: "127.0.0.1", onListen() {} }, (request) => {
+    const found = /^bytes=(\d+)-(\d+)$/.exec(request.headers.get("range") ?? "");
+    if (!found) return new Response(bytes);
+    const [first, last] = [Number(found[1]), Math.min(Number(found[2]), bytes.length - 1)];
+    return new Response(bytes.slice(first, last + 1), {
+      status: 206,
+      headers: { "content-range": `bytes ${first}-${last}/${bytes.length}` },
+    });
+  });
+  const url = `http://127.0.0.1:${server.addr.port}/t5.gguf`;
+  await using repeated = await loadModel(url, { backend: "reference" });
+  const prompt = { ids: [3, 4, 5, 1], decoderIds: [0, 7] };
+  assertEquals(await repeated.logits(prompt), await tied.logits(prompt));
+});
+
 Deno.test("GGUF of golden t5-v1.0: an encoder alone", async () => {
   const contents = await goldenContents("t5-v1.0");
   await using whole = await load(contents, { backend: "reference" });
