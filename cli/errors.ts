@@ -46,6 +46,8 @@ export function systemReason(error: unknown): string | undefined {
 const ACTIONS: Readonly<Record<string, string>> = {
   mkdir: "make the folder",
   readdir: "list the folder",
+  readfile: "read",
+  writefile: "write",
   stat: "look at",
 };
 

@@ -100,7 +100,8 @@ export async function plan(flags: Flags, options: ResolveOptions): Promise<void>
 /** The shape of that name, or that of a `config.json`. */
 export async function readShape(name: string): Promise<Shape> {
   if (Object.hasOwn(SHAPES, name)) return SHAPES[name]!;
-  if (!/[./\\]/.test(name)) {
+  // Names have dots, too.
+  if (!/[/\\]|\.json$/i.test(name)) {
     throw new UsageError(
       `Cannot find the shape ${quote(name)}: expected a config.json or one of ` +
         `${Object.keys(SHAPES).join(", ")}${didYouMean(name, Object.keys(SHAPES))}`,

@@ -212,6 +212,8 @@ Deno.test("inspect --plan reads a config.json, and refuses what is none", async 
     [["--plan", file("other.json"), ...rate], 1, `field "model_type" is "nobody"`],
     [["--plan", file("none.json"), ...rate], 1, "none.json"],
     [["--plan", "gpt-2", ...rate], 2, "expected a config.json or one of"],
+    [["--plan", "llama-3.1-9b", ...rate], 2, "expected a config.json or one of"],
+    [["--plan", "nowhere/config.json", ...rate], 1, 'Cannot read "nowhere/config.json"'],
     [["--plan", "gpt2", "--bandwidth", "fast"], 2, "expected a size as 20GB/s"],
     [["--plan", "gpt2", "--memory", "20GB/s"], 2, "expected a size as 24GB"],
     [["--plan", "gpt2", "--machines", "2", ...rate], 2, "without the --memory"],
