@@ -12,6 +12,7 @@ import type { ModelFile } from "../runtime/files/model_file.ts";
 import { LOAD_RULES, openModel } from "../runtime/load.ts";
 import { type MemoryNeeded, memoryNeeded } from "../runtime/engine/record.ts";
 import { resolveModel, type ResolveOptions } from "../runtime/engine/resolve.ts";
+import { describeVectors, readTaskFacts } from "../runtime/tasks/facts.ts";
 import { describeTokenizer, unusedTextSettings } from "../runtime/text/model_text.ts";
 import { WEIGHTS_OPTIONS, type WeightsOption } from "../runtime/models/weights.ts";
 import { commandName, type Flags, runCommand, UsageError, writeNote, writeOut } from "./command.ts";
@@ -45,7 +46,7 @@ ${shapeNames()}
   --tensors           list every tensor
   --offline           use downloaded models only
   --json              print one JSON object: { model, format, metadata, config, quantization,
-                      tokenizer, tensors, memory, warnings }; of a plan { shape, source, config,
+                      tokenizer, vectors, tensors, memory, warnings }; of a plan { shape, source, config,
                       parameters, layouts, memory, context, reads, stages, machines,
                       tokensPerSecond, bandwidth, warnings, problems }
   -h, --help          print this
@@ -128,11 +129,12 @@ async function inspect(flags: Flags): Promise<void> {
       if (!(error instanceof ModelError)) throw error;
       problem = error.message;
     }
-    const tokenizer = await describeTokenizer(file).catch((error) => {
+    const told = (error: unknown): undefined => {
       if (!(error instanceof FormatError)) throw error;
       warn(error.message);
-      return undefined;
-    });
+    };
+    const vectors = await readTaskFacts(file).then(describeVectors).catch(told);
+    const tokenizer = await describeTokenizer(file).catch(told);
     const rows = Array.from(tensors.values());
     if (flags.on("json")) {
       const metadata = Object.fromEntries(
@@ -145,6 +147,7 @@ async function inspect(flags: Flags): Promise<void> {
         config,
         quantization,
         tokenizer,
+        vectors,
         tensors: rows,
       };
       writeOut(safeJson({ ...report, memory, warnings, problem }) + "\n");
@@ -152,6 +155,7 @@ async function inspect(flags: Flags): Promise<void> {
       writeOut(describe(file.name, file.format, file.metadata, config, rows, memory, flags) + "\n");
       if (quantization) writeOut(`Quantization: ${plain(quantization)}\n`);
       if (tokenizer) writeOut(`Tokenizer: ${plain(tokenizer)}\n`);
+      if (vectors) writeOut(`Vectors of texts: ${plain(vectors)}\n`);
       if (warnings.length > 0) {
         writeOut(["", "Warnings:", ...warnings.map((it) => `  ${plain(it)}`), ""].join("\n"));
       }

@@ -206,3 +206,21 @@ Deno.test("rerank prints texts in their order, from the command line, a file or 
   assertEquals([query, results.length, results[0].text], ["a cat", 1, ranked[0]!.text]);
   assertAlmostEquals(results[0].score, ranked[0]!.score, 1e-9);
 });
+
+Deno.test("inspect tells how a model's files want vectors to be made", async () => {
+  const inspect = async (...args: string[]): Promise<string> => {
+    const { stdout } = await new Deno.Command(Deno.execPath(), {
+      args: [...taskArgs("inspect"), ...args],
+      cwd: ROOT,
+      env: { NO_COLOR: "1" },
+    }).output();
+    return new TextDecoder().decode(stdout);
+  };
+  const line = "pooled by mean, 1 more layer, length 1, texts of at most 12 tokens, " +
+    "prompts document, passage, query";
+  const plain = await inspect(`${GOLDEN}/bert-sentence`);
+  assertStringIncludes(plain, `\nVectors of texts: ${line}\n`);
+  const report = JSON.parse(await inspect(`${GOLDEN}/bert-sentence`, "--json"));
+  assertEquals(report.vectors, line);
+  assertEquals("vectors" in JSON.parse(await inspect(`${GOLDEN}/bert-mask`, "--json")), false);
+});

@@ -80,6 +80,24 @@ export async function readTaskFacts(file: ModelFile): Promise<TaskFacts> {
   };
 }
 
+/** How the files want vectors of texts to be made, in words; undefined where they do not say it. */
+export function describeVectors(
+  { modules, maxTokens, lowercase, prompts, defaultPrompt }: TaskFacts,
+): string | undefined {
+  if (modules === undefined) return undefined;
+  if (modules instanceof ModelError) return modules.message;
+  const { poolings, countsPrefix, steps, normalizes } = modules;
+  const names = Object.keys(prompts).map((it) => it === defaultPrompt ? `${it} (default)` : it);
+  return [
+    `pooled by ${poolings.join(" and ")}${countsPrefix ? "" : " without the prompt"}`,
+    ...(steps.length > 0 ? [`${steps.length} more ${steps.length > 1 ? "layers" : "layer"}`] : []),
+    ...(normalizes ? ["length 1"] : []),
+    ...(maxTokens !== undefined ? [`texts of at most ${maxTokens} tokens`] : []),
+    ...(lowercase ? ["in lower case"] : []),
+    ...(names.length > 0 ? [`prompts ${names.join(", ")}`] : []),
+  ].join(", ");
+}
+
 function isCount(value: unknown): value is number {
   return typeof value === "number" && value > 0 && Number.isInteger(value);
 }
