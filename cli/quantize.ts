@@ -39,8 +39,9 @@ figures are printed, and kept in the file.
   --type T            ${TYPES.join(", ")}: type of the matrices (default q4_0);
                       tables of words and heads get at least q6_k, norms stay as they are
   --method M          nearest: every number to its nearest code; importance: errors count as much as
-                      what they are multiplied with; gptq: later columns make up for earlier ones
-                      (default gptq)
+                      what they are multiplied with; awq: that, with scales for large channels, folded
+                      into the norms before; gptq: those scales, and later columns make up for earlier
+                      ones (default gptq)
   --tensor REGEX=T    type of the tensors whose names REGEX finds; may be given again, the last that
                       finds one counts
   --calibration FILE  what to read in place of the model's own texts: a text, or lists of token ids

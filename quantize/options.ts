@@ -23,7 +23,7 @@ import type { Comparison } from "./compare.ts";
 import type { TensorPlan, TensorWish } from "./types.ts";
 
 /** Ways of rounding, the simplest first. */
-export const METHODS = ["nearest", "importance", "gptq"] as const;
+export const METHODS = ["nearest", "importance", "awq", "gptq"] as const;
 
 /** A way of rounding. */
 export type QuantizeMethod = (typeof METHODS)[number];
@@ -33,8 +33,10 @@ export interface QuantizeOptions {
   /** Type of the matrices, one of `QUANTIZED_TYPES`. Default `"Q4_0"`. */
   readonly type?: string;
   /**
-   * How numbers are rounded: each to its nearest code; so that errors count as much as what they are
-   * multiplied with; or by GPTQ, which lets later columns make up for earlier ones. Default `gptq`.
+   * How numbers are rounded. `nearest`: each to its nearest code. `importance`: so that errors count as
+   * much as what they are multiplied with. `awq`: that, with scales for large channels, folded into
+   * the norms before. `gptq`: those scales too, and later columns make up for errors of earlier ones.
+   * Default `gptq`.
    */
   readonly method?: QuantizeMethod;
   /**

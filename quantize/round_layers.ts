@@ -15,8 +15,10 @@ import { openSource } from "../runtime/files/source.ts";
 import { readVector } from "../runtime/models/weights.ts";
 import { advance, type Layers, resolveFor, streamOf, sumProducts } from "./layers.ts";
 import type { ChosenOptions, QuantizeMethod } from "./options.ts";
+import { divideProducts, foldingScales, scaleColumns } from "./fold.ts";
 import type { ImatrixSums } from "./imatrix.ts";
 import { meanSquares, type Products } from "./products.ts";
+import type { Section } from "./sections.ts";
 import type { TensorPlan } from "./types.ts";
 
 /** Most tokens of a text that the model is calibrated on. */
@@ -43,19 +45,60 @@ export async function quantizeLayers(
     const { from, type } = plans.get(name)!;
     return from !== type && !made.has(name) && GRIDS[type] !== undefined;
   };
-  const put = async (name: string, products: Products | undefined): Promise<void> => {
+  const replace = async (name: string, type: string, bytes: Uint8Array): Promise<void> => {
+    made.set(name, bytes);
+    const source = await openSource(bytes), entry = file.tensors.get(name)!;
+    entries.set(name, { ...entry, type, source, offset: 0, bytes: bytes.length });
+  };
+  const put = async (name: string, input?: Input): Promise<void> => {
     signal?.throwIfAborted();
     const { type } = plans.get(name)!, entry = file.tensors.get(name)!;
     const values = await readVector(entry), columns = entry.shape.at(-1)!;
-    const bytes = encoded(file, name, () => round(method, type, values, columns, products));
-    made.set(name, bytes);
-    const source = await openSource(bytes);
-    entries.set(name, { ...entry, type, source, offset: 0, bytes: bytes.length });
+    await replace(
+      name,
+      type,
+      encoded(file, name, () => round(method, type, values, columns, input)),
+    );
+  };
+  /** Scales of what comes out of a norm, which is divided by them; none where others need it as it is. */
+  const fold = async (
+    { multiplied, norms }: Section,
+    by: string,
+    products: Products,
+  ): Promise<Float32Array | undefined> => {
+    const vectors = norms.get(by)?.flatMap((it) => tensorsOf(it)) ?? [];
+    const names = new Set(
+      multiplied.filter((it) => it.by === by).flatMap(({ weight }) => tensorsOf(weight)),
+    );
+    const isOwn = vectors.length > 0 &&
+      vectors.every((name) =>
+        usersOf(name) === 1 && file.tensors.get(name)!.type === "F32" && !made.has(name)
+      );
+    if (!isOwn || !names.values().every((it) => isWanted(it) && usersOf(it) === 1)) {
+      return undefined;
+    }
+    const matrices = [];
+    for (const name of names) {
+      matrices.push({
+        type: plans.get(name)!.type,
+        values: await readVector(file.tensors.get(name)!),
+      });
+    }
+    const scales = foldingScales(matrices, products);
+    if (!scales) return undefined;
+    for (const name of vectors) {
+      const values = await readVector(file.tensors.get(name)!);
+      const divided = values.map((it, j) => it / scales[j]!);
+      await replace(name, "F32", new Uint8Array(divided.buffer));
+    }
+    return scales;
   };
   const renew = async (): Promise<void> => {
     rounded = { ...rounded, model: await resolveFor({ ...file, tensors: entries }, TEXT_TOKENS) };
   };
   const tensorsOf = (weight: string): readonly string[] => model.weights.get(weight)!.tensors;
+  const usersOf = (tensor: string): number =>
+    model.weights.values().reduce((count, it) => count + (it.tensors.includes(tensor) ? 1 : 0), 0);
   const multiplied = new Set(
     layers.sections.flatMap((it) => it.multiplied.flatMap(({ weight }) => tensorsOf(weight))),
   );
@@ -67,11 +110,19 @@ export async function quantizeLayers(
   for (const [i, section] of layers.sections.entries()) {
     onProgress({ phase: "quantize", name: section.name, done: i, total: layers.sections.length });
     const products = await sumProducts(layers, section, rounded, exact, where);
+    const given = new Map<string, Input>();
+    for (const [by, sums] of products) {
+      const scales = method !== "importance" ? await fold(section, by, sums) : undefined;
+      given.set(
+        by,
+        scales ? { products: divideProducts(sums, scales), scales } : { products: sums },
+      );
+    }
     for (const { weight, by } of section.multiplied) {
       const { count, squares } = products.get(by)!;
       for (const name of tensorsOf(weight)) {
         inputs.set(name, { count, squares: Float32Array.from(squares) });
-        if (isWanted(name)) await put(name, products.get(by)!);
+        if (isWanted(name)) await put(name, given.get(by)!);
       }
     }
     await renew();
@@ -80,22 +131,30 @@ export async function quantizeLayers(
   return inputs;
 }
 
+/** What a matrix is multiplied with. */
+interface Input {
+  readonly products: Products;
+  /** What each of its columns is multiplied with, since its input is divided by that. */
+  readonly scales?: Float32Array;
+}
+
 /** A matrix in blocks of a type; every number counts alike where nothing is multiplied with it. */
 function round(
   method: QuantizeMethod,
   type: string,
   values: Float32Array,
   columns: number,
-  products: Products | undefined,
+  input: Input | undefined,
 ): Uint8Array {
-  if (!products) {
+  if (!input) {
     return quantizeRows(type, values, columns, { importances: new Float32Array(columns).fill(1) });
   }
+  const { products, scales } = input, scaled = scales ? scaleColumns(values, scales) : values;
   if (method !== "gptq") {
-    return quantizeRows(type, values, columns, { importances: meanSquares(products) });
+    return quantizeRows(type, scaled, columns, { importances: meanSquares(products) });
   }
   const flow = errorFlow(products.sums, columns);
-  return gptqRows(type, followDrift(values, products.drift, flow), flow);
+  return gptqRows(type, followDrift(scaled, products.drift, flow), flow);
 }
 
 /** Encodes, and names the tensor in an error. */

@@ -28,10 +28,18 @@ export interface Section {
   readonly leaving: readonly string[];
   /** Its products, of all matrices. */
   readonly multiplied: readonly Multiplied[];
+  /**
+   * Of inputs of products that come from a norm and go nowhere else: the names of the norm's gain and,
+   * if it has one, its bias.
+   */
+  readonly norms: ReadonlyMap<string, readonly string[]>;
 }
 
 /** Ops whose second operand is a matrix that the first is multiplied with. */
 const PRODUCTS: ReadonlySet<string> = new Set(["matmul", "expertMatmul"]);
+
+/** Ops that end by multiplying each channel with a gain. */
+const NORMS: ReadonlySet<string> = new Set(["rmsNorm", "layerNorm"]);
 
 /** Divides a graph into its segments. */
 export function sectionsOf(graph: Graph): Section[] {
@@ -67,6 +75,17 @@ function sectionOf(
     multiplied.push({ weight: weight!.name, by: nameOf(x!) });
     asked.add(x!);
   }
+  const norms = new Map<string, readonly string[]>();
+  for (const { op, inputs: [, ...vectors], output } of nodes) {
+    if (!NORMS.has(op) || vectors.some((it) => it.origin !== "weight")) continue;
+    const users = graph.nodes.filter((it) => it.inputs.includes(output));
+    const isOnlyMultiplied = users.every(({ op, inputs }) =>
+      PRODUCTS.has(op) && inputs[1]!.origin === "weight" && !inputs.slice(1).includes(output)
+    );
+    if (isOnlyMultiplied && !taken.has(output)) {
+      norms.set(nameOf(output), vectors.map((it) => it.name));
+    }
+  }
   const own = copyGraph(graph, (node, copy) => {
     copy.keep(node);
     if (asked.has(node.output)) copies.set(node.output, copy.of(node.output));
@@ -82,5 +101,5 @@ function sectionOf(
   for (const [tensor, copy] of copies) {
     if (!own.outputs.has(nameOf(tensor))) own.output(nameOf(tensor), copy);
   }
-  return { name, graph: own, entering, leaving: Array.from(taken, nameOf), multiplied };
+  return { name, graph: own, entering, leaving: Array.from(taken, nameOf), multiplied, norms };
 }

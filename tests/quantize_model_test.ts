@@ -4,10 +4,13 @@ import { ggmlType } from "../quant/ggml_types.ts";
 import { quantizeRows } from "../quant/quantize.ts";
 import { ownTexts } from "../quantize/calibration.ts";
 import { compareModels } from "../quantize/compare.ts";
+import { divideProducts, foldingScales, scaleColumns } from "../quantize/fold.ts";
 import { readImatrix } from "../quantize/imatrix.ts";
 import { advance, layersOf, resolveFor, streamOf, sumProducts } from "../quantize/layers.ts";
 import { addProducts, meanSquares, mirror, noProducts } from "../quantize/products.ts";
 import { quantizeModel, type QuantizeOptions } from "../quantize/quantize_model.ts";
+import { writeModel } from "../quantize/write.ts";
+import type { GgufFile } from "../runtime/files/gguf.ts";
 import { openModelFile } from "../runtime/files/open.ts";
 import { loadModel } from "../runtime/load.ts";
 import { FIXTURES, normalNumbers, randomNumbers } from "./fixtures.ts";
@@ -139,6 +142,61 @@ async function divergenceOfItself(
 ): Promise<number> {
   return (await compareModels(base, base, texts.slice(0, 1))).kl.max;
 }
+
+/** Stories with channels that are a hundred times larger behind norms, which changes no result. */
+async function withOutliers(path: string): Promise<void> {
+  const file = await openModelFile(STORIES) as GgufFile, channels = [3, 17, 41];
+  const tensors = [];
+  for (const { name, shape, source, offset, bytes } of file.tensors.values()) {
+    const values = new Float32Array((await source.read(offset, bytes)).slice().buffer);
+    const width = shape.at(-1)!;
+    const isNorm = /(attn|ffn)_norm/.test(name), isBehind = /attn_[qkv]|ffn_(up|gate)/.test(name);
+    for (let at = 0; at < values.length && (isNorm || isBehind); at += width) {
+      for (const channel of channels) values[at + channel]! *= isNorm ? 100 : 1 / 100;
+    }
+    tensors.push({ name, shape, type: "F32", data: new Uint8Array(values.buffer) });
+  }
+  await writeModel(path, { fields: file.fields, tensors });
+  file.close();
+}
+
+Deno.test("quantizeModel: with outliers AWQ and GPTQ recover what rounding to nearest loses", async () => {
+  await inFolder(async (path) => {
+    await withOutliers(path("source.gguf"));
+    const load = { threads: 2, contextLength: 256, backend: "wasm" } as const;
+    await using base = await loadModel(path("source.gguf"), { ...load, weights: "f32" });
+    const texts = await ownTexts(base, {
+      ...{ tokens: 500, textTokens: 250, seed: 99, onProgress: () => {} },
+    });
+    const divergences: Record<string, number> = {};
+    for (const method of ["nearest", "awq", "gptq"] as const) {
+      const made = path(`${method}.gguf`);
+      await quantizeModel(path("source.gguf"), made, { method, tokens: 600, verify: false });
+      await using model = await loadModel(made, load);
+      divergences[method] = (await compareModels(base, model, texts)).kl.mean;
+    }
+    const { nearest, awq, gptq } = divergences;
+    assert(
+      nearest! > 1 && awq! < 0.1 * nearest! && gptq! < 0.1 * nearest!,
+      JSON.stringify(divergences),
+    );
+  });
+});
+
+Deno.test("foldingScales: where no channel is larger than others none is folded", () => {
+  const columns = 64, products = noProducts(columns);
+  addProducts(products, normalNumbers(columns * 2000, randomNumbers(3)).map(Math.sign));
+  mirror(products);
+  const values = normalNumbers(16 * columns, randomNumbers(4));
+  const scales = foldingScales([{ type: "Q4_0", values }], products) ?? [1];
+  assert(scales.every((it) => Math.abs(it - 1) < 0.01));
+  const divided = divideProducts(products, new Float32Array(columns).fill(2));
+  assertEquals(divided.sums, products.sums.map((it) => it / 4));
+  assertEquals(
+    scaleColumns(Float32Array.of(1, 2, 3, 4), Float32Array.of(2, 3)),
+    Float32Array.of(2, 6, 6, 12),
+  );
+});
 
 Deno.test("quantizeModel: the same seed gives the same bytes; figures are in the file", async () => {
   await inFolder(async (path) => {
