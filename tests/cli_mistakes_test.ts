@@ -105,7 +105,7 @@ const NAMES = Object.keys(PROGRAMS).flatMap((name) =>
 
 Deno.test("every program is walked", () => {
   const known = ["generate", "chat", "inspect", "score", "pull", "models", "build", "bench"];
-  const others = ["readme", "synthetic", "page", "kernels", ...TEXTS];
+  const others = ["readme", "synthetic", "page", "kernels", "quantize", "compare", ...TEXTS];
   const unknown = Object.keys(PROGRAMS).filter((it) => ![...known, ...others].includes(it));
   assertEquals(unknown, [], "a program without mistakes of its own in this file");
 });
@@ -286,6 +286,13 @@ Deno.test("files, folders, ports and values that are wrong are one line, for eve
     ["bench kernels", ["--filter", "/[/"], 2, 'Cannot use --filter "/[/"'],
     ["bench kernels", ["--filter", "no such kernel"], 2, "no row matches"],
     ["bench kernels", ["--backend", "wsm"], 2, 'backend "wsm": expected wasm'],
+    ["quantize", ["%/tiny.gguf"], 2, "Cannot quantize"],
+    ["quantize", ["%/nope", "%/out.gguf"], 1, '/nope": there is no such file'],
+    ["quantize", ["--type", "q9", "%/tiny.gguf", "%/out.gguf"], 2, "q9"],
+    ["quantize", ["%/tiny.gguf", "%/tiny.gguf"], 2, "it exists; give another name"],
+    ["compare", ["%/tiny.gguf"], 2, "Cannot compare"],
+    ["compare", ["%/nope", "%/tiny.gguf"], 1, '/nope": there is no such file'],
+    ["compare", ["--tokens", "0", "%/tiny.gguf", "%/tiny.gguf"], 2, "--tokens 0: expected"],
     ["bench compare", ["%/nope"], 1, '/nope": there is no such file or folder'],
     ["bench compare", ["%/text"], 1, "found no ratios, expected"],
     ["bench embed", ["--weights", "q4"], 2, 'Cannot measure weights "q4": expected f32, f16'],
