@@ -91,7 +91,10 @@ interface TensorRow {
 }
 
 async function inspect(flags: Flags): Promise<void> {
-  if (flags.text("plan") !== undefined) return await plan(flags, choicesOf(flags));
+  if (flags.text("plan") !== undefined) {
+    if (flags.on("tensors")) writeNote("inspect: --tensors has no effect with --plan");
+    return await plan(flags, choicesOf(flags));
+  }
   refuseWithoutPlan(flags);
   const named = [...flags.rest, ...flags.texts("model")];
   if (named.length > 1) {

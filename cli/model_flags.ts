@@ -250,6 +250,6 @@ export function tokenizerOf(
   if (tokenizer) return tokenizer;
   throw new ModelError(
     `Cannot read text with ${quote(name)}: it came without a tokenizer; use token ids, or put ` +
-      `tokenizer.json beside its config.json`,
+      `the tokenizer's files, as tokenizer.json or vocab.txt, beside its config.json`,
   );
 }

@@ -22,6 +22,7 @@ export const help: string = `Usage: ${NAME} [options] (--text TEXT | --file FILE
 
 Prints how likely the model finds a text: the natural logarithm of each token's probability given
 the tokens before it, and the perplexity. The first token has none before it and is not scored.
+Encoders and encoder–decoders, which continue no text, are refused.
 A token is shown as its own text, bytes that are no whole character as <E6><98>; the "tokens" of
 --json join to the text.
 

@@ -83,7 +83,7 @@ export async function quantizeModel(
         `Cannot quantize ${
           quote(file.name)
         }: it consists of ${file.format} files, and only GGUF files ` +
-          `are quantized`,
+          `are quantized; load it as it is with weights "int4" or "int8" instead`,
       );
     }
     return await quantizeFile(file as GgufFile, source, destination, options);

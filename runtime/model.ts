@@ -109,7 +109,7 @@ export class Model implements TextReader {
       throw new ModelError(
         `Cannot use the tokenizer of ${quote(this.name)}: ` +
           `it came without one; use token ids, or put ` +
-          `tokenizer.json beside its config.json`,
+          `the tokenizer's files, as tokenizer.json or vocab.txt, beside its config.json`,
       );
     }
     return this.#tokenizer;

@@ -206,6 +206,8 @@ Deno.test("inspect --plan reads a config.json, and refuses what is none", async 
   const rate = ["--bandwidth", "1GB/s"];
   const good = await inspect("--plan", file("config.json"), "--json", ...rate);
   assertEquals(JSON.parse(good.out).parameters.total, 60506624);
+  const idle = await inspect("--plan", file("config.json"), "--tensors", ...rate);
+  assertEquals([idle.code, idle.err], [0, "inspect: --tensors has no effect with --plan\n"]);
   const mistakes: [string[], number, string][] = [
     [["--plan", file("list.json"), ...rate], 2, "expected the object of a config.json"],
     [["--plan", file("cut.json"), ...rate], 2, "it is no JSON"],

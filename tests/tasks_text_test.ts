@@ -421,6 +421,17 @@ Deno.test("encoder–decoders answer texts: T5 fills sentinels, Marian translate
     const shown = await filler.complete(prompt, { ...greedy, ...special, skipSpecial: false });
     assertEquals(shown.ids, [98, 138, 98, 56, 117, 22, 104, 146, 55, 69]);
     assertEquals(shown.text, "w98 w138 w98 w56 w117n w104<extra_id_4> w55 w69");
+    await assertRejects(
+      () => filler.fillMask(prompt),
+      ModelError,
+      'has tokens as "<extra_id_0>", which it fills by writing; generate from a text with them',
+    );
+    // What it would give is the likelihood of an answer without its question.
+    await assertRejects(
+      () => filler.score("the cat sat"),
+      ModelError,
+      "writes one text about another, expected a model that continues one",
+    );
     const hidden = await filler.complete(prompt, { ...greedy, ...special });
     assertEquals(hidden.text, "w98 w138 w98 w56 w117n w104 w55 w69");
     assertEquals(
@@ -467,7 +478,7 @@ Deno.test("MT-DNN's tasks have a classifier each, and an answer network is refus
     assertNear([ranked!.score], qnli, 1e-4);
   }
   const asked: [string | undefined, typeof InputError | typeof ModelError, string][] = [
-    [undefined, InputError, 'with no task: "'],
+    [undefined, InputError, 'expected one of them, as with task "mnli"'],
     ["sst", InputError, 'has "mnli", "stsb", "qnli", expected one of them'],
     ["rte", ModelError, 'the classifier of task "rte" is a stochastic answer network'],
   ];

@@ -6,9 +6,7 @@
  */
 
 import { InputError, ModelError } from "../../errors.ts";
-import { quote } from "../../escape.ts";
 import { readOptions } from "../../options.ts";
-import type { Engine } from "../engine/engine.ts";
 import type { Prompt } from "../models/prompt.ts";
 import type { Sequence } from "../models/sequence.ts";
 import { Constrained } from "./constrained.ts";
@@ -21,6 +19,7 @@ import {
   type Token,
 } from "./generate_options.ts";
 import { hostSource } from "./host_source.ts";
+import { checkWrites } from "./read_texts.ts";
 import { checkBiases, choiceOf } from "./sampler.ts";
 import type { SessionModel, TextSession } from "./text_session.ts";
 import { LogprobList } from "./token_logprobs.ts";
@@ -38,7 +37,7 @@ export async function* generate(
   const options = readOptions("generate", given, GENERATE_RULES);
   const { maxTokens = Infinity, overflow = "stop", signal, onPrompt, onFinish } = options;
   const sinkTokens = sinkTokensOf(options, contextLength);
-  checkWrites(model.engine);
+  checkWrites(model.engine, "generate");
   const opening = toPrompt(prompt, model, options);
   const sequence = model.engine.sequenceOf(opening);
   const promptIds = (sequence.source ?? sequence).ids;
@@ -144,15 +143,6 @@ function checkStopIds({ stopIds = [] }: GenerateOptions, vocabSize: number): voi
   if (wrong === undefined) return;
   throw new InputError(
     `Cannot stop at token id ${wrong}: expected stopIds from 0 to ${vocabSize - 1}`,
-  );
-}
-
-/** Refuses a model that only reads. */
-function checkWrites({ config, programs }: Engine): void {
-  if (programs.decode) return;
-  throw new ModelError(
-    `Cannot generate with a model of architecture ${quote(config.architecture)}: it reads texts ` +
-      `and writes none; use encode, embed or logits`,
   );
 }
 

@@ -40,6 +40,19 @@ export async function read(
   }
 }
 
+/**
+ * Refuses a model that only reads.
+ *
+ * @throws ModelError naming the architecture, and what it is good for
+ */
+export function checkWrites({ config, programs }: Engine, action: string): void {
+  if (programs.decode) return;
+  throw new ModelError(
+    `Cannot ${action} with a model of architecture ${quote(config.architecture)}: it reads texts ` +
+      `and writes none; use it to embed, fill masks, classify or rerank, or use a model that writes`,
+  );
+}
+
 /** The program that reads texts by itself. */
 function readerOf({ programs }: Engine): ProgramName {
   return programs.encode ? "encode" : "decode";

@@ -5,10 +5,12 @@
  * @module
  */
 
-import { InputError } from "../../errors.ts";
+import { InputError, ModelError } from "../../errors.ts";
+import { quote } from "../../escape.ts";
 import { FLAG, readOptions, type Rules, SIGNAL } from "../../options.ts";
 import type { Engine } from "../engine/engine.ts";
 import { logProbability } from "./log_probabilities.ts";
+import { checkWrites } from "./read_texts.ts";
 import type { Tokenizer } from "../text/tokenizer/tokenizer.ts";
 
 /** How to score. */
@@ -57,6 +59,14 @@ export async function score(
 ): Promise<Score> {
   const { signal } = readOptions("score", options, SCORE_RULES);
   const { vocabSize } = engine.config, { contextLength } = engine.options;
+  checkWrites(engine, "score");
+  if (engine.programs.encode) {
+    throw new ModelError(
+      `Cannot score with a model of architecture ${quote(engine.config.architecture)}: it writes ` +
+        `one text about another, expected a model that continues one; use logits with ids and ` +
+        `decoderIds`,
+    );
+  }
   if (ids.length < 2) {
     throw new InputError(
       `Cannot score ${ids.length} token${

@@ -253,7 +253,9 @@ function headOf(model: TaskModel, action: string, task: string | undefined): Hea
     const known = heads.map((i) => quote(nameOf(i))).join(", ");
     throw new InputError(
       `Cannot ${action} with ${task === undefined ? "no task" : `task ${quote(task)}`}: ` +
-        `${quote(name)} has ${known}, expected one of them`,
+        `${quote(name)} has ${known}, expected one of them, as with task ${
+          quote(nameOf(heads[0]!))
+        }`,
     );
   }
   const means = facts.tasks.at(found);

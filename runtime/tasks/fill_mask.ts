@@ -44,6 +44,9 @@ const RULES: Rules<FillMaskOptions> = { top: wholeNumberIn(1, 1_000_000), signal
 /** How models spell a mask. */
 const SPELLINGS = ["[MASK]", "<mask>"];
 
+/** What stands for a gap in texts that T5 reads. */
+const SENTINEL = "<extra_id_0>";
+
 /** The words for each mask of a text. */
 export async function fillMask(
   model: TaskModel,
@@ -52,8 +55,16 @@ export async function fillMask(
 ): Promise<FilledMask[]> {
   const { top = 5, signal } = readOptions("fill masks", given, RULES);
   checkText("fill masks of", text);
-  needs(model, "fill masks", "logits", "a head for masked words");
   const { engine, tokenizer } = model;
+  if (engine.programs.decode && tokenizer.tokenToId(SENTINEL) !== undefined) {
+    throw new ModelError(
+      `Cannot fill masks with ${quote(model.name)}: it has tokens as ${
+        quote(SENTINEL)
+      }, which it ` +
+        `fills by writing; generate from a text with them, with special tokens read and shown`,
+    );
+  }
+  needs(model, "fill masks", "logits", "a head for masked words");
   const mask = maskOf(model), maskId = tokenizer.tokenToId(mask)!;
   const pieces = piecesOf(text, mask), count = pieces.filter(({ trusted }) => trusted).length;
   if (count === 0) {
@@ -69,6 +80,13 @@ export async function fillMask(
         quote(model.name)
       }: its tokenizer makes ${places.length} tokens of ` +
         `${count} masks ${quote(mask)}; the tokenizer's files must name it as a special token`,
+    );
+  }
+  const { contextLength } = engine.options;
+  if (ids.length > contextLength) {
+    throw new InputError(
+      `Cannot fill masks of ${quote(text, 60)}: it has ${ids.length} tokens, and the model reads ` +
+        `${contextLength}; shorten it`,
     );
   }
   signal?.throwIfAborted();

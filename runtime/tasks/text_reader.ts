@@ -38,8 +38,8 @@ export interface TextReader {
    * after those before it, and the perplexity.
    *
    * @throws InputError when there are fewer than 2 tokens or more than the context holds
-   * @throws ModelError when the text is text and the model has no tokenizer, or when logits are NaN
-   * or infinite
+   * @throws ModelError when the model is an encoder or an encoder–decoder, when the text is text and
+   * the model has no tokenizer, or when logits are NaN or infinite
    *
    * @example
    * ```ts
