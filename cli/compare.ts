@@ -35,6 +35,9 @@ most likely, and perplexity.
 
 Exit codes: 0 done, 1 failed, 2 wrong usage.`;
 
+/** Most tokens of one text where nothing else is said. */
+const TEXT_TOKENS = 512;
+
 /** Runs the command; the result is its exit code. */
 export function run(args: string[]): Promise<number> {
   const spec = {
@@ -62,7 +65,7 @@ async function compare(flags: Flags): Promise<void> {
   const read = text === undefined && file === undefined
     ? undefined
     : await readPrompt({ command: "compare", text, file });
-  const contextLength = flags.number("context") ?? 512, tokens = flags.number("tokens") ?? 4096;
+  const tokens = flags.number("tokens") ?? 4096;
   using stopped = interrupt("Interrupted");
   using line = stepLine();
   const { signal } = stopped;
@@ -70,19 +73,25 @@ async function compare(flags: Flags): Promise<void> {
     ...given({
       backend: flags.text("backend") as "auto" | undefined,
       threads: flags.number("threads"),
+      contextLength: flags.number("context"),
     }),
-    ...{ contextLength, signal },
+    signal,
   };
   await using base = await loadModel(first, options);
   await using model = await loadModel(second, options);
+  const textTokens = Math.min(
+    flags.number("context") ?? TEXT_TOKENS,
+    base.contextLength,
+    model.contextLength,
+  );
   const step = (what: string) => (done: number): void =>
     line.update({ what, done, total: ids?.length ?? tokens });
   const ids = read === undefined ? undefined : base.tokenizer.encode(read);
   if (ids && ids.length < 2) {
     throw new InputError("Cannot compare models on no text: expected one of at least two tokens");
   }
-  const texts = ids ? piecesOf(ids, contextLength) : await ownTexts(base, {
-    ...{ tokens, textTokens: contextLength, seed: flags.number("seed") ?? 1, signal },
+  const texts = ids ? piecesOf(ids, textTokens) : await ownTexts(base, {
+    ...{ tokens, textTokens, seed: flags.number("seed") ?? 1, signal },
     onProgress: step("writing texts"),
   });
   const result = await compareModels(base, model, texts, { signal, onProgress: step("comparing") });

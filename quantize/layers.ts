@@ -37,10 +37,15 @@ export function streamOf(ids: readonly (readonly number[])[], model: ResolvedMod
   return { ids, results: ids.map(() => new Map()), model };
 }
 
-/** A model with all weights in f32, for texts of up to `tokens` tokens. */
-export function resolveFor(file: ModelFile, tokens: number): Promise<ResolvedModel> {
+/** Most tokens of a text that a model reads. */
+const TEXT_TOKENS = 512;
+
+/** A model with all weights in f32, for texts of as many tokens as it has positions, at most 512. */
+export async function resolveForTexts(file: ModelFile): Promise<ResolvedModel> {
+  const { config } = await resolveModel(file, { weights: "f32" }, () => {});
+  const tokens = Math.min(TEXT_TOKENS, config.maxPositions);
   const sizes = { contextLength: tokens, sequences: 1, chunk: tokens, cacheType: "f32" } as const;
-  return resolveModel(file, { ...sizes, weights: "f32" }, () => {});
+  return await resolveModel(file, { ...sizes, weights: "f32" }, () => {});
 }
 
 /**

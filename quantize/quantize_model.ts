@@ -11,19 +11,18 @@ import type { GgufFile, MetadataValue } from "../runtime/files/gguf.ts";
 import type { GgufContents } from "../runtime/files/gguf_write.ts";
 import type { TensorEntry } from "../runtime/files/model_file.ts";
 import { loadModel, openModel } from "../runtime/load.ts";
-import type { ModelConfig } from "../runtime/models/definition.ts";
 import { readVector } from "../runtime/models/weights.ts";
 import { calibrationIds, ownTexts } from "./calibration.ts";
 import { compareModels, type Comparison } from "./compare.ts";
 import { type Importances, readImatrix, writeImatrix } from "./imatrix.ts";
-import { type Layers, layersOf, resolveFor } from "./layers.ts";
+import { type Layers, layersOf, resolveForTexts } from "./layers.ts";
 import {
   type ChosenOptions,
   type QuantizeOptions,
   type QuantizeResult,
   readQuantizeOptions,
 } from "./options.ts";
-import { encoded, quantizeLayers, TEXT_TOKENS } from "./round_layers.ts";
+import { encoded, quantizeLayers } from "./round_layers.ts";
 import { planTypes } from "./types.ts";
 import { checkDestination, writeDraft, writeModel } from "./write.ts";
 
@@ -99,7 +98,7 @@ async function quantizeFile(
   options: ChosenOptions,
 ): Promise<QuantizeResult> {
   const { type, method, tokens = 4096, seed = 1, signal, onProgress = () => {} } = options;
-  const first = await resolveFor(file, TEXT_TOKENS);
+  const first = await resolveForTexts(file);
   const layers = layersOf(file.name, first);
   const tensors = planTypes(
     file,
@@ -119,7 +118,7 @@ async function quantizeFile(
   if (
     isCalibrated && (options.saveImatrix !== undefined || tensors.some((it) => isChanged(it.name)))
   ) {
-    const textTokens = textTokensOf(first.config);
+    const textTokens = first.sizes.chunk;
     const ids = await calibrationIds(source, options.calibration ?? "self", {
       ...{ tokens, seed, textTokens, signal },
       ...(options.threads !== undefined && { threads: options.threads }),
@@ -166,7 +165,7 @@ async function quantizeFile(
   let comparison: Comparison | undefined;
   if (options.verify ?? used > 0) {
     await using draft = await writeDraft(destination, contents());
-    comparison = await verified(source, draft.path, options);
+    comparison = await verified(source, draft.path, first.sizes.chunk, options);
     for (const [name, value] of Object.entries(figuresOf(comparison))) {
       fields[`sparrow.quantize.${name}`] = { type: "f32", value };
     }
@@ -184,13 +183,14 @@ async function quantizeFile(
 async function verified(
   source: string | URL,
   made: string,
+  textTokens: number,
   { seed = 1, tokens = 4096, threads, signal, onProgress }: ChosenOptions,
 ): Promise<Comparison> {
   const total = Math.min(tokens, VERIFIED_TOKENS);
   const told = (done: number): void =>
     onProgress?.({ phase: "verify", name: "predictions", done, total });
   const load = {
-    ...{ contextLength: TEXT_TOKENS, onWarning: () => {} },
+    ...{ contextLength: textTokens, onWarning: () => {} },
     ...(threads !== undefined && { threads }),
     ...(signal && { signal }),
   };
@@ -199,7 +199,7 @@ async function verified(
   const texts = await ownTexts(base, {
     ...{
       tokens: total,
-      textTokens: textTokensOf(base.config),
+      textTokens,
       seed: (seed ^ 0x5eed) >>> 0,
       signal,
     },
@@ -215,11 +215,6 @@ function figuresOf({ kl, sameTop, perplexity, tokens }: Comparison): Record<stri
     ...{ verified_tokens: tokens, kl_mean: kl.mean, kl_median: kl.median, kl_99: kl.p99 },
     ...{ kl_999: kl.p999, same_top: sameTop, perplexity_ratio: perplexity[1] / perplexity[0] },
   };
-}
-
-/** Most tokens of one text for a model. */
-function textTokensOf({ maxPositions }: ModelConfig): number {
-  return Math.min(TEXT_TOKENS, maxPositions);
 }
 
 /** A tensor in blocks, each matrix of a stack by its own importances, or to nearest where there are none. */

@@ -13,16 +13,13 @@ import { quantizeRows } from "../quant/quantize.ts";
 import type { ModelFile } from "../runtime/files/model_file.ts";
 import { openSource } from "../runtime/files/source.ts";
 import { readVector } from "../runtime/models/weights.ts";
-import { advance, type Layers, resolveFor, streamOf, sumProducts } from "./layers.ts";
+import { advance, type Layers, resolveForTexts, streamOf, sumProducts } from "./layers.ts";
 import type { ChosenOptions, QuantizeMethod } from "./options.ts";
 import { divideProducts, foldingScales, scaleColumns } from "./fold.ts";
 import type { ImatrixSums } from "./imatrix.ts";
 import { meanSquares, type Products } from "./products.ts";
 import type { Section } from "./sections.ts";
 import type { TensorPlan } from "./types.ts";
-
-/** Most tokens of a text that the model is calibrated on. */
-export const TEXT_TOKENS = 512;
 
 /**
  * Quantizes the planned tensors, on texts of these ids, into `made`: first what nothing is multiplied
@@ -38,7 +35,7 @@ export async function quantizeLayers(
   { method, threads, signal, onProgress = () => {} }: ChosenOptions,
 ): Promise<Map<string, ImatrixSums>> {
   const where = { backend: "wasm", ...(threads && { threads }), signal } as const;
-  const model = await resolveFor(file, TEXT_TOKENS), entries = new Map(file.tensors);
+  const model = await resolveForTexts(file), entries = new Map(file.tensors);
   const exact = streamOf(ids, model);
   let rounded = streamOf(ids, model);
   const isWanted = (name: string): boolean => {
@@ -94,7 +91,7 @@ export async function quantizeLayers(
     return scales;
   };
   const renew = async (): Promise<void> => {
-    rounded = { ...rounded, model: await resolveFor({ ...file, tensors: entries }, TEXT_TOKENS) };
+    rounded = { ...rounded, model: await resolveForTexts({ ...file, tensors: entries }) };
   };
   const tensorsOf = (weight: string): readonly string[] => model.weights.get(weight)!.tensors;
   const usersOf = (tensor: string): number =>

@@ -6,7 +6,7 @@ import { ownTexts } from "../quantize/calibration.ts";
 import { compareModels } from "../quantize/compare.ts";
 import { divideProducts, foldingScales, scaleColumns } from "../quantize/fold.ts";
 import { readImatrix } from "../quantize/imatrix.ts";
-import { advance, layersOf, resolveFor, streamOf, sumProducts } from "../quantize/layers.ts";
+import { advance, layersOf, resolveForTexts, streamOf, sumProducts } from "../quantize/layers.ts";
 import { addProducts, meanSquares, mirror, noProducts } from "../quantize/products.ts";
 import { quantizeModel, type QuantizeOptions } from "../quantize/quantize_model.ts";
 import { writeModel } from "../quantize/write.ts";
@@ -39,7 +39,7 @@ Deno.test("sections of a model give, one after another, what the whole model giv
   for (const fixture of ["llama", "qwen3", "mixtral", "gpt2", "pangu-alpha", "yuan1", "bert"]) {
     const folder = new URL(`golden/${fixture}/`, FIXTURES);
     const file = await openModelFile(folder);
-    const model = await resolveFor(file, ids.length), layers = layersOf(file.name, model);
+    const model = await resolveForTexts(file), layers = layersOf(file.name, model);
     const texts = streamOf([ids, ids.slice(2)], model), exact = streamOf(texts.ids, model);
     for (const section of layers.sections) {
       const products = await sumProducts(layers, section, texts, exact, { backend: "reference" });
