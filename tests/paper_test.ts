@@ -5,8 +5,10 @@ import {
   assertAlmostEquals,
   assertEquals,
   assertNotEquals,
+  assertRejects,
   assertStringIncludes,
 } from "@std/assert";
+import { ModelError } from "../errors.ts";
 import { planOf, type PlanReport } from "../cli/plan.ts";
 import { SHAPES } from "../cli/shapes.ts";
 import { loadModel } from "../mod.ts";
@@ -58,6 +60,23 @@ Deno.test("a model on paper has the tensors of a real one with the same configur
     count++;
   }
   assert(count >= 25, `${count} models`);
+});
+
+Deno.test("numbers of layers and experts that no model has are refused before they fill memory", async () => {
+  for (
+    const [config, message] of [
+      [{ model_type: "llama", num_hidden_layers: 2_000_000_000 }, "expected at most 65536"],
+      [{ model_type: "llama", num_hidden_layers: 60_000 }, "it has 60000 layers"],
+      [{ model_type: "gpt2", n_layer: 2_000_000_000 }, "it has 2000000000 layers"],
+      [{ model_type: "opt", num_hidden_layers: 4097 }, "it has 4097 layers"],
+      [
+        { model_type: "mixtral", num_hidden_layers: 4096, num_local_experts: 4096 },
+        "of tensors at most 262144",
+      ],
+    ] as const
+  ) {
+    await assertRejects(() => paperModel(config, "huge"), ModelError, message);
+  }
 });
 
 Deno.test("stages of a plan hold every weight, none more than a memory", async () => {

@@ -6,7 +6,7 @@
  * @module
  */
 
-import { InputError } from "../../errors.ts";
+import { InputError, ModelError } from "../../errors.ts";
 import { quote } from "../../escape.ts";
 import { elements } from "../../kernels/op.ts";
 import { tensorBlocks } from "../../quant/ggml_types.ts";
@@ -20,6 +20,9 @@ const TIED = ["gpt2", "gpt_pangu"];
 
 /** Models whose tensors have another name before them than that of their family, or none. */
 const PREFIXES: Readonly<Record<string, string>> = { "xlm-roberta": "roberta.", nomic_bert: "" };
+
+/** Most layers and tensors of a model on paper, several times those of the largest published ones. */
+const MOST_LAYERS = 4096, MOST_TENSORS = 1 << 18;
 
 /** Matrices of a checkpoint of whole numbers with a scale for each row: those of layers. */
 const IN_LAYERS = /\.layers\.\d+\./;
@@ -77,7 +80,7 @@ export interface PaperTensor {
  * The tensors of a model of which there is only the configuration, in the order in which the
  * definition lists them. See `paperModel`.
  *
- * @throws ModelError when no definition runs such a model
+ * @throws ModelError when no definition runs such a model, or it would have too many tensors
  */
 export async function paperTensors(
   config: Readonly<Record<string, unknown>>,
@@ -92,6 +95,7 @@ export async function paperTensors(
   };
   const definition = await findDefinition(file);
   const model = definition.parseConfig(file);
+  if (model.layers > MOST_LAYERS) throw tooMany(name, model.layers);
   const specs = await definition.weights(model, file, Math.min(16, model.maxPositions));
   const type = TYPES[String(config.torch_dtype ?? config.dtype)] ?? "F16";
   const bits = config.quantization_bit === 4 || config.quantization_bit === 8
@@ -102,6 +106,7 @@ export async function paperTensors(
     const columns = spec.shape.at(-1)!;
     for (const { name, shape } of filePlaces(spec)) {
       if (tensors.has(name)) continue;
+      if (tensors.size >= MOST_TENSORS) throw tooMany(file.name, model.layers);
       if (bits && spec.role === "matrix" && !spec.kept && IN_LAYERS.test(name)) {
         const [rows, width] = shape as [number, number], scale = `${name}_scale`;
         const codes = [rows, width * bits / 8];
@@ -118,6 +123,13 @@ export async function paperTensors(
     }
   }
   return Array.from(tensors.values());
+}
+
+function tooMany(name: string, layers: number): ModelError {
+  return new ModelError(
+    `Cannot list the tensors of ${quote(name)}: it has ${layers} layers, expected at most ` +
+      `${MOST_LAYERS}, and of tensors at most ${MOST_TENSORS}; use a smaller configuration`,
+  );
 }
 
 function kindOf({ role, source, name }: WeightSpec): PaperTensor["kind"] {

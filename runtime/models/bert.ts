@@ -179,7 +179,10 @@ function* listWeights(config: BertConfig, file: ModelFile): Iterable<WeightSpec>
     yield* norm("transformNorm", tableWidth, names.transformNorm);
     const hasOwn = tensors.has(names.head);
     if (hasOwn) yield matrix("head", vocabSize, tableWidth, names.head);
-    yield vector(hasOwn ? "head.bias" : "wordTable.bias", vocabSize, names.headBias);
+    // A head that is not tied has a bias of its own; in files that have both for one, they are equal.
+    const ownBias = names.head.replace(/weight$/, "bias");
+    const bias = tensors.has(ownBias) ? ownBias : names.headBias;
+    yield vector(hasOwn ? "head.bias" : "wordTable.bias", vocabSize, bias);
   }
   if (tensors.has(`${names.relationship}.weight`)) {
     yield* linear("relationship", 2, width, names.relationship);

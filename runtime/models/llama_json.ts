@@ -33,6 +33,9 @@ interface Defaults {
   readonly window?: number;
 }
 
+/** Most layers, of which each has an entry in lists; more than any file has. */
+const MOST_LAYERS = 1 << 16;
+
 const LLAMA = { vocab: 32000, hidden: 4096, intermediate: 11008, layers: 32, heads: 32 };
 const MISTRAL = { ...LLAMA, intermediate: 14336, kvHeads: 8, positions: 131072 };
 const QWEN = { vocab: 151936, positions: 32768, eps: 1e-6, theta: 1e4, window: 4096 };
@@ -79,7 +82,7 @@ export function llamaFromJson(file: ModelFile, warn: Warn): LlamaConfig {
   }
   const heads = config.count("num_attention_heads", defaults.heads);
   const hiddenSize = config.count("hidden_size", defaults.hidden);
-  const layers = config.count("num_hidden_layers", defaults.layers);
+  const layers = config.count("num_hidden_layers", defaults.layers, MOST_LAYERS);
   const headDim = config.count(
     "head_dim",
     normLength(file) ?? defaults.headDim ?? hiddenSize / heads,

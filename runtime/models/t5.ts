@@ -88,7 +88,7 @@ const FIELDS = {
     ...["model_type", "vocab_size", "d_model", "d_kv", "d_ff", "num_layers", "num_decoder_layers"],
     ...["num_heads", "relative_attention_num_buckets", "relative_attention_max_distance"],
     ...["layer_norm_epsilon", "feed_forward_proj", "tie_word_embeddings", "n_positions"],
-    ...["decoder_start_token_id", "pad_token_id"],
+    ...["decoder_start_token_id", "pad_token_id", "scale_decoder_outputs"],
   ],
   harmless: [
     ...HARMLESS_FIELDS,

@@ -23,7 +23,7 @@ type InLayer = Readonly<Record<string, string>>;
 /** Names of tensors. */
 export interface StackNames {
   readonly words: string;
-  /** The head; absent where it is the table of words, under a factor. */
+  /** The head, which may be the table of words; absent where it is that table under a factor. */
   readonly head?: string | undefined;
   /** The norm behind the last layer. */
   norm(side: Side): string;
@@ -44,12 +44,28 @@ function attention(part: string, path: string): InLayer {
 
 const OWN = { ...attention("self", "0.SelfAttention."), selfNorm: "0.layer_norm" };
 
+const WORDS = "shared.weight", HEAD = "lm_head.weight";
+
+/**
+ * The head; undefined where it is the table of words under a factor. Up to version 4 Transformers has
+ * either a head of its own without the factor, or the table with it. Version 5 calls every model tied:
+ * `scale_decoder_outputs` tells of the factor, which mT5 never has there, and a head is in the file where
+ * it is another matrix than the table.
+ */
+function jsonHead(file: ModelFile): string | undefined {
+  const config = readConfig(file);
+  if (!config.flag("tie_word_embeddings", true)) return HEAD;
+  const isMt5 = config.text("model_type", "") === "mt5" &&
+    parseInt(config.text("transformers_version", "")) >= 5;
+  if (config.flag("scale_decoder_outputs", !isMt5)) return undefined;
+  return file.tensors.has(HEAD) ? HEAD : WORDS;
+}
+
 /** The names of Transformers. */
 function jsonNames(file: ModelFile): StackNames {
-  const isTied = readConfig(file).flag("tie_word_embeddings", true);
   return {
-    words: "shared.weight",
-    head: isTied ? undefined : "lm_head.weight",
+    words: WORDS,
+    head: jsonHead(file),
     norm: (side) => `${side}.final_layer_norm.weight`,
     distances: ({ side, layer }) =>
       layer > 0

@@ -18,7 +18,7 @@ const HARMLESS = new RegExp(
     /^(lm_head|output)\.weight$/, // a head that repeats the embedding table: another one is used
     // Tables and projections of words, and biases that all layers share: others are used.
     /^crit\.out_(layers\.\d+\.weight|projs\.\d+)$|\.dec_attn\.r_[rw]_bias$/,
-    /(^|\.)predictions\.decoder\.bias$/, // the bias of the words under another name
+    /(^|\.)predictions(\.decoder)?\.bias$/, // the bias of the words under another name
     // A bias that no T5 adds to the scores of its source, though old files have one.
     /\.EncDecAttention\.relative_attention_bias\.weight$|\.cross_attn_rel_b\.weight$/,
   ].map(({ source }) => source).join("|"),
