@@ -155,5 +155,12 @@ export function readQuantizeOptions(given: QuantizeOptions): ChosenOptions {
       'Cannot quantize with saveImatrix and method "nearest": no text is read; use method "importance"',
     );
   }
+  if (options.calibration !== undefined && (method === "nearest" || imatrix !== undefined)) {
+    throw new InputError(
+      `Cannot quantize with a calibration and ${
+        imatrix === undefined ? 'method "nearest"' : "an imatrix"
+      }: no text is read; leave one of them away`,
+    );
+  }
   return { ...options, type, method };
 }

@@ -274,6 +274,8 @@ Deno.test("quantizeModel: importance files are written and read, and say what ll
       assertRejects(() => quantizeModel(STORIES, path("x.gguf"), options), Error, message);
     await refused({ imatrix: path("i.gguf"), method: "gptq" }, "importance");
     await refused({ saveImatrix: path("j.gguf"), method: "nearest" }, "no text is read");
+    await refused({ calibration: [[1, 2, 3]], method: "nearest" }, "no text is read");
+    await refused({ calibration: [[1, 2, 3]], imatrix: path("i.gguf") }, "and an imatrix");
     await refused({ saveImatrix: path("i.gguf") }, "it exists");
     await refused({ imatrix: STORIES }, "it has none");
     assertEquals(namesIn(path("")).sort(), ["given.gguf", "i.gguf", "own.gguf"]);
