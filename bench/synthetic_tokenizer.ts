@@ -71,6 +71,7 @@ function byteLevel(config: Config): TokenizerFolder {
   for (const [token, id] of Object.entries(isBert ? BERT : {})) {
     fixed.set(size > 400 ? id : fixed.size, token);
   }
+  for (const [id, token] of sentinels(config, size)) fixed.set(id, token);
   const tokens = placed(size, fixed, BYTE_CHARACTERS);
   if (!tokens) return none(size);
   const around = isBert ? ["[CLS]", "[SEP]"] : endsText(config) ? [undefined, "</s>"] : [];
@@ -110,6 +111,14 @@ function byteLevel(config: Config): TokenizerFolder {
     files: { "tokenizer.json": JSON.stringify(json), "tokenizer_config.json": asJson(named) },
     notes: [],
   };
+}
+
+/** T5's hundred marks of gaps, the first one last, where its vocabulary of that size has them. */
+function sentinels({ model_type: type }: Config, size: number): [id: number, token: string][] {
+  if (!["t5", "mt5", "switch_transformers"].includes(String(type))) return [];
+  const end = [250_100, 32_100].find((it) => it <= size); // mT5's, T5's; others have no room
+  if (end === undefined) return [];
+  return Array.from({ length: 100 }, (_, i) => [end - 1 - i, `<extra_id_${i}>`]);
 }
 
 /** Whether an encoder is given texts with their end. */
