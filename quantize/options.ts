@@ -74,10 +74,13 @@ export interface QuantizeOptions {
 
 /** How far quantizing has come. */
 export interface QuantizeProgress {
+  /** What is being done. */
   readonly phase: "calibrate" | "quantize" | "verify";
   /** What is worked on. */
   readonly name: string;
+  /** Tokens, layers or tensors that are done. */
   readonly done: number;
+  /** How many there are. */
   readonly total: number;
 }
 
@@ -87,6 +90,7 @@ export interface QuantizeResult {
   readonly bytes: number;
   /** What became of each tensor, in the order of the file. */
   readonly tensors: readonly TensorPlan[];
+  /** How it was rounded. */
   readonly method: QuantizeMethod;
   /** Tokens that it was calibrated on. */
   readonly tokens: number;

@@ -14,12 +14,15 @@ import type { ResolvedWeights } from "../runtime/models/weights.ts";
 
 /** A wish for tensors whose name a pattern finds. */
 export interface TensorWish {
+  /** Finds names of tensors. */
   readonly pattern: RegExp;
+  /** One of `QUANTIZED_TYPES`, such as `"Q8_0"`. */
   readonly type: string;
 }
 
 /** What becomes of a tensor. */
 export interface TensorPlan {
+  /** Name in the file. */
   readonly name: string;
   /** Type in the source. */
   readonly from: string;
@@ -27,6 +30,7 @@ export interface TensorPlan {
   readonly type: string;
   /** Bits per weight of the source and the destination. */
   readonly bits: readonly [from: number, to: number];
+  /** How many numbers it has. */
   readonly elements: number;
   /** Why it does not have the type that was asked for. */
   readonly why?: string;
