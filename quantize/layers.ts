@@ -9,6 +9,7 @@ import { quote } from "../escape.ts";
 import { elements } from "../kernels/op.ts";
 import { compile, type CompileOptions, type Program as CompiledGraph } from "../runtime/compile.ts";
 import { recordProgram, rulesOf } from "../runtime/engine/record.ts";
+import type { Graph } from "../runtime/graph/graph.ts";
 import { type ResolvedModel, resolveModel } from "../runtime/engine/resolve.ts";
 import type { ModelFile } from "../runtime/files/model_file.ts";
 import type { Program, RunPart } from "../runtime/models/program.ts";
@@ -54,7 +55,7 @@ export async function resolveForTexts(file: ModelFile): Promise<ResolvedModel> {
  * @throws ModelError when it does not write texts from left to right
  */
 export function layersOf(name: string, model: ResolvedModel): Layers {
-  const { programs: { encode, decode }, weights, sizes } = model;
+  const { encode, decode } = model.programs;
   const program = decode && !encode ? decode : !decode && encode;
   if (!program) {
     throw new ModelError(
@@ -64,12 +65,28 @@ export function layersOf(name: string, model: ResolvedModel): Layers {
         `method "nearest"`,
     );
   }
-  const options = {
-    tokens: sizes.chunk,
-    rows: "all",
-    ...(decode && { names: ["logits"] }),
-  } as const;
-  return { program, sections: sectionsOf(recordProgram(program, weights, sizes, options)) };
+  return { program, sections: sectionsOf(graphOf(program, model)) };
+}
+
+/** The graph of a program of a model for its longest texts. */
+function graphOf(program: Program, { programs, weights, sizes }: ResolvedModel): Graph {
+  const isDecoder = program === programs.decode;
+  return recordProgram(program, weights, sizes, {
+    ...{ tokens: sizes.chunk, rows: "all" },
+    ...(isDecoder && { names: ["logits"] }),
+  });
+}
+
+/** Names of the weights that are in none of a model's layers: tables of words and positions, heads. */
+export function weightsOutside(model: ResolvedModel): Set<string> {
+  const names = new Set<string>(), { encode, decode } = model.programs;
+  for (const program of [encode, decode]) {
+    for (const { inputs, segment } of program ? graphOf(program, model).nodes : []) {
+      if (segment.layer !== undefined) continue;
+      for (const { origin, name } of inputs) if (origin === "weight") names.add(name);
+    }
+  }
+  return names;
 }
 
 /** Where sections run. */

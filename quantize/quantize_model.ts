@@ -15,7 +15,7 @@ import { readVector } from "../runtime/models/weights.ts";
 import { calibrationIds, ownTexts } from "./calibration.ts";
 import { compareModels, type Comparison } from "./compare.ts";
 import { type Importances, readImatrix, writeImatrix } from "./imatrix.ts";
-import { type Layers, layersOf, resolveForTexts } from "./layers.ts";
+import { layersOf, resolveForTexts, weightsOutside } from "./layers.ts";
 import {
   type ChosenOptions,
   type QuantizeOptions,
@@ -99,11 +99,10 @@ async function quantizeFile(
 ): Promise<QuantizeResult> {
   const { type, method, tokens = 4096, seed = 1, signal, onProgress = () => {} } = options;
   const first = await resolveForTexts(file);
-  const layers = layersOf(file.name, first);
   const tensors = planTypes(
     file,
     first.weights,
-    weightsOutside(layers),
+    weightsOutside(first),
     type,
     options.tensors ?? [],
   );
@@ -118,7 +117,7 @@ async function quantizeFile(
   if (
     isCalibrated && (options.saveImatrix !== undefined || tensors.some((it) => isChanged(it.name)))
   ) {
-    const textTokens = first.sizes.chunk;
+    const layers = layersOf(file.name, first), textTokens = first.sizes.chunk;
     const ids = await calibrationIds(source, options.calibration ?? "self", {
       ...{ tokens, seed, textTokens, signal },
       ...(options.threads !== undefined && { threads: options.threads }),
@@ -246,18 +245,6 @@ function stackOf(
     at += piece.length;
   }
   return bytes;
-}
-
-/** Names of weights that no layer has. */
-function weightsOutside({ sections }: Layers): Set<string> {
-  const names = new Set<string>();
-  for (const { graph } of sections) {
-    for (const { inputs, segment } of graph.nodes) {
-      if (segment.layer !== undefined) continue;
-      for (const { origin, name } of inputs) if (origin === "weight") names.add(name);
-    }
-  }
-  return names;
 }
 
 /** The source's fields with some set anew; where the tensors of a split model lay means nothing now. */
