@@ -175,6 +175,20 @@ Deno.test("embed() follows modules.json: poolings side by side, without the prom
   }
 });
 
+Deno.test("a most number of tokens that is none is refused, and null says nothing", async () => {
+  for (const most of [0, -4, 1.5, "12"]) {
+    using folder = await copyOf("bert-sentence", {
+      "sentence_bert_config.json": { max_seq_length: most },
+    });
+    await assertRejects(() => loadModel(folder.path), FormatError, `"max_seq_length" of sentence_`);
+  }
+  using folder = await copyOf("bert-sentence", {
+    "sentence_bert_config.json": { max_seq_length: null },
+  });
+  await using model = await loadModel(folder.path, { backend: "reference" });
+  assertEquals((await model.embed(["a cat"])).length, 1);
+});
+
 Deno.test("embed() refuses modules that it does not know, unless a pooling is given", async () => {
   const transformer = { path: "", type: "sentence_transformers.models.Transformer" };
   const pooling = { path: "1_Pooling", type: "sentence_transformers.models.Pooling" };

@@ -5,7 +5,8 @@
  * @module
  */
 
-import { ModelError } from "../../errors.ts";
+import { FormatError, ModelError } from "../../errors.ts";
+import { quote } from "../../escape.ts";
 import type { ModelFile } from "../files/model_file.ts";
 import { labelsIn, readLabels, taskHeads } from "../models/labels.ts";
 import { readVectorModules, type VectorModules } from "./modules.ts";
@@ -54,6 +55,13 @@ export interface TaskLabels {
 export async function readTaskFacts(file: ModelFile): Promise<TaskFacts> {
   const { metadata, tokenizerConfig = {}, sentenceFiles = {} } = file;
   const { encoder = {}, settings = {} } = sentenceFiles;
+  const most = encoder.max_seq_length ?? undefined;
+  if (most !== undefined && !isCount(most)) {
+    throw new FormatError(
+      `Cannot read ${quote(file.name)}: field "max_seq_length" of sentence_bert_config.json is ` +
+        `${quote(most)}, expected a whole number of at least 1`,
+    );
+  }
   const inputs = tokenizerConfig.model_input_names;
   // The tokenizer's own limit counts where sentence-transformers wrote it, and says nothing else.
   const limits = [encoder.max_seq_length, file.sentenceFiles && tokenizerConfig.model_max_length];
