@@ -48,7 +48,7 @@ export function countScores(file: ModelFile, tensor: string): number {
   if (named === null || labels?.length === count) return count;
   throw new ModelError(
     `Cannot load ${quote(file.name)}: tensor ${quote(tensor)} gives ${count} scores, and ` +
-      `${quote(field)} is ${quote(named, 60)}, expected a label for each, by numbers from "0" on`,
+      `${quote(field)} is ${quote(named, 60)}, expected a label for each, by its number, from 0 on`,
   );
 }
 
