@@ -98,6 +98,12 @@ export function planTypes(
       );
     }
     if (!wish && (!matrix || columns === 1)) return plan(from);
+    if (!matrix && tensorBlocks(wish!.type)!.blockSize > 1) {
+      throw new ModelError(
+        `Cannot quantize tensor ${quote(name)} of ${quote(file.name)} to ${wish!.type}: it is no ` +
+          `matrix; let ${quote(wish!.pattern.source)} find matrices alone`,
+      );
+    }
     let to = wish?.type ?? type, why: string | undefined;
     if (!wish && matrix!.isOutside && bitsOf(to) < bitsOf("Q6_K")) {
       to = "Q6_K";

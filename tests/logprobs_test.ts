@@ -7,8 +7,10 @@ import {
   InputError,
   loadModel,
   type Model,
+  ModelError,
   type Token,
 } from "../mod.ts";
+import { FIXTURES } from "./fixtures.ts";
 import { CHAT_TEMPLATE, tinyBlob, type TinyOptions } from "./tiny_model.ts";
 
 async function tiny(options: TinyOptions = {}): Promise<Model> {
@@ -121,6 +123,16 @@ Deno.test("logprobs out of bounds are refused", async () => {
       `Cannot generate with logprobs ${logprobs}: expected a whole number from 0 to 128`,
     );
   }
+});
+
+Deno.test("score() refuses a model that reads a prompt in both directions", async () => {
+  const folder = new URL("golden/chatglm6b/", FIXTURES);
+  await using model = await loadModel(folder, { backend: "reference" });
+  await assertRejects(
+    () => model.score([3, 4, 5, 126, 129, 6]),
+    ModelError,
+    "it reads a prompt in both directions",
+  );
 });
 
 Deno.test("score() gives the values of the definition", async () => {

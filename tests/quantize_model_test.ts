@@ -297,6 +297,7 @@ Deno.test("quantizeModel: what cannot be is refused, and nothing is left behind"
     await refused({ type: "Q3_K" }, InputError, "Q3_K");
     await refused({ method: "magic" as never }, InputError, "magic");
     await refused({ tensors: [{ pattern: /nothing/, type: "Q8_0" }] }, ModelError, "nothing");
+    await refused({ tensors: [{ pattern: /norm/, type: "Q8_0" }] }, ModelError, "it is no matrix");
     await refused({ tensors: [{ pattern: /ffn_down/, type: "Q8_0" }] }, ModelError, "rows of 172");
     await refused({ tensors: [{ pattern: "x" as never, type: "Q8_0" }] }, InputError, "RegExp");
     await refused({ calibration: [] }, InputError, "no texts");

@@ -81,6 +81,16 @@ export async function score(
         `raise contextLength`,
     );
   }
+  const { ids: completed, prefixLength = 0 } = engine.sequenceOf(ids);
+  if (completed.length !== ids.length || prefixLength > 0) {
+    throw new ModelError(
+      `Cannot score with a model of architecture ${
+        quote(engine.config.architecture)
+      }: it reads a ` +
+        `prompt in both directions, and completes it by tokens of its own, expected a model that ` +
+        `continues a text; use logits`,
+    );
+  }
   const logProbabilities = new Array<number>(ids.length - 1);
   const holder = { cached: 0 };
   try {
