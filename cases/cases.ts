@@ -219,49 +219,7 @@ export const CASES: OpCases = {
     },
   ],
 
-  logSoftmax: [
-    ...WIDTHS.map((width): OpCase<"logSoftmax"> => ({
-      title: `rows of ${width}`,
-      runs: [6, 1, 3],
-      bound: 2e-6,
-      record: (r, op) => op([r.input(["tokens", width], normal(4))], {}),
-    })),
-    ...[2, 3, 9].map((width): OpCase<"logSoftmax"> => ({
-      title: `hard numbers, rows of ${width}`,
-      bound: ROUNDING,
-      record: (r, op) => op([r.input([60, width], hard())], {}),
-    })),
-    ...([
-      ["some -Infinity", planted([-Infinity], 3)],
-      ["one NaN", (random, i) => i === 3 ? NaN : random()],
-      ["one Infinity", (random, i) => i === 30 ? Infinity : random()],
-      ["nothing but -Infinity", all(-Infinity)],
-      ["nothing but -1000", all(-1000)],
-      ["numbers about 1e30", normal(1e30)],
-      ["numbers about 3e38", planted([3e38, -3e38], 2)],
-    ] satisfies [string, Values][]).map(([title, values]): OpCase<"logSoftmax"> => ({
-      title,
-      bound: ROUNDING,
-      record: (r, op) => op([r.input([4, 22], values)], {}),
-    })),
-    {
-      title: "nothing far below the maximum",
-      bound: 0,
-      record: (r, op) => op([r.input([5, 3], list([0, -Infinity, -200]))], {}),
-    },
-    {
-      title: "a vocabulary of 50,257",
-      bound: 2e-6, // of differences of up to 40, rounded to f32
-      record: (r, op) => op([r.input([1, 50257], normal(5))], {}),
-    },
-    {
-      title: "prefill: 64 x 1024",
-      tokens: 64,
-      bound: 2e-6,
-      bench: true,
-      record: (r, op) => op([r.input(["tokens", 1024], normal(3))], {}),
-    },
-  ],
+  logSoftmax: softmaxCases(2e-6),
 
   matmul: MATMUL_CASES,
 
@@ -430,14 +388,21 @@ export const CASES: OpCases = {
     },
   ],
 
-  softmax: [
-    ...WIDTHS.map((width): OpCase<"softmax"> => ({
+  softmax: softmaxCases(1e-6),
+
+  topExperts: TOP_EXPERTS_CASES,
+};
+
+/** Cases of ops that make distributions of rows; `bound` holds for ordinary rows. */
+function softmaxCases<N extends "softmax" | "logSoftmax">(bound: number): OpCase<N>[] {
+  return [
+    ...WIDTHS.map((width): OpCase<N> => ({
       title: `rows of ${width}`,
       runs: [6, 1, 3],
-      bound: 1e-6,
+      bound,
       record: (r, op) => op([r.input(["tokens", width], normal(4))], {}),
     })),
-    ...[2, 3, 9].map((width): OpCase<"softmax"> => ({
+    ...[2, 3, 9].map((width): OpCase<N> => ({
       title: `hard numbers, rows of ${width}`,
       bound: ROUNDING,
       record: (r, op) => op([r.input([60, width], hard())], {}),
@@ -450,7 +415,7 @@ export const CASES: OpCases = {
       ["nothing but -1000", all(-1000)],
       ["numbers about 1e30", normal(1e30)],
       ["numbers about 3e38", planted([3e38, -3e38], 2)],
-    ] satisfies [string, Values][]).map(([title, values]): OpCase<"softmax"> => ({
+    ] satisfies [string, Values][]).map(([title, values]): OpCase<N> => ({
       title,
       bound: ROUNDING,
       record: (r, op) => op([r.input([4, 22], values)], {}),
@@ -472,7 +437,5 @@ export const CASES: OpCases = {
       bench: true,
       record: (r, op) => op([r.input(["tokens", 1024], normal(3))], {}),
     },
-  ],
-
-  topExperts: TOP_EXPERTS_CASES,
-};
+  ];
+}
