@@ -103,23 +103,23 @@ function flowOf(m: Float64Array, n: number): ErrorFlow {
 }
 
 /**
- * Weights that give on rounded inputs more nearly what `values` `[rows, columns]` give on exact ones:
- * W + share · W·D·H⁻¹, with D the drift of the inputs. With share 1 the products are, on the inputs that
- * were summed, as near as they can be; half of that is better on others.
+ * What makes up for the drift of a matrix's inputs: share · D·H⁻¹ `[columns, columns]`, for
+ * `followDrift`. It is the same for all matrices that have these inputs. With share 1 the products are,
+ * on the inputs that were summed, as near to the exact ones as they can be; half of that is better on
+ * others.
  *
  * Source: asymmetric calibration, as in Li et al., "GPTAQ: Efficient Finetuning-Free Quantization for
  * Asymmetric Calibration", ICML 2025, here on the weights before they are rounded.
  *
- * @param drift Σ (z − x)·xᵀ over inputs x and their exact values z, `[columns, columns]`
+ * @param drift D, Σ (z − x)·xᵀ over inputs x and their exact values z, `[columns, columns]`
  */
-export function followDrift(
-  values: Float32Array,
+export function driftCorrection(
   drift: Float64Array,
   { columns: n, upper }: ErrorFlow,
   share: number = 0.5,
-): Float32Array {
+): Float64Array {
   // D·H⁻¹ = (D·Uᵀ)·U, row by row; half of each product is zeros.
-  const turned = new Float64Array(n * n), half = new Float64Array(n);
+  const correction = new Float64Array(n * n), half = new Float64Array(n);
   for (let i = 0; i < n; i++) {
     for (let k = 0; k < n; k++) {
       let sum = 0;
@@ -128,14 +128,26 @@ export function followDrift(
     }
     for (let k = 0; k < n; k++) {
       const value = half[k]!;
-      for (let j = k; j < n; j++) turned[i * n + j]! += value * upper[k * n + j]!;
+      for (let j = k; j < n; j++) correction[i * n + j]! += value * upper[k * n + j]!;
     }
   }
+  return correction;
+}
+
+/**
+ * Weights that give on rounded inputs more nearly what `values` `[rows, columns]` give on exact ones:
+ * W + W·C, with the correction C of these inputs.
+ */
+export function followDrift(
+  values: Float32Array,
+  correction: Float64Array,
+  columns: number,
+): Float32Array {
   const followed = values.slice();
-  for (let row = 0; row < values.length; row += n) {
-    for (let i = 0; i < n; i++) {
-      const value = values[row + i]!;
-      for (let j = 0; j < n; j++) followed[row + j]! += value * turned[i * n + j]!;
+  for (let row = 0; row < values.length; row += columns) {
+    for (let i = 0; i < columns; i++) {
+      const value = values[row + i]!, line = i * columns;
+      for (let j = 0; j < columns; j++) followed[row + j]! += value * correction[line + j]!;
     }
   }
   return followed;

@@ -6,6 +6,7 @@
 
 import { InputError } from "../errors.ts";
 import { quote } from "../escape.ts";
+import { logTotal } from "../runtime/generation/log_probabilities.ts";
 import type { Model } from "../runtime/model.ts";
 
 /** How far the predictions of a model are from those of a base model, on the same tokens. */
@@ -95,12 +96,4 @@ export async function compareModels(
     sameTop: same / divergences.length,
     perplexity: [Math.exp(loss.base / next), Math.exp(loss.model / next)],
   };
-}
-
-/** log Σ exp of logits. */
-function logTotal(logits: Float32Array): number {
-  let most = -Infinity, total = 0;
-  for (const it of logits) if (it > most) most = it;
-  for (const it of logits) total += Math.exp(it - most);
-  return most + Math.log(total);
 }

@@ -46,7 +46,15 @@ export async function resolveForTexts(file: ModelFile): Promise<ResolvedModel> {
   const { config } = await resolveModel(file, { weights: "f32" }, () => {});
   const tokens = Math.min(TEXT_TOKENS, config.maxPositions);
   const sizes = { contextLength: tokens, sequences: 1, chunk: tokens, cacheType: "f32" } as const;
-  return await resolveModel(file, { ...sizes, weights: "f32" }, () => {});
+  return await resolveAgain(file, { sizes });
+}
+
+/** The same model from a file some of whose tensors are others. */
+export function resolveAgain(
+  file: ModelFile,
+  { sizes }: Pick<ResolvedModel, "sizes">,
+): Promise<ResolvedModel> {
+  return resolveModel(file, { ...sizes, weights: "f32" }, () => {});
 }
 
 /**

@@ -126,7 +126,7 @@ async function quantizeFile(
     used = ids.reduce((sum, it) => sum + it.length, 0);
     const written = new TextEncoder().encode(JSON.stringify(ids));
     digest = new Uint8Array(await crypto.subtle.digest("SHA-256", written)).toHex();
-    const inputs = await quantizeLayers(file, layers, plans, ids, made, options);
+    const inputs = await quantizeLayers(file, first, layers, plans, ids, made, options);
     if (options.saveImatrix !== undefined) {
       const dataset = typeof options.calibration === "object" ? "given" : "self";
       await writeImatrix(options.saveImatrix, inputs, { dataset, tokens: used, textTokens });

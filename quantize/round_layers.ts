@@ -7,13 +7,20 @@
 
 import { InputError, ModelError } from "../errors.ts";
 import { quote } from "../escape.ts";
-import { errorFlow, followDrift, gptqRows } from "../quant/gptq.ts";
+import {
+  driftCorrection,
+  type ErrorFlow,
+  errorFlow,
+  followDrift,
+  gptqRows,
+} from "../quant/gptq.ts";
 import { GRIDS } from "../quant/grids.ts";
 import { quantizeRows } from "../quant/quantize.ts";
+import type { ResolvedModel } from "../runtime/engine/resolve.ts";
 import type { ModelFile } from "../runtime/files/model_file.ts";
 import { openSource } from "../runtime/files/source.ts";
 import { readVector } from "../runtime/models/weights.ts";
-import { advance, type Layers, resolveForTexts, streamOf, sumProducts } from "./layers.ts";
+import { advance, type Layers, resolveAgain, streamOf, sumProducts } from "./layers.ts";
 import type { ChosenOptions, QuantizeMethod } from "./options.ts";
 import { divideProducts, foldingScales, scaleColumns } from "./fold.ts";
 import type { ImatrixSums } from "./imatrix.ts";
@@ -28,6 +35,7 @@ import type { TensorPlan } from "./types.ts";
  */
 export async function quantizeLayers(
   file: ModelFile,
+  model: ResolvedModel,
   layers: Layers,
   plans: ReadonlyMap<string, TensorPlan>,
   ids: readonly (readonly number[])[],
@@ -35,7 +43,7 @@ export async function quantizeLayers(
   { method, threads, signal, onProgress = () => {} }: ChosenOptions,
 ): Promise<Map<string, ImatrixSums>> {
   const where = { backend: "wasm", ...(threads && { threads }), signal } as const;
-  const model = await resolveForTexts(file), entries = new Map(file.tensors);
+  const entries = new Map(file.tensors);
   const exact = streamOf(ids, model);
   let rounded = streamOf(ids, model);
   const isWanted = (name: string): boolean => {
@@ -54,7 +62,7 @@ export async function quantizeLayers(
     await replace(
       name,
       type,
-      encoded(file, name, () => round(method, type, values, columns, input)),
+      encoded(file, name, () => round(type, values, columns, input)),
     );
   };
   /** Scales of what comes out of a norm, which is divided by them; none where others need it as it is. */
@@ -91,7 +99,7 @@ export async function quantizeLayers(
     return scales;
   };
   const renew = async (): Promise<void> => {
-    rounded = { ...rounded, model: await resolveForTexts({ ...file, tensors: entries }) };
+    rounded = { ...rounded, model: await resolveAgain({ ...file, tensors: entries }, model) };
   };
   const tensorsOf = (weight: string): readonly string[] => model.weights.get(weight)!.tensors;
   const usersOf = (tensor: string): number =>
@@ -109,11 +117,12 @@ export async function quantizeLayers(
     const products = await sumProducts(layers, section, rounded, exact, where);
     const given = new Map<string, Input>();
     for (const [by, sums] of products) {
-      const scales = method !== "importance" ? await fold(section, by, sums) : undefined;
-      given.set(
-        by,
-        scales ? { products: divideProducts(sums, scales), scales } : { products: sums },
+      const isMet = section.multiplied.some((it) =>
+        it.by === by && tensorsOf(it.weight).some(isWanted)
       );
+      if (!isMet) continue;
+      const scales = method !== "importance" ? await fold(section, by, sums) : undefined;
+      given.set(by, inputOf(method, scales ? divideProducts(sums, scales) : sums, scales));
     }
     for (const { weight, by } of section.multiplied) {
       const { count, squares } = products.get(by)!;
@@ -128,30 +137,39 @@ export async function quantizeLayers(
   return inputs;
 }
 
-/** What a matrix is multiplied with. */
+/** What matrices are multiplied with. */
 interface Input {
-  readonly products: Products;
-  /** What each of its columns is multiplied with, since its input is divided by that. */
+  /** Mean square of each column's numbers. */
+  readonly importances: Float32Array;
+  /** What each of their columns is multiplied with, since the input is divided by that. */
   readonly scales?: Float32Array;
+  /** What GPTQ needs of it. */
+  readonly gptq?: { readonly flow: ErrorFlow; readonly correction: Float64Array };
+}
+
+/** What all matrices with one input share. */
+function inputOf(
+  method: QuantizeMethod,
+  products: Products,
+  scales: Float32Array | undefined,
+): Input {
+  const input = { importances: meanSquares(products), ...(scales && { scales }) };
+  if (method !== "gptq") return input;
+  const flow = errorFlow(products.sums, products.columns);
+  return { ...input, gptq: { flow, correction: driftCorrection(products.drift, flow) } };
 }
 
 /** A matrix in blocks of a type; every number counts alike where nothing is multiplied with it. */
 function round(
-  method: QuantizeMethod,
   type: string,
   values: Float32Array,
   columns: number,
   input: Input | undefined,
 ): Uint8Array {
-  if (!input) {
-    return quantizeRows(type, values, columns, { importances: new Float32Array(columns).fill(1) });
-  }
-  const { products, scales } = input, scaled = scales ? scaleColumns(values, scales) : values;
-  if (method !== "gptq") {
-    return quantizeRows(type, scaled, columns, { importances: meanSquares(products) });
-  }
-  const flow = errorFlow(products.sums, columns);
-  return gptqRows(type, followDrift(scaled, products.drift, flow), flow);
+  const { importances = new Float32Array(columns).fill(1), scales, gptq } = input ?? {};
+  const scaled = scales ? scaleColumns(values, scales) : values;
+  if (!gptq) return quantizeRows(type, scaled, columns, { importances });
+  return gptqRows(type, followDrift(scaled, gptq.correction, columns), gptq.flow);
 }
 
 /** Encodes, and names the tensor in an error. */

@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { InputError, ShapeError } from "../errors.ts";
 import { ggmlType } from "../quant/ggml_types.ts";
-import { errorFlow, followDrift, gptqRows } from "../quant/gptq.ts";
+import { driftCorrection, errorFlow, followDrift, gptqRows } from "../quant/gptq.ts";
 import { GRIDS } from "../quant/grids.ts";
 import { quantizeRows } from "../quant/quantize.ts";
 import { normalNumbers, randomNumbers } from "./fixtures.ts";
@@ -153,6 +153,8 @@ Deno.test("followDrift: on drifted inputs the products are as near to the exact 
     }
   }
   const flow = errorFlow(productsOf(inputs, columns), columns, 1e-6);
+  const follow = (drift: Float64Array, share?: number): Float32Array =>
+    followDrift(values, driftCorrection(drift, flow, share), columns);
   const off = (weights: Float32Array): number => {
     let error = 0;
     for (let at = 0; at < inputs.length; at += columns) {
@@ -167,15 +169,15 @@ Deno.test("followDrift: on drifted inputs the products are as near to the exact 
     }
     return error;
   };
-  const whole = off(followDrift(values, drift, flow, 1)),
-    half = off(followDrift(values, drift, flow));
+  const whole = off(follow(drift, 1)),
+    half = off(follow(drift));
   assert(whole < half && half < off(values), `${whole}, ${half}, ${off(values)}`);
   // No weights in the neighbourhood are nearer.
-  const best = followDrift(values, drift, flow, 1), random = randomNumbers(11);
+  const best = follow(drift, 1), random = randomNumbers(11);
   for (let i = 0; i < 40; i++) {
     const other = best.slice();
     other[Math.floor(random() * other.length)]! += 0.02 * (random() - 0.5);
     assert(off(other) >= whole * (1 - 1e-6));
   }
-  assertEquals(followDrift(values, new Float64Array(columns * columns), flow), values);
+  assertEquals(follow(new Float64Array(columns * columns)), values);
 });

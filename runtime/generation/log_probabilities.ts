@@ -22,7 +22,7 @@ export interface TokenLikelihoods {
 }
 
 /** What the logits are to be divided by, as a logarithm: `log Σ exp(logits)`. */
-function logTotal(logits: Float32Array): number {
+export function logTotal(logits: Float32Array): number {
   let max = -Infinity, sum = 0;
   for (const value of logits) if (value > max) max = value;
   for (const value of logits) sum += Math.exp(value - max);
