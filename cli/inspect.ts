@@ -10,7 +10,7 @@ import { CACHE_TYPES, type CacheType } from "../kernels/op.ts";
 import { checkValue } from "../options.ts";
 import type { ModelFile } from "../runtime/files/model_file.ts";
 import { LOAD_RULES, openModel } from "../runtime/load.ts";
-import { type MemoryNeeded, memoryNeeded } from "../runtime/engine/record.ts";
+import { type MemoryNeeded, memoryNeeded, programGraphs } from "../runtime/engine/record.ts";
 import { resolveModel, type ResolveOptions } from "../runtime/engine/resolve.ts";
 import { describeVectors, readTaskFacts } from "../runtime/tasks/facts.ts";
 import { describeTokenizer, unusedTextSettings } from "../runtime/text/model_text.ts";
@@ -125,7 +125,7 @@ async function inspect(flags: Flags): Promise<void> {
       config = model.config as unknown as Record<string, unknown>;
       const { programs, sizes } = model;
       memory = {
-        ...memoryNeeded(programs, model.weights, sizes),
+        ...memoryNeeded(programGraphs(programs, model.weights, sizes)),
         contextLength: sizes.contextLength,
       };
     } catch (error) {

@@ -19,7 +19,7 @@ import {
   stagesOf,
 } from "../runtime/engine/needs.ts";
 import { checkConfig, paperModel } from "../runtime/engine/paper_model.ts";
-import { type MemoryNeeded, memoryNeeded } from "../runtime/engine/record.ts";
+import { type MemoryNeeded, memoryNeeded, programGraphs } from "../runtime/engine/record.ts";
 import {
   type ResolvedModel,
   resolveModel,
@@ -156,7 +156,7 @@ export async function planOf(
   }
   const file = await paperModel(method ? before : shape.config, name);
   const model = await resolveModel(file, options, (message) => warnings.push(message));
-  const memory = memoryNeeded(model.programs, model.weights, model.sizes);
+  const memory = memoryNeeded(programGraphs(model.programs, model.weights, model.sizes));
   const reads = readsOf(model), { decode } = reads;
   const backend = await createWasmBackend({ threads: 1 });
   const stages = unlessLarger(problems, () => stagesOf(model, backend));

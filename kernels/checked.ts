@@ -15,8 +15,8 @@ import { CACHE_TYPES, elements, type Op, type TensorType, type View } from "./op
 import { describe } from "./shape.ts";
 
 /** Everything that a tensor's element type can be. */
-const DTYPES: readonly unknown[] = ["i32", "a8", ...CACHE_TYPES, ...Object.keys(LAYOUTS)];
-const ROLES: readonly unknown[] = ["dense", "matrix", "keyCache", "valueCache"];
+const DTYPES = new Set<unknown>(["i32", "a8", ...CACHE_TYPES, ...Object.keys(LAYOUTS)]);
+const ROLES = new Set<unknown>(["dense", "matrix", "keyCache", "valueCache"]);
 
 /** An op that checks its arguments by a form. */
 function checkedOp<A>(name: string, op: Op<A>, form: OpForm<A>): Op<A> {
@@ -117,6 +117,15 @@ function readList<T>(
   );
 }
 
+type Given = Exclude<AttributeType, `${string}?`>;
+
+/** What `typeof` says of an attribute, and what messages say. */
+const ATTRIBUTE_TYPES: Readonly<Record<Given, { isOf: string; expected: string }>> = {
+  number: { isOf: "number", expected: "a number" },
+  text: { isOf: "string", expected: "a text" },
+  flag: { isOf: "boolean", expected: "true or false" },
+};
+
 /** A copy of attributes that are known and of their types. */
 function readAttributes<A>(op: string, attrs: A, { attributes }: OpForm<A>): A {
   const types = attributes as Record<string, AttributeType>, known = Object.keys(types);
@@ -145,12 +154,9 @@ function readAttributes<A>(op: string, attrs: A, { attributes }: OpForm<A>): A {
   for (const name of known) {
     const type = types[name]!, value = copy[name];
     if (value === undefined && type.endsWith("?")) continue;
-    const [expected, isRight] = {
-      number: ["a number", typeof value === "number"],
-      text: ["a text", typeof value === "string"],
-      flag: ["true or false", typeof value === "boolean"],
-    }[type.replace("?", "") as "number" | "text" | "flag"] as [string, boolean];
-    if (!isRight) {
+    const { isOf, expected } = ATTRIBUTE_TYPES[type.replace("?", "") as Given];
+    const found: string = typeof value;
+    if (found !== isOf) {
       throw new ShapeError(
         `Cannot record ${op}: ${name} is ${quote(value)}, expected ${expected}`,
       );
@@ -160,20 +166,24 @@ function readAttributes<A>(op: string, attrs: A, { attributes }: OpForm<A>): A {
 }
 
 function isShape(value: unknown): value is readonly number[] {
-  return Array.isArray(value) && value.length > 0 &&
-    value.every((extent) => Number.isInteger(extent) && extent >= 1) &&
-    Number.isSafeInteger(elements(value));
+  if (!Array.isArray(value) || value.length === 0) return false;
+  let product = 1;
+  for (const extent of value) {
+    if (!Number.isInteger(extent) || extent < 1) return false;
+    product *= extent;
+  }
+  return Number.isSafeInteger(product);
 }
 
 function isType(value: unknown): boolean {
   const { shape, dtype, role, perToken } = value as TensorType;
-  return isShape(shape) && DTYPES.includes(dtype) && ROLES.includes(role) &&
+  return isShape(shape) && DTYPES.has(dtype) && ROLES.has(role) &&
     typeof perToken === "boolean";
 }
 
 function isView(value: unknown): boolean {
   const { shape, dtype, data } = value as View;
-  return isShape(shape) && DTYPES.includes(dtype) && ArrayBuffer.isView(data) &&
+  return isShape(shape) && DTYPES.has(dtype) && ArrayBuffer.isView(data) &&
     !(data instanceof DataView) && typeof data[0] === "number" && data.length === elements(shape);
 }
 

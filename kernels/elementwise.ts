@@ -21,7 +21,8 @@ export function binaryOp(name: string, f: (a: number, b: number) => number): Op<
     check(
       name,
       isOneRow(a!, b!) || sameShape(a!, b!),
-      `b is ${describe(b!)}, expected the shape of a, ${describe(a!)}, or one row of its width`,
+      () =>
+        `b is ${describe(b!)}, expected the shape of a, ${describe(a!)}, or one row of its width`,
     );
     return { ...a!, dtype: "f32" };
   }

@@ -48,8 +48,12 @@ export function checkInput(
 }
 
 /** Throws unless `condition` holds; `problem` says what was found and expected. */
-export function check(op: string, condition: boolean, problem: string): asserts condition {
-  if (!condition) throw new ShapeError(`Cannot record ${op}: ${problem}`);
+export function check(
+  op: string,
+  condition: boolean,
+  problem: () => string,
+): asserts condition {
+  if (!condition) throw new ShapeError(`Cannot record ${op}: ${problem()}`);
 }
 
 /** Whether two types have the same extents and the same first dimension kind. */

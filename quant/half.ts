@@ -6,15 +6,21 @@
  */
 
 /** Value of each of the 65536 bit patterns: the fastest conversion there is in plain code. */
-export const HALF_VALUES: Float32Array = Float32Array.from({ length: 65536 }, valueOf);
+export const HALF_VALUES: Float32Array = halfValues();
 
-/** Arithmetic, so that engines without `Float16Array` can at least import this. */
-function valueOf(_: unknown, bits: number): number {
-  const sign = bits >> 15 ? -1 : 1, exponent = bits >> 10 & 31, fraction = bits & 1023;
-  if (exponent === 31) return fraction ? NaN : sign * Infinity;
-  return exponent === 0
-    ? sign * fraction * 2 ** -24
-    : sign * (1024 + fraction) * 2 ** (exponent - 25);
+/** By arithmetic, so that engines without `Float16Array` can at least import this. */
+function halfValues(): Float32Array {
+  const values = new Float32Array(65536);
+  for (let exponent = 0; exponent < 32; exponent++) {
+    const unit = 2 ** (Math.max(exponent, 1) - 25), whole = exponent === 0 ? 0 : 1024;
+    for (let fraction = 0; fraction < 1024; fraction++) {
+      const bits = exponent << 10 | fraction;
+      const value = exponent < 31 ? (whole + fraction) * unit : fraction ? NaN : Infinity;
+      values[bits] = value;
+      values[0x8000 | bits] = -value;
+    }
+  }
+  return values;
 }
 
 /** One number, and its bits; made when first needed. */

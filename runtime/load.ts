@@ -33,7 +33,7 @@ import { type FoundModel, HUB_RULES, type HubOptions } from "./hub/options.ts";
 import { Model } from "./model.ts";
 import type { ModelConfig } from "./models/definition.ts";
 import { fingerprintOf } from "./engine/fingerprint.ts";
-import { type MemoryNeeded, memoryNeeded } from "./engine/record.ts";
+import { type MemoryNeeded, memoryNeeded, programGraphs } from "./engine/record.ts";
 import { type ResolvedModel, resolveModel } from "./engine/resolve.ts";
 import { type ModelText, readModelText, stopIdsOf, unusedTextSettings } from "./text/model_text.ts";
 import type { Tokenizer } from "./text/tokenizer/tokenizer.ts";
@@ -160,7 +160,7 @@ export async function loadModel(
   checkBackendOptions(options);
   const { signal: _, ...lasting } = options;
   const found = await findModel(source, options);
-  const opened = await openResolved(found, options);
+  const { opened, candidates } = await openBoth(found, options);
   const { file, config, sizes, programs, weights } = opened, { contextLength } = sizes;
   try {
     const { gpuLayers = 0 } = options;
@@ -170,7 +170,8 @@ export async function loadModel(
           `with gpuLayers ${quote(gpuLayers)}: it has ${config.layers} layers`,
       );
     }
-    checkMemory(file.name, memoryNeeded(programs, weights, sizes, gpuLayers));
+    const graphs = programGraphs(programs, weights, sizes);
+    checkMemory(file.name, memoryNeeded(graphs, gpuLayers));
     // While weights are on their way the text is read here; its failure ends both.
     const failed = new AbortController();
     let reading: Promise<ReadText> | undefined;
@@ -188,13 +189,12 @@ export async function loadModel(
       reading.catch((error) => failed.abort(error));
       return reading;
     };
-    const candidates = await candidatesFor(options, options.onWarning ?? console.warn);
     // The file is closed by then, and loading long ended.
     const reopen = (): Promise<ReadyModel> =>
       openResolved(found, { ...lasting, onWarning: () => {} });
     const engine = await startEngine(opened, candidates, {
       ...options,
-      engine: { name: file.name, ...sizes },
+      engine: { name: file.name, ...sizes, graphs },
       signal: AbortSignal.any([failed.signal, ...(options.signal ? [options.signal] : [])]),
       meanwhile: readText,
       reopen,
@@ -218,7 +218,27 @@ export async function loadModel(
     }
   } finally {
     file.close();
+    await candidates.release();
   }
+}
+
+/** Opens the files, and meanwhile the first backend that the options allow. */
+async function openBoth(
+  found: FoundModel,
+  options: LoadOptions,
+): Promise<{ opened: ReadyModel; candidates: Candidates }> {
+  const finding = candidatesFor(options, options.onWarning ?? console.warn);
+  finding.then((candidates) => candidates.begin(), () => {}); // its failure is awaited below
+  const [opened, candidates] = await Promise.allSettled([openResolved(found, options), finding]);
+  if (opened.status === "rejected") {
+    if (candidates.status === "fulfilled") await candidates.value.release();
+    throw opened.reason;
+  }
+  if (candidates.status === "rejected") {
+    opened.value.file.close();
+    throw candidates.reason;
+  }
+  return { opened: opened.value, candidates: candidates.value };
 }
 
 /** Asks once, and again after a failure. */

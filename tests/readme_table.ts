@@ -7,7 +7,7 @@
 
 import { type Flags, runCommand, UsageError } from "../cli/command.ts";
 import { paperModel } from "../runtime/engine/paper_model.ts";
-import { type MemoryNeeded, memoryNeeded } from "../runtime/engine/record.ts";
+import { type MemoryNeeded, memoryNeeded, programGraphs } from "../runtime/engine/record.ts";
 import { resolveModel } from "../runtime/engine/resolve.ts";
 import { ARCHITECTURES } from "../runtime/models/registry.ts";
 import type { WeightsOption } from "../runtime/models/weights.ts";
@@ -121,7 +121,7 @@ async function memory(
   };
   const options = { contextLength: CONTEXT, weights: option };
   const model = await resolveModel(await paperModel(config, "table"), options, () => {});
-  return memoryNeeded(model.programs, model.weights, model.sizes);
+  return memoryNeeded(programGraphs(model.programs, model.weights, model.sizes));
 }
 
 function gb(bytes: number): string {

@@ -86,7 +86,7 @@ export function checkKind(
   kind: ActivationName,
   kinds: readonly ActivationName[] = ACTIVATIONS,
 ): void {
-  check(op, kinds.includes(kind), `kind is ${quote(kind)}, expected ${kinds.join(", ")}`);
+  check(op, kinds.includes(kind), () => `kind is ${quote(kind)}, expected ${kinds.join(", ")}`);
 }
 
 /** `out[i] = kind(x[i])`. */

@@ -102,7 +102,7 @@ export const attention: Op<AttentionAttributes> = {
     check(
       "attention",
       kind === undefined || kind === "shared" || kind === "perQuery",
-      `bias is ${quote(kind!)}, expected "shared" or "perQuery"`,
+      () => `bias is ${quote(kind!)}, expected "shared" or "perQuery"`,
     );
     checkCount("attention", inputs, 4 + (kind ? 2 : 0) + (attrs.sinks ? 1 : 0));
     const operands = attentionOperands(inputs, attrs), { q, keys, values, spans } = operands;
@@ -117,14 +117,15 @@ export const attention: Op<AttentionAttributes> = {
         q.shape[1] === heads * headDim! && heads % kvHeads! === 0 &&
         spans.shape[0] === q.shape[0] && spans.shape[1] === 2 &&
         spans.perToken === q.perToken,
-      `q is ${describe(q)} with ${heads} heads, keys ${describe(keys)}, ` +
+      () =>
+        `q is ${describe(q)} with ${heads} heads, keys ${describe(keys)}, ` +
         `values ${describe(values)}, spans ${describe(spans)}, expected heads of one length ` +
         `in groups of equal size and one span per token`,
     );
     check(
       "attention",
       softCap === undefined || softCap > 0 && Number.isFinite(softCap),
-      `softCap is ${softCap}, expected a number above 0`,
+      () => `softCap is ${softCap}, expected a number above 0`,
     );
     checkMore(operands, attrs);
     return q;
@@ -197,14 +198,15 @@ function checkMore(operands: AttentionOperands<TensorType>, attrs: AttentionAttr
           ? bias.shape[0] === heads && !bias.perToken
           : bias.shape[0] === q.shape[0] && bias.perToken === q.perToken &&
             Number.isInteger(width)),
-      `bias is ${describe(bias)} and rows ${describe(rows)}, expected ` +
+      () =>
+        `bias is ${describe(bias)} and rows ${describe(rows)}, expected ` +
         (kind === "shared" ? `[${heads}, width]` : `[tokens, ${heads} * width]`) +
         ` and one row per token of q, ${describe(q)}`,
     );
     check(
       "attention",
       Number.isInteger(center) && Math.abs(center) <= MOST_CENTER,
-      `center is ${center} of ${width} columns, expected a whole number up to ${MOST_CENTER}`,
+      () => `center is ${center} of ${width} columns, expected a whole number up to ${MOST_CENTER}`,
     );
   }
   if (sinks) {
@@ -212,7 +214,7 @@ function checkMore(operands: AttentionOperands<TensorType>, attrs: AttentionAttr
     check(
       "attention",
       sinks.shape[0] === heads && !sinks.perToken,
-      `sinks is ${describe(sinks)}, expected one number for each of ${heads} heads`,
+      () => `sinks is ${describe(sinks)}, expected one number for each of ${heads} heads`,
     );
   }
 }

@@ -38,7 +38,8 @@ export const cacheStore: Op<NoAttributes> = {
       "cacheStore",
       x!.shape[1] === cache!.shape[1]! * cache!.shape[2]! && rows!.shape[0] === x!.shape[0] &&
         rows!.perToken === x!.perToken,
-      `x is ${describe(x!)} and rows ${describe(rows!)}, ` +
+      () =>
+        `x is ${describe(x!)} and rows ${describe(rows!)}, ` +
         `expected rows of ${describe(cache!)} and one row each`,
     );
     return cache!;

@@ -29,12 +29,12 @@ export const divideColumn: Op<DivideColumnAttributes> = {
       "divideColumn",
       x!.perToken === parts!.perToken &&
         x!.shape.slice(0, -1).every((extent, i) => extent === parts!.shape[i]),
-      `parts is ${describe(parts!)}, expected the rows of x, ${describe(x!)}`,
+      () => `parts is ${describe(parts!)}, expected the rows of x, ${describe(x!)}`,
     );
     check(
       "divideColumn",
       Number.isInteger(column) && column >= 0 && column < x!.shape.at(-1)!,
-      `column is ${column}, expected one of x, ${describe(x!)}`,
+      () => `column is ${column}, expected one of x, ${describe(x!)}`,
     );
     return dividedOf(x!, parts!);
   },

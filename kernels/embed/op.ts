@@ -32,7 +32,7 @@ export const embed: Op<EmbedAttributes> = {
     check(
       "embed",
       Number.isInteger(first) && first >= 0 && first < 2 ** 31,
-      `first is ${first}, expected a whole number of at least 0`,
+      () => `first is ${first}, expected a whole number of at least 0`,
     );
     return {
       shape: [ids!.shape[0]!, table!.shape[1]!],

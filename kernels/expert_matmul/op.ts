@@ -38,20 +38,23 @@ export const expertMatmul: Op<ExpertMatmulAttributes> = {
     check(
       "expertMatmul",
       x!.shape.at(-1) === weight!.shape[1],
-      `x is ${describe(x!)} and weight ${describe(weight!)}, expected rows of one length`,
+      () => `x is ${describe(x!)} and weight ${describe(weight!)}, expected rows of one length`,
     );
     const [tokens, count] = chosen!.shape;
     check(
       "expertMatmul",
       x!.perToken === chosen!.perToken && x!.shape[0] === tokens &&
         (x!.shape.length === 2 || x!.shape.length === 3 && x!.shape[1] === count),
-      `x is ${describe(x!)} and chosen ${describe(chosen!)}, expected one row of x for each row ` +
+      () =>
+        `x is ${describe(x!)} and chosen ${
+          describe(chosen!)
+        }, expected one row of x for each row ` +
         `of chosen, or for each of its elements`,
     );
     check(
       "expertMatmul",
       Number.isInteger(experts) && experts >= 1 && weight!.shape[0]! % experts === 0,
-      `experts is ${experts} and weight ${describe(weight!)}, expected as many rows for each`,
+      () => `experts is ${experts} and weight ${describe(weight!)}, expected as many rows for each`,
     );
     return outputOf(weight!, chosen!, experts);
   },

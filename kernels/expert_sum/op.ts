@@ -22,7 +22,8 @@ export const expertSum: Op<NoAttributes> = {
       "expertSum",
       x!.perToken === weights!.perToken && x!.shape[0] === tokens &&
         (x!.shape.length === 3 ? x!.shape[1] === count : x!.shape.length === 2 && count === 1),
-      `x is ${describe(x!)} and weights ${describe(weights!)}, expected one row for each weight`,
+      () =>
+        `x is ${describe(x!)} and weights ${describe(weights!)}, expected one row for each weight`,
     );
     return outputOf(x!);
   },

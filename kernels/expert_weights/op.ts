@@ -31,12 +31,12 @@ export const expertWeights: Op<ExpertWeightsAttributes> = {
     check(
       "expertWeights",
       scores!.shape[0] === chosen!.shape[0] && scores!.perToken === chosen!.perToken,
-      `scores is ${describe(scores!)} and chosen ${describe(chosen!)}, expected as many rows`,
+      () => `scores is ${describe(scores!)} and chosen ${describe(chosen!)}, expected as many rows`,
     );
     check(
       "expertWeights",
       over === "chosen" || over === "all",
-      `over is ${quote(over)}, expected "chosen" or "all"`,
+      () => `over is ${quote(over)}, expected "chosen" or "all"`,
     );
     return { ...chosen!, dtype: "f32" };
   },

@@ -36,7 +36,7 @@ export const glu: Op<GluAttributes> = {
     check(
       "glu",
       sameShape(gate!, up!),
-      `up is ${describe(up!)}, expected the shape of gate, ${describe(gate!)}`,
+      () => `up is ${describe(up!)}, expected the shape of gate, ${describe(gate!)}`,
     );
     checkKind("glu", kind, GLU_KINDS);
     return gate!;

@@ -33,7 +33,8 @@ export const headMatmul: Op<HeadMatmulAttributes> = {
       "headMatmul",
       Number.isInteger(heads) && heads >= 1 && x!.shape[1] === heads * weight!.shape[1]! &&
         weight!.shape[0]! % heads === 0,
-      `x is ${describe(x!)} and weight ${describe(weight!)} with ${heads} heads, expected x ` +
+      () =>
+        `x is ${describe(x!)} and weight ${describe(weight!)} with ${heads} heads, expected x ` +
         `[tokens, heads * K] and weight [heads * N, K]`,
     );
     return outputOf(inputs);

@@ -24,10 +24,10 @@ export const layerNorm: Op<LayerNormAttributes> = {
       check(
         "layerNorm",
         vector.shape[0] === x!.shape.at(-1) && !vector.perToken,
-        `weight or bias is ${describe(vector)}, expected the width of x, ${describe(x!)}`,
+        () => `weight or bias is ${describe(vector)}, expected the width of x, ${describe(x!)}`,
       );
     }
-    check("layerNorm", eps >= 0, `eps is ${eps}, expected a number of at least 0`);
+    check("layerNorm", eps >= 0, () => `eps is ${eps}, expected a number of at least 0`);
     return x!;
   },
   reference(out, [x, weight, bias], { eps }) {

@@ -78,14 +78,14 @@ export const matmul: Op<MatmulAttributes> = {
     check(
       "matmul",
       x.shape.at(-1) === K,
-      `x is ${describe(x)} and weight ${describe(weight)}, expected rows of one length`,
+      () => `x is ${describe(x)} and weight ${describe(weight)}, expected rows of one length`,
     );
     if (up) {
       checkInput("matmul", "up", up, { role: "matrix", dtype: [weight.dtype], rank: 2 });
       check(
         "matmul",
         sameShape(up, weight),
-        `up is ${describe(up)}, expected the shape of weight, ${describe(weight)}`,
+        () => `up is ${describe(up)}, expected the shape of weight, ${describe(weight)}`,
       );
     }
     if (gate) glu.shape([rowsOf(x, N), rowsOf(x, N)], { kind: gate });
@@ -94,16 +94,20 @@ export const matmul: Op<MatmulAttributes> = {
       check(
         "matmul",
         gain.shape[0] === K && !gain.perToken,
-        `gain is ${describe(gain)}, expected one element per column of weight, ${describe(weight)}`,
+        () =>
+          `gain is ${describe(gain)}, expected one element per column of weight, ${
+            describe(weight)
+          }`,
       );
-      check("matmul", eps! >= 0, `eps is ${eps}, expected a number of at least 0`);
+      check("matmul", eps! >= 0, () => `eps is ${eps}, expected a number of at least 0`);
     }
     if (bias) {
       checkInput("matmul", "bias", bias, { rank: 1 });
       check(
         "matmul",
         bias.shape[0] === N && !bias.perToken,
-        `bias is ${describe(bias)}, expected one element per row of weight, ${describe(weight)}`,
+        () =>
+          `bias is ${describe(bias)}, expected one element per row of weight, ${describe(weight)}`,
       );
     }
     const result = rowsOf(x, N);
@@ -112,7 +116,8 @@ export const matmul: Op<MatmulAttributes> = {
       check(
         "matmul",
         sameShape(operands.residual, result),
-        `residual is ${describe(operands.residual)}, expected the shape of the result, ` +
+        () =>
+          `residual is ${describe(operands.residual!)}, expected the shape of the result, ` +
           describe(result),
       );
     }

@@ -34,7 +34,7 @@ export const quantizeActivations: Op<QuantizeActivationsAttributes> = {
     check(
       "quantizeActivations",
       !gate || eps === undefined,
-      `it has a gate and eps ${eps}, expected one of them`,
+      () => `it has a gate and eps ${eps}, expected one of them`,
     );
     checkCount("quantizeActivations", inputs, eps === undefined && !gate ? 1 : 2);
     const [x, gain] = inputs;
@@ -45,7 +45,10 @@ export const quantizeActivations: Op<QuantizeActivationsAttributes> = {
       check(
         "quantizeActivations",
         gain.shape[0] === x!.shape.at(-1) && !gain.perToken && eps! >= 0,
-        `gain is ${describe(gain)} and eps ${eps}, expected the width of x, ${describe(x!)}, and ` +
+        () =>
+          `gain is ${describe(gain)} and eps ${eps}, expected the width of x, ${
+            describe(x!)
+          }, and ` +
           `at least 0`,
       );
     }

@@ -26,9 +26,9 @@ export const rmsNorm: Op<RmsNormAttributes> = {
     check(
       "rmsNorm",
       x!.shape.at(-1)! % weight!.shape[0]! === 0 && !weight!.perToken,
-      `weight is ${describe(weight!)}, expected a divisor of the width of x, ${describe(x!)}`,
+      () => `weight is ${describe(weight!)}, expected a divisor of the width of x, ${describe(x!)}`,
     );
-    check("rmsNorm", eps >= 0, `eps is ${eps}, expected a number of at least 0`);
+    check("rmsNorm", eps >= 0, () => `eps is ${eps}, expected a number of at least 0`);
     return x!;
   },
   reference(out, [x, weight], { eps }) {

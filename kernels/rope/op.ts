@@ -40,18 +40,21 @@ export const rope: Op<RopeAttributes> = {
       "rope",
       Number.isInteger(heads) && Number.isInteger(headDim) && rotaryDim % 2 === 0 &&
         Number.isInteger(offset) && offset >= 0 && offset + rotaryDim <= headDim,
-      `x is ${describe(x!)} with ${heads} heads, offset ${offset} and table ${describe(table!)}, ` +
+      () =>
+        `x is ${describe(x!)} with ${heads} heads, offset ${offset} and table ${
+          describe(table!)
+        }, ` +
         `expected heads that divide the width and an even rotaryDim within a head`,
     );
     check(
       "rope",
       pairing === "half" || pairing === "interleaved",
-      `pairing is ${quote(pairing)}, expected half or interleaved`,
+      () => `pairing is ${quote(pairing)}, expected half or interleaved`,
     );
     check(
       "rope",
       positions!.shape[0] === x!.shape[0] && positions!.perToken === x!.perToken,
-      `positions is ${describe(positions!)}, expected one per row of x, ${describe(x!)}`,
+      () => `positions is ${describe(positions!)}, expected one per row of x, ${describe(x!)}`,
     );
     return x!;
   },

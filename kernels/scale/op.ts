@@ -18,7 +18,7 @@ export const scale: Op<ScaleAttributes> = {
   shape(inputs, { factor }) {
     checkCount("scale", inputs, 1);
     checkInput("scale", "x", inputs[0]!, {});
-    check("scale", Number.isFinite(factor), `factor is ${factor}, expected a finite number`);
+    check("scale", Number.isFinite(factor), () => `factor is ${factor}, expected a finite number`);
     return inputs[0]!;
   },
   reference(out, [x], { factor }) {

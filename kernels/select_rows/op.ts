@@ -18,7 +18,7 @@ export const selectRows: Op<NoAttributes> = {
     check(
       "selectRows",
       rows!.shape[0]! >= 1,
-      `rows is ${describe(rows!)}, expected at least one row`,
+      () => `rows is ${describe(rows!)}, expected at least one row`,
     );
     return { ...x!, shape: [rows!.shape[0]!, x!.shape[1]!], perToken: rows!.perToken };
   },

@@ -39,19 +39,22 @@ export const topExperts: Op<TopExpertsAttributes> = {
     check(
       "topExperts",
       Number.isInteger(count) && count >= 1 && count <= scores!.shape[1]!,
-      `count is ${count} and scores ${describe(scores!)}, expected 1 to ${scores!.shape[1]}`,
+      () => `count is ${count} and scores ${describe(scores!)}, expected 1 to ${scores!.shape[1]}`,
     );
     if (starts) {
       checkInput("topExperts", "starts", starts, { dtype: ["i32"], rank: 1 });
       check(
         "topExperts",
         starts.shape[0] === scores!.shape[0] && starts.perToken === scores!.perToken,
-        `starts is ${describe(starts)} and scores ${describe(scores!)}, expected one for each row`,
+        () =>
+          `starts is ${describe(starts)} and scores ${
+            describe(scores!)
+          }, expected one for each row`,
       );
       check(
         "topExperts",
         Number.isInteger(capacity) && capacity! >= 0 && capacity! < 2 ** 31,
-        `capacity is ${capacity}, expected a whole number of at least 0`,
+        () => `capacity is ${capacity}, expected a whole number of at least 0`,
       );
     }
     return chosenOf(scores!, count);

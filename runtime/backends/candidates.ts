@@ -39,6 +39,8 @@ export class Candidates {
   #names: readonly BackendName[];
   readonly #options: BackendOptions;
   readonly #warn: (message: string) => void;
+  /** The one in use, where it was begun and nobody has asked for it yet. */
+  #begun: Promise<Backend> | undefined;
 
   /** At least one name, best first; `warn` is told of each step from one to the next. */
   constructor(
@@ -68,6 +70,28 @@ export class Candidates {
   }
 
   /**
+   * Begins to open the one in use, so that finding out about the machine takes no time of its own while
+   * files are read. `use` goes on from there; until then, `release` takes it back.
+   */
+  begin(): void {
+    this.#begun = openBackend(this.#names[0]!, this.#options);
+    this.#begun.catch(() => {}); // it is awaited where it is used
+  }
+
+  /** Disposes of one that was begun and not used. */
+  async release(): Promise<void> {
+    const begun = this.#begun;
+    this.#begun = undefined;
+    await (await begun?.catch(() => undefined))?.dispose();
+  }
+
+  #open(): Promise<Backend> {
+    const begun = this.#begun;
+    this.#begun = undefined;
+    return begun ?? openBackend(this.#names[0]!, this.#options);
+  }
+
+  /**
    * Opens the one in use and runs `task` on it; where either fails by the backend's fault, the same on
    * the next one. A backend on which `task` fails is disposed of.
    *
@@ -77,7 +101,7 @@ export class Candidates {
     for (;;) {
       let backend: Backend | undefined;
       try {
-        backend = await openBackend(this.#names[0]!, this.#options);
+        backend = await this.#open();
         return await task(backend);
       } catch (error) {
         await backend?.dispose();

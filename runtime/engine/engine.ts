@@ -17,7 +17,7 @@ import type { ModelConfig, ModelDefinition } from "../models/definition.ts";
 import type { ProgramName, Programs, RunPart, Sequence } from "../models/program.ts";
 import { type Prompt, toSequence } from "../models/prompt.ts";
 import type { Plans } from "./plans.ts";
-import type { PlanSizes } from "./record.ts";
+import type { PlanSizes, ProgramGraphs } from "./record.ts";
 import type { Request, RowCounts } from "./requests.ts";
 import { Running, type Takeover } from "./running.ts";
 import { Turns } from "./turns.ts";
@@ -27,6 +27,8 @@ import type { ResolvedWeights } from "../models/weights.ts";
 export interface EngineOptions extends PlanSizes {
   /** Path or URL of the model, for messages. */
   readonly name?: string;
+  /** What its memory was counted by, where that was done. */
+  readonly graphs?: ProgramGraphs;
 }
 
 /** Runs a model on a backend. */
@@ -52,8 +54,9 @@ export class Engine {
   ) {
     this.#programs = definition.programs(config);
     this.config = config;
-    this.options = options;
-    const parts = { programs: this.#programs, weights, sizes: options };
+    const { graphs, ...sizes } = options;
+    this.options = sizes;
+    const parts = { programs: this.#programs, weights, sizes, graphs };
     this.#running = new Running(parts, backend, takeover);
     this.#turns = new Turns({
       exclusive: (task) => this.exclusive(task),

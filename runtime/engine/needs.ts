@@ -15,7 +15,7 @@ import { makePlan, segmentsOf } from "../graph/plan.ts";
 import type { ModelFile } from "../files/model_file.ts";
 import type { ProgramName } from "../models/program.ts";
 import { type ResolvedWeight, weightBytes } from "../models/weights.ts";
-import { memoryNeeded, pinnedBytes, programNames, recordProgram } from "./record.ts";
+import { memoryNeeded, pinnedBytes, programGraphs, programNames, recordProgram } from "./record.ts";
 import type { ResolvedModel } from "./resolve.ts";
 
 /** Parameters of a model. */
@@ -112,7 +112,9 @@ export function readsOf(model: ResolvedModel): Partial<Record<ProgramName, RunRe
 
 /** Bytes of the caches for each token of the context. */
 export function cacheBytesPerToken(model: ResolvedModel): number {
-  const { cacheBytes } = memoryNeeded(model.programs, model.weights, model.sizes);
+  const { cacheBytes } = memoryNeeded(
+    programGraphs(model.programs, model.weights, model.sizes),
+  );
   return cacheBytes / model.sizes.contextLength;
 }
 

@@ -24,6 +24,8 @@ import {
   blankRows,
   mostRunTokens,
   type PlanSizes,
+  type ProgramGraphs,
+  programGraphs,
   programNames,
   recordProgram,
   rulesOf,
@@ -46,6 +48,18 @@ const MOST_BATCH = 64;
  */
 const MOST_TOGETHER = 512, MOST_NUMBERS = 2 ** 22;
 
+/** What a model consists of, wherever it runs. */
+export interface ModelParts {
+  /** What it does. */
+  readonly programs: Programs;
+  /** Its weights. */
+  readonly weights: ResolvedWeights;
+  /** How plans are sized. */
+  readonly sizes: PlanSizes;
+  /** What its memory was counted by, where that was done; recorded here where absent. */
+  readonly graphs?: ProgramGraphs | undefined;
+}
+
 /** Programs on a backend. */
 export class Plans {
   readonly #programs: Programs;
@@ -67,19 +81,18 @@ export class Plans {
   readonly ahead: RunAhead;
 
   /** Gives every weight and cache its memory; the weights are written afterwards. */
-  constructor(programs: Programs, weights: ResolvedWeights, backend: Backend, sizes: PlanSizes) {
+  constructor({ programs, weights, sizes, ...parts }: ModelParts, backend: Backend) {
     this.#programs = programs;
     this.#weights = weights;
     this.#backend = backend;
     this.#sizes = sizes;
-    const graphs = programNames(programs).map((program) => {
-      const graph = recordProgram(programs[program]!, weights, sizes, { tokens: 1, rows: "all" });
-      for (const [name, { shape }] of graph.outputs) {
+    const graphs = parts.graphs ?? programGraphs(programs, weights, sizes);
+    for (const [program, { outputs }] of graphs) {
+      for (const [name, { shape }] of outputs) {
         this.#widths.set(`${program} ${name}`, elements(shape) / shape[0]!);
       }
-      return graph;
-    });
-    this.#placement = placeGraphs(backend, graphs);
+    }
+    this.#placement = placeGraphs(backend, Array.from(graphs.values()));
     this.ahead = new RunAhead({
       backend: backend.name,
       decode: programs.decode,
@@ -87,8 +100,7 @@ export class Plans {
       executable: () => this.#executable(1, LAST_LOGITS),
       write: (executable, start) => this.#write(executable, "decode", [start]),
     });
-    const [decoder, encoder] = (["decode", "encode"] as const)
-      .map((name) => graphs[programNames(programs).indexOf(name)]);
+    const decoder = graphs.get("decode"), encoder = graphs.get("encode");
     const source = new Set(encoder?.tensors.map(({ name }) => name));
     this.#caches = new Map(
       decoder?.tensors.filter(({ origin }) => origin === "cache")

@@ -99,6 +99,23 @@ export function recordProgram(
   return isOrdered ? withColumnOrders(g, (name) => weights.get(name)?.order) : g;
 }
 
+/** The graph of each program by which memory is counted and given. */
+export type ProgramGraphs = ReadonlyMap<ProgramName, Graph>;
+
+/** Records every program as memory sees it: for one token, with every result. */
+export function programGraphs(
+  programs: Programs,
+  weights: ResolvedWeights,
+  sizes: PlanSizes,
+): ProgramGraphs {
+  return new Map(
+    programNames(programs).map((name) => [
+      name,
+      recordProgram(programs[name]!, weights, sizes, { tokens: 1, rows: "all" }),
+    ]),
+  );
+}
+
 /** Memory of a loaded model, in bytes. */
 export interface MemoryNeeded {
   /** All weights, in their layouts' exchange form. */
@@ -113,16 +130,9 @@ export interface MemoryNeeded {
  * Adds up the weights and caches of a model's programs. The first `layersApart` layers do not
  * count: they are in another memory.
  */
-export function memoryNeeded(
-  programs: Programs,
-  weights: ResolvedWeights,
-  sizes: PlanSizes,
-  layersApart: number = 0,
-): MemoryNeeded {
+export function memoryNeeded(graphs: ProgramGraphs, layersApart: number = 0): MemoryNeeded {
   const counted = new Map<string, Tensor>();
-  for (const name of programNames(programs)) {
-    const options = { tokens: 1, rows: "all" } as const;
-    const { nodes } = recordProgram(programs[name]!, weights, sizes, options);
+  for (const { nodes } of graphs.values()) {
     for (const { inputs, segment } of nodes) {
       if (segment.layer !== undefined && segment.layer < layersApart) continue;
       for (const tensor of inputs) counted.set(tensor.name, tensor);

@@ -6,10 +6,7 @@
 
 import type { Backend } from "../backends/backend.ts";
 import type { Candidates } from "../backends/candidates.ts";
-import type { Programs } from "../models/program.ts";
-import type { ResolvedWeights } from "../models/weights.ts";
-import { Plans } from "./plans.ts";
-import type { PlanSizes } from "./record.ts";
+import { type ModelParts, Plans } from "./plans.ts";
 
 /** How another backend takes over from the one that a model was loaded on. */
 export interface Takeover {
@@ -17,16 +14,6 @@ export interface Takeover {
   readonly candidates: Candidates;
   /** Writes the weights, which have their memory by then, from files that are opened again. */
   load(backend: Backend, signal: AbortSignal): Promise<void>;
-}
-
-/** What a model consists of, wherever it runs. */
-export interface ModelParts {
-  /** What it does. */
-  readonly programs: Programs;
-  /** Its weights. */
-  readonly weights: ResolvedWeights;
-  /** How plans are sized. */
-  readonly sizes: PlanSizes;
 }
 
 /** A model on a backend. Neither changes but in `replace`. */
@@ -72,7 +59,6 @@ export class Running {
   }
 
   #place(backend: Backend): Plans {
-    const { programs, weights, sizes } = this.#parts;
-    return new Plans(programs, weights, backend, sizes);
+    return new Plans(this.#parts, backend);
   }
 }

@@ -52,8 +52,8 @@ export function copyGraph(
       }
       return it;
     },
-    keep({ op, inputs, attrs, output }) {
-      copies.set(output, own.op(op, inputs.map(copy.of), attrs as never));
+    keep(node) {
+      copies.set(node.output, own.repeat(node, node.inputs.map(copy.of)));
     },
   };
   // Inputs that no op reads can be written all the same.
@@ -75,7 +75,7 @@ export function copyGraph(
 }
 
 /**
- * A copy without the ops that lead to no output. An op that writes a cache is needed where a needed
+ * The graph without the ops that lead to no output; itself where all of them do. An op that writes a cache is needed where a needed
  * op reads that cache, and with `stores` in any case: for what later runs read.
  */
 export function pruneGraph(graph: Graph, { stores }: { readonly stores: boolean }): Graph {
@@ -91,6 +91,7 @@ export function pruneGraph(graph: Graph, { stores }: { readonly stores: boolean 
       for (const input of node.inputs) needed.add(input);
     }
   } while (kept.size > found);
+  if (kept.size === graph.nodes.length) return graph;
   return copyGraph(graph, (node, copy) => {
     if (kept.has(node)) copy.keep(node);
   });

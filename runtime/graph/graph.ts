@@ -182,6 +182,27 @@ export class Graph {
     const attrs = { ...given } as OpAttributes[N];
     inputs = Array.from(inputs);
     for (const input of inputs) this.#checkOwn(op, input);
+    return this.#record(op, inputs, attrs, type);
+  }
+
+  /**
+   * Records an op of another graph once more, for a copy of that graph. Where the inputs are of the
+   * types that they have there, so is the result, and nothing is checked a second time.
+   */
+  repeat({ op, inputs: known, attrs, output }: GraphNode, inputs: readonly Tensor[]): Tensor {
+    const isSame = inputs.length === known.length &&
+      inputs.every((input, i) => sameType(input, known[i]!));
+    if (!isSame) return this.op(op, inputs, attrs as never);
+    for (const input of inputs) this.#checkOwn(op, input);
+    return this.#record(op, inputs, attrs, output);
+  }
+
+  #record(
+    op: OpName,
+    inputs: readonly Tensor[],
+    attrs: OpAttributes[OpName],
+    type: TensorType,
+  ): Tensor {
     const mutates = OPS[op].mutates;
     const output = mutates === undefined
       ? this.#add(`${op}.${this.#nodes.length}`, "op", type)

@@ -53,11 +53,11 @@ export function readVocabulary(metadata: Record<string, unknown>): GgufVocabular
   const ids = new Map<string, number>();
   const texts = Array.from(tokens, (token: unknown, id) => {
     if (typeof token !== "string") throw wrongField(`${KEY}tokens[${id}]`, token, "a text");
-    const text = token === "" ? `[EMPTY_${id}]` : token;
-    if (!ids.has(text)) ids.set(text, id);
-    return text;
+    return token === "" ? `[EMPTY_${id}]` : token;
   });
-  const types = Int32Array.from(numbers(metadata, "token_type", texts.length, NORMAL));
+  // From the last, so that the first of equal ones stays.
+  for (let id = texts.length - 1; id >= 0; id--) ids.set(texts[id]!, id);
+  const types = new Int32Array(numbers(metadata, "token_type", texts.length, NORMAL));
   // End tokens control, whatever type a careless conversion gave them.
   for (const id of endTokens([], (name) => ids.get(name))) types[id] = CONTROL;
   return {
