@@ -40,7 +40,7 @@ Deno.test("shapes of published models have the published number of parameters", 
 });
 
 /** Golden models that are no whole model in one file: quantized by others, cases, parts of models. */
-const NOT_WHOLE = /130b|gptq|awq|gguf|settings|tasks|transfo/;
+const NOT_WHOLE = /130b|gptq|awq|gguf|settings|tasks|tied|transfo/;
 
 Deno.test("a model on paper has the tensors of a real one with the same configuration", async () => {
   let count = 0;

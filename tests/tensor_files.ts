@@ -43,3 +43,21 @@ export function assemble(tensors: ReadonlyMap<string, Values>): Uint8Array<Array
   );
   return safetensorsBytes(header, concat(bytes));
 }
+
+/** The tensors of a safetensors file whose numbers are f32. */
+export function disassemble(file: Uint8Array<ArrayBuffer>): Map<string, Values> {
+  const length = Number(new DataView(file.buffer, file.byteOffset).getBigUint64(0, true));
+  const header = JSON.parse(new TextDecoder().decode(file.subarray(8, 8 + length)));
+  delete header.__metadata__;
+  const tensors = new Map<string, Values>();
+  for (const [name, { shape, data_offsets: [from, to] }] of Object.entries<Header>(header)) {
+    const bytes = file.slice(8 + length + from, 8 + length + to);
+    tensors.set(name, { shape, values: new Float32Array(bytes.buffer) });
+  }
+  return tensors;
+}
+
+interface Header {
+  readonly shape: number[];
+  readonly data_offsets: readonly [number, number];
+}

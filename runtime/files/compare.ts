@@ -11,10 +11,11 @@ const PIECE = 1 << 20;
 
 /**
  * Whether two tensors have the same type, shape and bytes. Undefined on a server, which would have to
- * send both.
+ * send both. Those of a model on paper, which has no bytes, are different ones.
  */
 export async function sameBytes(a: TensorEntry, b: TensorEntry): Promise<boolean | undefined> {
   if (a.type !== b.type || a.bytes !== b.bytes || a.shape.join() !== b.shape.join()) return false;
+  if (a.source.size < a.offset + a.bytes) return false;
   if (a.source === b.source && a.offset === b.offset) return true;
   if ([a, b].some(({ source }) => /^https?:/.test(source.name))) return undefined;
   for (let at = 0; at < a.bytes; at += PIECE) {

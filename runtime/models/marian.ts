@@ -26,8 +26,9 @@ import {
   tokenIds,
 } from "./inputs.ts";
 import type { RunSizes } from "./program.ts";
-import { keptMatrix, linear, norm, vector, type WeightSpec } from "./weight_spec.ts";
+import { keptMatrix, linear, matrix, norm, vector, type WeightSpec } from "./weight_spec.ts";
 import type { WeightScope } from "./weights.ts";
+import { findWordTables, type WordTables } from "./word_tables.ts";
 
 /** The encoder's or the decoder's side. */
 interface Side {
@@ -49,6 +50,8 @@ export interface MarianConfig extends ModelConfig {
   readonly embeddingScale: number;
   /** What the decoder begins with. */
   readonly startId: number;
+  /** Whether a head that is not in the file is the table of words. */
+  readonly tiedEmbeddings: boolean;
 }
 
 /** Added to variances: the value of the layers that it is made of. */
@@ -103,13 +106,14 @@ export const marian: ModelDefinition<MarianConfig> = {
       vocabSize,
       maxPositions: config.count("max_position_embeddings", 1024),
       startId: config.whole("decoder_start_token_id"),
+      tiedEmbeddings: config.flag("tie_word_embeddings", true),
     };
   },
 
-  weights: (config, file, contextLength) =>
-    Promise.resolve(
-      listWeights(config, contextLength, file.tensors.has("final_logits_bias")),
-    ),
+  weights: async (config, file, contextLength) => {
+    const tables = await findWordTables(file, TABLES, config.tiedEmbeddings);
+    return listWeights(config, contextLength, tables, file.tensors.has("final_logits_bias"));
+  },
 
   programs: (config) => ({
     encode: {
@@ -126,16 +130,28 @@ export const marian: ModelDefinition<MarianConfig> = {
   }),
 };
 
+const TABLES = {
+  shared: "model.shared.weight",
+  head: "lm_head.weight",
+  decoder: "model.decoder.embed_tokens.weight",
+  encoder: "model.encoder.embed_tokens.weight",
+};
+
 function* listWeights(
   config: MarianConfig,
   contextLength: number,
+  words: WordTables,
   hasBias: boolean,
 ): Iterable<WeightSpec> {
   const { hiddenSize: width, vocabSize } = config;
-  yield keptMatrix("wordTable", vocabSize, width, "model.shared.weight");
+  yield keptMatrix("wordTable", vocabSize, width, words.encoder);
+  if (words.decoder !== words.encoder) {
+    yield keptMatrix("decoder.wordTable", vocabSize, width, words.decoder);
+  }
+  if (words.head !== words.decoder) yield matrix("head", vocabSize, width, words.head);
   if (hasBias) {
     const source = { tensor: "final_logits_bias", fileShape: [1, vocabSize] };
-    yield vector("wordTable.bias", vocabSize, source);
+    yield vector("headBias", vocabSize, source);
   }
   // There is no tensor of positions: sines of all frequencies, then their cosines.
   yield {
@@ -179,9 +195,10 @@ function recordEmbedding(
   w: WeightScope,
   ids: Tensor,
   positions: Tensor,
+  table: string,
 ): Tensor {
   const { embed } = blocks(g, w);
-  const words = g.op("scale", [embed([ids, "wordTable"])], { factor });
+  const words = g.op("scale", [embed([ids, table])], { factor });
   return g.op("add", [words, embed([positions, "positionTable"])]);
 }
 
@@ -206,7 +223,7 @@ function recordEncoder(
   const { hiddenSize, encoder: { layers, heads }, decoder } = config;
   const { ids, positions, rows, spans, sourceRows } = inputs as Record<string, Tensor>;
   const { linear, layerNorm, attend } = blocks(g, w);
-  let x = recordEmbedding(g, config, w, ids!, positions!); // [tokens, width]
+  let x = recordEmbedding(g, config, w, ids!, positions!, "wordTable"); // [tokens, width]
   for (let i = 0; i < layers; i++) {
     g.cut(`encoder layer ${i}`, i);
     const name = `encoder.${i}.`;
@@ -247,7 +264,8 @@ function recordDecoder(
   const { linear, layerNorm, attend } = blocks(g, w);
   const shape = [cacheRows, heads, hiddenSize / heads] as const;
   const scale = (hiddenSize / heads) ** -0.5;
-  let x = recordEmbedding(g, config, w, ids!, positions!); // [tokens, width]
+  const table = w.has("decoder.wordTable") ? "decoder.wordTable" : "wordTable";
+  let x = recordEmbedding(g, config, w, ids!, positions!, table); // [tokens, width]
   for (let i = 0; i < layers; i++) {
     g.cut(`decoder layer ${i}`, encoder.layers + i);
     const name = `decoder.${i}.`;
@@ -268,7 +286,9 @@ function recordDecoder(
   }
   g.cut("head");
   const hidden = wanted(x); // [rows, width]
-  return { hidden, logits: linear(hidden, "wordTable") };
+  const head = w.tensor(w.has("head") ? "head" : table);
+  const bias = w.has("headBias") ? [w.tensor("headBias")] : [];
+  return { hidden, logits: g.op("matmul", [hidden, head, ...bias]) };
 }
 
 /** Fields of `config.json`, as the class of Transformers reads them. */
@@ -278,11 +298,12 @@ const FIELDS = {
     ...["scale_embedding", "max_position_embeddings", "decoder_start_token_id"],
     ...["encoder_layers", "encoder_attention_heads", "encoder_ffn_dim"],
     ...["decoder_layers", "decoder_attention_heads", "decoder_ffn_dim", "num_hidden_layers"],
+    "tie_word_embeddings",
   ],
   harmless: [
     ...HARMLESS_FIELDS,
     ...["dropout", "activation_dropout", "encoder_layerdrop", "decoder_layerdrop", "init_std"],
-    ...["is_encoder_decoder", "tie_word_embeddings", "classif_dropout", "classifier_dropout"],
+    ...["is_encoder_decoder", "classif_dropout", "classifier_dropout"],
     ...["add_bias_logits", "extra_pos_embeddings", "force_bos_token_to_be_generated"],
     ...["num_beams", "max_length", "bad_words_ids", "forced_eos_token_id"],
   ],

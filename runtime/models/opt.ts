@@ -25,6 +25,7 @@ import { cacheRows, causalSpans, positions, tokenIds } from "./inputs.ts";
 import type { RunSizes } from "./program.ts";
 import { keptMatrix, linear, matrix, norm, type WeightSpec } from "./weight_spec.ts";
 import type { WeightScope } from "./weights.ts";
+import { isOwnTable } from "./word_tables.ts";
 
 /** Configuration of such a decoder. */
 interface OptConfig extends ModelConfig {
@@ -103,11 +104,11 @@ export const opt: ModelDefinition<OptConfig> = {
     };
   },
 
-  weights(config, file, contextLength, warn = () => {}) {
+  async weights(config, file, contextLength, warn = () => {}) {
     checkPositions(file, config, contextLength);
-    const hasHead = !config.tiedEmbeddings && file.tensors.has(HEAD);
-    if (!hasHead && !config.tiedEmbeddings) tellHeadless(file, warn);
-    return Promise.resolve(listWeights(config, file, hasHead));
+    if (!config.tiedEmbeddings && !file.tensors.has(HEAD)) tellHeadless(file, warn);
+    const decoder = prefixOf(file), words = `${decoder}embed_tokens.weight`;
+    return listWeights(config, decoder, await isOwnTable(file, HEAD, words));
   },
 
   programs: (config) => ({
@@ -121,15 +122,17 @@ export const opt: ModelDefinition<OptConfig> = {
 
 const HEAD = "lm_head.weight";
 
+/** What names begin with: a model that was saved without its head has no prefix. */
+function prefixOf({ tensors }: ModelFile): string {
+  return tensors.has("decoder.embed_tokens.weight") ? "decoder." : "model.decoder.";
+}
+
 function* listWeights(
   config: OptConfig,
-  { tensors }: ModelFile,
+  decoder: string,
   hasHead: boolean,
 ): Iterable<WeightSpec> {
   const { hiddenSize: width, intermediateSize: inner, wordWidth, vocabSize, maxPositions } = config;
-  // A model that was saved without its head has no prefix.
-  const words = "decoder.embed_tokens.weight";
-  const decoder = tensors.has(words) ? "decoder." : "model.decoder.";
   const dense = (name: string, rows: number, columns: number, tensor: string): WeightSpec[] =>
     linear(name, rows, columns, tensor).slice(0, config.biased ? 2 : 1);
   const normed = (name: string, tensor: string): WeightSpec[] =>

@@ -7,6 +7,7 @@
 import { readConfig } from "../files/config.ts";
 import type { ModelFile } from "../files/model_file.ts";
 import { ggufHead } from "./gguf_config.ts";
+import { findWordTables, type WordTables } from "./word_tables.ts";
 
 /** One of the two stacks. */
 export type Side = "encoder" | "decoder";
@@ -22,9 +23,8 @@ type InLayer = Readonly<Record<string, string>>;
 
 /** Names of tensors. */
 export interface StackNames {
-  readonly words: string;
-  /** The head, which may be the table of words; absent where it is that table under a factor. */
-  readonly head?: string | undefined;
+  /** The tables of words of the encoder, of the decoder, and the head; one name is one table. */
+  readonly words: WordTables;
   /** The norm behind the last layer. */
   norm(side: Side): string;
   /** The biases of distances of a layer; undefined for one that has those of the first. */
@@ -44,28 +44,38 @@ function attention(part: string, path: string): InLayer {
 
 const OWN = { ...attention("self", "0.SelfAttention."), selfNorm: "0.layer_norm" };
 
-const WORDS = "shared.weight", HEAD = "lm_head.weight";
+const TABLES = {
+  shared: "shared.weight",
+  encoder: "encoder.embed_tokens.weight",
+  decoder: "decoder.embed_tokens.weight",
+  head: "lm_head.weight",
+};
 
 /**
- * The head; undefined where it is the table of words under a factor. Up to version 4 Transformers has
- * either a head of its own without the factor, or the table with it. Version 5 calls every model tied:
- * `scale_decoder_outputs` tells of the factor, which mT5 never has there, and a head is in the file where
- * it is another matrix than the table.
+ * Whether what the last layer gives is multiplied by a factor before the head. Up to version 4
+ * Transformers has either a head of its own without the factor, or the table with it. Version 5 calls
+ * every T5 tied, and `scale_decoder_outputs` tells of the factor, which mT5 never has there. A Switch
+ * Transformer has it where it is tied, in any version.
  */
-function jsonHead(file: ModelFile): string | undefined {
+export function scalesHead(file: ModelFile): boolean {
   const config = readConfig(file);
-  if (!config.flag("tie_word_embeddings", true)) return HEAD;
+  if (!config.flag("tie_word_embeddings", true)) return false;
   const isMt5 = config.text("model_type", "") === "mt5" &&
     parseInt(config.text("transformers_version", "")) >= 5;
-  if (config.flag("scale_decoder_outputs", !isMt5)) return undefined;
-  return file.tensors.has(HEAD) ? HEAD : WORDS;
+  return config.flag("scale_decoder_outputs", !isMt5);
+}
+
+/** Every T5 is tied, whatever it says; of the others an untied one has a head of its own. */
+function isTied(file: ModelFile): boolean {
+  const config = readConfig(file);
+  return config.text("model_type", "") !== "switch_transformers" ||
+    config.flag("tie_word_embeddings", true);
 }
 
 /** The names of Transformers. */
-function jsonNames(file: ModelFile): StackNames {
+async function jsonNames(file: ModelFile): Promise<StackNames> {
   return {
-    words: WORDS,
-    head: jsonHead(file),
+    words: await findWordTables(file, TABLES, isTied(file)),
     norm: (side) => `${side}.final_layer_norm.weight`,
     distances: ({ side, layer }) =>
       layer > 0
@@ -91,9 +101,9 @@ const GGUF_OWN = { ...attention("self", "attn_"), selfNorm: "attn_norm", mlpNorm
 async function ggufNames(file: ModelFile): Promise<StackNames> {
   const stack = (side: Side): string => side === "encoder" ? "enc." : "dec.";
   const layer = (place: LayerPlace): string => `${stack(place.side)}blk.${place.layer}.`;
+  const words = "token_embd.weight";
   return {
-    words: "token_embd.weight",
-    head: await ggufHead(file),
+    words: { encoder: words, decoder: words, head: await ggufHead(file) ?? words },
     norm: (side) => `${stack(side)}output_norm.weight`,
     distances(place) {
       const name = `${layer(place)}attn_rel_b.weight`;
@@ -114,5 +124,5 @@ async function ggufNames(file: ModelFile): Promise<StackNames> {
 
 /** The names that a file uses. */
 export async function stackNames(file: ModelFile): Promise<StackNames> {
-  return file.format === "gguf" ? await ggufNames(file) : jsonNames(file);
+  return await (file.format === "gguf" ? ggufNames(file) : jsonNames(file));
 }

@@ -25,7 +25,7 @@ import {
 } from "./inputs.ts";
 import type { InputRule, Program, Programs, RunSizes } from "./program.ts";
 import type { PromptRules } from "./prompt.ts";
-import type { LayerPlace, StackNames } from "./t5_names.ts";
+import { type LayerPlace, scalesHead, type StackNames } from "./t5_names.ts";
 import { keptMatrix, matrix, type ReadTensor, vector, type WeightSpec } from "./weight_spec.ts";
 import type { WeightScope } from "./weights.ts";
 
@@ -47,6 +47,11 @@ export interface StackConfig extends ModelConfig {
   readonly maxDistance: number;
   /** What the decoder begins with. */
   readonly startId: number;
+  /**
+   * Whether what the last layer gives is multiplied by `hiddenSize ** -0.5` before the head; where a
+   * file does not say, it is if the head is the table of words.
+   */
+  readonly scalesHead?: boolean;
 }
 
 /** The feed-forward block of a layer. */
@@ -91,6 +96,7 @@ export function readStack(file: ModelFile): StackConfig {
     buckets: config.count("relative_attention_num_buckets", 32),
     maxDistance: config.count("relative_attention_max_distance", 128, 2 ** 20),
     startId: config.whole("decoder_start_token_id", config.whole("pad_token_id", 0)),
+    scalesHead: scalesHead(file),
   });
 }
 
@@ -148,8 +154,14 @@ export function* listStack(
 ): Iterable<WeightSpec> {
   const { hiddenSize: width, vocabSize, heads, headDim, encoderLayers, decoderLayers } = config;
   const inner = heads * headDim;
-  yield keptMatrix("wordTable", vocabSize, width, names.words);
-  if (names.head && decoderLayers > 0) yield matrix("head", vocabSize, width, names.head);
+  const { words } = names;
+  yield keptMatrix("wordTable", vocabSize, width, words.encoder);
+  if (decoderLayers > 0) {
+    if (words.decoder !== words.encoder) {
+      yield keptMatrix("decoder.wordTable", vocabSize, width, words.decoder);
+    }
+    if (words.head !== words.decoder) yield matrix("head", vocabSize, width, words.head);
+  }
   for (const [side, layers] of [["encoder", encoderLayers], ["decoder", decoderLayers]] as const) {
     if (layers > 0) yield vector(`${side}.norm`, width, names.norm(side));
     for (let layer = 0; layer < layers; layer++) {
@@ -272,7 +284,8 @@ function recordDecoder(
   const { ids, cacheRows: rows, spans, sourceSpans } = inputs as Record<string, Tensor>;
   const { linear, rmsNorm, embed, attend } = blocks(g, w);
   const shape = [cacheRows, heads, headDim] as const;
-  let x = embed([ids!, "wordTable"]); // [tokens, width]
+  const words = w.has("decoder.wordTable") ? "decoder.wordTable" : "wordTable";
+  let x = embed([ids!, words]); // [tokens, width]
   for (let i = 0; i < config.decoderLayers; i++) {
     g.cut(`decoder layer ${i}`, encoderLayers + i);
     const name = `decoder.${i}.`, a = rmsNorm(x, `${name}selfNorm`, eps);
@@ -302,7 +315,8 @@ function recordDecoder(
   }
   g.cut("head");
   const hidden = rmsNorm(wanted(x), "decoder.norm", eps); // [rows, width]
-  if (w.has("head")) return { hidden, logits: linear(hidden, "head") };
+  const head = w.has("head") ? "head" : words;
+  if (!(config.scalesHead ?? head !== "head")) return { hidden, logits: linear(hidden, head) };
   const scaled = g.op("scale", [hidden], { factor: config.hiddenSize ** -0.5 });
-  return { hidden, logits: linear(scaled, "wordTable") };
+  return { hidden, logits: linear(scaled, head) };
 }

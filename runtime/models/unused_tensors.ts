@@ -16,6 +16,8 @@ const HARMLESS = new RegExp(
     /(^|\.)position_ids$/, // numbers from 0 upwards
     /^rope_(freqs|factors_long|factors_short)\.weight$/, // divisors for another length of context
     /^(lm_head|output)\.weight$/, // a head that repeats the embedding table: another one is used
+    // Tables of words that repeat another one, or before which others come (word_tables.ts).
+    /(^|\.)(shared|(en|de)coder\.embed_tokens)\.weight$/,
     // Tables and projections of words, and biases that all layers share: others are used.
     /^crit\.out_(layers\.\d+\.weight|projs\.\d+)$|\.dec_attn\.r_[rw]_bias$/,
     /(^|\.)predictions(\.decoder)?\.bias$/, // the bias of the words under another name
