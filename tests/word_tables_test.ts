@@ -50,7 +50,8 @@ async function run(
   }, async (path) => {
     const onWarning = (message: string): void => void told.push(message);
     await using model = await loadModel(path, { backend, threads: 1, onWarning });
-    logits = await model.logits(architecture === "opt" ? { ids } : { ids, decoderIds });
+    const prompt = architecture === "opt" ? { ids } : { ids, decoderIds };
+    logits = new Float32Array(await model.logits(prompt));
   });
   return { logits: logits.slice(-(configs[architecture]!.vocab_size as number)), told };
 }
