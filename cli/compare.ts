@@ -4,11 +4,21 @@
  * @module
  */
 
-import { plain, safeJson } from "../escape.ts";
+import { plain, quote, safeJson } from "../escape.ts";
 import { InputError, loadModel } from "../mod.ts";
-import { ownTexts } from "../quantize/calibration.ts";
+import { ownTexts, windowsOf } from "../quantize/calibration.ts";
 import { compareModels } from "../quantize/quantize_model.ts";
-import { commandName, type Flags, given, runCommand, UsageError, writeOut } from "./command.ts";
+import { checkVocabularies, differences } from "../quantize/vocabularies.ts";
+import {
+  commandName,
+  type Flags,
+  given,
+  runCommand,
+  UsageError,
+  writeNote,
+  writeOut,
+} from "./command.ts";
+import { withFlags } from "./option_names.ts";
 import { interrupt } from "./interrupt.ts";
 import { readPrompt } from "./prompt.ts";
 import { figures } from "./quantize.ts";
@@ -65,6 +75,9 @@ async function compare(flags: Flags): Promise<void> {
   const read = text === undefined && file === undefined
     ? undefined
     : await readPrompt({ command: "compare", text, file });
+  if (text !== undefined && await isFile(text)) {
+    writeNote(`compare: ${quote(text)} is read as a text; --file reads the file of that name`);
+  }
   const tokens = flags.number("tokens") ?? 4096;
   using stopped = interrupt("Interrupted");
   using line = stepLine();
@@ -84,17 +97,22 @@ async function compare(flags: Flags): Promise<void> {
     base.contextLength,
     model.contextLength,
   );
-  const step = (what: string) => (done: number): void =>
-    line.update({ what, done, total: ids?.length ?? tokens });
-  const ids = read === undefined ? undefined : base.tokenizer.encode(read);
-  if (ids && ids.length < 2) {
+  checkVocabularies(base, model);
+  for (const it of await differences(base, model)) writeNote(`compare: ${withFlags(it)}`);
+  const step = (what: string, total: number) => (done: number): void =>
+    line.update({ what, done, total });
+  const texts = read !== undefined ? windowsOf(base, read, textTokens) : await ownTexts(base, {
+    ...{ tokens, textTokens, seed: flags.number("seed") ?? 1, signal },
+    onProgress: step("writing texts", tokens),
+  });
+  if (!texts.some((it) => it.length > 1)) {
     throw new InputError("Cannot compare models on no text: expected one of at least two tokens");
   }
-  const texts = ids ? piecesOf(ids, textTokens) : await ownTexts(base, {
-    ...{ tokens, textTokens, seed: flags.number("seed") ?? 1, signal },
-    onProgress: step("writing texts"),
+  const count = texts.reduce((sum, it) => sum + it.length, 0);
+  const result = await compareModels(base, model, texts, {
+    signal,
+    onProgress: step("comparing", count),
   });
-  const result = await compareModels(base, model, texts, { signal, onProgress: step("comparing") });
   line[Symbol.dispose]();
   writeOut(
     flags.on("json")
@@ -103,9 +121,7 @@ async function compare(flags: Flags): Promise<void> {
   );
 }
 
-/** A long text in pieces that fit; a piece of one token has nothing to predict. */
-function piecesOf(ids: readonly number[], length: number): number[][] {
-  const pieces = [];
-  for (let at = 0; at < ids.length; at += length) pieces.push(ids.slice(at, at + length));
-  return pieces;
+/** Whether there is a file of that name, which was perhaps meant. */
+async function isFile(text: string): Promise<boolean> {
+  return await Deno.stat(text).then((it) => it.isFile, () => false);
 }

@@ -18,6 +18,7 @@ import { WEIGHTS_OPTIONS, type WeightsOption } from "../runtime/models/weights.t
 import { commandName, type Flags, runCommand, UsageError, writeNote, writeOut } from "./command.ts";
 import { hubFlags, locateModel } from "./model_flags.ts";
 import { withFlags } from "./option_names.ts";
+import { describeProof, isProof } from "./proof.ts";
 import { plan } from "./plan.ts";
 import { formatBytes, progressLine } from "./progress.ts";
 import { SHAPES } from "./shapes.ts";
@@ -221,8 +222,11 @@ function describe(
 ): string {
   const lines = [`${plain(name)} (${format})`, "", "Metadata:"];
   for (const [key, value] of Object.entries(metadata)) {
+    if (isProof(key)) continue; // below, in words
     lines.push(`  ${word(key)}: ${safeJson(shorten(value))}`);
   }
+  const proof = describeProof(metadata);
+  if (proof.length > 0) lines.push("", ...proof);
   if (config) lines.push("", "Configuration:", `  ${safeJson(config)}`);
   lines.push("", "Tensors:");
   if (flags.on("tensors")) {

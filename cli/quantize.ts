@@ -55,7 +55,7 @@ figures are printed, and kept in the file.
   -t, --threads N     worker threads (default: all cores)
   --force             replace OUT.gguf if it is there
   --json              print one JSON object: { path, bytes, bitsPerWeight, method, tokens, tensors,
-                      comparison, seconds }
+                      source, comparison, errors, seconds }
   -h, --help          print this
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted (nothing is left behind).`;
@@ -189,8 +189,18 @@ function report(path: string, result: QuantizeResult, seconds: number): string {
       ]
       : []),
     ...(comparison ? figures(comparison) : []),
+    ...largest(result),
     "",
   ].join("\n");
+}
+
+/** The tensors that are furthest from what they were. */
+function largest({ errors = [] }: QuantizeResult): string[] {
+  if (errors.length === 0) return [];
+  const shown = errors.slice(0, 5).map(({ name, type, error }) =>
+    `${plain(name)} (${type}) ${(100 * error).toFixed(2)} %`
+  );
+  return [`  largest errors  ${shown.join(", ")}`];
 }
 
 /** Whether a tensor was quantized already in the source, and is again. */

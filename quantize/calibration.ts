@@ -4,7 +4,7 @@
  * @module
  */
 
-import { InputError } from "../errors.ts";
+import { InputError, ModelError } from "../errors.ts";
 import { quote } from "../escape.ts";
 import { readIds } from "../options.ts";
 import { loadModel } from "../runtime/load.ts";
@@ -15,6 +15,19 @@ export type CalibrationOption =
   | "self"
   | { readonly text: string }
   | readonly (readonly number[])[];
+
+/** What kind of texts they are, in a word. */
+export function kindOf(option: CalibrationOption): "self" | "text" | "ids" {
+  return option === "self" ? "self" : "text" in option ? "text" : "ids";
+}
+
+/** Texts to read, and what is left of them. */
+export interface CalibrationTexts {
+  /** Token ids of each. */
+  readonly texts: readonly (readonly number[])[];
+  /** What follows in the given texts, as many tokens at most, to compare models on. */
+  readonly rest: readonly (readonly number[])[];
+}
 
 /** How much is wanted. */
 export interface CalibrationSizes {
@@ -32,24 +45,22 @@ export interface CalibrationSizes {
  * Token ids of texts of up to `textTokens` tokens, `tokens` in all, or what there is.
  *
  * @throws InputError when ids are none of the model's, or there are none
+ * @throws ModelError when its context is too short for a text
  */
 export async function calibrationIds(
   source: string | URL,
   option: CalibrationOption,
   sizes: CalibrationSizes,
-): Promise<readonly (readonly number[])[]> {
+): Promise<CalibrationTexts> {
   const { textTokens, threads, signal } = sizes;
   await using model = await loadModel(source, {
     ...{ contextLength: textTokens, onWarning: () => {} },
     ...(threads !== undefined && { threads }),
     ...(signal && { signal }),
   });
-  if (option === "self") return await ownTexts(model, sizes);
-  return givenTexts(
-    model,
-    "text" in option ? [model.tokenizer.encode(option.text)] : option,
-    sizes,
-  );
+  if (option === "self") return { texts: await ownTexts(model, sizes), rest: [] };
+  if ("text" in option) return divideText(model, option.text, sizes);
+  return divide(option.flatMap((it) => piecesOf(givenIds(model, it), textTokens)), sizes.tokens);
 }
 
 /** Texts that the model writes from its first token on, at temperature 1. */
@@ -59,6 +70,7 @@ export async function ownTexts(
 ): Promise<number[][]> {
   const texts: number[][] = [];
   const opening = model.hasTokenizer ? model.tokenizer.encode("") : [];
+  checkTextTokens(model.name, textTokens, opening.length);
   for (let count = 0, i = 0; count < tokens; i++) {
     // Without a token that begins texts, any word may.
     const prompt = opening.length > 0 ? opening : [(seed + 7919 * i) % model.config.vocabSize];
@@ -78,24 +90,80 @@ export async function ownTexts(
   return texts;
 }
 
-function givenTexts(
+/**
+ * A text as token ids in windows of at most `length`, each with what the model's tokenizer puts around a
+ * text: a window without the token that texts begin with would be one that the model has never seen.
+ *
+ * @throws ModelError when no token fits between those
+ */
+export function windowsOf(model: Model, text: string, length: number): number[][] {
+  return windowsOfIds(model, model.tokenizer.encode(text, { addSpecial: false }), length);
+}
+
+function windowsOfIds(model: Model, ids: readonly number[], length: number): number[][] {
+  const around = model.tokenizer.surround([]).ids.length;
+  checkTextTokens(model.name, length, around);
+  const { tokenizer } = model;
+  return piecesOf(ids, length - around).map((piece) => Array.from(tokenizer.surround(piece).ids));
+}
+
+/** The beginning of a text that makes windows of `tokens` tokens, and as much of what follows. */
+function divideText(
   model: Model,
-  given: readonly (readonly number[])[],
+  text: string,
   { tokens, textTokens }: CalibrationSizes,
-): number[][] {
-  const texts: number[][] = [];
-  let left = tokens;
-  for (const text of given) {
-    if (!Array.isArray(text)) {
-      throw new InputError(`Cannot calibrate on ${quote(text)}: expected lists of token ids`);
-    }
-    const ids = readIds(text, model.config.vocabSize);
-    for (let at = 0; at < ids.length && left > 0; at += textTokens) {
-      const piece = Array.from(ids.slice(at, at + Math.min(textTokens, left)));
-      texts.push(piece);
-      left -= piece.length;
-    }
+): CalibrationTexts {
+  const { tokenizer } = model, around = tokenizer.surround([]).ids.length;
+  const ids = tokenizer.encode(text, { addSpecial: false });
+  const whole = Math.floor(tokens / textTokens), more = tokens % textTokens;
+  const count = Math.max(1, whole * (textTokens - around) + Math.max(0, more - around));
+  const [texts, rest] = [ids.slice(0, count), ids.slice(count, 2 * count)]
+    .map((it) => windowsOfIds(model, it, textTokens));
+  if (texts!.length === 0) throw new InputError("Cannot calibrate on no texts: expected token ids");
+  return { texts: texts!, rest: rest! };
+}
+
+/** A list in pieces. */
+function piecesOf(ids: readonly number[], length: number): number[][] {
+  const pieces = [];
+  for (let at = 0; at < ids.length; at += length) pieces.push(ids.slice(at, at + length));
+  return pieces;
+}
+
+function givenIds(model: Model, text: unknown): number[] {
+  if (!Array.isArray(text)) {
+    throw new InputError(`Cannot calibrate on ${quote(text)}: expected lists of token ids`);
+  }
+  return readIds(text, model.config.vocabSize);
+}
+
+/** The first `tokens` tokens, and as many of those that follow. */
+function divide(pieces: readonly (readonly number[])[], tokens: number): CalibrationTexts {
+  const texts: number[][] = [], rest: number[][] = [];
+  let left = tokens, others = tokens;
+  for (const piece of pieces) {
+    const taken = piece.slice(0, Math.max(0, left));
+    const following = piece.slice(taken.length, taken.length + Math.max(0, others));
+    if (taken.length > 0) texts.push(taken);
+    if (following.length > 0) rest.push(following);
+    left -= taken.length;
+    others -= following.length;
   }
   if (texts.length === 0) throw new InputError("Cannot calibrate on no texts: expected token ids");
-  return texts;
+  return { texts, rest };
+}
+
+/**
+ * Refuses a model that takes texts of a single token, in which nothing follows.
+ *
+ * @throws ModelError when that is so
+ */
+export function checkTextTokens(name: string, length: number, around = 0): void {
+  if (length > Math.max(1, around)) return;
+  throw new ModelError(
+    `Cannot read texts with ${quote(name)}: it takes texts of ${length} token${
+      length === 1 ? "" : "s"
+    }, of which ${around} begin or end them, expected room for two and those at least; quantize with ` +
+      `method "nearest" and without verifying`,
+  );
 }

@@ -5,9 +5,9 @@
  */
 
 import { InputError } from "../errors.ts";
-import { quote } from "../escape.ts";
 import { logTotal } from "../runtime/generation/log_probabilities.ts";
 import type { Model } from "../runtime/model.ts";
+import { checkVocabularies } from "./vocabularies.ts";
 
 /** How far the predictions of a model are from those of a base model, on the same tokens. */
 export interface Comparison {
@@ -49,12 +49,7 @@ export async function compareModels(
   } = {},
 ): Promise<Comparison> {
   const { vocabSize } = base.config;
-  if (model.config.vocabSize !== vocabSize) {
-    throw new InputError(
-      `Cannot compare ${quote(base.name)} with ${quote(model.name)}: they have vocabularies of ` +
-        `${vocabSize} and ${model.config.vocabSize} tokens, expected the same`,
-    );
-  }
+  checkVocabularies(base, model);
   const divergences: number[] = [];
   let same = 0, next = 0;
   const loss = { base: 0, model: 0 };

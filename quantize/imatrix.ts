@@ -82,6 +82,16 @@ export interface ImatrixSums {
   readonly squares: Float32Array;
 }
 
+/** What sums say of each tensor. */
+export function importancesOf(
+  sums: ReadonlyMap<string, ImatrixSums>,
+): Map<string, Importances> {
+  return new Map(Array.from(sums, ([name, { count, squares }]) => [
+    name,
+    { matrices: 1, meanSquares: squares.map((it) => count > 0 ? it / count : 0) },
+  ]));
+}
+
 /** Writes an importance file; its size in bytes. */
 export async function writeImatrix(
   path: string,

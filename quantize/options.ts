@@ -20,6 +20,8 @@ import {
 import { QUANTIZED_TYPES } from "../quant/quantize.ts";
 import type { CalibrationOption } from "./calibration.ts";
 import type { Comparison } from "./compare.ts";
+import type { SourceFacts } from "./report/hashes.ts";
+import type { TensorError } from "./report/tensor_errors.ts";
 import type { TensorPlan, TensorWish } from "./types.ts";
 
 /** Ways of rounding, the simplest first. */
@@ -98,8 +100,12 @@ export interface QuantizeResult {
   readonly uncovered: readonly string[];
   /** Bits per weight, over all tensors. */
   readonly bitsPerWeight: number;
+  /** What it was made from, where it was calibrated or verified. */
+  readonly source?: SourceFacts;
   /** How far its predictions are from the source's, where that was verified. */
   readonly comparison?: Comparison;
+  /** How far each rounded tensor is from the source's, the largest error first, where that was verified. */
+  readonly errors?: readonly TensorError[];
 }
 
 const RULES: Rules<QuantizeOptions> = {

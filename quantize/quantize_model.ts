@@ -10,11 +10,11 @@ import { quantizeRows } from "../quant/quantize.ts";
 import type { GgufFile, MetadataValue } from "../runtime/files/gguf.ts";
 import type { GgufContents } from "../runtime/files/gguf_write.ts";
 import type { TensorEntry } from "../runtime/files/model_file.ts";
-import { loadModel, openModel } from "../runtime/load.ts";
+import { openModel } from "../runtime/load.ts";
 import { readVector } from "../runtime/models/weights.ts";
-import { calibrationIds, ownTexts } from "./calibration.ts";
+import { calibrationIds, checkTextTokens, kindOf } from "./calibration.ts";
 import { compareModels, type Comparison } from "./compare.ts";
-import { type Importances, readImatrix, writeImatrix } from "./imatrix.ts";
+import { type Importances, importancesOf, readImatrix, writeImatrix } from "./imatrix.ts";
 import { layersOf, resolveForTexts, weightsOutside } from "./layers.ts";
 import {
   type ChosenOptions,
@@ -22,9 +22,12 @@ import {
   type QuantizeResult,
   readQuantizeOptions,
 } from "./options.ts";
+import { FIELD_PREFIX, madeFields, proofFields } from "./report/fields.ts";
+import { hashOfIds, sourceFacts } from "./report/hashes.ts";
+import { type Proof, prove } from "./report/prove.ts";
 import { encoded, quantizeLayers } from "./round_layers.ts";
 import { planTypes } from "./types.ts";
-import { checkDestination, writeDraft, writeModel } from "./write.ts";
+import { checkApart, checkDestination, writeDraft, writeModel } from "./write.ts";
 
 export { compareModels, type Comparison };
 export {
@@ -36,9 +39,8 @@ export {
 } from "./options.ts";
 export type { CalibrationOption } from "./calibration.ts";
 export type { TensorPlan, TensorWish } from "./types.ts";
-
-/** Most tokens that the result is compared on. */
-const VERIFIED_TOKENS = 4096;
+export type { SourceFacts } from "./report/hashes.ts";
+export type { TensorError } from "./report/tensor_errors.ts";
 
 /** Numbers of `general.file_type`: the type of most tensors (ggml-org/ggml, docs/gguf.md). */
 const FILE_TYPES: Readonly<Record<string, number>> = {
@@ -85,6 +87,9 @@ export async function quantizeModel(
           `are quantized; load it as it is with weights "int4" or "int8" instead`,
       );
     }
+    for (const path of [destination, options.saveImatrix]) {
+      if (path !== undefined) await checkApart(file, path);
+    }
     return await quantizeFile(file as GgufFile, source, destination, options);
   } finally {
     file.close();
@@ -111,25 +116,28 @@ async function quantizeFile(
     const { from, type } = plans.get(name)!;
     return from !== type;
   };
-  const made = new Map<string, Uint8Array>();
-  let used = 0, digest = "";
   const isCalibrated = method !== "nearest" && options.imatrix === undefined;
+  if (isCalibrated || options.verify) checkTextTokens(file.name, first.sizes.chunk);
+  const made = new Map<string, Uint8Array>();
+  let used: readonly (readonly number[])[] = [], rest: readonly (readonly number[])[] = [];
+  let importances = new Map<string, Importances>();
   if (
     isCalibrated && (options.saveImatrix !== undefined || tensors.some((it) => isChanged(it.name)))
   ) {
     const layers = layersOf(file.name, first), textTokens = first.sizes.chunk;
-    const ids = await calibrationIds(source, options.calibration ?? "self", {
+    const read = await calibrationIds(source, options.calibration ?? "self", {
       ...{ tokens, seed, textTokens, signal },
       ...(options.threads !== undefined && { threads: options.threads }),
       onProgress: (done) => onProgress({ phase: "calibrate", name: "texts", done, total: tokens }),
     });
-    used = ids.reduce((sum, it) => sum + it.length, 0);
-    const written = new TextEncoder().encode(JSON.stringify(ids));
-    digest = new Uint8Array(await crypto.subtle.digest("SHA-256", written)).toHex();
-    const inputs = await quantizeLayers(file, first, layers, plans, ids, made, options);
+    ({ texts: used, rest } = read);
+    const inputs = await quantizeLayers(file, first, layers, plans, used, made, options);
+    importances = importancesOf(inputs);
     if (options.saveImatrix !== undefined) {
       const dataset = typeof options.calibration === "object" ? "given" : "self";
-      await writeImatrix(options.saveImatrix, inputs, { dataset, tokens: used, textTokens });
+      await writeImatrix(options.saveImatrix, inputs, {
+        ...{ dataset, textTokens, tokens: used.reduce((sum, it) => sum + it.length, 0) },
+      });
     }
   }
   const left = tensors.filter((it) => isChanged(it.name) && !made.has(it.name));
@@ -143,16 +151,19 @@ async function quantizeFile(
     const values = await readVector(entry);
     made.set(name, encoded(file, name, () => stackOf(entry, type, values, importances)));
   }
+  const willVerify = options.verify ?? used.length > 0;
+  const facts = willVerify || used.length > 0 ? await sourceFacts(file, signal) : undefined;
+  const count = used.reduce((sum, it) => sum + it.length, 0);
   const fields: Record<string, MetadataValue> = {
     "general.file_type": { type: "u32", value: FILE_TYPES[type]! },
     "general.quantization_version": { type: "u32", value: 2 },
-    "sparrow.quantize.method": { type: "string", value: method },
+    ...madeFields({
+      ...{ options, source: facts },
+      read: count === 0 ? undefined : {
+        ...{ from: kindOf(options.calibration ?? "self"), tokens: count, sha256: hashOfIds(used) },
+      },
+    }),
   };
-  if (used > 0) {
-    fields["sparrow.quantize.tokens"] = { type: "u32", value: used };
-    fields["sparrow.quantize.calibration_sha256"] = { type: "string", value: digest };
-    fields["sparrow.quantize.seed"] = { type: "u32", value: seed };
-  }
   const contents = (): GgufContents => ({
     fields: fieldsOf(file, fields),
     tensors: tensors.map(({ name, type }) => ({
@@ -161,58 +172,23 @@ async function quantizeFile(
     })),
   });
   signal?.throwIfAborted();
-  let comparison: Comparison | undefined;
-  if (options.verify ?? used > 0) {
+  let proof: Proof | undefined;
+  if (willVerify) {
     await using draft = await writeDraft(destination, contents());
-    comparison = await verified(source, draft.path, first.sizes.chunk, options);
-    for (const [name, value] of Object.entries(figuresOf(comparison))) {
-      fields[`sparrow.quantize.${name}`] = { type: "f32", value };
-    }
+    const isFolded = count > 0 && method !== "importance";
+    proof = await prove(source, draft.path, {
+      ...{ file, model: first, importances: imatrix ?? importances, used, rest },
+      sections: isFolded ? layersOf(file.name, first).sections : undefined,
+    }, options);
+    Object.assign(fields, proofFields(proof.comparison, proof.errors, proof.heldOut));
   }
   const bytes = await writeModel(destination, contents());
   const elements = tensors.reduce((sum, it) => sum + it.elements, 0);
   const bits = tensors.reduce((sum, it) => sum + it.elements * it.bits[1], 0);
   return {
-    ...{ bytes, tensors, method, tokens: used, uncovered, bitsPerWeight: bits / elements },
-    ...(comparison && { comparison }),
-  };
-}
-
-/** Compares what was made with its source, on texts that the source writes with another seed. */
-async function verified(
-  source: string | URL,
-  made: string,
-  textTokens: number,
-  { seed = 1, tokens = 4096, threads, signal, onProgress }: ChosenOptions,
-): Promise<Comparison> {
-  const total = Math.min(tokens, VERIFIED_TOKENS);
-  const told = (done: number): void =>
-    onProgress?.({ phase: "verify", name: "predictions", done, total });
-  const load = {
-    ...{ contextLength: textTokens, onWarning: () => {} },
-    ...(threads !== undefined && { threads }),
-    ...(signal && { signal }),
-  };
-  // The base computes in f32 even where the source is quantized: both models' own rounding counts.
-  await using base = await loadModel(source, { ...load, weights: "f32" });
-  const texts = await ownTexts(base, {
-    ...{
-      tokens: total,
-      textTokens,
-      seed: (seed ^ 0x5eed) >>> 0,
-      signal,
-    },
-    onProgress: () => told(0),
-  });
-  await using model = await loadModel(made, load);
-  return await compareModels(base, model, texts, { signal, onProgress: told });
-}
-
-/** Figures of a comparison, as the file's metadata has them. */
-function figuresOf({ kl, sameTop, perplexity, tokens }: Comparison): Record<string, number> {
-  return {
-    ...{ verified_tokens: tokens, kl_mean: kl.mean, kl_median: kl.median, kl_99: kl.p99 },
-    ...{ kl_999: kl.p999, same_top: sameTop, perplexity_ratio: perplexity[1] / perplexity[0] },
+    ...{ bytes, tensors, method, tokens: count, uncovered, bitsPerWeight: bits / elements },
+    ...(facts && { source: facts }),
+    ...(proof && { comparison: proof.comparison, errors: proof.errors }),
   };
 }
 
@@ -253,7 +229,9 @@ function* fieldsOf(
   own: Readonly<Record<string, MetadataValue>>,
 ): Iterable<readonly [string, MetadataValue]> {
   for (const [name, value] of fields) {
-    if (!Object.hasOwn(own, name) && !name.startsWith("split.")) yield [name, value];
+    // What another run has said of its own source and texts is not this one's.
+    const isOver = name.startsWith("split.") || name.startsWith(FIELD_PREFIX);
+    if (!Object.hasOwn(own, name) && !isOver) yield [name, value];
   }
   yield* Object.entries(own);
 }

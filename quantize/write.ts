@@ -7,6 +7,7 @@
 
 import { InputError, SparrowError } from "../errors.ts";
 import { quote } from "../escape.ts";
+import type { ModelFile } from "../runtime/files/model_file.ts";
 import { type GgufContents, writeGguf } from "../runtime/files/gguf_write.ts";
 
 /**
@@ -27,6 +28,31 @@ export async function checkDestination(path: string, force: boolean): Promise<vo
   if (found && !force) {
     throw new InputError(
       `Cannot write ${quote(path)}: it exists; give another name, or force (--force) to replace it`,
+    );
+  }
+}
+
+/**
+ * Refuses a destination that is one of a model's own files, by whatever name or link.
+ *
+ * @throws InputError when it is
+ */
+export async function checkApart(file: ModelFile, path: string): Promise<void> {
+  const real = await Deno.realPath(path).catch(() => undefined);
+  if (real === undefined) return; // not there yet
+  const found = await Deno.stat(path);
+  for (const source of new Set(file.tensors.values().map((it) => it.source))) {
+    if (source.path === undefined) continue;
+    const own = source.path.startsWith("file:") ? new URL(source.path) : source.path;
+    const { dev, ino } = await Deno.stat(own);
+    const isSame = ino !== null && found.ino === ino && found.dev === dev ||
+      await Deno.realPath(own) === real;
+    if (!isSame) continue;
+    throw new InputError(
+      `Cannot write ${
+        quote(path)
+      }: it is the model that is read, which stays as it is; give another ` +
+        `name`,
     );
   }
 }
