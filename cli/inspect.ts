@@ -225,7 +225,7 @@ function describe(
     if (isProof(key)) continue; // below, in words
     lines.push(`  ${word(key)}: ${safeJson(shorten(value))}`);
   }
-  const proof = describeProof(metadata);
+  const proof = describeProof(metadata, tensors.map((it) => it.name));
   if (proof.length > 0) lines.push("", ...proof);
   if (config) lines.push("", "Configuration:", `  ${safeJson(config)}`);
   lines.push("", "Tensors:");

@@ -14,6 +14,11 @@ export function isProof(key: string): boolean {
   return key.startsWith(FIELD_PREFIX);
 }
 
+/** Most names of a list that are shown. */
+const SHOWN = 64;
+/** How many of the tensors that lost most are shown. */
+const LARGEST = 5;
+
 /** Where texts came from, in words. */
 const READ: Readonly<Record<string, string>> = {
   self: "that the model wrote",
@@ -25,8 +30,16 @@ const COMPARED: Readonly<Record<string, string>> = {
   rest: "of the rest of that text",
 };
 
-/** Lines that say what fields of metadata do; none for a file that has none. What they hold may be anything. */
-export function describeProof(metadata: Readonly<Record<string, unknown>>): string[] {
+/**
+ * Lines that say what fields of metadata do; none for a file that has none. What they hold may be
+ * anything.
+ *
+ * @param names of the file's tensors, in its order
+ */
+export function describeProof(
+  metadata: Readonly<Record<string, unknown>>,
+  names: readonly string[],
+): string[] {
   const fields = new Map<string, unknown>();
   for (const [key, value] of Object.entries(metadata)) {
     if (isProof(key)) fields.set(key.slice(FIELD_PREFIX.length), value);
@@ -50,7 +63,7 @@ export function describeProof(metadata: Readonly<Record<string, unknown>>): stri
     const value = fields.get(name);
     if (!Array.isArray(value) && !ArrayBuffer.isView(value)) return [];
     told.add(name);
-    return Array.from(value as unknown[]).slice(0, 64);
+    return Array.from(value as unknown[]);
   };
   const words = (name: string, known: Readonly<Record<string, string>>): string => {
     const found = text(name);
@@ -68,14 +81,14 @@ export function describeProof(metadata: Readonly<Record<string, unknown>>): stri
   add(method && `method ${method}`, type && `type ${type}`);
   const options = text("options");
   add(options && `options ${options}`);
-  const bytes = number("source_bytes"), names = list("source");
-  if (names.length > 0) {
+  const bytes = number("source_bytes"), sources = list("source");
+  if (sources.length > 0) {
     add(
-      `from ${names.map((it) => quote(it)).join(", ")}`,
+      `from ${sources.slice(0, SHOWN).map((it) => quote(it)).join(", ")}`,
       bytes === undefined ? undefined : formatBytes(bytes),
     );
   }
-  for (const hash of list("source_sha256")) add(`  SHA-256 ${word(String(hash))}`);
+  for (const hash of list("source_sha256").slice(0, SHOWN)) add(`  SHA-256 ${word(String(hash))}`);
   const tokens = number("tokens");
   if (tokens !== undefined) {
     const seed = number("seed"), hash = text("calibration_sha256");
@@ -105,14 +118,14 @@ export function describeProof(metadata: Readonly<Record<string, unknown>>): stri
       ratio === undefined ? undefined : `perplexity × ${ratio.toFixed(4)}`,
     );
   }
-  const errors = list("largest_errors");
-  const tensors = list("largest_error_tensors").slice(0, errors.length);
-  if (tensors.length > 0) {
-    const share = (value: unknown): string =>
-      typeof value === "number" ? `${(100 * value).toFixed(2)} %` : word(String(value));
+  const largest = list("tensor_errors")
+    .map((error, i) => ({ error: Number(error), name: names[i] ?? `tensor ${i}` }))
+    .filter(({ error }) => error > 0).sort((a, b) => b.error - a.error).slice(0, LARGEST);
+  if (largest.length > 0) {
     add(
-      `largest errors of tensors: ${
-        tensors.map((it, i) => `${plain(String(it), 100)} ${share(errors[i])}`).join(", ")
+      `largest errors ${
+        largest.map(({ name, error }) => `${plain(name, 100)} ${(100 * error).toFixed(2)} %`)
+          .join(", ")
       }`,
     );
   }

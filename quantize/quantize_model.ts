@@ -180,7 +180,8 @@ async function quantizeFile(
       ...{ file, model: first, importances: imatrix ?? importances, used, rest },
       sections: isFolded ? layersOf(file.name, first).sections : undefined,
     }, options);
-    Object.assign(fields, proofFields(proof.comparison, proof.errors, proof.heldOut));
+    const { comparison, errors, heldOut } = proof;
+    Object.assign(fields, proofFields(comparison, errors, heldOut, tensors.map((it) => it.name)));
   }
   const bytes = await writeModel(destination, contents());
   const elements = tensors.reduce((sum, it) => sum + it.elements, 0);

@@ -73,13 +73,19 @@ Deno.test("a quantized file says what it was made from, how, and what it cost", 
     assert(field("verified_sha256") !== field("calibration_sha256"));
     const { errors = [] } = result;
     assertEquals(errors.map((it) => it.error), errors.map((it) => it.error).sort((a, b) => b - a));
-    assertEquals(field("largest_error_tensors"), errors.slice(0, 5).map((it) => it.name));
+    const kept = Array.from(field("tensor_errors") as Float32Array);
+    assertEquals(
+      kept,
+      result.tensors.map(({ name }) =>
+        Math.fround(errors.find((it) => it.name === name)?.error ?? 0)
+      ),
+    );
     const rounded = result.tensors.filter(({ from, type }) => from !== type);
     assertEquals(errors.map((it) => it.name).sort(), rounded.map((it) => it.name).sort());
     assertEquals(errors.find((it) => it.name === "blk.3.ffn_up.weight")!.layer, 3);
     assertEquals(errors.find((it) => it.name === "output.weight")!.layer, undefined);
     // Words are made of them.
-    const told = describeProof(fields).join("\n");
+    const told = describeProof(fields, result.tensors.map((it) => it.name)).join("\n");
     for (
       const it of ["method gptq, type Q4_0", hash, "300 tokens that the model wrote", "seed 5"]
     ) {
@@ -235,17 +241,22 @@ Deno.test("fields that anybody may have written are shown as what they are", () 
     "sparrow.quantize.kl_mean": "a lot",
     "sparrow.quantize.verified_tokens": 9n,
     "sparrow.quantize.source": ["../../x", 4],
-    "sparrow.quantize.largest_errors": new Float32Array([0.5]),
-    "sparrow.quantize.largest_error_tensors": ["a", "b"],
+    "sparrow.quantize.tensor_errors": [0.25, 0, "x", 0.5, NaN],
     "sparrow.quantize.unheard_of": { a: 1 },
-  });
+  }, ["a", "b"]);
   const text = lines.join("\n");
   // deno-lint-ignore no-control-regex
   assert(!/[\x00-\x09\x0b-\x1f]/.test(text), text);
   for (
-    const it of ["type: 7", 'kl_mean: "a lot"', "9 tokens", "a 50.00 %", 'unheard_of: {"a":1}']
+    const it of [
+      "type: 7",
+      'kl_mean: "a lot"',
+      "9 tokens",
+      "errors tensor 3 50.00 %, a 25.00 %",
+      'unheard_of: {"a":1}',
+    ]
   ) {
     assert(text.includes(it), `${it}: ${text}`);
   }
-  assertEquals(describeProof({ "general.name": "x" }), []);
+  assertEquals(describeProof({ "general.name": "x" }, []), []);
 });

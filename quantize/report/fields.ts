@@ -19,9 +19,6 @@ const NOT_RECORDED: ReadonlySet<string> = new Set([
   ...["type", "method", "seed", "tokens", "calibration"], // these have fields of their own
 ]);
 
-/** Largest errors that a file keeps. */
-const KEPT_ERRORS = 5;
-
 /** What was done. */
 export interface Made {
   readonly options: ChosenOptions;
@@ -66,24 +63,34 @@ export interface HeldOut {
   readonly sha256: string;
 }
 
-/** Fields of what a comparison has found. */
+/**
+ * Fields of what a comparison has found. Their sizes follow from the tensors alone, so that fields of
+ * zeros (`unprovenFields`) can keep their place in a file.
+ *
+ * @param names of all tensors, in the order of the file
+ */
 export function proofFields(
   { kl, sameTop, perplexity, tokens }: Comparison,
   errors: readonly TensorError[],
   heldOut: HeldOut,
+  names: readonly string[],
 ): Record<string, MetadataValue> {
-  const largest = errors.slice(0, KEPT_ERRORS);
+  const known = new Map(errors.map((it) => [it.name, it.error]));
   return fields({
     ...{ verified_on: text(heldOut.from), verified_tokens: whole(tokens) },
     verified_sha256: text(heldOut.sha256),
     ...{ kl_mean: real(kl.mean), kl_median: real(kl.median), kl_99: real(kl.p99) },
     ...{ kl_999: real(kl.p999), kl_max: real(kl.max), same_top: real(sameTop) },
     perplexity_ratio: real(perplexity[1] / perplexity[0]),
-    ...(largest.length > 0 && {
-      largest_error_tensors: texts(largest.map((it) => it.name)),
-      largest_errors: { type: "array", items: "f32", value: largest.map((it) => it.error) },
-    }),
+    tensor_errors: { type: "array", items: "f32", value: names.map((it) => known.get(it) ?? 0) },
   });
+}
+
+/** Fields as `proofFields` gives them, of the same sizes and with nothing in them. */
+export function unprovenFields(names: readonly string[]): Record<string, MetadataValue> {
+  const kl = { mean: 0, median: 0, p99: 0, p999: 0, max: 0 };
+  const nothing: Comparison = { kl, sameTop: 0, perplexity: [1, 1], tokens: 0 };
+  return proofFields(nothing, [], { from: "self", texts: [], sha256: "0".repeat(64) }, names);
 }
 
 /** Patterns as their sources, addresses without folders. */
