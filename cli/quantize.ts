@@ -18,7 +18,15 @@ import {
   type TensorPlan,
   type TensorWish,
 } from "../quantize/quantize_model.ts";
-import { commandName, type Flags, given, runCommand, UsageError, writeOut } from "./command.ts";
+import {
+  commandName,
+  type Flags,
+  given,
+  runCommand,
+  UsageError,
+  writeNote,
+  writeOut,
+} from "./command.ts";
 import { counted, formatMs } from "./format.ts";
 import { interrupt } from "./interrupt.ts";
 import { formatBytes } from "./progress.ts";
@@ -54,16 +62,19 @@ figures are printed, and kept in the file.
   --no-verify         do not compare
   -t, --threads N     worker threads (default: all cores)
   --force             replace OUT.gguf if it is there
+  --resume            go on with what a run with the same options left unfinished (OUT.gguf.part and its
+                      journal), and keep that when this run ends early too
   --json              print one JSON object: { path, bytes, bitsPerWeight, method, tokens, tensors,
                       source, comparison, errors, seconds }
   -h, --help          print this
 
-Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted (nothing is left behind).`;
+Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted (nothing is left behind,
+unless --resume was given).`;
 
 /** Runs the command; the result is its exit code. */
 export function run(args: string[]): Promise<number> {
   const spec = {
-    boolean: ["verify", "no-verify", "force", "json"],
+    boolean: ["verify", "no-verify", "force", "resume", "json"],
     string: ["calibration", "imatrix", "save-imatrix"],
     collect: ["tensor"],
     whole: { tokens: [2, 1 << 24], seed: [0, 0xffffffff], threads: [1, 1024] },
@@ -84,7 +95,11 @@ async function quantize(flags: Flags): Promise<void> {
     throw new UsageError("Cannot quantize with --verify and --no-verify: expected one of them");
   }
   const calibration = flags.text("calibration");
-  using stopped = interrupt("Interrupted: nothing was written");
+  using stopped = interrupt(
+    flags.on("resume")
+      ? "Interrupted: --resume goes on from here"
+      : "Interrupted: nothing was written",
+  );
   using line = stepLine();
   const begun = performance.now();
   const result = await quantizeModel(source, path, {
@@ -97,11 +112,16 @@ async function quantize(flags: Flags): Promise<void> {
       seed: flags.number("seed"),
       threads: flags.number("threads"),
       force: flags.on("force") || undefined,
+      resume: flags.on("resume") || undefined,
       verify: flags.on("verify") || (flags.on("no-verify") ? false : undefined),
       calibration: calibration === undefined ? undefined : await readCalibration(calibration),
     }),
     tensors: flags.texts("tensor").map(readWish),
     signal: stopped.signal,
+    onWarning: (text) => {
+      line[Symbol.dispose]();
+      writeNote(`quantize: ${text}`);
+    },
     onProgress: (progress) => line.update(stepOf(progress)),
   });
   line[Symbol.dispose]();

@@ -109,10 +109,10 @@ export async function advance(
   stream: Stream,
   { signal, ...where }: RunOptions,
 ): Promise<void> {
-  await using compiled = await compileSection(section, stream, where);
+  await using compiled = await compileGraph(section.through, stream, where);
   for (const i of stream.ids.keys()) {
     signal?.throwIfAborted();
-    const { results } = await runText(program, section, stream, compiled, i);
+    const { results } = await runText(program, section.through, section, stream, compiled, i);
     goOn(section, stream, i, results);
   }
 }
@@ -120,7 +120,7 @@ export async function advance(
 /**
  * Sums over what the matrices of a section are multiplied with in the stream `rounded`, by the name of
  * the input; and over how far that is from what `exact` has there, a stream of the same texts, which
- * goes on through the section.
+ * goes on through the section unless that is the last one.
  */
 export async function sumProducts(
   { program }: Layers,
@@ -128,6 +128,7 @@ export async function sumProducts(
   rounded: Stream,
   exact: Stream,
   { signal, ...where }: RunOptions,
+  isLast: boolean = false,
 ): Promise<ReadonlyMap<string, Products>> {
   const sums = new Map<string, Products>();
   for (const { by, weight } of section.multiplied) {
@@ -135,19 +136,28 @@ export async function sumProducts(
     const columns = rounded.model.weights.get(weight)!.shape.at(-1)!;
     if (!sums.has(by)) sums.set(by, noProducts(columns));
   }
-  await using compiled = await compileSection(section, rounded, where);
-  await using compiledExact = await compileSection(section, exact, where);
+  const graph = isLast ? section.inputs : section.graph;
+  await using compiled = await compileGraph(section.inputs, rounded, where);
+  await using compiledExact = await compileGraph(graph, exact, where);
   for (const i of rounded.ids.keys()) {
     signal?.throwIfAborted();
-    const found = await runText(program, section, rounded, compiled, i);
-    const wanted = await runText(program, section, exact, compiledExact, i);
+    const found = await runText(program, section.inputs, section, rounded, compiled, i);
+    const wanted = await runText(program, graph, section, exact, compiledExact, i);
     for (const [name, products] of sums) {
       addProducts(products, found.valueOf(name), wanted.valueOf(name));
     }
-    goOn(section, exact, i, wanted.results);
+    if (!isLast) goOn(section, exact, i, wanted.results);
   }
   sums.values().forEach(mirror);
   return sums;
+}
+
+/** Forgets what no section from number `next` on takes. */
+export function forget({ sections }: Layers, { results }: Stream, next: number): void {
+  const taken = new Set(sections.slice(next).flatMap((it) => it.entering));
+  for (const text of results) {
+    for (const name of text.keys()) if (!taken.has(name)) text.delete(name);
+  }
 }
 
 /** Keeps what later sections take of one text. */
@@ -160,11 +170,18 @@ function goOn(
   for (const name of leaving) results[text]!.set(name, given[name]!);
 }
 
-async function compileSection(
-  { graph }: Section,
+/** A graph of no ops. */
+const NOTHING: Pick<CompiledGraph, "run" | typeof Symbol.asyncDispose> = {
+  run: () => Promise.resolve({}),
+  [Symbol.asyncDispose]: () => Promise.resolve(),
+};
+
+async function compileGraph(
+  graph: Graph,
   { model }: Stream,
   where: Pick<RunOptions, "backend" | "threads">,
-): Promise<CompiledGraph> {
+): Promise<typeof NOTHING> {
+  if (graph.nodes.length === 0) return NOTHING;
   const weights: Record<string, Float32Array> = {};
   for (const { origin, name } of new Set(graph.nodes.flatMap(({ inputs }) => inputs))) {
     if (origin === "weight") weights[name] = await valuesOf(model.weights.get(name)!);
@@ -172,29 +189,31 @@ async function compileSection(
   return await compile(graph, { ...where, weights });
 }
 
-/** Runs a section on one text of a stream. */
+/** Runs a graph of a section on one text of a stream. */
 async function runText(
   program: Program,
-  { graph, entering }: Section,
+  graph: Graph,
+  { entering }: Section,
   { ids, results: given }: Stream,
-  compiled: CompiledGraph,
+  compiled: typeof NOTHING,
   text: number,
 ): Promise<
   { results: Record<string, Float32Array>; valueOf: (name: string) => Float32Array }
 > {
-  const inputs: Record<string, Float32Array | Int32Array> = inputsOf(program, graph, ids[text]!);
-  for (const name of entering) inputs[name] = given[text]!.get(name)!;
+  const known = new Set(graph.tensors.filter((it) => it.origin === "input").map((it) => it.name));
+  const inputs: Record<string, Float32Array | Int32Array> = inputsOf(program, known, ids[text]!);
+  const entered = given[text]!;
+  for (const name of entering) if (known.has(name)) inputs[name] = entered.get(name)!;
   const results = await compiled.run(inputs);
-  return { results, valueOf: (name) => results[name] ?? inputs[name] as Float32Array };
+  return { results, valueOf: (name) => results[name] ?? entered.get(name)! };
 }
 
 /** Numbers of the inputs that a section has of its model, for one text that runs as a whole. */
 function inputsOf(
   program: Program,
-  graph: Section["graph"],
+  known: ReadonlySet<string>,
   ids: readonly number[],
 ): Record<string, Int32Array> {
-  const known = new Set(graph.tensors.filter((it) => it.origin === "input").map((it) => it.name));
   const part: RunPart = {
     sequence: { ids },
     position: 0,

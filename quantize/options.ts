@@ -68,9 +68,18 @@ export interface QuantizeOptions {
   readonly threads?: number;
   /** Whether a file that is there already is replaced. Default false. */
   readonly force?: boolean;
+  /**
+   * Whether to go on with what an earlier call with the same options had left unfinished, and to leave
+   * this one's unfinished file where it does not come to its end. Default false.
+   */
+  readonly resume?: boolean;
+  /** Told what the caller should know of. Default `console.warn`. */
+  readonly onWarning?: (message: string) => void;
   /** Told how far it has come. */
   readonly onProgress?: (progress: QuantizeProgress) => void;
-  /** Ends it; nothing is left behind, and the promise rejects with the signal's reason. */
+  /**
+   * Ends it; without `resume` nothing is left behind. The promise rejects with the signal's reason.
+   */
   readonly signal?: AbortSignal;
 }
 
@@ -128,6 +137,8 @@ const RULES: Rules<QuantizeOptions> = {
   threads: wholeNumberIn(1, 1024),
   verify: FLAG,
   force: FLAG,
+  resume: FLAG,
+  onWarning: CALLBACK,
   onProgress: CALLBACK,
   signal: SIGNAL,
 };

@@ -8,12 +8,12 @@ import { InputError, ModelError } from "../errors.ts";
 import { quote } from "../escape.ts";
 import { quantizeRows } from "../quant/quantize.ts";
 import type { GgufFile, MetadataValue } from "../runtime/files/gguf.ts";
-import type { GgufContents } from "../runtime/files/gguf_write.ts";
 import type { TensorEntry } from "../runtime/files/model_file.ts";
 import { openModel } from "../runtime/load.ts";
 import { readVector } from "../runtime/models/weights.ts";
 import { calibrationIds, checkTextTokens, kindOf } from "./calibration.ts";
 import { compareModels, type Comparison } from "./compare.ts";
+import { type Draft, openDraft } from "./draft.ts";
 import { type Importances, importancesOf, readImatrix, writeImatrix } from "./imatrix.ts";
 import { layersOf, resolveForTexts, weightsOutside } from "./layers.ts";
 import {
@@ -23,11 +23,12 @@ import {
   readQuantizeOptions,
 } from "./options.ts";
 import { FIELD_PREFIX, madeFields, proofFields } from "./report/fields.ts";
-import { hashOfIds, sourceFacts } from "./report/hashes.ts";
+import { hashOfIds, type SourceFacts, sourceFacts } from "./report/hashes.ts";
 import { type Proof, prove } from "./report/prove.ts";
 import { encoded, quantizeLayers } from "./round_layers.ts";
 import { planTypes } from "./types.ts";
-import { checkApart, checkDestination, writeDraft, writeModel } from "./write.ts";
+import { termsOf } from "./terms.ts";
+import { checkApart, checkDestination } from "./write.ts";
 
 export { compareModels, type Comparison };
 export {
@@ -57,7 +58,12 @@ const FILE_TYPES: Readonly<Record<string, number>> = {
  *
  * Source of GPTQ: Frantar et al., ICLR 2023.
  *
- * @throws InputError when an option is unknown or wrong, or the destination is there already
+ * Every tensor is written to its place in `DESTINATION.part` as soon as it is rounded, so that no more
+ * than a layer is in memory; the file gets its name when it is whole. What is whole is kept in
+ * `DESTINATION.part.journal`, from which `resume` goes on after a kill.
+ *
+ * @throws InputError when an option is unknown or wrong, the destination is there already or is the
+ *   source itself, or `resume` finds what was begun under other options
  * @throws SourceError when the source cannot be read
  * @throws FormatError when it is damaged
  * @throws ModelError when it is no GGUF file, or cannot be quantized
@@ -102,7 +108,7 @@ async function quantizeFile(
   destination: string,
   options: ChosenOptions,
 ): Promise<QuantizeResult> {
-  const { type, method, tokens = 4096, seed = 1, signal, onProgress = () => {} } = options;
+  const { type, method, signal, onProgress = () => {}, onWarning = console.warn } = options;
   const first = await resolveForTexts(file);
   const tensors = planTypes(
     file,
@@ -116,22 +122,37 @@ async function quantizeFile(
     const { from, type } = plans.get(name)!;
     return from !== type;
   };
-  const isCalibrated = method !== "nearest" && options.imatrix === undefined;
-  if (isCalibrated || options.verify) checkTextTokens(file.name, first.sizes.chunk);
-  const made = new Map<string, Uint8Array>();
-  let used: readonly (readonly number[])[] = [], rest: readonly (readonly number[])[] = [];
-  let importances = new Map<string, Importances>();
-  if (
-    isCalibrated && (options.saveImatrix !== undefined || tensors.some((it) => isChanged(it.name)))
-  ) {
+  const wasAsked = method !== "nearest" && options.imatrix === undefined;
+  if (wasAsked || options.verify) checkTextTokens(file.name, first.sizes.chunk);
+  const isCalibrated = wasAsked &&
+    (options.saveImatrix !== undefined || tensors.some((it) => isChanged(it.name)));
+  const willVerify = options.verify ?? isCalibrated;
+  const fieldsNow = (facts?: SourceFacts, used: Ids = []): Record<string, MetadataValue> => {
+    const tokens = used.reduce((sum, it) => sum + it.length, 0);
+    const from = kindOf(options.calibration ?? "self");
+    return {
+      "general.file_type": { type: "u32", value: FILE_TYPES[type]! },
+      "general.quantization_version": { type: "u32", value: 2 },
+      ...madeFields({
+        ...{ options, source: facts },
+        read: tokens === 0 ? undefined : { from, tokens, sha256: hashOfIds(used) },
+      }),
+    };
+  };
+  await using draft = await openDraft({
+    ...{ path: destination, resume: options.resume ?? false, onWarning },
+    fields: [...fieldsOf(file, fieldsNow())],
+    terms: await termsOf(file, options),
+    tensors: tensors.map(({ name, type }) => ({
+      ...{ name, type },
+      shape: file.tensors.get(name)!.shape,
+    })),
+  });
+  let used: Ids = [], rest: Ids = [], importances = new Map<string, Importances>();
+  if (isCalibrated) {
     const layers = layersOf(file.name, first), textTokens = first.sizes.chunk;
-    const read = await calibrationIds(source, options.calibration ?? "self", {
-      ...{ tokens, seed, textTokens, signal },
-      ...(options.threads !== undefined && { threads: options.threads }),
-      onProgress: (done) => onProgress({ phase: "calibrate", name: "texts", done, total: tokens }),
-    });
-    ({ texts: used, rest } = read);
-    const inputs = await quantizeLayers(file, first, layers, plans, used, made, options);
+    ({ texts: used, rest } = await textsFor(draft, source, textTokens, options));
+    const inputs = await quantizeLayers(file, first, layers, plans, used, draft, options);
     importances = importancesOf(inputs);
     if (options.saveImatrix !== undefined) {
       const dataset = typeof options.calibration === "object" ? "given" : "self";
@@ -140,42 +161,27 @@ async function quantizeFile(
       });
     }
   }
-  const left = tensors.filter((it) => isChanged(it.name) && !made.has(it.name));
   const imatrix = options.imatrix === undefined ? undefined : await readImatrix(options.imatrix);
-  const uncovered: string[] = [];
+  const uncovered = imatrix
+    ? tensors.map((it) => it.name).filter((it) => isChanged(it) && !imatrix.has(it))
+    : [];
+  const left = tensors.filter((it) => !draft.has(it.name));
   for (const [i, { name, type }] of left.entries()) {
     signal?.throwIfAborted();
     onProgress({ phase: "quantize", name, done: i, total: left.length });
-    const entry = file.tensors.get(name)!, importances = imatrix?.get(name);
-    if (imatrix && !importances) uncovered.push(name);
-    const values = await readVector(entry);
-    made.set(name, encoded(file, name, () => stackOf(entry, type, values, importances)));
+    const entry = file.tensors.get(name)!;
+    if (isChanged(name)) {
+      const values = await readVector(entry), importances = imatrix?.get(name);
+      draft.write(name, encoded(file, name, () => stackOf(entry, type, values, importances)));
+    } else await copyTo(draft, entry);
+    draft.complete([name]);
   }
-  const willVerify = options.verify ?? used.length > 0;
-  const facts = willVerify || used.length > 0 ? await sourceFacts(file, signal) : undefined;
-  const count = used.reduce((sum, it) => sum + it.length, 0);
-  const fields: Record<string, MetadataValue> = {
-    "general.file_type": { type: "u32", value: FILE_TYPES[type]! },
-    "general.quantization_version": { type: "u32", value: 2 },
-    ...madeFields({
-      ...{ options, source: facts },
-      read: count === 0 ? undefined : {
-        ...{ from: kindOf(options.calibration ?? "self"), tokens: count, sha256: hashOfIds(used) },
-      },
-    }),
-  };
-  const contents = (): GgufContents => ({
-    fields: fieldsOf(file, fields),
-    tensors: tensors.map(({ name, type }) => ({
-      ...{ name, type, shape: file.tensors.get(name)!.shape },
-      data: made.get(name) ?? piecesOf(file.tensors.get(name)!),
-    })),
-  });
+  const facts = willVerify || isCalibrated ? await sourceFacts(file, signal) : undefined;
+  const fields = fieldsNow(facts, used);
   signal?.throwIfAborted();
   let proof: Proof | undefined;
   if (willVerify) {
-    await using draft = await writeDraft(destination, contents());
-    const isFolded = count > 0 && method !== "importance";
+    const isFolded = used.length > 0 && method !== "importance";
     proof = await prove(source, draft.path, {
       ...{ file, model: first, importances: imatrix ?? importances, used, rest },
       sections: isFolded ? layersOf(file.name, first).sections : undefined,
@@ -183,14 +189,35 @@ async function quantizeFile(
     const { comparison, errors, heldOut } = proof;
     Object.assign(fields, proofFields(comparison, errors, heldOut, tensors.map((it) => it.name)));
   }
-  const bytes = await writeModel(destination, contents());
+  const bytes = await draft.finish([...fieldsOf(file, fields)]);
   const elements = tensors.reduce((sum, it) => sum + it.elements, 0);
   const bits = tensors.reduce((sum, it) => sum + it.elements * it.bits[1], 0);
   return {
-    ...{ bytes, tensors, method, tokens: count, uncovered, bitsPerWeight: bits / elements },
+    ...{ bytes, tensors, method, uncovered, bitsPerWeight: bits / elements },
+    tokens: used.reduce((sum, it) => sum + it.length, 0),
     ...(facts && { source: facts }),
     ...(proof && { comparison: proof.comparison, errors: proof.errors }),
   };
+}
+
+/** Token ids of texts. */
+type Ids = readonly (readonly number[])[];
+
+/** Texts to calibrate on, and what follows them: those that a draft has kept, else new ones. */
+async function textsFor(
+  draft: Draft,
+  source: string | URL,
+  textTokens: number,
+  { tokens = 4096, seed = 1, calibration = "self", threads, signal, onProgress }: ChosenOptions,
+): Promise<{ readonly texts: Ids; readonly rest: Ids }> {
+  const kept = draft.noted("texts");
+  if (kept) return kept as { texts: Ids; rest: Ids };
+  const { texts, rest } = await calibrationIds(source, calibration, {
+    ...{ tokens, seed, textTokens, signal, ...(threads !== undefined && { threads }) },
+    onProgress: (done) => onProgress?.({ phase: "calibrate", name: "texts", done, total: tokens }),
+  });
+  draft.note("texts", { texts, rest });
+  return { texts, rest };
 }
 
 /** A tensor in blocks, each matrix of a stack by its own importances, or to nearest where there are none. */
@@ -237,10 +264,10 @@ function* fieldsOf(
   yield* Object.entries(own);
 }
 
-/** The bytes of a tensor that stays as it is, a few megabytes at a time. */
-async function* piecesOf({ source, offset, bytes }: TensorEntry): AsyncIterable<Uint8Array> {
+/** Copies a tensor that stays as it is, a few megabytes at a time. */
+async function copyTo(draft: Draft, { name, source, offset, bytes }: TensorEntry): Promise<void> {
   const PIECE = 4 << 20;
   for (let at = 0; at < bytes; at += PIECE) {
-    yield await source.read(offset + at, Math.min(PIECE, bytes - at));
+    draft.write(name, await source.read(offset + at, Math.min(PIECE, bytes - at)), at);
   }
 }

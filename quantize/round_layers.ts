@@ -18,9 +18,9 @@ import { GRIDS } from "../quant/grids.ts";
 import { quantizeRows } from "../quant/quantize.ts";
 import type { ResolvedModel } from "../runtime/engine/resolve.ts";
 import type { ModelFile } from "../runtime/files/model_file.ts";
-import { openSource } from "../runtime/files/source.ts";
 import { readVector } from "../runtime/models/weights.ts";
-import { advance, type Layers, resolveAgain, streamOf, sumProducts } from "./layers.ts";
+import type { Draft } from "./draft.ts";
+import { advance, forget, type Layers, resolveAgain, streamOf, sumProducts } from "./layers.ts";
 import type { ChosenOptions, QuantizeMethod } from "./options.ts";
 import { divideProducts, foldingScales, scaleColumns } from "./fold.ts";
 import type { ImatrixSums } from "./imatrix.ts";
@@ -29,9 +29,10 @@ import type { Section } from "./sections.ts";
 import type { TensorPlan } from "./types.ts";
 
 /**
- * Quantizes the planned tensors, on texts of these ids, into `made`: first what nothing is multiplied
- * with, such as a table of words, then layer after layer. Returns how large what each tensor is
- * multiplied with was, without any rounding.
+ * Quantizes the planned tensors, on texts of these ids, into `draft`: first what nothing is multiplied
+ * with, such as a table of words, then layer after layer. A draft that is gone on with has layers
+ * already, through which the texts only run. Returns how large what each tensor is multiplied with
+ * was, without any rounding.
  */
 export async function quantizeLayers(
   file: ModelFile,
@@ -39,31 +40,40 @@ export async function quantizeLayers(
   layers: Layers,
   plans: ReadonlyMap<string, TensorPlan>,
   ids: readonly (readonly number[])[],
-  made: Map<string, Uint8Array>,
-  { method, threads, signal, onProgress = () => {} }: ChosenOptions,
+  draft: Draft,
+  { method, threads, saveImatrix, signal, onProgress = () => {} }: ChosenOptions,
 ): Promise<Map<string, ImatrixSums>> {
   const where = { backend: "wasm", ...(threads && { threads }), signal } as const;
   const entries = new Map(file.tensors);
   const exact = streamOf(ids, model);
   let rounded = streamOf(ids, model);
+  /** Tensors of the section that is worked on, and those before any. */
+  const written = new Set<string>();
+  const isMade = (name: string): boolean => written.has(name) || draft.has(name);
   const isWanted = (name: string): boolean => {
     const { from, type } = plans.get(name)!;
-    return from !== type && !made.has(name) && GRIDS[type] !== undefined;
+    return from !== type && GRIDS[type] !== undefined;
   };
-  const replace = async (name: string, type: string, bytes: Uint8Array): Promise<void> => {
-    made.set(name, bytes);
-    const source = await openSource(bytes), entry = file.tensors.get(name)!;
-    entries.set(name, { ...entry, type, source, offset: 0, bytes: bytes.length });
+  const lookIn = (name: string): void => {
+    const { type } = plans.get(name)!, { source } = draft;
+    entries.set(name, { ...file.tensors.get(name)!, type, source, ...draft.placeOf(name) });
+  };
+  const replace = (name: string, bytes: Uint8Array): void => {
+    draft.write(name, bytes);
+    written.add(name);
+    lookIn(name);
+  };
+  /** What was written is whole, and is what the texts meet from now on. */
+  const keep = async (): Promise<void> => {
+    draft.complete(Array.from(written));
+    written.clear();
+    rounded = { ...rounded, model: await resolveAgain({ ...file, tensors: entries }, model) };
   };
   const put = async (name: string, input?: Input): Promise<void> => {
     signal?.throwIfAborted();
     const { type } = plans.get(name)!, entry = file.tensors.get(name)!;
     const values = await readVector(entry), columns = entry.shape.at(-1)!;
-    await replace(
-      name,
-      type,
-      encoded(file, name, () => round(type, values, columns, input)),
-    );
+    replace(name, encoded(file, name, () => round(type, values, columns, input)));
   };
   /** Scales of what comes out of a norm, which is divided by them; none where others need it as it is. */
   const fold = async (
@@ -77,9 +87,9 @@ export async function quantizeLayers(
     );
     const isOwn = vectors.length > 0 &&
       vectors.every((name) =>
-        usersOf(name) === 1 && file.tensors.get(name)!.type === "F32" && !made.has(name)
+        usersOf(name) === 1 && file.tensors.get(name)!.type === "F32" && !isMade(name)
       );
-    if (!isOwn || !names.values().every((it) => isWanted(it) && usersOf(it) === 1)) {
+    if (!isOwn || !names.values().every((it) => isWanted(it) && !isMade(it) && usersOf(it) === 1)) {
       return undefined;
     }
     const matrices = [];
@@ -94,12 +104,9 @@ export async function quantizeLayers(
     for (const name of vectors) {
       const values = await readVector(file.tensors.get(name)!);
       const divided = values.map((it, j) => it / scales[j]!);
-      await replace(name, "F32", new Uint8Array(divided.buffer));
+      replace(name, new Uint8Array(divided.buffer));
     }
     return scales;
-  };
-  const renew = async (): Promise<void> => {
-    rounded = { ...rounded, model: await resolveAgain({ ...file, tensors: entries }, model) };
   };
   const tensorsOf = (weight: string): readonly string[] => model.weights.get(weight)!.tensors;
   const usersOf = (tensor: string): number =>
@@ -108,33 +115,69 @@ export async function quantizeLayers(
     layers.sections.flatMap((it) => it.multiplied.flatMap(({ weight }) => tensorsOf(weight))),
   );
   for (const name of plans.keys()) {
-    if (isWanted(name) && !multiplied.has(name)) await put(name, undefined);
+    if (draft.has(name)) lookIn(name);
+    else if (isWanted(name) && !multiplied.has(name)) await put(name);
   }
-  await renew();
+  await keep();
   const inputs = new Map<string, ImatrixSums>();
-  for (const [i, section] of layers.sections.entries()) {
-    onProgress({ phase: "quantize", name: section.name, done: i, total: layers.sections.length });
-    const products = await sumProducts(layers, section, rounded, exact, where);
-    const given = new Map<string, Input>();
-    for (const [by, sums] of products) {
-      const isMet = section.multiplied.some((it) =>
-        it.by === by && tensorsOf(it.weight).some(isWanted)
-      );
-      if (!isMet) continue;
-      const scales = method !== "importance" ? await fold(section, by, sums) : undefined;
-      given.set(by, inputOf(method, scales ? divideProducts(sums, scales) : sums, scales));
-    }
-    for (const { weight, by } of section.multiplied) {
-      const { count, squares } = products.get(by)!;
-      for (const name of tensorsOf(weight)) {
-        inputs.set(name, { count, squares: Float32Array.from(squares) });
-        if (isWanted(name)) await put(name, given.get(by)!);
+  /** Tensors of a section that are to be quantized. */
+  const wantedOf = (section: Section): string[] =>
+    section.multiplied.flatMap(({ weight }) => tensorsOf(weight)).filter(isWanted);
+  const isDone = (section: Section): boolean =>
+    wantedOf(section).every((it) => draft.has(it)) &&
+    (saveImatrix === undefined || draft.noted(section.name) !== undefined ||
+      section.multiplied.length === 0);
+  const last = layers.sections.findLastIndex((it) => !isDone(it));
+  for (const { name } of layers.sections) {
+    for (const [tensor, sums] of readSums(draft.noted(name))) inputs.set(tensor, sums);
+  }
+  for (const [i, section] of layers.sections.slice(0, last + 1).entries()) {
+    onProgress({ phase: "quantize", name: section.name, done: i, total: last + 1 });
+    if (isDone(section)) {
+      await advance(layers, section, exact, where);
+    } else {
+      const products = await sumProducts(layers, section, rounded, exact, where, i === last);
+      const given = new Map<string, Input>();
+      for (const [by, sums] of products) {
+        const isMet = section.multiplied.some((it) =>
+          it.by === by && tensorsOf(it.weight).some((it) => isWanted(it) && !isMade(it))
+        );
+        if (!isMet) continue;
+        const scales = method !== "importance" ? await fold(section, by, sums) : undefined;
+        given.set(by, inputOf(method, scales ? divideProducts(sums, scales) : sums, scales));
       }
+      for (const { weight, by } of section.multiplied) {
+        const { count, squares } = products.get(by)!;
+        for (const name of tensorsOf(weight)) {
+          inputs.set(name, { count, squares: Float32Array.from(squares) });
+          if (isWanted(name) && !isMade(name)) await put(name, given.get(by)!);
+        }
+      }
+      const names = section.multiplied.flatMap(({ weight }) => tensorsOf(weight));
+      draft.note(section.name, writeSums(names, inputs));
+      await keep();
     }
-    await renew();
+    if (i === last) break;
     await advance(layers, section, rounded, where);
+    forget(layers, exact, i + 1);
+    forget(layers, rounded, i + 1);
   }
   return inputs;
+}
+
+/** Sums of tensors as a journal keeps them. */
+function writeSums(names: readonly string[], inputs: ReadonlyMap<string, ImatrixSums>): unknown {
+  return names.map((name) => {
+    const { count, squares } = inputs.get(name)!;
+    return [name, count, new Uint8Array(squares.buffer).toBase64()];
+  });
+}
+
+function readSums(noted: unknown): [name: string, sums: ImatrixSums][] {
+  return ((noted ?? []) as [string, number, string][]).map(([name, count, text]) => [
+    name,
+    { count, squares: new Float32Array(Uint8Array.fromBase64(text).buffer) },
+  ]);
 }
 
 /** What matrices are multiplied with. */

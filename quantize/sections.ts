@@ -5,7 +5,7 @@
  * @module
  */
 
-import { copyGraph } from "../runtime/graph/copy.ts";
+import { copyGraph, pruneGraph } from "../runtime/graph/copy.ts";
 import type { Graph, GraphNode, Tensor } from "../runtime/graph/graph.ts";
 
 /** A matrix, and where the sections' inputs or outputs have what it is multiplied with. */
@@ -20,8 +20,12 @@ export interface Multiplied {
 export interface Section {
   /** Its name in the model, such as "layer 3". */
   readonly name: string;
-  /** The graph. */
+  /** The graph that gives what leaves it, and what its matrices are multiplied with. */
   readonly graph: Graph;
+  /** The part of it that gives what its matrices are multiplied with. */
+  readonly inputs: Graph;
+  /** The graph that gives what leaves it, and nothing else. */
+  readonly through: Graph;
   /** Inputs that earlier sections gave, under the names that they gave them. */
   readonly entering: readonly string[];
   /** Outputs that later sections take, or that are the model's own results. */
@@ -68,8 +72,8 @@ function sectionOf(
   taken: ReadonlySet<Tensor>,
   nameOf: (tensor: Tensor) => string,
 ): Section {
-  const entering: string[] = [], multiplied: Multiplied[] = [];
-  const asked = new Set(taken), copies = new Map<Tensor, Tensor>();
+  const multiplied: Multiplied[] = [];
+  const asked = new Set(taken);
   for (const { op, inputs: [x, weight] } of nodes) {
     if (!PRODUCTS.has(op) || weight!.origin !== "weight") continue;
     multiplied.push({ weight: weight!.name, by: nameOf(x!) });
@@ -86,20 +90,37 @@ function sectionOf(
       norms.set(nameOf(output), vectors.map((it) => it.name));
     }
   }
-  const own = copyGraph(graph, (node, copy) => {
-    copy.keep(node);
-    if (asked.has(node.output)) copies.set(node.output, copy.of(node.output));
-  }, {
-    nodes,
-    enter(tensor, copy) {
-      const { shape: [tokens, ...width], perToken } = tensor;
-      entering.push(nameOf(tensor));
-      return copy.input(nameOf(tensor), [perToken ? "tokens" : tokens!, ...width]);
-    },
-  });
-  // The model's own results are outputs of the copy already.
-  for (const [tensor, copy] of copies) {
-    if (!own.outputs.has(nameOf(tensor))) own.output(nameOf(tensor), copy);
-  }
-  return { name, graph: own, entering, leaving: Array.from(taken, nameOf), multiplied, norms };
+  /** The segment as a graph with these results as its outputs. */
+  const giving = (asked: ReadonlySet<Tensor>): Graph => {
+    const copies = new Map<Tensor, Tensor>();
+    const own = copyGraph(graph, (node, copy) => {
+      copy.keep(node);
+      if (asked.has(node.output)) copies.set(node.output, copy.of(node.output));
+    }, {
+      nodes,
+      enter(tensor, copy) {
+        const { shape: [tokens, ...width], perToken } = tensor;
+        return copy.input(nameOf(tensor), [perToken ? "tokens" : tokens!, ...width]);
+      },
+    });
+    // The model's own results are outputs of the copy already.
+    for (const [tensor, copy] of copies) {
+      if (!own.outputs.has(nameOf(tensor))) own.output(nameOf(tensor), copy);
+    }
+    return own;
+  };
+  const made = new Set(nodes.map((it) => it.output));
+  const own = giving(asked), by = new Set(multiplied.map((it) => it.by));
+  return {
+    ...{ name, graph: own, through: giving(taken), leaving: Array.from(taken, nameOf) },
+    inputs: pruneGraph(own, {
+      stores: false,
+      outputs: by.intersection(new Set(own.outputs.keys())),
+    }),
+    entering: new Set(
+      nodes.flatMap(({ inputs }) => inputs).filter((it) => it.origin === "op" && !made.has(it)),
+    )
+      .values().map(nameOf).toArray(),
+    ...{ multiplied, norms },
+  };
 }

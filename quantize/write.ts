@@ -60,10 +60,15 @@ export async function checkApart(file: ModelFile, path: string): Promise<void> {
 /**
  * Writes a GGUF file; its size in bytes.
  *
+ * @param part its name until it is whole
+ *
  * @throws SparrowError when the disk is full, or refuses; nothing is left behind then
  */
-export async function writeModel(path: string, contents: GgufContents): Promise<number> {
-  const part = partOf(path);
+export async function writeModel(
+  path: string,
+  contents: GgufContents,
+  part: string = partOf(path),
+): Promise<number> {
   try {
     const bytes = await write(part, contents);
     await Deno.rename(part, path);
@@ -74,31 +79,13 @@ export async function writeModel(path: string, contents: GgufContents): Promise<
   }
 }
 
-/** A file that is there until it is disposed of. */
-export interface Draft extends AsyncDisposable {
-  readonly path: string;
-}
-
-/** Writes a GGUF file that only lives as long as it is looked at; errors as `writeModel`. */
-export async function writeDraft(path: string, contents: GgufContents): Promise<Draft> {
-  const part = partOf(path);
-  const remove = (): Promise<void> => Deno.remove(part).catch(() => {});
-  try {
-    await write(part, contents);
-  } catch (error) {
-    await remove();
-    throw failed(path, error);
-  }
-  return { path: part, [Symbol.asyncDispose]: remove };
-}
-
 /** A name beside a file's for what is not yet it. */
 function partOf(path: string): string {
   return `${path}.${crypto.randomUUID().slice(0, 8)}.part`;
 }
 
 async function write(path: string, contents: GgufContents): Promise<number> {
-  using file = await Deno.open(path, { write: true, createNew: true });
+  using file = await Deno.open(path, { write: true, create: true, truncate: true });
   let bytes = 0;
   await writeGguf(
     contents,
@@ -113,8 +100,25 @@ async function write(path: string, contents: GgufContents): Promise<number> {
   return bytes;
 }
 
+/** Writes all bytes at a position of a file. */
+export function writeAt(file: Deno.FsFile, offset: number, bytes: Uint8Array): void {
+  file.seekSync(offset, Deno.SeekMode.Start);
+  for (let at = 0; at < bytes.length;) at += file.writeSync(bytes.subarray(at));
+}
+
+/** Reads bytes from a position of a file until `bytes` is full. */
+export function readAt(file: Deno.FsFile, offset: number, bytes: Uint8Array): Uint8Array {
+  file.seekSync(offset, Deno.SeekMode.Start);
+  for (let at = 0; at < bytes.length;) {
+    const count = file.readSync(bytes.subarray(at));
+    if (count === null) throw new SparrowError(`a draft ends at byte ${offset + at}`);
+    at += count;
+  }
+  return bytes;
+}
+
 /** What the system said, as an error that names the file. */
-function failed(path: string, error: unknown): unknown {
+export function failed(path: string, error: unknown): unknown {
   const { code } = error as { code?: string };
   if (code === undefined || error instanceof SparrowError) return error;
   const reason = code === "ENOSPC" ? "no room is left on the disk" : (error as Error).message;

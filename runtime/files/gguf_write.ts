@@ -65,7 +65,7 @@ export async function writeGguf(
   const writer = sink.getWriter();
   const write = (bytes: Uint8Array) => writer.write(bytes as Uint8Array<ArrayBuffer>);
   try {
-    const { header, alignment, sizes } = encodeHeader(contents);
+    const { header, alignment, sizes } = layoutGguf(contents);
     await write(header);
     for (const [i, { name, data }] of contents.tensors.entries()) {
       let length = 0;
@@ -87,10 +87,30 @@ export async function writeGguf(
   }
 }
 
-/** The file up to the tensor data, and each tensor's size in bytes. */
-function encodeHeader(
-  { fields, tensors }: GgufContents,
-): { header: Uint8Array; alignment: number; sizes: number[] } {
+/** Where everything in a GGUF file lies. */
+export interface GgufLayout {
+  /** The file up to the data of its tensors. */
+  readonly header: Uint8Array;
+  /** What tensors begin at multiples of. */
+  readonly alignment: number;
+  /** Bytes of each tensor. */
+  readonly sizes: readonly number[];
+  /** Where each tensor begins in the file. */
+  readonly starts: readonly number[];
+  /** Bytes of the file. */
+  readonly bytes: number;
+}
+
+/**
+ * The layout of a file, for whoever writes its tensors in another order.
+ *
+ * @throws InputError when a value does not fit its type
+ */
+export function layoutGguf(
+  { fields, tensors }: Pick<GgufContents, "fields"> & {
+    readonly tensors: readonly Omit<GgufTensor, "data">[];
+  },
+): GgufLayout {
   const entries = new Map(fields);
   const alignment = Number(entries.get("general.alignment")?.value ?? 32);
   if (!(alignment >= 1 && Number.isInteger(Math.log2(alignment)) && alignment <= 1 << 20)) {
@@ -108,6 +128,7 @@ function encodeHeader(
   }
   let offset = 0;
   const names = new Set<string>();
+  const offsets: number[] = [];
   const sizes = tensors.map((tensor) => {
     if (names.has(tensor.name)) fail(`tensor ${quote(tensor.name)} occurs twice`);
     names.add(tensor.name);
@@ -117,14 +138,17 @@ function encodeHeader(
     for (const extent of tensor.shape.toReversed()) out.wide(extent);
     out.u32(id);
     out.wide(offset);
+    offsets.push(offset);
     offset += Math.ceil(bytes / alignment) * alignment;
     return bytes;
   });
   out.zeros(-out.length & (alignment - 1));
-  return { header: out.bytes(), alignment, sizes };
+  const header = out.bytes();
+  const starts = offsets.map((it) => header.length + it);
+  return { header, alignment, sizes, starts, bytes: header.length + offset };
 }
 
-function measure({ name, shape, type }: GgufTensor): { id: number; bytes: number } {
+function measure({ name, shape, type }: Omit<GgufTensor, "data">): { id: number; bytes: number } {
   const blocks = tensorBlocks(type);
   if (!blocks) fail(`tensor ${quote(name)} has the unknown type ${type}`);
   const { id, blockSize, blockBytes } = blocks;

@@ -75,11 +75,18 @@ export function copyGraph(
 }
 
 /**
- * The graph without the ops that lead to no output; itself where all of them do. An op that writes a cache is needed where a needed
- * op reads that cache, and with `stores` in any case: for what later runs read.
+ * The graph without the ops that lead to no output, or to none of those named in `outputs`; itself
+ * where all of them do. An op that writes a cache is needed where a needed op reads that cache, and
+ * with `stores` in any case: for what later runs read.
  */
-export function pruneGraph(graph: Graph, { stores }: { readonly stores: boolean }): Graph {
-  const needed = new Set<Tensor>(graph.outputs.values());
+export function pruneGraph(
+  graph: Graph,
+  { stores, outputs = graph.outputs.keys() }: {
+    readonly stores: boolean;
+    readonly outputs?: Iterable<string>;
+  },
+): Graph {
+  const needed = new Set<Tensor>(Array.from(outputs, (it) => graph.outputs.get(it)!));
   const kept = new Set<GraphNode>();
   let found: number;
   do { // until a cache that is read late has had its early writers looked at again
