@@ -20,10 +20,12 @@ export interface TokenizerFolder {
 
 /** The tokenizer of a model with this configuration. */
 export function syntheticTokenizer(config: Config): TokenizerFolder {
+  if (config.model_type === "glm-130b") return chatglm6b(config);
   if (config.model_type !== "chatglm") return byteLevel(config);
   const size = config.padded_vocab_size;
   if (typeof size !== "number") return chatglm6b(config);
-  return size > 100_000 ? glm4(size) : chatglm2(size);
+  if (size > 100_000) return glm4(size);
+  return chatglm2(size, /chatglm3/i.test(String(config._name_or_path)));
 }
 
 /** No tokenizer, and why. */
@@ -132,23 +134,30 @@ function asJson(value: unknown): string {
 
 const TASKS = ["[MASK]", "[gMASK]", "[sMASK]", "<unused_0>", "<sop>", "<eop>", "<ENC>", "<dBLOCK>"];
 
-/** ChatGLM-6B's `ice_text.model`, with its task tokens and symbols for white space. */
+/** The `ice_text.model` of ChatGLM-6B and GLM-130B, with its task tokens and symbols for white space. */
 function chatglm6b(config: Config): TokenizerFolder {
   const size = Number(config.vocab_size), mask = Number(config.mask_token_id);
   const fixed = new Map<number, string>([[0, "<unk>"], [3, "<pad>"]]);
   TASKS.forEach((token, i) => fixed.set(mask + i, token));
   // A smaller vocabulary has its marks elsewhere.
-  const own = [["gmask_token_id", "[gMASK]"], ["bos_token_id", "<sop>"], ["eos_token_id", "<eop>"]];
-  const stands = own.every(([field, token]) => fixed.get(Number(config[field!])) === token);
+  const own = [
+    ...[["gmask_token_id", "[gMASK]"], ["smask_token_id", "[sMASK]"], ["bos_token_id", "<sop>"]],
+    ["eos_token_id", "<eop>"],
+  ].filter(([field]) => config[field!] !== undefined);
+  const idOf = (field: string): number => Number([config[field]].flat()[0]);
+  const stands = own.every(([field, token]) => fixed.get(idOf(field!)) === token);
   if (!stands) { for (const id of Array.from(fixed.keys())) if (id >= mask) fixed.delete(id); }
   if (!stands) {
     fixed.set(mask, "[MASK]");
-    for (const [field, token] of own) fixed.set(Number(config[field!]), token!);
+    for (const [field, token] of own) fixed.set(idOf(field!), token!);
   }
+  // The end of a text, where a configuration has one beside that of an answer.
+  const [, end] = [config.eos_token_id].flat();
+  if (typeof end === "number") fixed.set(end, "</s>");
   const blanks = Array.from({ length: 79 }, (_, i) => `<|blank_${i + 2}|>`);
   const tokens = placed(size, fixed, ["<n>", "<|tab|>", "▁", ...BYTES, ...blanks]);
   if (!tokens) return none(size);
-  const symbols = new Set(["<n>", "<|tab|>", ...blanks, ...TASKS, "<pad>"]);
+  const symbols = new Set(["<n>", "<|tab|>", ...blanks, ...TASKS, "<pad>", "</s>"]);
   return {
     files: {
       "ice_text.model": sentencePiece(tokens, (it) => symbols.has(it) ? PIECE.userDefined : 0, 1),
@@ -162,19 +171,28 @@ function chatglm6b(config: Config): TokenizerFolder {
   };
 }
 
-/** Tokens that ChatGLM2's class puts behind the pieces. */
-const COMMANDS = 5;
+/** Tokens that the classes of ChatGLM2 and ChatGLM3 put behind the pieces. */
+const COMMANDS = ["[MASK]", "[gMASK]", "[sMASK]", "sop", "eop"];
+const ROLES = ["<|system|>", "<|user|>", "<|assistant|>", "<|observation|>"];
 
-/** ChatGLM2's `tokenizer.model`. */
-function chatglm2(size: number): TokenizerFolder {
+/** The `tokenizer.model` of ChatGLM2, or of ChatGLM3, which has tokens for who speaks. */
+function chatglm2(size: number, hasRoles: boolean): TokenizerFolder {
   const fixed = new Map([[0, "<unk>"], [1, "<s>"], [2, "</s>"]]);
-  const tokens = placed(size - COMMANDS, fixed, ["▁", ...BYTES]);
+  const behind = hasRoles ? [...COMMANDS, ...ROLES] : COMMANDS, first = size - behind.length;
+  const tokens = placed(first, fixed, ["▁", ...BYTES]);
   if (!tokens) return none(size);
   const kindOf = (it: string): number => it === "<s>" || it === "</s>" ? PIECE.control : 0;
   return {
     files: {
       "tokenizer.model": sentencePiece(tokens, kindOf, 2),
-      "tokenizer_config.json": asJson({ tokenizer_class: "ChatGLMTokenizer" }),
+      "tokenizer_config.json": asJson({
+        tokenizer_class: "ChatGLMTokenizer",
+        ...(hasRoles && {
+          added_tokens_decoder: Object.fromEntries(
+            behind.map((content, i) => [first + i, { content, special: false }]),
+          ),
+        }),
+      }),
     },
     notes: [],
   };

@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { OpenedModel } from "../mod.ts";
+import { ModelError, type OpenedModel } from "../mod.ts";
 import { quote } from "../escape.ts";
 import { COMMANDS_HELP } from "./chat/commands.ts";
 import { talk } from "./chat/loop.ts";
@@ -36,7 +36,8 @@ export const help: string = `Usage: ${NAME} [options]
 
 Talks with a model, using the chat template that came with it. A model without one, such as the one
 that comes with Sparrow, continues what you write instead, turn by turn, each time for at most a
-quarter of its context where --max-tokens says nothing else. Small models that answer:
+quarter of its context where --max-tokens says nothing else. One that turns a text into another, as
+T5 and Marian, does so with each message by itself. Small models that answer:
 ${SMALL_MODELS.map((it) => `  ${it}`).join("\n")}
 
 Lines from a pipe are answered in turn. Ctrl-C stops an answer, clears a typed line, and on an empty
@@ -51,7 +52,8 @@ ${MODEL_HELP}
 
 ${samplingHelp(MOST_TOKENS.chat)}
 
-Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted while the model was loading.`;
+Exit codes: 0 done, 1 failed, also where a message of a pipe could not be answered, 2 wrong usage, 130
+interrupted while the model was loading.`;
 
 /** Runs the command; the result is its exit code. */
 export function run(args: string[]): Promise<number> {
@@ -65,7 +67,7 @@ export function run(args: string[]): Promise<number> {
   return runCommand("chat", help, args, spec, chat);
 }
 
-async function chat(flags: Flags): Promise<void> {
+async function chat(flags: Flags): Promise<number> {
   if (flags.rest.length > 0) {
     throw new UsageError(
       `Cannot chat about ${quote(flags.rest[0])}: type it at the prompt instead`,
@@ -75,15 +77,27 @@ async function chat(flags: Flags): Promise<void> {
   for (const note of samplingNotes(flags)) writeNote(`chat: ${note}`);
   const system = flags.text("system");
   const loading = interrupt("Interrupted while the model was loading");
+  let keeps = true;
   await using model = await openModel(flags, {
     command: "chat",
     signal: loading.signal,
-    check: (opened) => checkTemplate(opened, system),
+    check(opened) {
+      checkTalks(opened, system);
+      keeps = opened.hasChatTemplate || !opened.programs.includes("encode");
+    },
   }).finally(() => loading[Symbol.dispose]());
   if (model.hasChatTemplate) {
     // Fails now, not after the first question, where the template is broken or takes no instructions.
     const opening = system === undefined ? [] : [{ role: "system", content: system }];
     await model.chatPrompt([...opening, { role: "user", content: "" }]);
+  } else if (!keeps) {
+    writeNote(
+      `chat: this is a model of architecture ${
+        quote(model.config.architecture)
+      }, which turns one text into ` +
+        `another: each message is a text of its own, and what was said before is forgotten; ` +
+        `"${commandName("generate")}" does it with one text`,
+    );
   } else {
     writeNote(
       `chat: this model came without a chat template: it continues what you write, turn by turn. ` +
@@ -92,19 +106,33 @@ async function chat(flags: Flags): Promise<void> {
   }
   const limitGiven = flags.number("max-tokens") !== undefined;
   // Text has no end as answers have: one turn leaves room for the next ones.
-  const isEndless = !model.hasChatTemplate && !limitGiven;
+  const isEndless = !model.hasChatTemplate && keeps && !limitGiven;
   const maxTokens = isEndless
     ? Math.min(MOST_TOKENS.chat, Math.ceil(model.contextLength / 4))
     : options.maxTokens!;
-  await talk({ model, system, options: { ...options, maxTokens }, limitGiven });
+  const done = await talk({ model, system, keeps, options: { ...options, maxTokens }, limitGiven });
+  return done ? 0 : 1;
 }
 
 /** Refuses a model that cannot talk, and instructions for one that would not see them. */
-function checkTemplate(opened: OpenedModel, system: string | undefined): void {
+function checkTalks(opened: OpenedModel, system: string | undefined): void {
+  const { name, programs, config, hasChatTemplate } = opened;
+  if (!programs.includes("decode")) {
+    const commands = ["embed", "fill", "classify", "rerank"].map((it) => `"${commandName(it)}"`);
+    throw new ModelError(
+      `Cannot chat with ${quote(name)}: it is of architecture ${
+        quote(config.architecture)
+      }, which ` +
+        `reads texts and writes none; use ${commands.slice(0, -1).join(", ")} or ${
+          commands.at(-1)
+        }, ` +
+        `or a model that writes`,
+    );
+  }
   tokenizerOf(opened);
-  if (opened.hasChatTemplate || system === undefined) return;
+  if (hasChatTemplate || system === undefined) return;
+  const does = programs.includes("encode") ? "turns one text into another" : "continues text";
   throw new UsageError(
-    `Cannot use --system with ${quote(opened.name)}: it came without a chat template, and only ` +
-      `continues text`,
+    `Cannot use --system with ${quote(name)}: it came without a chat template, and only ${does}`,
   );
 }

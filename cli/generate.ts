@@ -63,6 +63,8 @@ Input and output:
   --special           recognize special tokens such as <|im_start|> in PROMPT
   --show-special      print special tokens of the answer too, which are left out otherwise; with --special
                       this is how T5 fills a text: ${NAME} --special --show-special "the <extra_id_0> sat"
+                      A text for GLM-130B goes on at its end, unless --special finds a mask to fill in it:
+                      [MASK] for a few words, [sMASK] for a sentence; ChatGLM-6B knows [MASK] alone
   --logprobs N        print a line for each token instead of text: the natural logarithm of its
                       probability by the model's own distribution, its id, its text, and the N most likely
                       tokens (0 to 128) with theirs

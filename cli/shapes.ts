@@ -177,7 +177,7 @@ export const SHAPES: Readonly<Record<string, Shape>> = {
   "chatglm3-6b": {
     source: GLM4_SOURCE,
     parameters: 6.24e9,
-    config: { ...CHATGLM2, seq_length: 8192 },
+    config: { ...CHATGLM2, _name_or_path: "THUDM/chatglm3-6b", seq_length: 8192 },
   },
   "glm-4-9b": {
     source: GLM4_SOURCE,

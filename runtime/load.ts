@@ -98,6 +98,11 @@ export interface OpenedModel {
   readonly tokenizer: Tokenizer | undefined;
   /** Whether it came with a chat template. */
   readonly hasChatTemplate: boolean;
+  /**
+   * What it does with a text: `encode` reads one whole, `decode` goes on with one from left to right; a
+   * model that does both turns one text into another.
+   */
+  readonly programs: readonly ("encode" | "decode")[];
 }
 /** What each option may be. */
 export const LOAD_RULES: Rules<LoadOptions> = {
@@ -183,6 +188,7 @@ export async function loadModel(
         await options.onOpened?.({
           ...{ name: file.name, config, contextLength, tokenizer: text?.tokenizer },
           hasChatTemplate: (text?.chatTemplate ?? undefined) !== undefined,
+          programs: (["encode", "decode"] as const).filter((it) => programs[it] !== undefined),
         });
         return { text, tasks: await readTaskFacts(file) };
       })();

@@ -10,6 +10,8 @@ import { chatglmFormat } from "../runtime/text/chatglm_formats.ts";
 import { readModelText } from "../runtime/text/model_text.ts";
 import type { ModelFile } from "../runtime/files/model_file.ts";
 import type { Tokenizer } from "../runtime/text/tokenizer/tokenizer.ts";
+import { syntheticTokenizer } from "../bench/synthetic_tokenizer.ts";
+import { SHAPES } from "../cli/shapes.ts";
 import { FIXTURES } from "./fixtures.ts";
 
 /** As much of a tokenizer as the choice of a format asks for. */
@@ -89,6 +91,29 @@ Deno.test("a format refuses roles that it has no place for, and belongs to its f
   }
   assertEquals(chatglmFormat("llama", withTokens(...TOKENS.glm4)), undefined);
   assertEquals(chatglmFormat("chatglm", withTokens("<s>")), undefined);
+});
+
+Deno.test("synthetic folders of ChatGLM3 and GLM-4 have the roles of their formats", async () => {
+  for (const name of ["chatglm3-6b", "glm-4-9b"]) {
+    const { files } = syntheticTokenizer(SHAPES[name]!.config);
+    const bytes = (it: string | Uint8Array): Uint8Array =>
+      typeof it === "string" ? new TextEncoder().encode(it) : it;
+    const config = JSON.parse(files["tokenizer_config.json"] as string);
+    const file: ModelFile = {
+      ...{ format: "safetensors", name, metadata: { ...SHAPES[name]!.config } },
+      ...{ tensors: new Map(), tokenizerConfig: config },
+      tokenizerFiles: { "tokenizer.model": bytes(files["tokenizer.model"]!) },
+      close() {},
+    };
+    const { tokenizer, chatTemplate: source } = (await readModelText(file))!;
+    const { pieces } = await chatTemplate(source);
+    const messages = [{ role: "system", content: "Be kind." }, user("a")];
+    const ids = tokenizer.encode(pieces(messages), { addSpecial: false });
+    const marks = ids.map((id) => tokenizer.idToToken(id)).filter((it) => it?.startsWith("<|"));
+    assertEquals(marks, ["<|system|>", "<|user|>", "<|assistant|>"], name);
+    // An answer ends where somebody else speaks.
+    assert(tokenizer.eosIds.includes(tokenizer.tokenToId("<|user|>")!), name);
+  }
 });
 
 interface Folder {

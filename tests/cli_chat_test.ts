@@ -9,6 +9,7 @@ import {
   assertStringIncludes,
   assertThrows,
 } from "@std/assert";
+import { writeSyntheticFolder } from "../bench/synthetic_folder.ts";
 import { fromJson, textOf, toJson } from "../cli/chat/conversation.ts";
 import { readLines } from "../cli/chat/input.ts";
 import { PasteSplitter } from "../cli/chat/keys.ts";
@@ -137,6 +138,38 @@ Deno.test("lines of a pipe may be cut anywhere, and have to be text", async () =
       "it is not UTF-8",
     );
   }
+});
+
+Deno.test("chat says what encoders and models that translate are for, and fails where a message does", async () => {
+  const folder = await Deno.makeTempDir({ prefix: "sparrow_" });
+  try {
+    const config = {
+      ...{ model_type: "t5", vocab_size: 300, d_model: 16, d_ff: 16, d_kv: 8, num_heads: 2 },
+      ...{ num_layers: 1, eos_token_id: 1, pad_token_id: 0, n_positions: 32 },
+    };
+    await writeSyntheticFolder(`${folder}/t5`, config);
+    const options = ["-m", `${folder}/t5`, "-n", "4", "--temperature", "0", "--ignore-eos"];
+    const once = await run("chat", options, "of\n");
+    assertMatch(once.stderr, /architecture "t5", which turns one text into another.*generate/s);
+    assertEquals(once.code, 0);
+    // Nothing of the first message is in the second one's text.
+    const twice = await run("chat", options, "the cat\nof\n");
+    assertEquals([twice.stdout.split("\n")[1], twice.code], [once.stdout.split("\n")[0], 0]);
+    const long = await run("chat", options, `${"long ".repeat(20)}\nof\n`);
+    assertStringIncludes(long.stderr, "the context holds 32");
+    assertEquals([long.stdout, long.code], [once.stdout, 1]);
+    const system = await run("chat", [...options, "--system", "a"], "");
+    assertStringIncludes(system.stderr, "only turns one text into another");
+    assertEquals(system.code, 2);
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+  const bert = await run("chat", ["-m", "tests/golden/tasks/bert-mask"], "the cat\n");
+  assertMatch(
+    bert.stderr,
+    /chat: Cannot chat with .*reads texts and writes none; use "deno task embed"/,
+  );
+  assertEquals([bert.stdout, bert.code], ["", 1]);
 });
 
 Deno.test("chat runs commands, tells unknown ones, and saves and loads what was said", async () => {

@@ -300,7 +300,8 @@ Deno.test("GLM-130B refuses settings that it cannot honour, and prompts without 
     const { message } = await assertRejects(() => model.logits(ids), InputError);
     assertStringIncludes(
       message,
-      "needs one of the mask tokens 50, 52, 51, and the start token 54",
+      "needs one of the mask tokens 50 ([MASK], a few words), 52 ([sMASK], a sentence), 51 ([gMASK], " +
+        "the text goes on), and the start token 54 (<sop>) behind it",
     );
   }
 });
@@ -339,5 +340,24 @@ Deno.test("GLM-130B reads ice_text.model as ChatGLM-6B does, whose text ends in 
   assertEquals(ids.map((it) => tokenizer.idToToken(it)).slice(-2), ["[gMASK]", "<sop>"]);
   const tokens = (of: Tokenizer, ids: readonly number[]) => ids.map((it) => of.idToToken(it));
   assertEquals(tokens(tokenizer, ids), tokens(chatglm, chatglm.encode("a b\n")));
+  // A mask in the text is the blank; what does not end with it is ended.
+  for (
+    const [text, end] of [
+      ["a b [gMASK]", ["[gMASK]", "<sop>"]],
+      ["a [MASK]", ["[MASK]", "<sop>"]],
+      ["[sMASK] b [MASK] a", ["▁a", "</s>", "<sop>"]],
+    ] as const
+  ) {
+    const ids = tokenizer.encode(text, { parseSpecial: true });
+    assertEquals(tokens(tokenizer, ids.slice(-end.length)), [...end], text);
+    assertEquals(
+      ids.filter((it) => it === tokenizer.tokenToId("[gMASK]")).length,
+      text.includes("g") ? 1 : 0,
+    );
+    const bare = tokenizer.encode(text, { parseSpecial: true, addSpecial: false });
+    assertEquals(bare, ids.slice(0, bare.length));
+  }
+  // Without `parseSpecial` it is text like any other, and goes on.
+  assertEquals(tokens(tokenizer, tokenizer.encode("[MASK]").slice(-2)), ["[gMASK]", "<sop>"]);
   assertEquals(chatTemplate, undefined);
 });

@@ -22,19 +22,25 @@ export interface ChatSetup {
   readonly model: Model;
   /** Instructions at the start. */
   readonly system: string | undefined;
+  /** Whether a model without a chat template goes on with what was said before. */
+  readonly keeps: boolean;
   /** How answers are made. */
   readonly options: GenerateOptions;
   /** Whether the limit of `options.maxTokens` was asked for, so that reaching it is no news. */
   readonly limitGiven: boolean;
 }
 
-/** Holds a conversation on stdin, stdout and stderr. */
-export async function talk(setup: ChatSetup): Promise<void> {
+/**
+ * Holds a conversation on stdin, stdout and stderr.
+ *
+ * @returns whether every message of a pipe was answered; on a terminal, who typed has seen it
+ */
+export async function talk(setup: ChatSetup): Promise<boolean> {
   const { model } = setup;
   using session = model.session();
   const conversation: Conversation = { system: setup.system, messages: [] };
   const context = { conversation, hasTemplate: model.hasChatTemplate };
-  let answering: AbortController | undefined, pressed = -Infinity;
+  let answering: AbortController | undefined, pressed = -Infinity, failed = false;
   const onInterrupt = (): void => {
     if (!answering) return input.close();
     if (answering.signal.aborted) { // it waits for a part of a long prompt
@@ -66,17 +72,20 @@ export async function talk(setup: ChatSetup): Promise<void> {
       answering = new AbortController();
       const answer = await reply(setup, session, conversation, attempt, answering.signal);
       answering = undefined;
-      if (answer === undefined) conversation.messages.pop();
-      else conversation.messages.push({ role: "assistant", content: answer });
+      if (answer === undefined) {
+        failed = true;
+        conversation.messages.pop();
+      } else conversation.messages.push({ role: "assistant", content: answer });
     }
   } finally {
     Deno.removeSignalListener("SIGINT", onInterrupt);
   }
+  return isTerminal || !failed;
 }
 
 /** Streams the answer and returns it; undefined where the question could not be put. */
 async function reply(
-  { model, options, limitGiven }: ChatSetup,
+  { model, keeps, options, limitGiven }: ChatSetup,
   session: Session,
   conversation: Conversation,
   attempt: number,
@@ -87,7 +96,9 @@ async function reply(
   signal.addEventListener("abort", progress.stopping);
   const seed = options.seed === undefined ? {} : { seed: options.seed + attempt };
   try {
-    const prompt = await promptOf(model, conversation);
+    const prompt = keeps
+      ? await promptOf(model, conversation)
+      : conversation.messages.at(-1)!.content as string;
     const tokens = session.generate(prompt, {
       ...{ ...options, ...seed, signal },
       onPrompt: progress.update,

@@ -15,6 +15,8 @@ export interface BlankTokens {
   readonly bosId: number;
   /** Tokens that mark the place of the answer: the first of them that a prompt has counts. */
   readonly maskIds: readonly number[];
+  /** What these are for, as a user reads it. */
+  readonly maskUses: readonly string[];
 }
 
 /**
@@ -22,12 +24,16 @@ export interface BlankTokens {
  *
  * @throws InputError when there is no start token, or no mask before it
  */
-export function findPrefix({ bosId, maskIds }: BlankTokens, sequence: Sequence): Sequence {
+export function findPrefix(
+  { bosId, maskIds, maskUses }: BlankTokens,
+  sequence: Sequence,
+): Sequence {
   const { ids } = sequence, prefixLength = ids.indexOf(bosId);
   if (prefixLength < 0 || !ids.slice(0, prefixLength).some((id) => maskIds.includes(id))) {
     throw new InputError(
       `Cannot process a prompt of ${ids.length} tokens: this model needs one of the mask tokens ` +
-        `${maskIds.join(", ")}, and the start token ${bosId} behind it`,
+        `${maskIds.map((id, i) => `${id} (${maskUses[i]})`).join(", ")}, and the start token ` +
+        `${bosId} (<sop>) behind it`,
     );
   }
   return { ...sequence, prefixLength };

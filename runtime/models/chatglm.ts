@@ -72,6 +72,7 @@ export const chatglm: ModelDefinition<ChatglmConfig> = {
       maxPositions: config.count("max_sequence_length", 2048),
       bosId: config.whole("bos_token_id"),
       maskIds: [config.whole("gmask_token_id"), config.whole("mask_token_id")],
+      maskUses: ["[gMASK], the text goes on", "[MASK], a few words"],
       tiedEmbeddings: config.flag("tie_word_embeddings", true),
     };
   },

@@ -93,6 +93,7 @@ export const glm130b: ModelDefinition<Glm130bConfig> = {
         config.whole("smask_token_id", 150002),
         config.whole("gmask_token_id", 150001),
       ],
+      maskUses: ["[MASK], a few words", "[sMASK], a sentence", "[gMASK], the text goes on"],
       longMask: 2,
       ranks,
     };

@@ -79,6 +79,32 @@ export function chatglm6b(published: Published): Tokenizer {
   });
 }
 
+/**
+ * GLM-130B, whose pieces are those of ChatGLM-6B: a text goes on at its end, unless it has a mask of its own
+ * (`[MASK]`, `[sMASK]`, `[gMASK]`), which is filled instead; then a text that does not end with it has an
+ * end.
+ *
+ * Source: `fill_blanks` of the released `generate.py`.
+ */
+export function glm130b(published: Published): Tokenizer {
+  const tokenizer = chatglm6b(published);
+  const idOf = (token: string): number[] => {
+    const id = tokenizer.tokenToId(token);
+    return id === undefined ? [] : [id];
+  };
+  const masks = ["[MASK]", "[sMASK]", "[gMASK]"].flatMap(idOf);
+  const start = idOf("<sop>"), goesOn = [...idOf("[gMASK]"), ...start], end = idOf("</s>");
+  return {
+    ...tokenizer,
+    encode(text, options = {}) {
+      const ids = tokenizer.encode(text, { ...options, addSpecial: false });
+      if (options.addSpecial === false) return ids;
+      if (!ids.some((id) => masks.includes(id))) return [...ids, ...goesOn];
+      return [...ids, ...(masks.includes(ids.at(-1)!) ? [] : end), ...start];
+    },
+  };
+}
+
 const COMMANDS = ["[MASK]", "[gMASK]", "[sMASK]", "sop", "eop"];
 const ROLES = ["<|system|>", "<|user|>", "<|assistant|>", "<|observation|>"];
 
@@ -87,9 +113,10 @@ export function chatglm2(published: Published): Tokenizer {
   const { config, model: modelConfig } = published;
   const model = pieceModel(published, "tokenizer.model");
   const decoder = config.added_tokens_decoder;
+  // The first files of ChatGLM3 name its roles nowhere, but themselves.
   const hasRoles = (typeof decoder === "object" && decoder !== null &&
     Object.values(decoder).some((it) => (it as { content?: unknown })?.content === "<|user|>")) ||
-    /chatglm3/i.test(String(modelConfig._name_or_path ?? ""));
+    [modelConfig._name_or_path, config.name_or_path].some((it) => /chatglm3/i.test(String(it)));
   const first = model.pieces.length;
   const commands = (hasRoles ? [...COMMANDS, ...ROLES] : COMMANDS)
     .map((token, i) => specialToken(token, first + i));

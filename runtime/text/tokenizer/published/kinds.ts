@@ -10,7 +10,7 @@ import { quote } from "../../../../escape.ts";
 import type { Tokenizer } from "../core.ts";
 import { type Fields, reasonOf } from "../fields.ts";
 import { tokenizerFromSentencePiece } from "../sentencepiece/tokenizer.ts";
-import { chatglm2, chatglm6b } from "./chatglm.ts";
+import { chatglm2, chatglm6b, glm130b } from "./chatglm.ts";
 import { marian } from "./marian.ts";
 import { albert, gemma, llama, t5, xlmRoberta, xlnet } from "./pieces.ts";
 import type { Published } from "./settings.ts";
@@ -96,7 +96,11 @@ const KINDS: readonly Kind[] = [
     types: ["chatglm", "glm-130b"],
     files: [["ice_text.model"], ["tokenizer.model"]],
     build(published, file) {
-      if (file === "ice_text.model") return chatglm6b(published);
+      if (file === "ice_text.model") {
+        return modelType(published.model) === "glm-130b"
+          ? glm130b(published)
+          : chatglm6b(published);
+      }
       return isRankedList(published.files[file]) ? glm4(published) : chatglm2(published);
     },
   },
