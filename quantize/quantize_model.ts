@@ -22,7 +22,7 @@ import {
   type QuantizeResult,
   readQuantizeOptions,
 } from "./options.ts";
-import { FIELD_PREFIX, madeFields, proofFields } from "./report/fields.ts";
+import { FIELD_PREFIX, madeFields, proofFields, unprovenFields } from "./report/fields.ts";
 import { hashOfIds, type SourceFacts, sourceFacts } from "./report/hashes.ts";
 import { type Proof, prove } from "./report/prove.ts";
 import { encoded, quantizeLayers } from "./round_layers.ts";
@@ -139,9 +139,14 @@ async function quantizeFile(
       }),
     };
   };
+  const facts = willVerify || isCalibrated ? await sourceFacts(file, signal) : undefined;
   await using draft = await openDraft({
     ...{ path: destination, resume: options.resume ?? false, onWarning },
-    fields: [...fieldsOf(file, fieldsNow())],
+    fields: [...fieldsOf(file, {
+      // What is known at the end only has its size already.
+      ...fieldsNow(facts, isCalibrated ? [[0]] : []),
+      ...(willVerify && unprovenFields(tensors.map((it) => it.name))),
+    })],
     terms: await termsOf(file, options),
     tensors: tensors.map(({ name, type }) => ({
       ...{ name, type },
@@ -176,7 +181,6 @@ async function quantizeFile(
     } else await copyTo(draft, entry);
     draft.complete([name]);
   }
-  const facts = willVerify || isCalibrated ? await sourceFacts(file, signal) : undefined;
   const fields = fieldsNow(facts, used);
   signal?.throwIfAborted();
   let proof: Proof | undefined;

@@ -15,7 +15,7 @@ export const FIELD_PREFIX = "sparrow.quantize.";
 
 /** Options that change nothing in the file. */
 const NOT_RECORDED: ReadonlySet<string> = new Set([
-  ...["signal", "onProgress", "force", "threads", "saveImatrix", "verify", "resume"],
+  ...["signal", "onProgress", "onWarning", "force", "threads", "saveImatrix", "verify", "resume"],
   ...["type", "method", "seed", "tokens", "calibration"], // these have fields of their own
 ]);
 
