@@ -39,17 +39,21 @@ const TYPES = QUANTIZED_TYPES.map((it) => it.toLowerCase());
 /** What `--help` prints. */
 export const help: string = `Usage: ${NAME} [options] SOURCE OUT.gguf
 
-Writes the model SOURCE, a GGUF file, with smaller weights to OUT.gguf. The model reads texts that it
-writes itself, so that what its weights are multiplied with is known; every layer is rounded on what
-comes out of the rounded ones before it. The result is compared with the source on other texts; the
-figures are printed, and kept in the file.
+Writes the model SOURCE with smaller weights to OUT.gguf. SOURCE is a GGUF file, or a folder of
+safetensors or torch files (also hf:ORG/REPO), which becomes GGUF whole, with its tokenizer: bert,
+distilbert, gpt2, llama, mistral, mixtral, qwen2, qwen3, their mixtures of experts, roberta. --type f16,
+bf16 or f32 converts and does nothing else.
+
+Otherwise the model reads texts that it writes itself, so that what its weights are multiplied with is
+known; every layer is rounded on what comes out of the rounded ones before it. The result is compared
+with the source on other texts; the figures are printed, and kept in the file.
 
   --type T            ${TYPES.join(", ")}: type of the matrices (default q4_0);
                       tables of words and heads get at least q6_k, norms stay as they are
   --method M          nearest: every number to its nearest code; importance: errors count as much as
                       what they are multiplied with; awq: that, with scales for large channels, folded
                       into the norms before; gptq: those scales, and later columns make up for earlier
-                      ones (default gptq)
+                      ones (default gptq; with --type f16, bf16, f32: nearest)
   --tensor REGEX=T    type of the tensors whose names REGEX finds; may be given again, the last that
                       finds one counts
   --calibration FILE  what to read in place of the model's own texts: a text, or lists of token ids

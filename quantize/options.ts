@@ -38,7 +38,7 @@ export interface QuantizeOptions {
    * How numbers are rounded. `nearest`: each to its nearest code. `importance`: so that errors count as
    * much as what they are multiplied with. `awq`: that, with scales for large channels, folded into
    * the norms before. `gptq`: those scales too, and later columns make up for errors of earlier ones.
-   * Default `gptq`.
+   * Default `gptq`; with types of floats, F32, F16 and BF16, `nearest`.
    */
   readonly method?: QuantizeMethod;
   /**
@@ -73,7 +73,10 @@ export interface QuantizeOptions {
    * this one's unfinished file where it does not come to its end. Default false.
    */
   readonly resume?: boolean;
-  /** Told what the caller should know of. Default `console.warn`. */
+  /**
+   * Told what the caller should know of, such as what of a folder has no place in GGUF, or was lost before.
+   * Default `console.warn`, which writes to stderr.
+   */
   readonly onWarning?: (message: string) => void;
   /** Told how far it has come. */
   readonly onProgress?: (progress: QuantizeProgress) => void;
@@ -143,6 +146,9 @@ const RULES: Rules<QuantizeOptions> = {
   signal: SIGNAL,
 };
 
+/** Types that need no calibration, as a converter writes them. */
+export const FLOATS: readonly string[] = ["F32", "F16", "BF16"];
+
 /** Options of which those that decide most are there. */
 export type ChosenOptions = QuantizeOptions & Required<Pick<QuantizeOptions, "type" | "method">>;
 
@@ -163,7 +169,10 @@ export function readQuantizeOptions(given: QuantizeOptions): ChosenOptions {
     );
   }
   const { imatrix, saveImatrix, type = "Q4_0" } = options;
-  const method = options.method ?? (imatrix === undefined ? "gptq" : "importance");
+  const isFloat = FLOATS.includes(type) && options.calibration === undefined &&
+    saveImatrix === undefined && !options.tensors?.length;
+  const usual = imatrix !== undefined ? "importance" : isFloat ? "nearest" : "gptq";
+  const method = options.method ?? usual;
   if (imatrix !== undefined && (method !== "importance" || saveImatrix !== undefined)) {
     throw new InputError(
       `Cannot quantize with an imatrix and ${

@@ -4,15 +4,16 @@
  * @module
  */
 
-import { InputError, ModelError } from "../errors.ts";
+import { InputError } from "../errors.ts";
 import { quote } from "../escape.ts";
 import { quantizeRows } from "../quant/quantize.ts";
 import type { GgufFile, MetadataValue } from "../runtime/files/gguf.ts";
-import type { TensorEntry } from "../runtime/files/model_file.ts";
+import type { ModelFile, TensorEntry } from "../runtime/files/model_file.ts";
 import { openModel } from "../runtime/load.ts";
 import { readVector } from "../runtime/models/weights.ts";
 import { calibrationIds, checkTextTokens, kindOf } from "./calibration.ts";
 import { compareModels, type Comparison } from "./compare.ts";
+import { asGguf } from "./convert/convert.ts";
 import { type Draft, openDraft } from "./draft.ts";
 import { type Importances, importancesOf, readImatrix, writeImatrix } from "./imatrix.ts";
 import { layersOf, resolveForTexts, weightsOutside } from "./layers.ts";
@@ -50,7 +51,8 @@ const FILE_TYPES: Readonly<Record<string, number>> = {
 };
 
 /**
- * Quantizes the GGUF model `source` and writes `destination`.
+ * Quantizes the model `source` and writes `destination`, a GGUF file. A folder of safetensors or torch
+ * files becomes GGUF whole, with its tokenizer (`convert/`); `onWarning` is told what has no place there.
  *
  * With `method` `importance` or `gptq` the model reads texts layer by layer, each layer on what comes
  * out of the already quantized ones before it. Experts of a mixture share the sums over what all of
@@ -66,7 +68,7 @@ const FILE_TYPES: Readonly<Record<string, number>> = {
  *   source itself, or `resume` finds what was begun under other options
  * @throws SourceError when the source cannot be read
  * @throws FormatError when it is damaged
- * @throws ModelError when it is no GGUF file, or cannot be quantized
+ * @throws ModelError when it cannot be quantized, or is of a family or has a tokenizer that is not converted
  *
  * @example
  * ```ts ignore
@@ -83,27 +85,22 @@ export async function quantizeModel(
   const options = readQuantizeOptions(given), { signal, force = false } = options;
   await checkDestination(destination, force);
   if (options.saveImatrix !== undefined) await checkDestination(options.saveImatrix, force);
-  const file = await openModel(source, signal ? { signal } : {});
+  const { onWarning = console.warn } = options;
+  const opened = await openModel(source, { onWarning, ...(signal && { signal }) });
   try {
-    if (file.format !== "gguf") {
-      throw new ModelError(
-        `Cannot quantize ${
-          quote(file.name)
-        }: it consists of ${file.format} files, and only GGUF files ` +
-          `are quantized; load it as it is with weights "int4" or "int8" instead`,
-      );
-    }
+    const file = await asGguf(opened, onWarning);
     for (const path of [destination, options.saveImatrix]) {
-      if (path !== undefined) await checkApart(file, path);
+      if (path !== undefined) await checkApart(opened, path);
     }
-    return await quantizeFile(file as GgufFile, source, destination, options);
+    return await quantizeFile(file, opened, source, destination, options);
   } finally {
-    file.close();
+    opened.close();
   }
 }
 
 async function quantizeFile(
   file: GgufFile,
+  opened: ModelFile,
   source: string | URL,
   destination: string,
   options: ChosenOptions,
@@ -139,7 +136,7 @@ async function quantizeFile(
       }),
     };
   };
-  const facts = willVerify || isCalibrated ? await sourceFacts(file, signal) : undefined;
+  const facts = willVerify || isCalibrated ? await sourceFacts(opened, signal) : undefined;
   await using draft = await openDraft({
     ...{ path: destination, resume: options.resume ?? false, onWarning },
     fields: [...fieldsOf(file, {
@@ -147,7 +144,7 @@ async function quantizeFile(
       ...fieldsNow(facts, isCalibrated ? [[0]] : []),
       ...(willVerify && unprovenFields(tensors.map((it) => it.name))),
     })],
-    terms: await termsOf(file, options),
+    terms: await termsOf(opened, options),
     tensors: tensors.map(({ name, type }) => ({
       ...{ name, type },
       shape: file.tensors.get(name)!.shape,

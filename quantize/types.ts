@@ -10,6 +10,7 @@ import { elements } from "../kernels/op.ts";
 import { ggmlType, tensorBlocks } from "../quant/ggml_types.ts";
 import { QUANTIZED_TYPES } from "../quant/quantize.ts";
 import type { ModelFile } from "../runtime/files/model_file.ts";
+import { FLOAT_TENSORS } from "./convert/tensors.ts";
 import type { ResolvedWeights } from "../runtime/models/weights.ts";
 
 /** A wish for tensors whose name a pattern finds. */
@@ -97,7 +98,8 @@ export function planTypes(
           `read`,
       );
     }
-    if (!wish && (!matrix || columns === 1)) return plan(from);
+    if (!wish && (!matrix || columns === 1 || shape.length === 1)) return plan(from);
+    if (!wish && FLOAT_TENSORS.test(name)) return plan(from, "sensitive, and small");
     if (!matrix && tensorBlocks(wish!.type)!.blockSize > 1) {
       throw new ModelError(
         `Cannot quantize tensor ${quote(name)} of ${quote(file.name)} to ${wish!.type}: it is no ` +
@@ -122,8 +124,11 @@ export function planTypes(
       to = instead;
       why = `rows of ${columns} numbers`;
     }
-    // More bits than the source has would only repeat its errors.
-    if (!wish && bitsOf(to) > bitsOf(from)) return plan(from, `${word(from)} in the source`);
+    // More bits than the source has would only repeat its errors; floats may be wanted as wider ones.
+    const isWidened = [from, to].every((it) => tensorBlocks(it)!.blockSize === 1);
+    if (!wish && bitsOf(to) > bitsOf(from) && !isWidened) {
+      return plan(from, `${word(from)} in the source`);
+    }
     return plan(to, why);
   });
 }

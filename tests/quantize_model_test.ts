@@ -302,7 +302,7 @@ Deno.test("quantizeModel: what cannot be is refused, and nothing is left behind"
     await refused({ tensors: [{ pattern: "x" as never, type: "Q8_0" }] }, InputError, "RegExp");
     await refused({ calibration: [] }, InputError, "no texts");
     await refused({ calibration: [[1, 512]] }, InputError, "512");
-    await refused({}, ModelError, 'with weights "int4"', new URL("golden/llama/", FIXTURES));
+    await refused({}, ModelError, '"model_type" is "marian"', new URL("golden/marian/", FIXTURES));
     await refused({}, InputError, "it is a folder", STORIES, path(""));
     Deno.writeTextFileSync(path("there.gguf"), "mine");
     await refused({}, InputError, "it exists", STORIES, path("there.gguf"));

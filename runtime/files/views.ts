@@ -22,6 +22,32 @@ export function rowsOf(entry: TensorEntry, first: number, count: number): Tensor
   };
 }
 
+/**
+ * A tensor whose rows (of a vector, numbers) are read in another order: every group of `order.length` of
+ * them has its row `order[i]` at place i. Only the groups that are asked for are read.
+ */
+export function rowGroups(entry: TensorEntry, order: readonly number[]): TensorEntry {
+  const { source, offset, bytes, shape } = entry;
+  const row = bytes / shape[0]!, group = row * order.length;
+  const view: ByteSource = {
+    ...derived(source, bytes),
+    async read(start, length, into = new Uint8Array(length)) {
+      const begin = Math.floor(start / group) * group;
+      const end = Math.min(bytes, Math.ceil((start + length) / group) * group);
+      const read = await source.read(offset + begin, end - begin);
+      for (let at = Math.floor(start / row) * row; at < start + length; at += row) {
+        const place = Math.floor(at / row), own = place % order.length;
+        const from = (place - own + order[own]!) * row - begin;
+        // What was asked for may cut a row.
+        const first = Math.max(start - at, 0), last = Math.min(row, start + length - at);
+        into.set(read.subarray(from + first, from + last), at + first - start);
+      }
+      return into.subarray(0, length);
+    },
+  };
+  return { ...entry, source: view, offset: 0 };
+}
+
 /** Types whose elements are bytes of their own, which can be moved one by one. */
 const MOVABLE = ["F32", "F16", "BF16"];
 

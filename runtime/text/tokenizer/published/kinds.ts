@@ -12,10 +12,19 @@ import { type Fields, reasonOf } from "../fields.ts";
 import { tokenizerFromSentencePiece } from "../sentencepiece/tokenizer.ts";
 import { chatglm2, chatglm6b, glm130b } from "./chatglm.ts";
 import { marian } from "./marian.ts";
-import { albert, gemma, llama, t5, xlmRoberta, xlnet } from "./pieces.ts";
+import { albert, gemma, llama, llamaPieces, t5, xlmRoberta, xlnet } from "./pieces.ts";
 import type { Published } from "./settings.ts";
 import { glm4, isRankedList } from "./tiktoken.ts";
-import { bert, gpt2, qwen2, roberta } from "./vocabularies.ts";
+import {
+  bert,
+  bertForm,
+  gpt2,
+  gpt2Form,
+  type JsonForm,
+  qwen2,
+  qwen2Form,
+  roberta,
+} from "./vocabularies.ts";
 
 /** Files that hold a vocabulary; the others only add to one. */
 const VOCABULARIES = [
@@ -151,6 +160,33 @@ export function describeFolder(published: Published): string | undefined {
   const plain = plainModel(published, there);
   const name = plain ? "a SentencePiece model" : kindOf(published, there).classes[0];
   return `${name} of ${there.join(", ")}`;
+}
+
+/** What a tokenizer of a class without `tokenizer.json` is made of. */
+export type PublishedForm = JsonForm | ReturnType<typeof llamaPieces>;
+
+/** By the first name of a kind. */
+const FORMS: Readonly<Partial<Record<string, (it: Published, file: string) => PublishedForm>>> = {
+  LlamaTokenizer: llamaPieces,
+  BertTokenizer: bertForm,
+  GPT2Tokenizer: gpt2Form,
+  Qwen2Tokenizer: qwen2Form,
+};
+
+/**
+ * What the tokenizer of a folder without `tokenizer.json` is made of; the name of its class where that is
+ * not to be had in another form.
+ *
+ * @throws FormatError as `tokenizerFromFolder`
+ */
+export function publishedForm(published: Published): PublishedForm | string {
+  const there = VOCABULARIES.filter((file) => Object.hasOwn(published.files, file));
+  const plain = plainModel(published, there);
+  if (plain) return llamaPieces(published, plain);
+  const kind = kindOf(published, there), name = kind.classes[0]!;
+  const file = kind.files.find((set) => set.every((it) => there.includes(it)))?.[0];
+  const form = FORMS[name];
+  return form && file !== undefined ? form(published, file) : name;
 }
 
 /** A lone SentencePiece model with nothing beside it that says what it belongs to. */

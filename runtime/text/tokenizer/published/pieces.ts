@@ -80,10 +80,20 @@ function spacing({ config }: Published, unknown: string): Pick<AroundPieces, "wo
   };
 }
 
+/** The model and the special tokens of a LlamaTokenizer. */
+export function llamaPieces(
+  published: Published,
+  file: string,
+): { readonly model: SentencePieceModel; readonly specials: Specials } {
+  const model = pieceModel(published, file);
+  const usual = { unk_token: "<unk>", bos_token: "<s>", eos_token: "</s>" };
+  return { model, specials: readSpecials(published, usual, pieceId(model), model.pieces.length) };
+}
+
 /** LlamaTokenizer. */
 export function llama(published: Published, file: string): Tokenizer {
   const { config } = published;
-  const model = pieceModel(published, file);
+  const { model, specials } = llamaPieces(published, file);
   // Where no space is put before a text, none is taken away again.
   const { normalizer } = model;
   const keepsSpace = config.legacy === false && config.add_prefix_space === false;
@@ -91,8 +101,6 @@ export function llama(published: Published, file: string): Tokenizer {
     model: { ...model, normalizer: { ...normalizer, addDummyPrefix: false } },
     idOfPiece: identity(model),
   };
-  const usual = { unk_token: "<unk>", bos_token: "<s>", eos_token: "</s>" };
-  const specials = readSpecials(published, usual, pieceId(model), model.pieces.length);
   const flag = (name: string, fallback: boolean): boolean =>
     flagField(config[name], `tokenizer_config.json: ${name}`, fallback);
   return aroundPieces(model, {

@@ -23,8 +23,21 @@ const BERT_TOKENS: UsualTokens = {
   ...{ cls_token: "[CLS]", mask_token: "[MASK]" },
 };
 
+/** The two files that mean what a published tokenizer does. */
+export interface JsonForm {
+  /** Contents of `tokenizer.json`. */
+  readonly json: Fields;
+  /** Contents of `tokenizer_config.json`. */
+  readonly config: Fields;
+}
+
+const build = ({ json, config }: JsonForm): Promise<Tokenizer> => tokenizerFromJson(json, config);
+
 /** BertTokenizer: whole words cut by longest match, Chinese characters each a word. */
-export function bert(published: Published): Promise<Tokenizer> {
+export const bert = (published: Published): Promise<Tokenizer> => build(bertForm(published));
+
+/** The files that mean what a BertTokenizer does. */
+export function bertForm(published: Published): JsonForm {
   const { config } = published;
   const lines = textFile(published, "vocab.txt").split(/\r\n|\r|\n/);
   if (lines.at(-1) === "") lines.pop();
@@ -41,7 +54,7 @@ export function bert(published: Published): Promise<Tokenizer> {
   const cleans = "tokenizer_config.json: clean_up_tokenization_spaces";
   const unknown = textOf(specials, "unk_token") ?? "[UNK]";
   if (!vocab.has(unknown)) throw wrongField("vocab.txt", lines, `a line ${unknown}`);
-  return tokenizerFromJson({
+  const json = {
     added_tokens: specials.added.map(addedJson),
     normalizer: {
       type: "BertNormalizer",
@@ -64,7 +77,8 @@ export function bert(published: Published): Promise<Tokenizer> {
       max_input_chars_per_word: 100,
       vocab: Object.fromEntries(vocab),
     },
-  }, config);
+  };
+  return { json, config: { ...namedTexts(specials, Object.keys(BERT_TOKENS)), ...config } };
 }
 
 /** How the byte-level classes differ. */
@@ -95,13 +109,18 @@ const QWEN2: ByteLevelKind = {
 };
 
 /** GPT2Tokenizer. */
-export const gpt2 = (published: Published): Promise<Tokenizer> => byteLevel(published, GPT2);
+export const gpt2 = (published: Published): Promise<Tokenizer> => build(gpt2Form(published));
+/** The files that mean what a GPT2Tokenizer does. */
+export const gpt2Form = (published: Published): JsonForm => byteLevel(published, GPT2);
 /** RobertaTokenizer, and BART's, which is the same. */
-export const roberta = (published: Published): Promise<Tokenizer> => byteLevel(published, ROBERTA);
+export const roberta = (published: Published): Promise<Tokenizer> =>
+  build(byteLevel(published, ROBERTA));
 /** Qwen2Tokenizer. */
-export const qwen2 = (published: Published): Promise<Tokenizer> => byteLevel(published, QWEN2);
+export const qwen2 = (published: Published): Promise<Tokenizer> => build(qwen2Form(published));
+/** The files that mean what a Qwen2Tokenizer does. */
+export const qwen2Form = (published: Published): JsonForm => byteLevel(published, QWEN2);
 
-function byteLevel(published: Published, kind: ByteLevelKind): Promise<Tokenizer> {
+function byteLevel(published: Published, kind: ByteLevelKind): JsonForm {
   const { config } = published;
   const vocab = jsonFile(published, "vocab.json");
   const ids = new Map<string, number>();
@@ -115,7 +134,7 @@ function byteLevel(published: Published, kind: ByteLevelKind): Promise<Tokenizer
   const field = "tokenizer_config.json: add_prefix_space";
   const prefixes = flagField(config.add_prefix_space, field, false);
   const bytes = { type: "ByteLevel", add_prefix_space: prefixes, trim_offsets: true };
-  return tokenizerFromJson({
+  const json = {
     added_tokens: specials.added.map(addedJson),
     ...(kind.normalizer && { normalizer: kind.normalizer }),
     pre_tokenizer: kind.pattern === undefined ? { ...bytes, use_regex: true } : {
@@ -130,17 +149,19 @@ function byteLevel(published: Published, kind: ByteLevelKind): Promise<Tokenizer
     }),
     decoder: { type: "ByteLevel", add_prefix_space: true, trim_offsets: true, use_regex: true },
     model: { type: "BPE", vocab, merges },
-  }, { ...usualNames(kind.usual), ...namedTexts(specials), ...config });
+  };
+  const names = namedTexts(specials, ["bos_token", "eos_token"]);
+  return { json, config: { ...usualNames(kind.usual), ...names, ...config } };
 }
 
 function usualNames(usual: UsualTokens): Fields {
   return { bos_token: usual.bos_token ?? null, eos_token: usual.eos_token ?? null };
 }
 
-/** The begin and end tokens, by their texts. */
-function namedTexts(specials: Specials): Fields {
+/** Tokens that have names, by their texts. */
+function namedTexts(specials: Specials, names: readonly string[]): Fields {
   const texts: Fields = {};
-  for (const name of ["bos_token", "eos_token"]) {
+  for (const name of names) {
     const text = textOf(specials, name);
     if (text !== undefined) texts[name] = text;
   }
