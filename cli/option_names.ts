@@ -25,6 +25,8 @@ export const FLAG_OF: Readonly<Record<string, string>> = {
   saveImatrix: "save-imatrix",
   seed: "seed",
   sequences: "sequences",
+  targetBpw: "target-bpw",
+  targetSize: "target-size",
   task: "task",
   temperature: "temperature",
   threads: "threads",

@@ -7,6 +7,7 @@
 import { InputError } from "../errors.ts";
 import { plain, quote, safeJson } from "../escape.ts";
 import { QUANTIZED_TYPES } from "../quant/quantize.ts";
+import { MIXTURE_NAMES } from "../quantize/mixtures.ts";
 import {
   type CalibrationOption,
   type Comparison,
@@ -35,6 +36,7 @@ import { stepLine } from "./step_line.ts";
 
 const NAME = commandName("quantize");
 const TYPES = QUANTIZED_TYPES.map((it) => it.toLowerCase());
+const MIXTURES = MIXTURE_NAMES.map((it) => it.toLowerCase());
 
 /** What `--help` prints. */
 export const help: string = `Usage: ${NAME} [options] SOURCE OUT.gguf
@@ -49,7 +51,12 @@ known; every layer is rounded on what comes out of the rounded ones before it. T
 with the source on other texts; the figures are printed, and kept in the file.
 
   --type T            ${TYPES.join(", ")}: type of the matrices (default q4_0);
-                      tables of words and heads get at least q6_k, norms stay as they are
+                      tables of words and heads get at least q6_k, norms stay as they are; or
+                      ${MIXTURES.join(", ")}: a mixture of types, of at most the size of
+                      llama.cpp's, each tensor's chosen by measuring (its own with method nearest)
+  --target-bpw B      in place of a type: at most B bits per weight over all tensors; what rounding
+                      each tensor costs is measured, and bits are spent where they help most
+  --target-size S     in place of a type: at most S bytes of file, as in 700000, 700k, 350M or 4.1G
   --method M          nearest: every number to its nearest code; importance: errors count as much as
                       what they are multiplied with; awq: that, with scales for large channels, folded
                       into the norms before; gptq: those scales, and later columns make up for earlier
@@ -79,10 +86,11 @@ unless --resume was given).`;
 export function run(args: string[]): Promise<number> {
   const spec = {
     boolean: ["verify", "no-verify", "force", "resume", "json"],
-    string: ["calibration", "imatrix", "save-imatrix"],
+    string: ["calibration", "imatrix", "save-imatrix", "target-size"],
+    number: ["target-bpw"],
     collect: ["tensor"],
     whole: { tokens: [2, 1 << 24], seed: [0, 0xffffffff], threads: [1, 1024] },
-    choice: { type: TYPES, method: METHODS },
+    choice: { type: [...TYPES, ...MIXTURES], method: METHODS },
   } as const;
   return runCommand("quantize", help, args, spec, quantize);
 }
@@ -110,6 +118,8 @@ async function quantize(flags: Flags): Promise<void> {
     ...given({
       method: flags.text("method") as QuantizeMethod | undefined,
       type: flags.text("type")?.toUpperCase(),
+      targetBpw: flags.number("target-bpw"),
+      targetSize: readSize(flags.text("target-size")),
       imatrix: flags.text("imatrix"),
       saveImatrix: flags.text("save-imatrix"),
       tokens: flags.number("tokens"),
@@ -172,8 +182,22 @@ function readWish(text: string): TensorWish {
   }
 }
 
+/** Bytes of `--target-size`, with the decimal units that sizes are printed in. */
+function readSize(text: string | undefined): number | undefined {
+  if (text === undefined) return undefined;
+  const [, number, unit = ""] = /^(\d+(?:\.\d+)?) ?([kKMGT]?)B?$/.exec(text) ?? [];
+  const bytes = Math.floor(Number(number) * 1000 ** " kMGT".indexOf(unit.replace("K", "k") || " "));
+  if (number !== undefined && bytes >= 1 && Number.isSafeInteger(bytes)) return bytes;
+  throw new UsageError(
+    `Cannot read --target-size ${quote(text)}: expected bytes, as in 700000, 700k, 350M or 4.1G`,
+  );
+}
+
 function stepOf({ phase, name, done, total }: QuantizeProgress) {
-  const what = { calibrate: "writing texts", quantize: plain(name), verify: "comparing" }[phase];
+  const what = {
+    ...{ calibrate: "writing texts", measure: `measuring ${plain(name)}` },
+    ...{ quantize: plain(name), verify: "comparing" },
+  }[phase];
   return { what, done, total };
 }
 
@@ -197,6 +221,7 @@ function report(path: string, result: QuantizeResult, seconds: number): string {
     `${plain(path)}: ${formatBytes(bytes)}, ${bitsPerWeight.toFixed(2)} bits per weight, ` +
     `${method}${tokens > 0 ? ` on ${counted(tokens, "token")}` : ""}, ${formatMs(1000 * seconds)}`,
     ...rows,
+    ...costsOf(tensors),
     ...(lost.length > 0
       ? [
         `  ${counted(lost.length, "tensor")} had been rounded before (${
@@ -225,6 +250,26 @@ function largest({ errors = [] }: QuantizeResult): string[] {
     `${plain(name)} (${type}) ${(100 * error).toFixed(2)} %`
   );
   return [`  largest errors  ${shown.join(", ")}`];
+}
+
+/** Where bits were spent, for tensors of each kind, and what each kind costs then. */
+function costsOf(tensors: readonly TensorPlan[]): string[] {
+  const measured = tensors.filter(({ cost }) => cost !== undefined);
+  if (measured.length === 0) return [];
+  const kinds = Map.groupBy(measured, ({ name }) => name.replace(/\b\d+\b/, "*"));
+  const wide = Math.max(...kinds.keys().map((it) => plain(it).length));
+  const sum = (list: readonly TensorPlan[]): number => list.reduce((s, it) => s + it.cost!, 0);
+  return [
+    `  types by what rounding each tensor alone was measured to cost, in nats a token:`,
+    ...Array.from(kinds, ([kind, list]) => {
+      const types = Array.from(
+        Map.groupBy(list, ({ type }) => type),
+        ([type, { length }]) => length > 1 || list.length > 1 ? `${length} × ${type}` : type,
+      );
+      return `    ${plain(kind).padEnd(wide)}  ${sum(list).toExponential(1)}  ${types.join(", ")}`;
+    }),
+    `    ${"all".padEnd(wide)}  ${sum(measured).toExponential(1)}`,
+  ];
 }
 
 /** Whether a tensor was quantized already in the source, and is again. */

@@ -161,7 +161,7 @@ export function forget({ sections }: Layers, { results }: Stream, next: number):
 }
 
 /** Keeps what later sections take of one text. */
-function goOn(
+export function goOn(
   { leaving }: Section,
   { results }: Stream,
   text: number,
@@ -176,7 +176,8 @@ const NOTHING: Pick<CompiledGraph, "run" | typeof Symbol.asyncDispose> = {
   [Symbol.asyncDispose]: () => Promise.resolve(),
 };
 
-async function compileGraph(
+/** Compiles a graph of a section with the weights that a stream's model has. */
+export async function compileGraph(
   graph: Graph,
   { model }: Stream,
   where: Pick<RunOptions, "backend" | "threads">,
@@ -190,7 +191,7 @@ async function compileGraph(
 }
 
 /** Runs a graph of a section on one text of a stream. */
-async function runText(
+export async function runText(
   program: Program,
   graph: Graph,
   { entering }: Section,

@@ -10,6 +10,7 @@ import {
   CALLBACK,
   FLAG,
   isA,
+  numberIn,
   oneOf,
   readOptions,
   type Rules,
@@ -20,6 +21,7 @@ import {
 import { QUANTIZED_TYPES } from "../quant/quantize.ts";
 import type { CalibrationOption } from "./calibration.ts";
 import type { Comparison } from "./compare.ts";
+import { MIXTURE_NAMES } from "./mixtures.ts";
 import type { SourceFacts } from "./report/hashes.ts";
 import type { TensorError } from "./report/tensor_errors.ts";
 import type { TensorPlan, TensorWish } from "./types.ts";
@@ -32,8 +34,19 @@ export type QuantizeMethod = (typeof METHODS)[number];
 
 /** How a model is quantized. */
 export interface QuantizeOptions {
-  /** Type of the matrices, one of `QUANTIZED_TYPES`. Default `"Q4_0"`. */
+  /**
+   * Type of the matrices, one of `QUANTIZED_TYPES`, or the name of a mixture of llama.cpp, such as
+   * `"Q4_K_M"`: then each tensor's type is chosen so that the file is no larger than that mixture's.
+   * With method `nearest`, which reads no texts, tensors get the mixture's own types. Default `"Q4_0"`.
+   */
   readonly type?: string;
+  /**
+   * Most bits per weight, over all tensors, in place of a type: what rounding each tensor costs is
+   * measured on texts, and bits are spent where they help.
+   */
+  readonly targetBpw?: number;
+  /** Most bytes of the file, in place of a type, as `targetBpw`. */
+  readonly targetSize?: number;
   /**
    * How numbers are rounded. `nearest`: each to its nearest code. `importance`: so that errors count as
    * much as what they are multiplied with. `awq`: that, with scales for large channels, folded into
@@ -89,7 +102,7 @@ export interface QuantizeOptions {
 /** How far quantizing has come. */
 export interface QuantizeProgress {
   /** What is being done. */
-  readonly phase: "calibrate" | "quantize" | "verify";
+  readonly phase: "calibrate" | "measure" | "quantize" | "verify";
   /** What is worked on. */
   readonly name: string;
   /** Tokens, layers or tensors that are done. */
@@ -121,7 +134,9 @@ export interface QuantizeResult {
 }
 
 const RULES: Rules<QuantizeOptions> = {
-  type: oneOf(QUANTIZED_TYPES),
+  type: oneOf([...QUANTIZED_TYPES, ...MIXTURE_NAMES]),
+  targetBpw: numberIn(0.1, 64),
+  targetSize: wholeNumberIn(1, Number.MAX_SAFE_INTEGER),
   method: oneOf(METHODS),
   calibration: {
     expected: '"self", { text } or lists of token ids',
@@ -168,7 +183,7 @@ export function readQuantizeOptions(given: QuantizeOptions): ChosenOptions {
         QUANTIZED_TYPES.join(", "),
     );
   }
-  const { imatrix, saveImatrix, type = "Q4_0" } = options;
+  const { imatrix, saveImatrix, type = "" } = options;
   const isFloat = FLOATS.includes(type) && options.calibration === undefined &&
     saveImatrix === undefined && !options.tensors?.length;
   const usual = imatrix !== undefined ? "importance" : isFloat ? "nearest" : "gptq";
@@ -185,12 +200,25 @@ export function readQuantizeOptions(given: QuantizeOptions): ChosenOptions {
       'Cannot quantize with saveImatrix and method "nearest": no text is read; use method "importance"',
     );
   }
-  if (options.calibration !== undefined && (method === "nearest" || imatrix !== undefined)) {
+  const chosen = ["type", "targetBpw", "targetSize"].filter((it) => Object.hasOwn(options, it));
+  if (chosen.length > 1) {
+    throw new InputError(
+      `Cannot quantize with ${
+        chosen.join(" and ")
+      }: each says which types tensors get; expected one ` +
+        `of them`,
+    );
+  }
+  const isMeasured = chosen.some((it) => it !== "type");
+  if (
+    options.calibration !== undefined && !isMeasured &&
+    (method === "nearest" || imatrix !== undefined)
+  ) {
     throw new InputError(
       `Cannot quantize with a calibration and ${
         imatrix === undefined ? 'method "nearest"' : "an imatrix"
       }: no text is read; leave one of them away`,
     );
   }
-  return { ...options, type, method };
+  return { ...options, type: options.type ?? (isMeasured ? "mixed" : "Q4_0"), method };
 }

@@ -16,7 +16,7 @@ import { compareModels, type Comparison } from "./compare.ts";
 import { asGguf } from "./convert/convert.ts";
 import { type Draft, openDraft } from "./draft.ts";
 import { type Importances, importancesOf, readImatrix, writeImatrix } from "./imatrix.ts";
-import { layersOf, resolveForTexts, weightsOutside } from "./layers.ts";
+import { layersOf, resolveForTexts } from "./layers.ts";
 import {
   type ChosenOptions,
   type QuantizeOptions,
@@ -24,11 +24,12 @@ import {
   readQuantizeOptions,
 } from "./options.ts";
 import { FIELD_PREFIX, madeFields, proofFields, unprovenFields } from "./report/fields.ts";
-import { hashOfIds, type SourceFacts, sourceFacts } from "./report/hashes.ts";
+import { hashOfIds, sourceFacts } from "./report/hashes.ts";
 import { type Proof, prove } from "./report/prove.ts";
+import { planFields, planTensors } from "./plan.ts";
 import { encoded, quantizeLayers } from "./round_layers.ts";
-import { planTypes } from "./types.ts";
 import { termsOf } from "./terms.ts";
+import type { TensorPlan } from "./types.ts";
 import { checkApart, checkDestination } from "./write.ts";
 
 export { compareModels, type Comparison };
@@ -43,12 +44,6 @@ export type { CalibrationOption } from "./calibration.ts";
 export type { TensorPlan, TensorWish } from "./types.ts";
 export type { SourceFacts } from "./report/hashes.ts";
 export type { TensorError } from "./report/tensor_errors.ts";
-
-/** Numbers of `general.file_type`: the type of most tensors (ggml-org/ggml, docs/gguf.md). */
-const FILE_TYPES: Readonly<Record<string, number>> = {
-  ...{ F32: 0, F16: 1, Q4_0: 2, Q4_1: 3, Q8_0: 7, Q5_0: 8, Q5_1: 9 },
-  ...{ Q4_K: 14, Q5_K: 16, Q6_K: 18, IQ4_NL: 25, BF16: 32 },
-};
 
 /**
  * Quantizes the model `source` and writes `destination`, a GGUF file. A folder of safetensors or torch
@@ -105,30 +100,19 @@ async function quantizeFile(
   destination: string,
   options: ChosenOptions,
 ): Promise<QuantizeResult> {
-  const { type, method, signal, onProgress = () => {}, onWarning = console.warn } = options;
+  const { method, signal, onProgress = () => {}, onWarning = console.warn } = options;
   const first = await resolveForTexts(file);
-  const tensors = planTypes(
-    file,
-    first.weights,
-    weightsOutside(first),
-    type,
-    options.tensors ?? [],
-  );
-  const plans = new Map(tensors.map((it) => [it.name, it]));
-  const isChanged = (name: string): boolean => {
-    const { from, type } = plans.get(name)!;
-    return from !== type;
-  };
   const wasAsked = method !== "nearest" && options.imatrix === undefined;
   if (wasAsked || options.verify) checkTextTokens(file.name, first.sizes.chunk);
-  const isCalibrated = wasAsked &&
-    (options.saveImatrix !== undefined || tensors.some((it) => isChanged(it.name)));
-  const willVerify = options.verify ?? isCalibrated;
-  const fieldsNow = (facts?: SourceFacts, used: Ids = []): Record<string, MetadataValue> => {
+  const facts = wasAsked || options.verify ? await sourceFacts(opened, signal) : undefined;
+  const fieldsNow = (
+    plans: readonly TensorPlan[],
+    used: Ids,
+  ): Record<string, MetadataValue> => {
     const tokens = used.reduce((sum, it) => sum + it.length, 0);
     const from = kindOf(options.calibration ?? "self");
     return {
-      "general.file_type": { type: "u32", value: FILE_TYPES[type]! },
+      ...planFields(options, plans),
       "general.quantization_version": { type: "u32", value: 2 },
       ...madeFields({
         ...{ options, source: facts },
@@ -136,14 +120,24 @@ async function quantizeFile(
       }),
     };
   };
-  const facts = willVerify || isCalibrated ? await sourceFacts(opened, signal) : undefined;
+  // What is known at the end only has its size already.
+  const fieldsFor = (plans: readonly TensorPlan[]) =>
+    fieldsOf(file, {
+      ...fieldsNow(plans, wasAsked ? [[0]] : []),
+      ...((options.verify ?? wasAsked) && unprovenFields(plans.map((it) => it.name))),
+    });
+  const tensors = await planTensors({ file, source, model: first, options, fieldsFor });
+  const plans = new Map(tensors.map((it) => [it.name, it]));
+  const isChanged = (name: string): boolean => {
+    const { from, type } = plans.get(name)!;
+    return from !== type;
+  };
+  const isCalibrated = wasAsked &&
+    (options.saveImatrix !== undefined || tensors.some((it) => isChanged(it.name)));
+  const willVerify = options.verify ?? isCalibrated;
   await using draft = await openDraft({
     ...{ path: destination, resume: options.resume ?? false, onWarning },
-    fields: [...fieldsOf(file, {
-      // What is known at the end only has its size already.
-      ...fieldsNow(facts, isCalibrated ? [[0]] : []),
-      ...(willVerify && unprovenFields(tensors.map((it) => it.name))),
-    })],
+    fields: [...fieldsFor(tensors)],
     terms: await termsOf(opened, options),
     tensors: tensors.map(({ name, type }) => ({
       ...{ name, type },
@@ -178,7 +172,7 @@ async function quantizeFile(
     } else await copyTo(draft, entry);
     draft.complete([name]);
   }
-  const fields = fieldsNow(facts, used);
+  const fields = fieldsNow(tensors, used);
   signal?.throwIfAborted();
   let proof: Proof | undefined;
   if (willVerify) {

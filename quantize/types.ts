@@ -9,9 +9,10 @@ import { quote, word } from "../escape.ts";
 import { elements } from "../kernels/op.ts";
 import { ggmlType, tensorBlocks } from "../quant/ggml_types.ts";
 import { QUANTIZED_TYPES } from "../quant/quantize.ts";
+import type { ResolvedModel } from "../runtime/engine/resolve.ts";
 import type { ModelFile } from "../runtime/files/model_file.ts";
+import type { ResolvedWeight } from "../runtime/models/weights.ts";
 import { FLOAT_TENSORS } from "./convert/tensors.ts";
-import type { ResolvedWeights } from "../runtime/models/weights.ts";
 
 /** A wish for tensors whose name a pattern finds. */
 export interface TensorWish {
@@ -35,6 +36,18 @@ export interface TensorPlan {
   readonly elements: number;
   /** Why it does not have the type that was asked for. */
   readonly why?: string;
+  /**
+   * Where types were chosen for a size: how far its rounding moves predictions by itself, as measured
+   * before, in nats a token.
+   */
+  readonly cost?: number;
+}
+
+/** What was chosen for a tensor. */
+export interface ChosenType {
+  readonly type: string;
+  /** How far its rounding moves predictions by itself, where that was measured, in nats a token. */
+  readonly cost?: number;
 }
 
 /** What is tried where a row is no multiple of a type's block: more bits, then no blocks. */
@@ -51,26 +64,41 @@ export function bitsOf(type: string): number {
 }
 
 /**
+ * Whether a weight is rounded at all: matrices are, but for those that must stay as they are, such as
+ * routers of experts and tables of positions; tables of words are.
+ */
+export function isRounded({ role, kept, shape }: ResolvedWeight, vocabSize: number): boolean {
+  return role === "matrix" && (!kept || shape[0] === vocabSize);
+}
+
+/**
  * Plans the type of each tensor: matrices get `type`, or what the last wish that finds them says;
  * everything else stays.
  *
+ * @param chosen types that were chosen by measuring, by name of tensor
  * @param outside names of weights outside the layers: tables of words and heads, whose errors meet
  *   every token, get at least Q6_K
  * @throws ModelError when a wish cannot be met, or no tensor has a name that it finds
  */
 export function planTypes(
   file: ModelFile,
-  weights: ResolvedWeights,
+  model: ResolvedModel,
   outside: ReadonlySet<string>,
   type: string,
   wishes: readonly TensorWish[],
+  chosen?: ReadonlyMap<string, ChosenType>,
 ): TensorPlan[] {
-  const matrices = new Map<string, { isOutside: boolean }>();
-  for (const { name, role, tensors } of weights.values()) {
+  const { weights, config } = model;
+  const matrices = new Map<string, { isOutside: boolean; isRounded: boolean }>();
+  for (const weight of weights.values()) {
+    const { name, role, tensors } = weight;
     if (role !== "matrix") continue;
     for (const it of tensors) {
-      const before = matrices.get(it)?.isOutside ?? false;
-      matrices.set(it, { isOutside: before || outside.has(name) });
+      const before = matrices.get(it);
+      matrices.set(it, {
+        isOutside: (before?.isOutside ?? false) || outside.has(name),
+        isRounded: (before?.isRounded ?? true) && isRounded(weight, config.vocabSize),
+      });
     }
   }
   for (const { pattern } of wishes) {
@@ -99,7 +127,13 @@ export function planTypes(
       );
     }
     if (!wish && (!matrix || columns === 1 || shape.length === 1)) return plan(from);
-    if (!wish && FLOAT_TENSORS.test(name)) return plan(from, "sensitive, and small");
+    if (!wish && (!matrix!.isRounded || FLOAT_TENSORS.test(name))) {
+      return plan(from, "sensitive, and small");
+    }
+    const choice = wish ? undefined : chosen?.get(name);
+    if (choice) {
+      return { ...plan(choice.type), ...(choice.cost !== undefined && { cost: choice.cost }) };
+    }
     if (!matrix && tensorBlocks(wish!.type)!.blockSize > 1) {
       throw new ModelError(
         `Cannot quantize tensor ${quote(name)} of ${quote(file.name)} to ${wish!.type}: it is no ` +

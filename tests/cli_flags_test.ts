@@ -142,6 +142,8 @@ Deno.test("messages of the library name the flags that a user has, for every opt
     saveImatrix: () => quantizeModel("x", "/x.gguf", { saveImatrix: "y", method: "nearest" }),
     seed: sample({ seed: 1.5 }),
     sequences: load({ sequences: 0 }),
+    targetBpw: () => quantizeModel("x", "/x.gguf", { targetBpw: 0 }),
+    targetSize: () => quantizeModel("x", "/x.gguf", { targetSize: 1.5 }),
     task: () => classifier.classify("a", { task: "x" }),
     temperature: sample({ temperature: -1 }),
     threads: load({ threads: 0 }),

@@ -32,6 +32,8 @@ export interface ResolvedWeight {
   readonly source: readonly TensorEntry[] | ComputeWeight;
   /** The weight with the order of its columns, where it is not that of their inputs. */
   readonly order?: string;
+  /** Whether it stays as near to the file as possible, as tables and products that choose do. */
+  readonly kept?: boolean;
   /** Why no layout of integers holds it as it is, where its file has integers and none does. */
   readonly obstacle?: string;
 }

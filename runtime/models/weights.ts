@@ -79,14 +79,14 @@ interface Resolved {
 }
 
 function resolve(spec: WeightSpec, file: ModelFile, wanted: WeightsOption): Resolved {
-  const { name, role, shape, source } = spec;
+  const { name, role, shape, source, kept = false } = spec;
   if ("values" in source) {
     const { uses = [], values } = source;
     const entries = new Map(uses.map(({ name, shape }) => [name, findPlain(file, name, shape)]));
     const tensors = Array.from(entries.keys());
     const read = (tensor: string): Promise<Float32Array> => readVector(entries.get(tensor)!);
     const compute = async (): Promise<Float32Array> => await values(read);
-    const computed = { name, role, shape, tensors, exact: true, source: compute };
+    const computed = { name, role, shape, kept, tensors, exact: true, source: compute };
     return { weight: { ...computed, layout: "f32" } };
   }
   const found = findEntries(shape, source, file, wanted);
@@ -100,10 +100,7 @@ function resolve(spec: WeightSpec, file: ModelFile, wanted: WeightsOption): Reso
   const layout = role === "matrix" ? chooseLayout(type, wanted) : "f32";
   const { exact } = transcoder(type, layout, `tensor ${quote(tensor)} of ${quote(file.name)}`);
   const weight = {
-    name,
-    role,
-    shape,
-    layout,
+    ...{ name, role, shape, kept, layout },
     exact: exact && (unpacked?.exact ?? true) && !entries.some((it) => it.type === "F64") &&
       scales.every((it) => it.type === "F16"),
     tensors: unpacked?.tensors ?? [...entries, ...scales].map((it) => it.name),
