@@ -50,10 +50,12 @@ Otherwise the model reads texts that it writes itself, so that what its weights 
 known; every layer is rounded on what comes out of the rounded ones before it. The result is compared
 with the source on other texts; the figures are printed, and kept in the file.
 
-  --type T            ${TYPES.join(", ")}: type of the matrices (default q4_0);
-                      tables of words and heads get at least q6_k, norms stay as they are; or
-                      ${MIXTURES.join(", ")}: a mixture of types, of at most the size of
-                      llama.cpp's, each tensor's chosen by measuring (its own with method nearest)
+  --type T            ${TYPES.slice(0, 6).join(", ")},
+                      ${TYPES.slice(6).join(", ")}: type of the matrices
+                      (default q4_0); tables of words and heads get at least q6_k, norms stay as they
+                      are; or ${MIXTURES.join(", ")}: a mixture of types of at most the
+                      size of llama.cpp's, each tensor's chosen by measuring (its own with method
+                      nearest)
   --target-bpw B      in place of a type: at most B bits per weight over all tensors; what rounding
                       each tensor costs is measured, and bits are spent where they help most
   --target-size S     in place of a type: at most S bytes of file, as in 700000, 700k, 350M or 4.1G

@@ -59,7 +59,9 @@ export function spend(items: readonly (readonly Choice[])[], budget: number): Ch
   }
   const chosen: Choice[] = [];
   // Costs fall as sizes grow.
-  for (let it = states.at(-1); it?.choice; it = it.before) chosen.unshift(it.choice);
+  for (let it: State | undefined = states.at(-1); it?.choice; it = it.before) {
+    chosen.unshift(it.choice);
+  }
   return chosen;
 }
 
