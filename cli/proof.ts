@@ -28,6 +28,7 @@ const READ: Readonly<Record<string, string>> = {
 const COMPARED: Readonly<Record<string, string>> = {
   self: "that it wrote with other seeds",
   rest: "of the rest of that text",
+  text: "of given ids",
 };
 
 /**

@@ -14,6 +14,7 @@ import {
   METHODS,
   type QuantizeMethod,
   quantizeModel,
+  type QuantizeOptions,
   type QuantizeProgress,
   type QuantizeResult,
   type TensorPlan,
@@ -32,6 +33,8 @@ import { counted, formatMs } from "./format.ts";
 import { interrupt } from "./interrupt.ts";
 import { formatBytes } from "./progress.ts";
 import { readPrompt } from "./prompt.ts";
+import { readTries, tryTypes } from "./report/tries.ts";
+import { checkReport, writeReport } from "./report/write.ts";
 import { stepLine } from "./step_line.ts";
 
 const NAME = commandName("quantize");
@@ -74,6 +77,8 @@ with the source on other texts; the figures are printed, and kept in the file.
   --verify            compare with the source also where --method is nearest
   --no-verify         do not compare
   -t, --threads N     worker threads (default: all cores)
+  --report FILE       write the figures and plots as a page (.html), or all of them as .json
+  --try T,…           for the report: what other types would cost, to nearest, or as TYPE:METHOD
   --force             replace OUT.gguf if it is there
   --resume            go on with what a run with the same options left unfinished (OUT.gguf.part and its
                       journal), and keep that when this run ends early too
@@ -88,7 +93,7 @@ unless --resume was given).`;
 export function run(args: string[]): Promise<number> {
   const spec = {
     boolean: ["verify", "no-verify", "force", "resume", "json"],
-    string: ["calibration", "imatrix", "save-imatrix", "target-size"],
+    string: ["calibration", "imatrix", "save-imatrix", "target-size", "report", "try"],
     number: ["target-bpw"],
     collect: ["tensor"],
     whole: { tokens: [2, 1 << 24], seed: [0, 0xffffffff], threads: [1, 1024] },
@@ -108,7 +113,15 @@ async function quantize(flags: Flags): Promise<void> {
   if (flags.on("verify") && flags.on("no-verify")) {
     throw new UsageError("Cannot quantize with --verify and --no-verify: expected one of them");
   }
-  const calibration = flags.text("calibration");
+  const calibration = flags.text("calibration"), reportPath = flags.text("report");
+  const tries = readTries(flags.text("try"));
+  if (tries.length > 0 && (reportPath === undefined || flags.on("no-verify"))) {
+    throw new UsageError("Cannot use --try: expected a --report that compares them, too");
+  }
+  if (reportPath !== undefined) {
+    const others = [path, flags.text("save-imatrix")];
+    await checkReport(reportPath, others.filter((it) => it !== undefined), flags.on("force"));
+  }
   using stopped = interrupt(
     flags.on("resume")
       ? "Interrupted: --resume goes on from here"
@@ -116,7 +129,7 @@ async function quantize(flags: Flags): Promise<void> {
   );
   using line = stepLine();
   const begun = performance.now();
-  const result = await quantizeModel(source, path, {
+  const options: QuantizeOptions = {
     ...given({
       method: flags.text("method") as QuantizeMethod | undefined,
       type: flags.text("type")?.toUpperCase(),
@@ -139,14 +152,37 @@ async function quantize(flags: Flags): Promise<void> {
       writeNote(`quantize: ${text}`);
     },
     onProgress: (progress) => line.update(stepOf(progress)),
-  });
-  line[Symbol.dispose]();
+  };
+  // A report without figures would be none.
+  const verified = reportPath !== undefined && !flags.on("no-verify") ? { verify: true } : {};
+  const { heldOut, ...result } = await quantizeModel(source, path, { ...options, ...verified });
   const seconds = Math.round(performance.now() - begun) / 1000;
+  if (reportPath !== undefined) {
+    const tried = await tryTypes(source, path, tries, heldOut ?? [], options);
+    const hasTarget = options.targetBpw !== undefined || options.targetSize !== undefined;
+    const type = options.type ?? (hasTarget ? "mixed" : "Q4_0"), told = toldOptions(flags);
+    await writeReport(reportPath, { path, type, ...result, options: told, seconds, tried });
+  }
+  line[Symbol.dispose]();
   writeOut(
     flags.on("json")
       ? `${safeJson({ path, ...result, seconds })}\n`
       : report(path, result, seconds),
   );
+}
+
+/** What was asked for, for a report. */
+function toldOptions(flags: Flags): Record<string, unknown> {
+  const names = [
+    ...["type", "target-bpw", "target-size", "method", "calibration", "imatrix"],
+    ...["tokens", "seed", "threads"],
+  ];
+  const values = names.map((name) => [name, flags.text(name) ?? flags.number(name)]);
+  const wishes = flags.texts("tensor");
+  return Object.fromEntries([
+    ...values.filter(([, value]) => value !== undefined),
+    ...(wishes.length > 0 ? [["tensor", wishes]] : []),
+  ]);
 }
 
 /** A text, or lists of token ids, one on each line. */

@@ -124,7 +124,7 @@ function divideText(
 }
 
 /** A list in pieces. */
-function piecesOf(ids: readonly number[], length: number): number[][] {
+export function piecesOf(ids: readonly number[], length: number): number[][] {
   const pieces = [];
   for (let at = 0; at < ids.length; at += length) pieces.push(ids.slice(at, at + length));
   return pieces;

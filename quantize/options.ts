@@ -74,9 +74,10 @@ export interface QuantizeOptions {
   readonly seed?: number;
   /**
    * Whether the file is compared with its source, on texts that it was not calibrated on; the figures
-   * go into its metadata. Default: where it was calibrated.
+   * go into its metadata. Texts as lists of token ids are compared on in place of the model's own.
+   * Default: where it was calibrated.
    */
-  readonly verify?: boolean;
+  readonly verify?: boolean | readonly (readonly number[])[];
   /** Worker threads of the runs; all cores where absent. */
   readonly threads?: number;
   /** Whether a file that is there already is replaced. Default false. */
@@ -129,6 +130,8 @@ export interface QuantizeResult {
   readonly source?: SourceFacts;
   /** How far its predictions are from the source's, where that was verified. */
   readonly comparison?: Comparison;
+  /** Token ids of the texts that both were compared on, where that was verified. */
+  readonly heldOut?: readonly (readonly number[])[];
   /** How far each rounded tensor is from the source's, the largest error first, where that was verified. */
   readonly errors?: readonly TensorError[];
 }
@@ -153,7 +156,10 @@ const RULES: Rules<QuantizeOptions> = {
   tensors: { expected: "a list of { pattern, type }", accepts: Array.isArray },
   seed: wholeNumberIn(0, 0xffffffff),
   threads: wholeNumberIn(1, 1024),
-  verify: FLAG,
+  verify: {
+    expected: "true, false or lists of token ids",
+    accepts: (value) => typeof value === "boolean" || Array.isArray(value) && value.length > 0,
+  },
   force: FLAG,
   resume: FLAG,
   onWarning: CALLBACK,

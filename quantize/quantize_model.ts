@@ -134,7 +134,7 @@ async function quantizeFile(
   };
   const isCalibrated = wasAsked &&
     (options.saveImatrix !== undefined || tensors.some((it) => isChanged(it.name)));
-  const willVerify = options.verify ?? isCalibrated;
+  const willVerify = Boolean(options.verify ?? isCalibrated);
   await using draft = await openDraft({
     ...{ path: destination, resume: options.resume ?? false, onWarning },
     fields: [...fieldsFor(tensors)],
@@ -191,7 +191,9 @@ async function quantizeFile(
     ...{ bytes, tensors, method, uncovered, bitsPerWeight: bits / elements },
     tokens: used.reduce((sum, it) => sum + it.length, 0),
     ...(facts && { source: facts }),
-    ...(proof && { comparison: proof.comparison, errors: proof.errors }),
+    ...(proof && {
+      ...{ comparison: proof.comparison, errors: proof.errors, heldOut: proof.heldOut.texts },
+    }),
   };
 }
 

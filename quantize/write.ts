@@ -14,6 +14,7 @@ import { type GgufContents, writeGguf } from "../runtime/files/gguf_write.ts";
  * Refuses a destination that is there already, or that cannot be one.
  *
  * @throws InputError when it is a folder, or a file and `force` was not given
+ * @throws SparrowError when the system lets nobody write there
  */
 export async function checkDestination(path: string, force: boolean): Promise<void> {
   const found = await Deno.stat(path).catch((error) => {
@@ -29,6 +30,14 @@ export async function checkDestination(path: string, force: boolean): Promise<vo
     throw new InputError(
       `Cannot write ${quote(path)}: it exists; give another name, or force (--force) to replace it`,
     );
+  }
+  // Better now than after the work: a folder that is missing, or where nothing may be made.
+  const probe = partOf(path);
+  try {
+    (await Deno.open(probe, { write: true, createNew: true })).close();
+    await Deno.remove(probe);
+  } catch (error) {
+    throw failed(path, error);
   }
 }
 

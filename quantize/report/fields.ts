@@ -57,8 +57,11 @@ export function madeFields({ options, source, read }: Made): Record<string, Meta
 
 /** Texts that a file was compared with its source on. */
 export interface HeldOut {
-  /** `"self"`: what the model wrote with other seeds; `"rest"`: of the text it was calibrated on. */
-  readonly from: "self" | "rest";
+  /**
+   * `"self"`: what the model wrote with other seeds; `"rest"`: of the text it was calibrated on;
+   * `"text"`: given ids.
+   */
+  readonly from: "self" | "rest" | "text";
   readonly texts: readonly (readonly number[])[];
   readonly sha256: string;
 }

@@ -5,10 +5,11 @@
  * @module
  */
 
+import { readIds } from "../../options.ts";
 import type { ResolvedModel } from "../../runtime/engine/resolve.ts";
 import type { ModelFile } from "../../runtime/files/model_file.ts";
 import { loadModel, openModel } from "../../runtime/load.ts";
-import { ownTexts } from "../calibration.ts";
+import { ownTexts, piecesOf } from "../calibration.ts";
 import { compareModels, type Comparison } from "../compare.ts";
 import type { Importances } from "../imatrix.ts";
 import type { ChosenOptions } from "../options.ts";
@@ -52,7 +53,7 @@ export async function prove(
   source: string | URL,
   made: string,
   { file, model, sections, importances, used, rest }: Evidence,
-  { seed = 1, tokens = VERIFIED_TOKENS, threads, signal, onProgress }: ChosenOptions,
+  { seed = 1, tokens = VERIFIED_TOKENS, threads, signal, onProgress, verify }: ChosenOptions,
 ): Promise<Proof> {
   const textTokens = model.sizes.chunk, total = Math.min(tokens, VERIFIED_TOKENS);
   const told = (name: string) => (done: number): void =>
@@ -67,18 +68,24 @@ export async function prove(
     .finally(() => written.close());
   // The base computes in f32 even where the source is quantized: both models' own rounding counts.
   await using base = await loadModel(source, { ...load, weights: "f32" });
-  const left = firstTokens(rest, total);
-  const isEnough = countOf(left) >= Math.min(total, ENOUGH_TOKENS);
-  const own = isEnough ? [] : await ownTexts(base, {
-    ...{ tokens: total, textTokens, seed: OTHER_SEEDS + seed, signal },
-    onProgress: told("texts"),
-  });
-  const texts = isEnough ? left : heldOut(own, used);
+  const chosen = async (): Promise<[HeldOut["from"], readonly (readonly number[])[]]> => {
+    if (Array.isArray(verify)) {
+      const ids = verify.map((it) => readIds(it, base.config.vocabSize));
+      return ["text", ids.flatMap((it) => piecesOf(it, textTokens))];
+    }
+    const left = firstTokens(rest, total);
+    if (countOf(left) >= Math.min(total, ENOUGH_TOKENS)) return ["rest", left];
+    const own = await ownTexts(base, {
+      ...{ tokens: total, textTokens, seed: OTHER_SEEDS + seed, signal },
+      onProgress: told("texts"),
+    });
+    return ["self", heldOut(own, used)];
+  };
+  const [from, texts] = await chosen();
   await using quantized = await loadModel(made, load);
   const comparison = await compareModels(base, quantized, texts, {
     ...{ signal, onProgress: told("predictions") },
   });
-  const from = isEnough ? "rest" : "self";
   return { comparison, errors, heldOut: { from, texts, sha256: hashOfIds(texts) } };
 }
 
