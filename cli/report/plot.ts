@@ -4,7 +4,7 @@
  * @module
  */
 
-import { html } from "./html_text.ts";
+import { element, html } from "./html_text.ts";
 
 /** A point of a plot. */
 export interface Point {
@@ -67,61 +67,72 @@ export function plot(about: string, x: Axis, y: Axis, given: readonly Series[]):
   const points = series.flatMap((it) => it.points);
   const across = scaleOf(x, points.map((it) => it.x), [LEFT, WIDTH - RIGHT]);
   const up = scaleOf(y, points.map((it) => it.y), [HEIGHT - BOTTOM, TOP]);
-  const legend = series.length > 1
-    ? `<ul class="legend">${
-      series.map(({ name }, i) =>
-        `<li><svg viewBox="-6 -6 12 12" width="12" height="12" aria-hidden="true">${
-          mark(i, 0, 0)
-        }</svg> ${html(name)}</li>`
-      ).join("")
-    }</ul>`
-    : "";
-  return `<svg class="plot" viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img" aria-label="${
-    html(about)
-  }">` +
-    across.ticks.map((it) => {
+  const middle = { "text-anchor": "middle" };
+  const grid = (d: string): string => element("path", { class: "grid", d });
+  const below = HEIGHT - BOTTOM;
+  const parts = [
+    ...across.ticks.flatMap((it) => {
       const at = across.place(it);
-      return `<path class="grid" d="M${at} ${TOP}V${HEIGHT - BOTTOM}"/>` +
-        `<text x="${at}" y="${HEIGHT - BOTTOM + 18}" text-anchor="middle">${
-          html(x.format(it))
-        }</text>`;
-    }).join("") +
-    up.ticks.map((it) => {
-      const at = up.place(it);
-      return `<path class="grid" d="M${LEFT} ${at}H${WIDTH - RIGHT}"/>` +
-        `<text x="${LEFT - 8}" y="${at + 4}" text-anchor="end">${html(y.format(it))}</text>`;
-    }).join("") +
-    `<text x="${(LEFT + WIDTH - RIGHT) / 2}" y="${HEIGHT - 8}" text-anchor="middle">${
-      html(x.title)
-    }</text>` +
-    `<text transform="translate(18 ${
-      (TOP + HEIGHT - BOTTOM) / 2
-    }) rotate(-90)" text-anchor="middle">${html(y.title)}</text>` +
-    series.map(({ points }, i) =>
+      const tick = html(x.format(it));
+      return [
+        grid(`M${at} ${TOP}V${below}`),
+        element("text", { x: at, y: below + 18, ...middle }, tick),
+      ];
+    }),
+    ...up.ticks.flatMap((it) => {
+      const at = up.place(it), tick = html(y.format(it));
+      return [
+        grid(`M${LEFT} ${at}H${WIDTH - RIGHT}`),
+        element("text", { x: LEFT - 8, y: at + 4, "text-anchor": "end" }, tick),
+      ];
+    }),
+    element("text", { x: (LEFT + WIDTH - RIGHT) / 2, y: HEIGHT - 8, ...middle }, html(x.title)),
+    element(
+      "text",
+      { transform: `translate(18 ${(TOP + below) / 2}) rotate(-90)`, ...middle },
+      html(y.title),
+    ),
+    ...series.flatMap(({ points }, i) =>
       points.map((it) => {
-        const [at, height] = [across.place(it.x), up.place(it.y)];
-        const ring = it.isRinged ? `<circle class="ring" cx="${at}" cy="${height}" r="10"/>` : "";
-        return `<g>${ring}${mark(i, at, height)}<title>${html(it.title)}</title></g>`;
-      }).join("")
-    ).join("") +
-    labels(points, (it) => [across.place(it.x), up.place(it.y)]) +
-    `</svg>${legend}`;
+        const [cx, cy] = [across.place(it.x), up.place(it.y)];
+        const ring = it.isRinged ? element("circle", { class: "ring", cx, cy, r: 10 }) : "";
+        return element("g", {}, ring + mark(i, cx, cy) + element("title", {}, html(it.title)));
+      })
+    ),
+    labels(points, (it) => [across.place(it.x), up.place(it.y)]),
+  ];
+  const view = { class: "plot", viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img" };
+  const picture = element("svg", { ...view, "aria-label": about }, parts.join(""));
+  return series.length > 1 ? picture + legendOf(series) : picture;
+}
+
+/** What the marks of several series look like. */
+function legendOf(series: readonly Series[]): string {
+  const size = { viewBox: "-7 -7 14 14", width: 12, height: 12, "aria-hidden": "true" };
+  const items = series.map(({ name }, i) =>
+    element("li", {}, `${element("svg", size, mark(i, 0, 0))} ${html(name)}`)
+  );
+  return element("ul", { class: "legend" }, items.join(""));
 }
 
 /** A mark: colours alone do not tell series apart for everybody. */
 function mark(series: number, x: number, y: number): string {
-  const colour = `class="mark-${series % COLOURS}"`, [s, d] = [SIZE, SIZE * 1.3];
+  const colour = { class: `mark-${series % COLOURS}` }, d = SIZE * 1.3;
   switch (series % 4) {
     case 0:
-      return `<circle ${colour} cx="${x}" cy="${y}" r="${s}"/>`;
-    case 1:
-      return `<rect ${colour} x="${round(x - s)}" y="${round(y - s)}" width="${2 * s}" height="${
-        2 * s
-      }"/>`;
+      return element("circle", { ...colour, cx: x, cy: y, r: SIZE });
+    case 1: {
+      const corner = { x: round(x - SIZE), y: round(y - SIZE) };
+      return element("rect", { ...colour, ...corner, width: 2 * SIZE, height: 2 * SIZE });
+    }
     case 2:
-      return `<path ${colour} d="M${x} ${round(y - d)}l${d} ${d}l${-d} ${d}l${-d} ${-d}z"/>`;
+      return element("path", {
+        ...{ ...colour, d: `M${x} ${round(y - d)}l${d} ${d}l${-d} ${d}l${-d} ${-d}z` },
+      });
     default:
-      return `<path ${colour} d="M${x} ${round(y - d)}l${d} ${2 * s + 1}h${-2 * d}z"/>`;
+      return element("path", {
+        ...{ ...colour, d: `M${x} ${round(y - d)}l${d} ${2 * SIZE + 1}h${-2 * d}z` },
+      });
   }
 }
 
@@ -147,9 +158,13 @@ function labels(
       );
       if (!isInside || !isFree) continue;
       taken.push(box);
-      return `<text class="label" x="${round(isLeft ? x - GAP : x + GAP)}" y="${
-        round(baseline)
-      }" text-anchor="${isLeft ? "end" : "start"}">${html(point.label)}</text>`;
+      const at = { x: round(isLeft ? x - GAP : x + GAP), y: round(baseline) };
+      const anchor = isLeft ? "end" : "start";
+      return element(
+        "text",
+        { class: "label", ...at, "text-anchor": anchor },
+        html(point.label),
+      );
     }
     return "";
   }).join("");
