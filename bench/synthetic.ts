@@ -15,10 +15,20 @@ import {
 } from "../cli/command.ts";
 import { systemReason } from "../cli/errors.ts";
 import { readShape } from "../cli/plan.ts";
-import { SourceError } from "../errors.ts";
+import { formatBytes, SourceError } from "../errors.ts";
 import { quote } from "../escape.ts";
-import { FOLDER_TYPES, withLayers, withType, writeSyntheticFolder } from "./synthetic_folder.ts";
-import { SIZES, TYPES, writeSyntheticModel } from "./synthetic_model.ts";
+import { counted } from "../cli/format.ts";
+import { didYouMean } from "../cli/suggest.ts";
+import { unknownFields } from "../runtime/engine/paper_model.ts";
+import { writeGguf } from "../runtime/files/gguf_write.ts";
+import {
+  checkRoom,
+  FOLDER_TYPES,
+  withLayers,
+  withType,
+  writeSyntheticFolder,
+} from "./synthetic_folder.ts";
+import { SIZES, syntheticModel, TYPES } from "./synthetic_model.ts";
 
 const help = `Usage: ${commandName("synthetic")} [options] OUT
        ${commandName("synthetic")} --like SHAPE [options] OUT
@@ -65,11 +75,14 @@ async function writeFile(path: string, flags: Flags): Promise<void> {
     );
   }
   const size = SIZES[flags.text("size") ?? "160m"]!;
-  const file = await Deno.open(path, { write: true, create: true, truncate: true });
-  await writeSyntheticModel(file.writable, size, type, {
+  const model = syntheticModel(size, type, {
     context: flags.number("context") ?? 8192,
     seed: flags.number("seed") ?? 1,
   });
+  await checkRoom(path, folderOf(path), model.bytes);
+  const file = await Deno.open(path, { write: true, create: true, truncate: true });
+  await writeGguf(model.contents, file.writable);
+  tellWritten(path, model.parameters, model.bytes, 1);
 }
 
 async function writeFolder(path: string, flags: Flags): Promise<void> {
@@ -87,10 +100,40 @@ async function writeFolder(path: string, flags: Flags): Promise<void> {
   const typed = type === undefined ? config : withType(config, type);
   const layered = layers === undefined ? typed : withLayers(typed, layers);
   const fields = Object.fromEntries(flags.texts("set").map(readField));
-  const notes = await writeSyntheticFolder(path, { ...layered, ...fields }, {
-    seed: flags.number("seed") ?? 1,
-  });
+  const strange = Object.keys(fields).filter((it) => !Object.hasOwn(config, it));
+  const [unknown] = await unknownFields(config, strange);
+  if (unknown !== undefined) {
+    throw new UsageError(
+      `Cannot write a model with --set ${quote(unknown)}: it means nothing to the architecture ` +
+        `${quote(config.model_type)}${didYouMean(unknown, Object.keys(config))}`,
+    );
+  }
+  const { notes, parameters, bytes, files } = await writeSyntheticFolder(
+    path,
+    { ...layered, ...fields },
+    { seed: flags.number("seed") ?? 1 },
+  );
+  tellWritten(path, parameters, bytes, files);
   for (const note of notes) writeNote(`synthetic: ${note}`);
+}
+
+/** The folder that a file is in. */
+function folderOf(path: string): string {
+  const at = path.search(/[^/\\]*$/);
+  return at === 0 ? "." : path.slice(0, at);
+}
+
+/** Says what there is now, and how large it is. */
+function tellWritten(path: string, parameters: number, bytes: number, files: number): void {
+  const millions = parameters >= 1e9
+    ? `${(parameters / 1e9).toFixed(2)} billion`
+    : parameters >= 1e6
+    ? `${(parameters / 1e6).toFixed(1)} million`
+    : `${parameters}`;
+  writeNote(
+    `synthetic: wrote ${quote(path)}: ${millions} random numbers, ${formatBytes(bytes)} in ` +
+      `${counted(files, "file")}`,
+  );
 }
 
 /** A field and its value, as `hidden_size=64`; what is no JSON is a text. */

@@ -6,11 +6,12 @@
  * @module
  */
 
-import { InputError } from "../errors.ts";
+import { formatBytes, InputError, SourceError } from "../errors.ts";
 import { quote } from "../escape.ts";
 import { elements } from "../kernels/op.ts";
 import { tensorBlocks } from "../quant/ggml_types.ts";
 import { type PaperTensor, paperTensors } from "../runtime/engine/paper_model.ts";
+import { freeBytes } from "../runtime/hub/disk.ts";
 import { randomBytes } from "./synthetic_numbers.ts";
 import { type Config, syntheticTokenizer } from "./synthetic_tokenizer.ts";
 
@@ -59,13 +60,35 @@ export function withType(config: Config, type: string): Config {
   return { ...others, ...fields };
 }
 
+/** What was written. */
+export interface SyntheticFolder {
+  /** Sentences about what a user should know. */
+  readonly notes: string[];
+  /** Numbers of the model; those of quantized matrices count before that. */
+  readonly parameters: number;
+  /** Bytes of its tensors. */
+  readonly bytes: number;
+  /** Files that they are in. */
+  readonly files: number;
+}
+
+/** Refuses a model that is larger than the room on the disk, where the program may ask for it. */
+export async function checkRoom(path: string, folder: string, bytes: number): Promise<void> {
+  const free = await freeBytes(folder);
+  if (free === undefined || bytes <= free) return;
+  throw new SourceError(
+    `Cannot write ${quote(path)}: it takes ${formatBytes(bytes)}, but the disk has ` +
+      `${formatBytes(free)} free; choose fewer layers or another type`,
+  );
+}
+
 /**
  * Writes a model with random numbers; the same seed gives the same bytes. At any time a few megabytes
  * are in memory.
  *
  * @param folder is made where it is not there
- * @returns sentences about what a user should know
  * @throws InputError when there is something in the folder
+ * @throws SourceError when there is no room for it on the disk
  * @throws ModelError when no definition runs such a configuration
  */
 export async function writeSyntheticFolder(
@@ -73,13 +96,21 @@ export async function writeSyntheticFolder(
   config: Config,
   { seed = 1, shardBytes = SHARD_BYTES }: { readonly seed?: number; readonly shardBytes?: number } =
     {},
-): Promise<string[]> {
+): Promise<SyntheticFolder> {
   const tensors = await paperTensors(config, "synthetic model");
+  const bytes = tensors.reduce((sum, it) => sum + bytesOf(it), 0);
+  const isNew = await Deno.stat(folder).then(() => false, () => true);
   await Deno.mkdir(folder, { recursive: true });
   for await (const { name } of Deno.readDir(folder)) {
     throw new InputError(
       `Cannot write a model to ${quote(folder)}: ${quote(name)} is there, expected an empty folder`,
     );
+  }
+  try {
+    await checkRoom(folder, folder, bytes);
+  } catch (error) {
+    if (isNew) await Deno.remove(folder);
+    throw error;
   }
   const write = (name: string, contents: string | Uint8Array): Promise<void> =>
     typeof contents === "string"
@@ -100,11 +131,14 @@ export async function writeSyntheticFolder(
     index += members.length;
   }
   if (shards.length > 1) {
-    const total_size = tensors.reduce((sum, it) => sum + bytesOf(it), 0);
-    const contents = { metadata: { total_size }, weight_map: map };
+    const contents = { metadata: { total_size: bytes }, weight_map: map };
     await write("model.safetensors.index.json", JSON.stringify(contents));
   }
-  return notes;
+  const parameters = tensors.reduce((sum, { kind, shape, bits = 8 }) => {
+    if (kind === "scales") return sum;
+    return sum + elements(shape) * (kind === "codes" ? 8 / bits : 1);
+  }, 0);
+  return { notes, parameters, bytes, files: shards.length };
 }
 
 function bytesOf({ shape, type }: PaperTensor): number {

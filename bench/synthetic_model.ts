@@ -6,9 +6,10 @@
  */
 
 import { UsageError } from "../cli/errors.ts";
-import { ggmlType } from "../quant/ggml_types.ts";
+import { elements } from "../kernels/op.ts";
+import { ggmlType, tensorBlocks } from "../quant/ggml_types.ts";
 import { halfBits } from "../quant/half.ts";
-import { type GgufTensor, writeGguf } from "../runtime/files/gguf_write.ts";
+import { type GgufContents, type GgufTensor, writeGguf } from "../runtime/files/gguf_write.ts";
 import type { MetadataValue } from "../runtime/files/gguf_metadata.ts";
 import { randomBits } from "../runtime/generation/random.ts";
 
@@ -77,13 +78,37 @@ function typeOf(type: string, name: string, layer: number): string {
   return finer ? "Q6_K" : "Q4_K";
 }
 
+/** A model that can be written, and how large it is. */
+export interface SyntheticModel {
+  readonly contents: GgufContents;
+  /** Its numbers. */
+  readonly parameters: number;
+  /** Bytes of its tensors. */
+  readonly bytes: number;
+}
+
+/** How long a text may be, and which random numbers it has. */
+export interface SyntheticOptions {
+  readonly context?: number;
+  readonly seed?: number;
+}
+
 /** Writes the model. */
 export async function writeSyntheticModel(
   sink: WritableStream<Uint8Array<ArrayBuffer>>,
   size: ModelSize,
   type: string,
-  options: { readonly context?: number; readonly seed?: number } = {},
+  options: SyntheticOptions = {},
 ): Promise<void> {
+  await writeGguf(syntheticModel(size, type, options).contents, sink);
+}
+
+/** A model, whose numbers are made when it is written. */
+export function syntheticModel(
+  size: ModelSize,
+  type: string,
+  options: SyntheticOptions = {},
+): SyntheticModel {
   const { layers, hidden, inner, heads, kvHeads, vocab, experts } = size;
   const { context = 8192, seed = 1 } = options;
   const kv = hidden / heads * kvHeads;
@@ -123,7 +148,16 @@ export async function writeSyntheticModel(
   }
   norm("output_norm");
   if (!size.tied) matrix("output", vocab, hidden, typeOf(type, "output", -1));
-  await writeGguf({ fields: fields(size, context), tensors }, sink);
+  const count = (of: (tensor: GgufTensor) => number): number =>
+    tensors.reduce((sum, tensor) => sum + of(tensor), 0);
+  return {
+    contents: { fields: fields(size, context), tensors },
+    parameters: count(({ shape }) => elements(shape)),
+    bytes: count(({ shape, type }) => {
+      const { blockSize, blockBytes } = tensorBlocks(type)!;
+      return elements(shape) / blockSize * blockBytes;
+    }),
+  };
 }
 
 /** Metadata, with a SentencePiece vocabulary of all bytes and then made-up words. */

@@ -52,8 +52,8 @@ ${MODEL_HELP}
 
 ${samplingHelp(MOST_TOKENS.chat)}
 
-Exit codes: 0 done, 1 failed, also where a message of a pipe could not be answered, 2 wrong usage, 130
-interrupted while the model was loading.`;
+A message of a pipe that cannot be answered, as one that does not fit, is told and counts as failed.
+Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted while the model was loading.`;
 
 /** Runs the command; the result is its exit code. */
 export function run(args: string[]): Promise<number> {

@@ -50,6 +50,19 @@ export function idNotes(flags: Flags): string[] {
   );
 }
 
+/** Notes on flags of `quantize` that say what is read, where nothing is. */
+export function quantizeNotes(flags: Flags): string[] {
+  const isNearest = flags.text("method") === "nearest";
+  // A comparison reads texts of its own.
+  if (flags.on("verify") || flags.text("report") !== undefined) return [];
+  if (!isNearest && flags.text("imatrix") === undefined) return [];
+  const reason = isNearest
+    ? "with --method nearest, which reads no texts"
+    : "with --imatrix, which stands in for texts";
+  return ["tokens", "seed"].filter((it) => flags.number(it) !== undefined)
+    .map((it) => idle(it, reason));
+}
+
 /** Notes that need no model. */
 export function loadingNotes(flags: Flags): string[] {
   const backend = flags.text("backend");

@@ -141,7 +141,9 @@ function checkPrompt(
   special: { parseSpecial?: boolean },
 ): void {
   const { config, contextLength } = opened;
-  const ids = typeof prompt === "string" ? tokenizerOf(opened).encode(prompt, special) : prompt;
+  const ids = typeof prompt === "string"
+    ? tokenizerOf(opened, true).encode(prompt, special)
+    : prompt;
   readIds(ids, config.vocabSize);
   if (ids.length <= contextLength) return;
   throw new InputError(

@@ -243,13 +243,15 @@ export function parseIds(text: string): number[] {
   });
 }
 
-/** The tokenizer of a model that is asked to read text. */
+/** The tokenizer of a model that is asked to read text; `takesIds` of a command that has `--ids`. */
 export function tokenizerOf(
   { name, tokenizer }: OpenedModel,
+  takesIds = false,
 ): NonNullable<OpenedModel["tokenizer"]> {
   if (tokenizer) return tokenizer;
+  const instead = takesIds ? "use token ids (--ids), or put" : "put";
   throw new ModelError(
-    `Cannot read text with ${quote(name)}: it came without a tokenizer; use token ids, or put ` +
+    `Cannot read text with ${quote(name)}: it came without a tokenizer; ${instead} ` +
       `the tokenizer's files, as tokenizer.json or vocab.txt, beside its config.json`,
   );
 }

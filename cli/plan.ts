@@ -25,6 +25,7 @@ import {
   resolveModel,
   type ResolveOptions,
 } from "../runtime/engine/resolve.ts";
+import type { ModelFile } from "../runtime/files/model_file.ts";
 import { methodOf } from "../runtime/models/quantized_config.ts";
 import { measureBandwidth } from "./bandwidth.ts";
 import { type Flags, UsageError, writeNote, writeOut } from "./command.ts";
@@ -160,17 +161,26 @@ export async function planOf(
   const reads = readsOf(model), { decode } = reads;
   const backend = await createWasmBackend({ threads: 1 });
   const stages = unlessLarger(problems, () => stagesOf(model, backend));
-  await backend.dispose();
   const machines = stages && memoryBytes !== undefined
     ? unlessLarger(problems, () => machinesFor(stages, memoryBytes))
     : undefined;
   if (machines && count !== undefined && machines.length > count) {
     problems.push(
       `Cannot place ${quote(name)} on ${counted(count, "machine")} of ` +
-        `${formatBytes(memoryBytes!)}: its stages need ${machines.length}; use a smaller weight ` +
-        `layout or a shorter context`,
+        `${formatBytes(memoryBytes!)}: its stages need ${machines.length}; ${SMALLER}`,
     );
   }
+  if (problems.length > 0) {
+    const fits = (other: ResolvedModel): boolean => {
+      const divided = stagesOf(other, backend);
+      if (!stages || memoryBytes === undefined) return true;
+      const needed = machinesFor(divided, memoryBytes).length;
+      return !machines || needed <= (count ?? Infinity);
+    };
+    const remedy = await findRemedy(file, options, fits);
+    problems.forEach((it, i) => problems[i] = it.replace(SMALLER, remedy));
+  }
+  await backend.dispose();
   return {
     source: shape.source,
     config: shape.config,
@@ -193,6 +203,45 @@ export async function planOf(
     warnings,
     problems,
   };
+}
+
+/** What messages of the runtime advise, which does not know what would be enough. */
+const SMALLER = "use a smaller weight layout or a shorter context";
+
+/** Layouts with which a model may fit, those first that round least. */
+const SMALLER_LAYOUTS: readonly ResolveOptions[] = [
+  { wordTables: "int8" },
+  { weights: "int8" },
+  { weights: "int8", wordTables: "int8" },
+  { weights: "int4" },
+  { weights: "int4", wordTables: "int8" },
+  { weights: "int4", wordTables: "int4" },
+];
+
+/** The layouts with which a model fits, as advice. */
+async function findRemedy(
+  file: ModelFile,
+  options: ResolveOptions,
+  fits: (model: ResolvedModel) => boolean,
+): Promise<string> {
+  const areEnough = async (layouts: ResolveOptions): Promise<boolean> => {
+    const model = await resolveModel(file, { ...options, ...layouts }, () => {});
+    try {
+      return fits(model);
+    } catch (error) {
+      if (error instanceof MemoryError) return false;
+      throw error;
+    }
+  };
+  if (await areEnough(SMALLER_LAYOUTS.at(-1)!)) {
+    for (const layouts of SMALLER_LAYOUTS) {
+      if (!await areEnough(layouts)) continue;
+      return Object.entries(layouts).map(([name, layout]) => `use ${name} ${quote(layout)}`)
+        .join(" and ");
+    }
+  }
+  return `even with weights "int4" and wordTables "int4" it does not fit; use a shorter context, ` +
+    `larger machines or more of them, or a smaller model`;
 }
 
 function contextOf({ sizes }: ResolvedModel, { cacheBytes }: MemoryNeeded): PlanReport["context"] {

@@ -4,8 +4,12 @@
  *
  * @module
  */
+import { formatBytes } from "../errors.ts";
 import { plain, terminalText } from "../escape.ts";
+
 import type { DownloadProgress } from "../runtime/hub/resolve.ts";
+
+export { formatBytes };
 
 /** A line that redraws itself. */
 export interface ProgressLine extends Disposable {
@@ -87,14 +91,6 @@ export function describeProgress(progress: DownloadProgress, rate: number, width
     if (line.length <= width) return line;
   }
   return fit(percent + counts, width);
-}
-
-/** Bytes with three digits in decimal units: `640 MB`, `1.23 GB`. */
-export function formatBytes(bytes: number): string {
-  const units = ["B", "kB", "MB", "GB", "TB"];
-  let unit = 0;
-  while (bytes >= 999.5 && unit < units.length - 1) [bytes, unit] = [bytes / 1000, unit + 1];
-  return `${unit === 0 ? Math.round(bytes) : Number(bytes.toPrecision(3))} ${units[unit]}`;
 }
 
 /** Seconds as `0:09`, `12:30` or `1:02:03`. */

@@ -29,6 +29,7 @@ import {
   writeNote,
   writeOut,
 } from "./command.ts";
+import { quantizeNotes } from "./effects.ts";
 import { counted, formatMs } from "./format.ts";
 import { interrupt } from "./interrupt.ts";
 import { formatBytes } from "./progress.ts";
@@ -113,6 +114,7 @@ async function quantize(flags: Flags): Promise<void> {
   if (flags.on("verify") && flags.on("no-verify")) {
     throw new UsageError("Cannot quantize with --verify and --no-verify: expected one of them");
   }
+  for (const note of quantizeNotes(flags)) writeNote(`quantize: ${note}`);
   const calibration = flags.text("calibration"), reportPath = flags.text("report");
   const tries = readTries(flags.text("try"));
   if (tries.length > 0 && (reportPath === undefined || flags.on("no-verify"))) {

@@ -104,7 +104,7 @@ async function score(flags: Flags): Promise<void> {
  * @throws InputError when there are too few, too many, or some that the model does not know
  */
 function idsOf(opened: OpenedModel, input: string | readonly number[]): readonly number[] {
-  const ids = typeof input === "string" ? tokenizerOf(opened).encode(input) : input;
+  const ids = typeof input === "string" ? tokenizerOf(opened, true).encode(input) : input;
   if (ids.length < 2) {
     throw new InputError(`Cannot score ${counted(ids.length, "token")}: at least 2 are needed`);
   }

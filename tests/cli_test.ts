@@ -312,7 +312,18 @@ const MISTAKES: [
     "Cannot read standard input: its 3 bytes are not UTF-8",
     Uint8Array.of(65, 255, 66),
   ],
-  ["generate", ["--model", "%/plain.gguf", "the"], 1, "it came without a tokenizer; use token ids"],
+  [
+    "generate",
+    ["--model", "%/plain.gguf", "the"],
+    1,
+    "it came without a tokenizer; use token ids (--ids), or",
+  ],
+  [
+    "chat",
+    ["--model", "%/plain.gguf"],
+    1,
+    "it came without a tokenizer; put the tokenizer's files",
+  ],
   ["generate", ["--model", "%/none.gguf", "a"], 1, 'none.gguf": there is no such file'],
   ["generate", ["--model", "%/empty", "a"], 1, "found no files, expected one .gguf model"],
   ["generate", ["--model", "%/cut.gguf", "a"], 1, "cut.gguf"],
@@ -360,7 +371,7 @@ const MISTAKES: [
     "score",
     ["--model", "%/plain.gguf", "--text", "the"],
     1,
-    "it came without a tokenizer; use token ids",
+    "it came without a tokenizer; use token ids (--ids), or",
   ],
 ];
 
@@ -542,14 +553,14 @@ Deno.test("chat answers the lines of a pipe in turn", async () => {
     'The conversation is forgotten.\nThere is no command "/what"; /help lists them, and a line that ' +
       "begins with a blank is a message\n",
   );
-  // The end of the input ends the program, and the last line is answered; so is a conversation
-  // that outgrows the context.
+  // The end of the input ends the program, and the last line is answered; a conversation that
+  // outgrows the context is told, and fails.
   const long = await cli(
     "chat",
     [...options, "--context", "48"],
     "the man in the hat and the\nhi\nhi",
   );
-  assertEquals(long.code, 0, long.stderr);
+  assertEquals(long.code, 1, long.stderr);
   assertStringIncludes(long.stderr, "the context holds 48");
   assertStringIncludes(long.stderr, "/reset forgets the conversation");
 });

@@ -178,7 +178,7 @@ Deno.test("a memory that cannot grow says what did not fit, and keeps what it ha
   assertThrows(
     () => memory.allocate(5 * 2 ** 30, "weight"),
     MemoryError,
-    "Cannot place weight: it takes 5368709120 bytes where",
+    "Cannot place weight: it takes 5.37 GB where",
   );
   assert(memory.allocate(1000, "another") >= address + 1000);
 });

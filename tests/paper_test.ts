@@ -116,7 +116,26 @@ Deno.test("tables of words take a layout of their own, and nothing else does", a
 Deno.test("a plan says when a part is larger than any memory, and still tells the rest", async () => {
   const report = await plan("switch-c");
   assertEquals(report.stages, undefined);
-  assertStringIncludes(report.problems[0]!, `"encoder layer 0"`);
+  assertStringIncludes(
+    report.problems[0]!,
+    `"encoder layer 0" take 29.5 GB, a stage holds at most 3.49 GB`,
+  );
+  assertStringIncludes(report.problems[0]!, `even with weights "int4"`);
+  // The layouts that are advised are enough, and no more than that.
+  for (
+    const [name, advice, enough] of [
+      ["mt5-xxl", `use wordTables "int8"`, { wordTables: "int8" }],
+      ["gpt-3", `use weights "int8"`, { weights: "int8" }],
+    ] as const
+  ) {
+    const [problem] = (await plan(name, "as-is")).problems;
+    assert(problem!.endsWith(advice), problem);
+    assertEquals((await plan(name, "as-is", enough)).problems, []);
+  }
+  const machines = { memoryBytes: 24e9, count: 4, bandwidth: BANDWIDTH };
+  const tooMany = await planOf("glm-130b", SHAPES["glm-130b"]!, { weights: "int8" }, machines);
+  assertStringIncludes(tooMany.problems[0]!, "on 4 machines of 24 GB: its stages need");
+  assertStringIncludes(tooMany.problems[0]!, `use weights "int4"`);
   assert(report.memory.weightBytes > 800e9);
 });
 

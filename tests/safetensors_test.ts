@@ -330,7 +330,7 @@ Deno.test("openModelFile() opens the one model of a folder, or lists what it fou
   const cases: [Files, string][] = [
     [{}, "found no files"],
     [{ "a.txt": gguf }, "found a.txt, expected one .gguf model, or config.json and"],
-    [{ "model.safetensors": TWO }, "found model.safetensors, expected"],
+    [{ "model.safetensors": TWO }, "it has model.safetensors and no config.json, which says what"],
     [{ "a.gguf": gguf, "b.gguf": gguf }, "found a.gguf, b.gguf, expected"],
     [
       Object.fromEntries(

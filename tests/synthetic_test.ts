@@ -148,7 +148,7 @@ Deno.test("numbers come in pieces, and have the spread of their kind", async () 
 Deno.test("a synthetic ChatGLM-6B has its tokens at the published ids, and its chat format", async () => {
   const config = { ...withLayers(SHAPES["chatglm-6b"]!.config, 1), ...TINY_CHATGLM };
   await inFolder(async (folder) => {
-    assertEquals(await writeSyntheticFolder(folder, config), []);
+    assertEquals((await writeSyntheticFolder(folder, config)).notes, []);
     const tokenizer = await loadTokenizer(folder);
     assertEquals(tokenizer.vocabSize, 130528);
     for (
@@ -178,7 +178,7 @@ Deno.test("synthetic tokenizers encode every text and decode it again", async ()
   ];
   for (const config of configs) {
     await inFolder(async (folder) => {
-      assertEquals(await writeSyntheticFolder(folder, config), []);
+      assertEquals((await writeSyntheticFolder(folder, config)).notes, []);
       const tokenizer = await loadTokenizer(folder);
       const text = "naïve 日本 🇨🇭 x";
       const ids = tokenizer.encode(text, { addSpecial: false });
@@ -210,7 +210,7 @@ Deno.test("layers, types and what cannot be written", async () => {
     const config = await readConfig("gpt2");
     await assertRejects(() => writeSyntheticFolder(folder, config), InputError, "an empty folder");
     // A vocabulary without room for bytes has no tokenizer, and that is told.
-    const [note] = await writeSyntheticFolder(`${folder}/new`, config);
+    const { notes: [note] } = await writeSyntheticFolder(`${folder}/new`, config);
     assertStringIncludes(note!, "has no tokenizer");
   });
 });
@@ -257,7 +257,14 @@ Deno.test("the command writes folders and refuses flags that do not go together"
       ...small,
       out,
     );
-    assertEquals([code, err], [0, ""]);
+    assertEquals(code, 0, err);
+    // What is there, and how large it is: 12 words wide, 300 words, 1024 positions, one layer.
+    const size = (await Deno.stat(`${out}/model.safetensors`)).size, bytes = 4 * 17_796;
+    assert(size > bytes && size < bytes + 4096, `${size}`);
+    assertEquals(
+      err,
+      `synthetic: wrote "${out}": 17796 random numbers, 71.2 kB in 1 file\n`,
+    );
     const config = JSON.parse(await Deno.readTextFile(`${out}/config.json`));
     assertEquals([config.n_layer, config.n_embd, config.torch_dtype], [1, 12, "float32"]);
     const mistakes: [string[], string][] = [
@@ -270,6 +277,13 @@ Deno.test("the command writes folders and refuses flags that do not go together"
       [["--like", "gpt2", "--set", "n_head", `${folder}/x`], "expected FIELD=VALUE"],
       [["--like", "gpt2", "--set", "n_head=5", `${folder}/x`], "expected a multiple of it"],
       [["--like", "gpt2", out], "expected an empty folder"],
+      [
+        ["--like", "gpt2", "--set", "hidden_size=64", `${folder}/x`],
+        `"hidden_size": it means nothing`,
+      ],
+      [["--like", "gpt2", "--set", "n_layers=0", `${folder}/x`], "(did you mean n_layer?)"],
+      [["--like", "switch-c", `${folder}/x`], "it takes 6.29 TB, but the disk has"],
+      [["--size", "8b", "--type", "F32", "/dev/shm/none/x"], "no such file or folder"],
     ];
     await Promise.all(mistakes.map(async ([args, message]) => {
       const { code, err } = await run(...args);

@@ -5,7 +5,7 @@
  * @module
  */
 
-import { MemoryError } from "../../errors.ts";
+import { formatBytes, MemoryError } from "../../errors.ts";
 import { elements } from "../../kernels/op.ts";
 import { type OpAttributes, OPS } from "../../kernels/ops.ts";
 import type { LayoutName } from "../../quant/formats.ts";
@@ -168,8 +168,10 @@ export function machinesFor(
     const bytes = weightBytes + cacheBytes + workBytes;
     if (bytes > memoryBytes) {
       throw new MemoryError(
-        `Cannot place stage ${i + 1} of ${stages.length}: it takes ${Math.ceil(bytes)} bytes, a ` +
-          `machine has ${memoryBytes}; use a smaller weight layout or a shorter context`,
+        `Cannot place stage ${i + 1} of ${stages.length}: it takes ${formatBytes(bytes)}, a ` +
+          `machine has ${
+            formatBytes(memoryBytes)
+          }; use a smaller weight layout or a shorter context`,
       );
     }
     if (held + bytes > memoryBytes) {

@@ -125,6 +125,39 @@ export async function paperTensors(
   return Array.from(tensors.values());
 }
 
+/**
+ * Which of some fields of a configuration mean nothing to its family: no definition reads them, or
+ * refuses them, or knows that they have no effect.
+ *
+ * @throws ModelError when no definition runs such a model
+ */
+export async function unknownFields(
+  config: Readonly<Record<string, unknown>>,
+  names: readonly string[],
+): Promise<string[]> {
+  const unknown: string[] = [];
+  for (const name of names) {
+    // A text that is no value of any field: whoever knows the field refuses it, or says nothing.
+    const metadata = { ...config, [name]: "?" };
+    const file = {
+      format: "safetensors" as const,
+      name: "",
+      metadata,
+      tensors: new Map(),
+      close() {},
+    };
+    const definition = await findDefinition({ ...file, metadata: { ...config } });
+    try {
+      definition.parseConfig(file, (message) => {
+        if (message.includes(quote(name))) unknown.push(name);
+      });
+    } catch (error) {
+      if (!(error instanceof ModelError)) throw error;
+    }
+  }
+  return unknown;
+}
+
 function tooMany(name: string, layers: number): ModelError {
   return new ModelError(
     `Cannot list the tensors of ${quote(name)}: it has ${layers} layers, expected at most ` +

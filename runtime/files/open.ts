@@ -109,6 +109,15 @@ export async function openModelFolder(folder: Folder): Promise<ModelFile> {
   // What training leaves beside a model's own file is not asked for.
   const ranks = isOther && await findRanks(folder, names);
   if (ranks) return await openRanks(ranks, folder);
+  const weightFiles = names.filter((it) => it.endsWith(".safetensors") || isTorchWeights(it));
+  if (ggufs.length === 0 && weightFiles.length > 0 && !names.includes("config.json")) {
+    throw new ModelError(
+      `Cannot open folder ${quote(folder.name)}: it has ${
+        listed(weightFiles)
+      } and no config.json, ` +
+        `which says what model they are; put that of the published model beside them`,
+    );
+  }
   const found = ggufs.length > 0 ? ggufs : names;
   throw new ModelError(
     `Cannot open folder ${quote(folder.name)}: found ${listed(found)}, expected one .gguf model, ` +

@@ -6,7 +6,7 @@
  * @module
  */
 
-import { MemoryError, ShapeError } from "../../errors.ts";
+import { formatBytes, MemoryError, ShapeError } from "../../errors.ts";
 import { quote } from "../../escape.ts";
 import type { TensorType } from "../../kernels/op.ts";
 import type { Graph, GraphNode, Segment, Tensor } from "./graph.ts";
@@ -98,8 +98,8 @@ export function assignStages(
     if (size(held) > stageBytes) {
       throw new MemoryError(
         `Cannot place segment ${i + 1} of ${segments.length} of the graph: weights and caches of ` +
-          `${quote(name)} take ${size(held)} bytes, a stage holds at most ${stageBytes}; ` +
-          `use a smaller weight layout or a shorter context`,
+          `${quote(name)} take ${formatBytes(size(held))}, a stage holds at most ` +
+          `${formatBytes(stageBytes)}; use a smaller weight layout or a shorter context`,
       );
     }
     stages.set(name, stage);

@@ -5,7 +5,7 @@
  * @module
  */
 
-import { MemoryError } from "../../../errors.ts";
+import { formatBytes, MemoryError } from "../../../errors.ts";
 import {
   ALIGNMENT,
   HEAP_START,
@@ -64,7 +64,9 @@ export class StageMemory {
     const top = address + align(bytes) + guard;
     if (top > MAXIMUM_PAGES * PAGE_BYTES) {
       throw new MemoryError(
-        `Cannot place ${owner}: it takes ${bytes} bytes where ${start} are in use, of at most ` +
+        `Cannot place ${owner}: it takes ${formatBytes(bytes)} where ${
+          formatBytes(start)
+        } are in use, of at most ` +
           `4 GiB; use a smaller weight layout or a shorter context`,
       );
     }
@@ -94,7 +96,8 @@ export class StageMemory {
       this.memory.grow(pages);
     } catch (cause) {
       throw new MemoryError(
-        `Cannot have ${this.#top} bytes of memory: it could not grow by ${pages} pages; use a ` +
+        `Cannot have ${formatBytes(this.#top)} of memory: it could not grow by ` +
+          `${formatBytes(pages * PAGE_BYTES)}; use a ` +
           `smaller weight layout or a shorter context`,
         { cause },
       );
