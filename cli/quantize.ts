@@ -269,6 +269,11 @@ function report(path: string, result: QuantizeResult, seconds: number): string {
         }): what that lost is not in these figures`,
       ]
       : []),
+    ...result.unreached.map(({ name, experts, of }) =>
+      `  ${plain(name)}: no text came to ${
+        of === 1 ? "this expert" : `${experts.length} of ${of} experts (${experts.join(", ")})`
+      }; rounded by what the others read`
+    ),
     ...(result.uncovered.length > 0
       ? [
         `  ${

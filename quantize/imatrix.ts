@@ -76,9 +76,9 @@ export async function readImatrix(source: string | URL): Promise<Map<string, Imp
 
 /** What an importance file is made of. */
 export interface ImatrixSums {
-  /** Inputs that were summed. */
-  readonly count: number;
-  /** Σ x² of each column. */
+  /** Inputs that were summed, of each matrix of a stack, or of the one there is. */
+  readonly counts: readonly number[];
+  /** Σ x² of each column `[matrices, columns]`. */
   readonly squares: Float32Array;
 }
 
@@ -86,10 +86,14 @@ export interface ImatrixSums {
 export function importancesOf(
   sums: ReadonlyMap<string, ImatrixSums>,
 ): Map<string, Importances> {
-  return new Map(Array.from(sums, ([name, { count, squares }]) => [
-    name,
-    { matrices: 1, meanSquares: squares.map((it) => count > 0 ? it / count : 0) },
-  ]));
+  return new Map(Array.from(sums, ([name, { counts, squares }]) => {
+    const columns = squares.length / counts.length;
+    const meanSquares = squares.map((sum, i) => {
+      const count = counts[Math.floor(i / columns)]!;
+      return count > 0 ? sum / count : 0;
+    });
+    return [name, { matrices: counts.length, meanSquares }];
+  }));
 }
 
 /** Writes an importance file; its size in bytes. */
@@ -109,14 +113,18 @@ export async function writeImatrix(
       ["imatrix.chunk_count", { type: "u32", value: Math.ceil(tokens / textTokens) }],
       ["imatrix.chunk_size", { type: "u32", value: textTokens }],
     ],
-    tensors: Array.from(tensors).flatMap(([name, { count, squares }]) => [
+    tensors: Array.from(tensors).flatMap(([name, { counts, squares }]) => [
       {
-        ...{ name: `${name}${SUMS}`, type: "F32", shape: [1, squares.length] },
+        ...{
+          name: `${name}${SUMS}`,
+          type: "F32",
+          shape: [counts.length, squares.length / counts.length],
+        },
         data: new Uint8Array(squares.buffer, squares.byteOffset, squares.byteLength),
       },
       {
-        ...{ name: `${name}${COUNTS}`, type: "F32", shape: [1, 1] },
-        data: new Uint8Array(Float32Array.of(count).buffer),
+        ...{ name: `${name}${COUNTS}`, type: "F32", shape: [counts.length, 1] },
+        data: new Uint8Array(Float32Array.from(counts).buffer),
       },
     ]),
   });

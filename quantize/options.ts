@@ -112,6 +112,16 @@ export interface QuantizeProgress {
   readonly total: number;
 }
 
+/** Experts of a tensor to which no text came. */
+export interface Unreached {
+  /** Name of the tensor. */
+  readonly name: string;
+  /** Their numbers in it. */
+  readonly experts: readonly number[];
+  /** How many there are in it. */
+  readonly of: number;
+}
+
 /** What was made. */
 export interface QuantizeResult {
   /** Bytes of the file. */
@@ -122,6 +132,8 @@ export interface QuantizeResult {
   readonly method: QuantizeMethod;
   /** Tokens that it was calibrated on. */
   readonly tokens: number;
+  /** Experts that no text came to: they were rounded by what all experts of their layer read. */
+  readonly unreached: readonly Unreached[];
   /** Tensors that an importance file did not have: every number of theirs counted alike. */
   readonly uncovered: readonly string[];
   /** Bits per weight, over all tensors. */

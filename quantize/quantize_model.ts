@@ -22,6 +22,7 @@ import {
   type QuantizeOptions,
   type QuantizeResult,
   readQuantizeOptions,
+  type Unreached,
 } from "./options.ts";
 import { FIELD_PREFIX, madeFields, proofFields, unprovenFields } from "./report/fields.ts";
 import { hashOfIds, sourceFacts } from "./report/hashes.ts";
@@ -39,6 +40,7 @@ export {
   type QuantizeOptions,
   type QuantizeProgress,
   type QuantizeResult,
+  type Unreached,
 } from "./options.ts";
 export type { CalibrationOption } from "./calibration.ts";
 export type { TensorPlan, TensorWish } from "./types.ts";
@@ -50,8 +52,8 @@ export type { TensorError } from "./report/tensor_errors.ts";
  * files becomes GGUF whole, with its tokenizer (`convert/`); `onWarning` is told what has no place there.
  *
  * With `method` `importance` or `gptq` the model reads texts layer by layer, each layer on what comes
- * out of the already quantized ones before it. Experts of a mixture share the sums over what all of
- * them read.
+ * out of the already quantized ones before it. Each expert of a mixture
+ * has sums of its own, with a share of what all experts of its layer read.
  *
  * Source of GPTQ: Frantar et al., ICLR 2023.
  *
@@ -145,11 +147,16 @@ async function quantizeFile(
     })),
   });
   let used: Ids = [], rest: Ids = [], importances = new Map<string, Importances>();
+  const unreached: Unreached[] = [];
   if (isCalibrated) {
     const layers = layersOf(file.name, first), textTokens = first.sizes.chunk;
     ({ texts: used, rest } = await textsFor(draft, source, textTokens, options));
     const inputs = await quantizeLayers(file, first, layers, plans, used, draft, options);
     importances = importancesOf(inputs);
+    for (const [name, { counts }] of inputs) {
+      const experts = counts.flatMap((it, expert) => it === 0 ? [expert] : []);
+      if (experts.length > 0) unreached.push({ name, experts, of: counts.length });
+    }
     if (options.saveImatrix !== undefined) {
       const dataset = typeof options.calibration === "object" ? "given" : "self";
       await writeImatrix(options.saveImatrix, inputs, {
@@ -188,7 +195,7 @@ async function quantizeFile(
   const elements = tensors.reduce((sum, it) => sum + it.elements, 0);
   const bits = tensors.reduce((sum, it) => sum + it.elements * it.bits[1], 0);
   return {
-    ...{ bytes, tensors, method, uncovered, bitsPerWeight: bits / elements },
+    ...{ bytes, tensors, method, uncovered, unreached, bitsPerWeight: bits / elements },
     tokens: used.reduce((sum, it) => sum + it.length, 0),
     ...(facts && { source: facts }),
     ...(proof && {

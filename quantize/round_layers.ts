@@ -7,6 +7,7 @@
 
 import { InputError, ModelError } from "../errors.ts";
 import { quote } from "../escape.ts";
+import { elements } from "../kernels/op.ts";
 import {
   driftCorrection,
   type ErrorFlow,
@@ -17,15 +18,17 @@ import {
 import { GRIDS } from "../quant/grids.ts";
 import { quantizeRows } from "../quant/quantize.ts";
 import type { ResolvedModel } from "../runtime/engine/resolve.ts";
-import type { ModelFile } from "../runtime/files/model_file.ts";
+import type { ModelFile, TensorEntry } from "../runtime/files/model_file.ts";
+import { rowsOf } from "../runtime/files/views.ts";
 import { readVector } from "../runtime/models/weights.ts";
 import type { Draft } from "./draft.ts";
 import { advance, forget, type Layers, resolveAgain, streamOf, sumProducts } from "./layers.ts";
 import type { ChosenOptions, QuantizeMethod } from "./options.ts";
+import { sumExperts, withOthers } from "./experts.ts";
 import { divideProducts, foldingScales, scaleColumns } from "./fold.ts";
 import type { ImatrixSums } from "./imatrix.ts";
 import { meanSquares, type Products } from "./products.ts";
-import type { Section } from "./sections.ts";
+import type { Multiplied, Section } from "./sections.ts";
 import type { TensorPlan } from "./types.ts";
 
 /**
@@ -74,6 +77,52 @@ export async function quantizeLayers(
     const { type } = plans.get(name)!, entry = file.tensors.get(name)!;
     const values = await readVector(entry), columns = entry.shape.at(-1)!;
     replace(name, encoded(file, name, () => round(type, values, columns, input)));
+  };
+  /** Rounds stacks of experts' matrices with one input, each expert by what it read itself. */
+  const putExperts = async (
+    section: Section,
+    stacks: readonly Multiplied[],
+    all: Products,
+    scales: Float32Array | undefined,
+  ): Promise<void> => {
+    const { by, experts } = stacks[0]!, { columns } = all, count = experts!.count;
+    const names = stacks.flatMap(({ weight }) => tensorsOf(weight));
+    const wanted = new Set(names.filter((it) => isWanted(it) && !isMade(it)));
+    const counts = new Array<number>(count).fill(0), squares = new Float32Array(count * columns);
+    const about = { by, columns, experts: experts! };
+    for await (const [e, sums] of sumExperts(layers, section, about, rounded, exact, where)) {
+      signal?.throwIfAborted();
+      counts[e] = sums.count;
+      squares.set(sums.squares, e * columns);
+      if (wanted.size === 0) continue;
+      const products = withOthers(sums, all);
+      const input = inputOf(method, scales ? divideProducts(products, scales) : products, scales);
+      for (const { weight } of stacks) {
+        const tensors = tensorsOf(weight), isStack = tensors.length === 1;
+        const name = tensors[isStack ? 0 : e]!;
+        if (!wanted.has(name)) continue;
+        const { type } = plans.get(name)!, entry = file.tensors.get(name)!;
+        const rows = elements(entry.shape) / columns / (isStack ? count : 1);
+        const values = await readVector(isStack ? rowsOf(flat(entry), e * rows, rows) : entry);
+        const bytes = encoded(file, name, () => round(type, values, columns, input));
+        draft.write(name, bytes, isStack ? e * bytes.length : 0);
+      }
+    }
+    for (const name of wanted) {
+      written.add(name);
+      lookIn(name);
+    }
+    for (const { weight } of stacks) {
+      const tensors = tensorsOf(weight);
+      for (const [e, name] of tensors.entries()) {
+        inputs.set(
+          name,
+          tensors.length === 1
+            ? { counts, squares }
+            : { counts: [counts[e]!], squares: squares.slice(e * columns, (e + 1) * columns) },
+        );
+      }
+    }
   };
   /** Scales of what comes out of a norm, which is divided by them; none where others need it as it is. */
   const fold = async (
@@ -137,21 +186,28 @@ export async function quantizeLayers(
       await advance(layers, section, exact, where);
     } else {
       const products = await sumProducts(layers, section, rounded, exact, where, i === last);
-      const given = new Map<string, Input>();
+      const given = new Map<string, Input>(), folded = new Map<string, Float32Array>();
       for (const [by, sums] of products) {
-        const isMet = section.multiplied.some((it) =>
+        const met = section.multiplied.filter((it) =>
           it.by === by && tensorsOf(it.weight).some((it) => isWanted(it) && !isMade(it))
         );
-        if (!isMet) continue;
+        if (met.length === 0) continue;
         const scales = method !== "importance" ? await fold(section, by, sums) : undefined;
+        if (scales) folded.set(by, scales);
+        if (met.every((it) => it.experts)) continue; // who have sums of their own
         given.set(by, inputOf(method, scales ? divideProducts(sums, scales) : sums, scales));
       }
-      for (const { weight, by } of section.multiplied) {
+      for (const { weight, by, experts } of section.multiplied) {
+        if (experts) continue;
         const { count, squares } = products.get(by)!;
         for (const name of tensorsOf(weight)) {
-          inputs.set(name, { count, squares: Float32Array.from(squares) });
+          inputs.set(name, { counts: [count], squares: Float32Array.from(squares) });
           if (isWanted(name) && !isMade(name)) await put(name, given.get(by)!);
         }
+      }
+      for (const [by, all] of products) {
+        const stacks = section.multiplied.filter((it) => it.experts && it.by === by);
+        if (stacks.length > 0) await putExperts(section, stacks, all, folded.get(by));
       }
       const names = section.multiplied.flatMap(({ weight }) => tensorsOf(weight));
       draft.note(section.name, writeSums(names, inputs));
@@ -168,15 +224,15 @@ export async function quantizeLayers(
 /** Sums of tensors as a journal keeps them. */
 function writeSums(names: readonly string[], inputs: ReadonlyMap<string, ImatrixSums>): unknown {
   return names.map((name) => {
-    const { count, squares } = inputs.get(name)!;
-    return [name, count, new Uint8Array(squares.buffer).toBase64()];
+    const { counts, squares } = inputs.get(name)!;
+    return [name, counts, new Uint8Array(squares.buffer).toBase64()];
   });
 }
 
 function readSums(noted: unknown): [name: string, sums: ImatrixSums][] {
-  return ((noted ?? []) as [string, number, string][]).map(([name, count, text]) => [
+  return ((noted ?? []) as [string, number[], string][]).map(([name, counts, text]) => [
     name,
-    { count, squares: new Float32Array(Uint8Array.fromBase64(text).buffer) },
+    { counts, squares: new Float32Array(Uint8Array.fromBase64(text).buffer) },
   ]);
 }
 
@@ -198,8 +254,16 @@ function inputOf(
 ): Input {
   const input = { importances: meanSquares(products), ...(scales && { scales }) };
   if (method !== "gptq") return input;
-  const flow = errorFlow(products.sums, products.columns);
+  const flow = errorFlow(products.sums, products.columns, dampingFor(products));
   return { ...input, gptq: { flow, correction: driftCorrection(products.drift, flow) } };
+}
+
+/**
+ * What is added to the diagonal: few inputs span few of the directions that others will have, and
+ * errors must not all be put where none of those few is.
+ */
+function dampingFor({ columns, count }: Products): number {
+  return Math.max(0.01, 0.05 * columns / Math.max(1, count));
 }
 
 /** A matrix in blocks of a type; every number counts alike where nothing is multiplied with it. */
@@ -213,6 +277,12 @@ function round(
   const scaled = scales ? scaleColumns(values, scales) : values;
   if (!gptq) return quantizeRows(type, scaled, columns, { importances });
   return gptqRows(type, followDrift(scaled, gptq.correction, columns), gptq.flow);
+}
+
+/** A stack of matrices as one matrix. */
+function flat(entry: TensorEntry): TensorEntry {
+  const columns = entry.shape.at(-1)!;
+  return { ...entry, shape: [elements(entry.shape) / columns, columns] };
 }
 
 /** Encodes, and names the tensor in an error. */

@@ -14,6 +14,17 @@ export interface Multiplied {
   readonly weight: string;
   /** Name of the input or output `[tokens, columns]`. */
   readonly by: string;
+  /** Where the matrix is a stack of experts' matrices: who reads what. */
+  readonly experts?: Experts;
+}
+
+/** The experts of a layer. */
+export interface Experts {
+  readonly count: number;
+  /** Experts that each token gets. */
+  readonly perToken: number;
+  /** Name of the input or output with the router's scores `[tokens, experts]`. */
+  readonly scores: string;
 }
 
 /** A segment of a model as a graph of its own. */
@@ -74,10 +85,22 @@ function sectionOf(
 ): Section {
   const multiplied: Multiplied[] = [];
   const asked = new Set(taken);
-  for (const { op, inputs: [x, weight] } of nodes) {
+  for (const { op, inputs: [x, weight, chosen] } of nodes) {
     if (!PRODUCTS.has(op) || weight!.origin !== "weight") continue;
-    multiplied.push({ weight: weight!.name, by: nameOf(x!) });
+    const choice = chosen && nodes.find((it) => it.output === chosen);
+    const scores = choice?.op === "topExperts" && choice.inputs.length === 1
+      ? choice.inputs[0]
+      : undefined;
+    multiplied.push({
+      ...{ weight: weight!.name, by: nameOf(x!) },
+      ...(scores && {
+        experts: {
+          ...{ count: scores.shape[1]!, perToken: chosen!.shape[1]!, scores: nameOf(scores) },
+        },
+      }),
+    });
     asked.add(x!);
+    if (scores) asked.add(scores);
   }
   const norms = new Map<string, readonly string[]>();
   for (const { op, inputs: [, ...vectors], output } of nodes) {
@@ -110,7 +133,8 @@ function sectionOf(
     return own;
   };
   const made = new Set(nodes.map((it) => it.output));
-  const own = giving(asked), by = new Set(multiplied.map((it) => it.by));
+  const own = giving(asked),
+    by = new Set(multiplied.flatMap((it) => [it.by, ...(it.experts ? [it.experts.scores] : [])]));
   return {
     ...{ name, graph: own, through: giving(taken), leaving: Array.from(taken, nameOf) },
     inputs: pruneGraph(own, {
