@@ -83,6 +83,7 @@ const REPORT: Report = {
     tokens: 64,
     seconds: 2,
     uncovered: [],
+    unreached: [],
     comparison: COMPARISON,
     options: { tensor: ["<i>"] },
   },
