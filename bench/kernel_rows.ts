@@ -36,8 +36,10 @@ export type Repeat = (
   attrs: unknown,
 ) => Tensor;
 
-const INTEGERS: readonly LayoutName[] = ["int4", "int4m", "int8"];
-const GEMV_LAYOUTS: readonly LayoutName[] = ["int4", "int4m", "int8", "f16", "f32"];
+const INTEGERS: readonly LayoutName[] = [
+  ...["int4", "int4m", "int8", "int5m", "int4k", "int5k", "int6k"] as const,
+];
+const GEMV_LAYOUTS: readonly LayoutName[] = [...INTEGERS, "f16", "f32"];
 /** Numbers of tokens between one and a chunk of a prompt. */
 const TOKENS = [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512];
 /** A working set this many times the last level of cache comes from memory. */
@@ -183,6 +185,11 @@ export function kernelRows(cacheBytes: number = lastLevelCacheBytes()): KernelRo
     ...CACHE_TYPES.map((dtype) => prefillRow(dtype, 512)),
     ...TOKENS.map((tokens) => matmulRow(`int4 ${tokens}x4096x4096`, "int4", tokens, square, "dot")),
     ...TOKENS.map((tokens) => matmulRow(`int8 ${tokens}x4096x4096`, "int8", tokens, square, "dot")),
+    ...(["int4k", "int6k"] as const).flatMap((layout) =>
+      [2, 16, 256].map((tokens) =>
+        matmulRow(`${layout} ${tokens}x4096x4096`, layout, tokens, square, "dot")
+      )
+    ),
     ...[1, 8, 64].flatMap((tokens) =>
       (["f16", "f32"] as const).map((layout) =>
         matmulRow(`${layout} ${tokens}x2048x2048`, layout, tokens, [2048, 2048], "madd")

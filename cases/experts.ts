@@ -19,7 +19,9 @@ import {
   type Values,
 } from "./recorder.ts";
 
-const INTEGERS: readonly LayoutName[] = ["int8", "int4", "int4m"];
+const INTEGERS: readonly LayoutName[] = [
+  ...["int8", "int4", "int4m", "int5m", "int4k", "int5k", "int6k"] as const,
+];
 const LAYOUTS: readonly LayoutName[] = ["f32", "f16", "bf16", ...INTEGERS];
 
 /** Extents of a mixture: rows and columns are those of one expert. */

@@ -46,6 +46,10 @@ export const CONSTANTS: Readonly<Record<"usize" | "i32", readonly (readonly [str
       ["INT4_BLOCK", PACKED_BLOCK_BYTES.int4],
       ["INT4M_BLOCK", PACKED_BLOCK_BYTES.int4m],
       ["INT8_BLOCK", PACKED_BLOCK_BYTES.int8],
+      ["INT5M_BLOCK", PACKED_BLOCK_BYTES.int5m],
+      ["INT4K_BLOCK", PACKED_BLOCK_BYTES.int4k],
+      ["INT5K_BLOCK", PACKED_BLOCK_BYTES.int5k],
+      ["INT6K_BLOCK", PACKED_BLOCK_BYTES.int6k],
       ["ACTIVATION_BLOCK", ACTIVATION_BLOCK_BYTES],
       // A quad of queries (attention/quad.as.ts).
       ["QUAD_RECORD", QUAD_RECORD_BYTES],

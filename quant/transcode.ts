@@ -75,7 +75,6 @@ export function transcoder(
   const to = LAYOUTS[layout];
   const identity = LAYOUT_TYPES[layout] === type;
   const repack = REPACKS[`${type}>${layout}`];
-  const kept = identity || repack !== undefined;
   let scratch = new Float32Array(0);
 
   function convert(bytes: Uint8Array, cols: number, out: Uint8Array): void {
@@ -91,7 +90,7 @@ export function transcoder(
   return {
     type: from,
     layout: to,
-    exact: layout === "f32" || (kept && from.exact),
+    exact: layout === "f32" || identity || (repack !== undefined && repack !== repackQ4K),
     identity,
     rows(bytes: Uint8Array, cols: number): Uint8Array {
       // Only what stays as it is may have rows whose last block is padded.

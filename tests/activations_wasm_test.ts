@@ -91,7 +91,9 @@ function checkBlock(block: Uint8Array, x: Float32Array, values: Float64Array): v
   assert(q.subarray(x.length).every((value) => value === 0), "padding is zero");
   const sum = q.reduce((a, b) => a + b, 0);
   const early = q.reduce((a, b, k) => k & 2 ? a : a + b, 0);
-  assertEquals([fields.getInt16(36, true), fields.getInt16(38, true)], [-4 * sum, -4 * sum]);
+  const low = q.slice(0, 16).reduce((a, b) => a + b, 0);
+  const parts = [fields.getInt16(36, true), fields.getInt16(38, true)];
+  assertEquals(parts, [-8 * low, -8 * (sum - low)]);
   assertEquals(fields.getInt32(44, true), -128 * early);
   if (!Number.isFinite(max)) {
     assert(values.every(Number.isNaN), `${values} in a block with ${max}`);

@@ -505,14 +505,14 @@ Deno.test("inspect tells layouts, what is rounded, and the memory", async () => 
     const line of [
       "(gguf)",
       'general.architecture: "llama"',
-      "1 × Q5_1 stored as int8, rounded",
+      "1 × Q5_1 stored as int5m, exactly",
       "15 × Q4_0 stored as int4, exactly",
       "5 × F32 stored as f32, exactly",
       "Memory: ",
       "caches of 64 tokens 16.4 kB",
     ]
   ) assertStringIncludes(plain.stdout, line);
-  assertMatch(tensors.stdout, /token_embd\.weight {2}\[43, 32\] {2}Q5_1 → int8 \(rounded\)/);
+  assertMatch(tensors.stdout, /token_embd\.weight {2}\[43, 32\] {2}Q5_1 → int5m/);
   assertStringIncludes(rounded.stdout, "16 × F32 stored as int8, rounded");
   const report = JSON.parse(json.stdout);
   assertEquals(report.memory.contextLength, 10);

@@ -142,7 +142,7 @@ export function withSpecial(weights: Weights, row: number, value: number): Weigh
   if (layout === "f32") view.setFloat32(at + 8, value, true);
   else if (layout === "bf16") {
     view.setUint16(at + 4, half === 0x7e00 ? 0x7fc0 : half | 0x7f80, true);
-  } else view.setUint16(layout === "f16" ? at + 4 : at, half, true);
+  } else view.setUint16(at + ({ f16: 4, int6k: 208 }[layout as string] ?? 0), half, true);
   return weightsFrom(layout, rows, cols, bytes);
 }
 

@@ -8,7 +8,7 @@ import { assert, assertEquals } from "@std/assert";
 import { matmulWasm } from "../kernels/matmul/wasm.ts";
 import { activationBytes } from "../kernels/pack/layouts.ts";
 import { quantizeActivationsWasm } from "../kernels/quantize_activations/wasm.ts";
-import { LAYOUT_NAMES, LAYOUTS } from "../quant/formats.ts";
+import { LAYOUT_NAMES, type LayoutName, LAYOUTS } from "../quant/formats.ts";
 import { normalNumbers, randomNumbers } from "./fixtures.ts";
 import {
   Arena,
@@ -22,6 +22,12 @@ import {
 } from "./kernel_arena.ts";
 
 const INTEGER = ["int4", "int4m", "int8"] as const;
+
+/** Layouts with codes of five or six bits, or scales of two levels, and where their halves stand. */
+const FINE = [["int5m", [0, 2]], ["int4k", [0, 2]], ["int5k", [0, 2]], ["int6k", [208]]] as const;
+
+/** What a layout's terms are larger than their sum: codes and minimums, which lie apart. */
+const SPREAD: Partial<Record<LayoutName, number>> = { int4m: 8, int5m: 16, int4k: 8, int5k: 16 };
 
 /** A product, and the activations as the product saw them. */
 interface Product {
@@ -78,7 +84,7 @@ function assertProduct(
     for (let k = 0; k < cols; k++) {
       const term = seen[t * cols + k]! * values[n * cols + k]!;
       sum += term;
-      size += Math.abs(term) * (layout === "int4m" ? 8 : 1);
+      size += Math.abs(term) * (SPREAD[layout] ?? 1);
     }
     const place = `${label} [${t}, ${n}]: ${out[i]}, expected ${sum}`;
     if (Number.isFinite(sum)) assert(Math.abs(out[i]! - sum) <= bound * size + 1e-37, place);
@@ -143,6 +149,37 @@ for (const build of BUILDS) {
           const weights = weightsOf(layout, 19, 65, values);
           const x = normalNumbers(tokens * 65, random).map((value) => value * xSize!);
           assertProduct(`${size} · ${xSize}`, weights, multiply(arena, weights, x));
+        }
+      }
+    });
+  }
+
+  for (const [layout, halves] of FINE) {
+    Deno.test(`matmul: ${layout} gives a token the same bits alone and among others (${build})`, () => {
+      const [rows, cols, tokens] = [150, 600, 14];
+      const weights = weightsOf(layout, rows, cols, normalNumbers(rows * cols, random));
+      const x = normalNumbers(tokens * cols, random);
+      const all = multiply(arena, weights, x, undefined, 3).out;
+      for (const t of [0, 1, 13]) {
+        const { out } = multiply(arena, weights, x.subarray(t * cols, (t + 1) * cols));
+        assertEquals(out, all.slice(t * rows, (t + 1) * rows));
+      }
+    });
+
+    Deno.test(`matmul: ${layout} does not overflow at extreme weights (${build})`, () => {
+      const { blockBytes, blockSize } = LAYOUTS[layout], cols = 2 * blockSize;
+      const bytes = new Uint8Array(80 * 2 * blockBytes), view = new DataView(bytes.buffer);
+      for (let b = 0; b < 80 * 2; b++) {
+        bytes.fill([0xff, 0x00, 0x80, 0x7f][b % 4]!, b * blockBytes, (b + 1) * blockBytes);
+        for (const at of halves) view.setUint16(b * blockBytes + at, b % 3 ? 0x3c00 : 0xbc00, true);
+      }
+      const weights = weightsFrom(layout, 80, cols, bytes);
+      for (const signs of [[1], [-1], [1, -1], [1, 1, -1, -1]]) {
+        const same = Array.from({ length: cols }, (_, k) => signs[k % signs.length]!);
+        const opposed = same.map((sign, k) => k & 16 ? -sign : sign);
+        for (const tokens of [[same], [opposed], [same, opposed, same]]) {
+          const x = Float32Array.from(tokens.flat());
+          assertProduct(`signs ${signs}`, weights, multiply(arena, weights, x));
         }
       }
     });

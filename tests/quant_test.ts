@@ -241,7 +241,7 @@ Deno.test("transcoder() is exact where it says so, close elsewhere", () => {
       const decoded = decodeRows(LAYOUTS[name], packed, cols);
       if (exact) assertEquals(bits(decoded), bits(expected), `${type.name} to ${name}`);
       const energy = expected.reduce((sum, value) => sum + value * value, 0);
-      const limit = name.startsWith("int4") ? 2e-2 : 1e-4;
+      const limit = name.startsWith("int4") ? 2e-2 : /^int[56]/.test(name) ? 5e-3 : 1e-4;
       const error = squaredError(decoded, expected) / energy;
       assert(error < limit, `${type.name} to ${name}: ${error}`);
     }
@@ -249,6 +249,12 @@ Deno.test("transcoder() is exact where it says so, close elsewhere", () => {
     assert(transcoder(type.name, "f32").exact);
   }
   for (const type of ["Q4_0", "Q5_0", "IQ4_NL"]) assert(transcoder(type, "int8").exact);
+  for (const type of ["Q5_1", "Q4_K", "Q5_K", "Q6_K"]) {
+    const { layout } = ggmlType(type)!;
+    assert(transcoder(type, layout).identity);
+    assertEquals(LAYOUTS[layout].blockBytes, ggmlType(type)!.blockBytes);
+  }
+  assert(!transcoder("Q4_K", "int4m").exact);
 });
 
 Deno.test("transcoder() keeps Q4_K codes, rounding only scales and minima", () => {

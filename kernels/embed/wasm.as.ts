@@ -1,8 +1,25 @@
-// embedF32 … embedInt4m: rows of a packed table (kernels/pack/layouts.ts) by index, as f32. They
+// embedF32 … embedInt6k: rows of a packed table (kernels/pack/layouts.ts) by index, as f32. They
 // read single rows out of panels, so that a table shared with the output matrix is stored once.
 
 import { shareStart } from "../common.as";
-import { BF16, F16, F32, INT4, INT4M, INT8, PANEL_HEADER as HEADER } from "../constants.as";
+import {
+  BF16,
+  F16,
+  F32,
+  INT4,
+  INT4K,
+  INT4K_BLOCK,
+  INT4M,
+  INT5K,
+  INT5K_BLOCK,
+  INT5M,
+  INT5M_BLOCK,
+  INT6K,
+  INT6K_BLOCK,
+  INT8,
+  PANEL_HEADER as HEADER,
+} from "../constants.as";
+import { Int4k, Int5k, Int5m, Int6k, nibblesAt } from "../matmul/fine_codes.as";
 
 
 /**
@@ -21,6 +38,26 @@ export function embedInt4m(args: usize, worker: i32, workers: i32): void {
 /** args as `embedInt4`. */
 export function embedInt8(args: usize, worker: i32, workers: i32): void {
   embedRows(args, worker, workers, INT8);
+}
+
+/** args as `embedInt4`. */
+export function embedInt5m(args: usize, worker: i32, workers: i32): void {
+  embedRows(args, worker, workers, INT5M);
+}
+
+/** args as `embedInt4`. */
+export function embedInt4k(args: usize, worker: i32, workers: i32): void {
+  embedRows(args, worker, workers, INT4K);
+}
+
+/** args as `embedInt4`. */
+export function embedInt5k(args: usize, worker: i32, workers: i32): void {
+  embedRows(args, worker, workers, INT5K);
+}
+
+/** args as `embedInt4`. */
+export function embedInt6k(args: usize, worker: i32, workers: i32): void {
+  embedRows(args, worker, workers, INT6K);
 }
 
 /** args as `embedInt4`. */
@@ -53,6 +90,10 @@ function embedRows(args: usize, worker: i32, workers: i32, layout: i32): void {
     else if (layout == INT4) nibbleRow(table, id, columns, y, 288, false);
     else if (layout == INT4M) nibbleRow(table, id, columns, y, 320, true);
     else if (layout == INT8) byteRow(table, id, columns, y);
+    else if (layout == INT5M) fineRow<Int5m>(INT5M_BLOCK, table, id, columns, y);
+    else if (layout == INT4K) fineRow<Int4k>(INT4K_BLOCK, table, id, columns, y);
+    else if (layout == INT5K) fineRow<Int5k>(INT5K_BLOCK, table, id, columns, y);
+    else if (layout == INT6K) fineRow<Int6k>(INT6K_BLOCK, table, id, columns, y);
     else if (layout == F32) floatRow(table, id, columns, y);
     else halfRow(table, id, columns, y, layout);
   }
@@ -116,6 +157,62 @@ function byteRow(table: usize, id: i32, columns: i32, y: usize): void {
     }
     block += 544;
   }
+}
+
+/** The layouts of kernels/matmul/fine_codes.as.ts. Products with multiples are exact in f32. */
+@inline
+function fineRow<L>(
+  blockBytes: usize,
+  table: usize,
+  id: i32,
+  columns: i32,
+  y: usize,
+): void {
+  const r = id & 15;
+  const blocks = (columns + 31) >> 5;
+  const shared: usize = sizeof<L>() == sizeof<Int5m>() ? 0 : sizeof<L>() == sizeof<Int6k>() ? 32 : 64;
+  let block = panelAt(table, id >> 4, <usize> blocks * blockBytes + <usize> ((blocks + 7) >> 3) * shared);
+  const factor = load<f32>(block - HEADER, 4);
+  let halves = block;
+  for (let b = 0; b < blocks; b++) {
+    if (sizeof<L>() == sizeof<Int5m>() || (b & 7) == 0) {
+      halves = block + (r << 1);
+      block += shared;
+    }
+    let d = half(halves, factor);
+    let m: f32 = sizeof<L>() == sizeof<Int6k>() ? 0 : half(halves + 32, factor);
+    const multiples = block + (r << 1);
+    if (sizeof<L>() == sizeof<Int4k>() || sizeof<L>() == sizeof<Int5k>()) {
+      d = d * <f32> load<u8>(multiples);
+      m = -(m * <f32> load<u8>(multiples, 1));
+    }
+    const count = min(columns - (b << 5), 32);
+    for (let k = 0; k < count; k++) {
+      if (sizeof<L>() == sizeof<Int6k>()) {
+        const scale = d * <f32> load<i8>(multiples + (k >> 4));
+        store<f32>(y, scale * <f32> (fineCode<L>(block, r, k) - 32));
+      } else store<f32>(y, d * <f32> fineCode<L>(block, r, k) + m);
+      y += 4;
+    }
+    block += blockBytes;
+  }
+}
+
+/** The code of element `k` of row `r` of a block. */
+@inline
+function fineCode<L>(block: usize, r: i32, k: i32): i32 {
+  const j = (k & 15) >> 2;
+  const at = <usize> (((r & 3) << 2) + (k & 3)); // of a vector's bytes
+  const upper = k >> 4;
+  const pair = <i32> load<u8>(block + nibblesAt<L>() + ((r >> 2) << 6) + (j << 4) + at);
+  const nibble = pair >> (upper << 2) & 15;
+  if (sizeof<L>() == sizeof<Int4k>()) return nibble;
+  if (sizeof<L>() == sizeof<Int6k>()) {
+    const pairs = <i32> load<u8>(block + 32 + ((r >> 2) << 5) + (upper << 4) + at);
+    return nibble | (pairs >> (j << 1) & 3) << 4;
+  }
+  const fifths = <i32> load<u8>(block + (sizeof<L>() == sizeof<Int5m>() ? 64 : 32) + ((r >> 2) << 4) + at);
+  return nibble | (fifths >> (j + (upper << 2)) & 1) << 4;
 }
 
 function floatRow(table: usize, id: i32, columns: i32, y: usize): void {

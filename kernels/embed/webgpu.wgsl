@@ -45,7 +45,7 @@ fn main(
     }
     return;
   }
-  let block = row * p.blocks + b;
+  let block = blockAt(row, b, p.blocks);
   let w = weights(block, j);
   let a = affine(block);
   let column = 32u * b + 4u * j;

@@ -1,4 +1,4 @@
-// expertMatmulInt4, expertMatmulInt4m, expertMatmulInt8: activations in int8 (a8) times the integer
+// expertMatmulInt4, expertMatmulInt8 and their like: activations in int8 (a8) times the integer
 // weights of chosen experts. Pairs are grouped by expert (groups.as.ts), so that the panels of an
 // expert are read from memory once for all its pairs; the inner loops are those of matmul.
 //
@@ -9,22 +9,19 @@ import { nextTask, scratch, shareStart } from "../common.as";
 import {
   ACTIVATION_BLOCK as X_BLOCK,
   INT4,
-  INT4_BLOCK,
+  INT4K,
   INT4M,
-  INT4M_BLOCK,
+  INT5K,
+  INT5M,
+  INT6K,
   INT8,
-  INT8_BLOCK,
-  PANEL_HEADER,
 } from "../constants.as";
-import { int4Block, int4mBlock } from "../matmul/int4.as";
 import {
-  int4FourTimes1,
-  int4mFourTimes1,
-  int4mTimes1,
-  int4Times1,
-} from "../matmul/int4_vector.as";
-import { int8Block } from "../matmul/int8.as";
-import { int8FourTimes1, int8Times1 } from "../matmul/int8_vector.as";
+  blockTimesTokens,
+  fourPanelsTimesToken,
+  panelBytes,
+  panelTimesToken,
+} from "../matmul/panels.as";
 import { finishSums, startSums } from "../matmul/sums.as";
 import {
   firstPanel,
@@ -51,7 +48,7 @@ let x: usize = 0;
 let out: usize = 0;
 let rows: i32 = 0;
 let blocks: i32 = 0;
-let blockBytes: usize = 0;
+let stride: usize = 0; // bytes of a panel
 /** Rows of x. */
 let sources: i32 = 0;
 let sums: usize = 0;
@@ -64,33 +61,47 @@ let gathered: usize = 0;
  * result, pairs of each of these. Scratch: see wasm.ts.
  */
 export function expertMatmulInt4(args: usize, worker: i32, workers: i32): void {
-  expertMatmulInteger(args, worker, workers, INT4, INT4_BLOCK);
+  expertMatmulInteger(args, worker, workers, INT4);
 }
 
 /** args and scratch as `expertMatmulInt4`. */
 export function expertMatmulInt4m(args: usize, worker: i32, workers: i32): void {
-  expertMatmulInteger(args, worker, workers, INT4M, INT4M_BLOCK);
+  expertMatmulInteger(args, worker, workers, INT4M);
 }
 
 /** args and scratch as `expertMatmulInt4`. */
 export function expertMatmulInt8(args: usize, worker: i32, workers: i32): void {
-  expertMatmulInteger(args, worker, workers, INT8, INT8_BLOCK);
+  expertMatmulInteger(args, worker, workers, INT8);
 }
 
-function expertMatmulInteger(
-  args: usize,
-  worker: i32,
-  workers: i32,
-  layoutOfWeight: i32,
-  bytesOfBlock: usize,
-): void {
+/** args and scratch as `expertMatmulInt4`. */
+export function expertMatmulInt5m(args: usize, worker: i32, workers: i32): void {
+  expertMatmulInteger(args, worker, workers, INT5M);
+}
+
+/** args and scratch as `expertMatmulInt4`. */
+export function expertMatmulInt4k(args: usize, worker: i32, workers: i32): void {
+  expertMatmulInteger(args, worker, workers, INT4K);
+}
+
+/** args and scratch as `expertMatmulInt4`. */
+export function expertMatmulInt5k(args: usize, worker: i32, workers: i32): void {
+  expertMatmulInteger(args, worker, workers, INT5K);
+}
+
+/** args and scratch as `expertMatmulInt4`. */
+export function expertMatmulInt6k(args: usize, worker: i32, workers: i32): void {
+  expertMatmulInteger(args, worker, workers, INT6K);
+}
+
+function expertMatmulInteger(args: usize, worker: i32, workers: i32, layoutOfWeight: i32): void {
   layout = layoutOfWeight;
-  blockBytes = bytesOfBlock;
   weight = load<usize>(args);
   x = load<usize>(args, 4);
   out = load<usize>(args, 8);
   rows = load<i32>(args, 16);
   blocks = (load<i32>(args, 20) + 31) >> 5;
+  stride = panelBytes(layout, blocks);
   sources = load<i32>(load<usize>(args, 32));
   const pairs = load<i32>(load<usize>(args, 36)) * load<i32>(args, 40);
   sums = scratch(worker);
@@ -151,7 +162,7 @@ function multiply(group: i32, first: i32, last: i32): void {
 }
 
 function panelAt(p: i32): usize {
-  return weight + <usize> p * (PANEL_HEADER + <usize> blocks * blockBytes);
+  return weight + <usize> p * stride;
 }
 
 /** `count` panels, 1 or 4, from p on at the given distance, times the pair whose blocks are gathered. */
@@ -165,15 +176,8 @@ function panelsTimesPair(p: i32, distance: i32, count: i32, firstRow: i32, place
     return;
   }
   for (let i = 0; i < count; i++) startSums(sums + (i << 6), 0, 16, 0, 0);
-  if (count == 1) {
-    if (layout == INT4) int4Times1(panel, gathered, blocks, sums);
-    else if (layout == INT4M) int4mTimes1(panel, gathered, blocks, sums);
-    else int8Times1(panel, gathered, blocks, sums);
-  } else {
-    if (layout == INT4) int4FourTimes1(panel, bytes, gathered, blocks, sums);
-    else if (layout == INT4M) int4mFourTimes1(panel, bytes, gathered, blocks, sums);
-    else int8FourTimes1(panel, bytes, gathered, blocks, sums);
-  }
+  if (count == 1) panelTimesToken(layout, panel, gathered, blocks, sums);
+  else fourPanelsTimesToken(layout, panel, bytes, gathered, blocks, sums);
   for (let i = 0; i < count; i++) {
     const q = p + i * distance;
     finish(q, q, firstRow, place, 1, 16, sums + (i << 6));
@@ -207,21 +211,8 @@ function panelsTimesPairs(p: i32, last: i32, firstRow: i32, place: i32, count: i
 
 /** Adds block `b` of panel p, and of q unless it is the same, times `count` blocks at `xs` to `y`. */
 function blocksTimesPairs(p: i32, q: i32, b: i32, xs: usize, count: i32, y: usize): void {
-  const offset = PANEL_HEADER + <usize> b * blockBytes;
-  const w = panelAt(p);
-  const u = panelAt(q);
-  const wFactor = load<f32>(w, 4);
-  const uFactor = load<f32>(u, 4);
-  blockTimesPairs(w + offset, xs, count, y, wFactor);
-  if (p != q) blockTimesPairs(u + offset, xs, count, y + 64, uFactor);
-}
-
-/** One block of a panel times `count` blocks. */
-@inline
-function blockTimesPairs(w: usize, xs: usize, count: i32, y: usize, factor: f32): void {
-  if (layout == INT4) int4Block(w, xs, count, y, factor);
-  else if (layout == INT4M) int4mBlock(w, xs, count, y, factor);
-  else int8Block(w, xs, count, y, factor);
+  blockTimesTokens(layout, panelAt(p), b, xs, count, y);
+  if (p != q) blockTimesTokens(layout, panelAt(q), b, xs, count, y + 64);
 }
 
 /** Writes the sums of panels p and q, as far as their rows are the expert's. */

@@ -33,7 +33,7 @@ fn weightOf(n: u32, row: u32, b: u32, j: u32) -> Eight {
   if (!holds(n, row)) {
     return Eight(vec4(0.0), vec4(0.0));
   }
-  let block = row * p.blocks + b;
+  let block = blockAt(row, b, p.blocks);
   var w = weights(block, j);
   let a = affine(block);
   w.low *= a.x;

@@ -28,7 +28,7 @@ fn product(n: u32, row: u32, b: u32, j: u32, x: Eight, sum: f32) -> f32 {
   if (!holds(n, row)) {
     return 0.0;
   }
-  let block = row * p.blocks + b;
+  let block = blockAt(row, b, p.blocks);
   let w = weights(block, j);
   let a = affine(block);
   let value = a.x * (dot(w.low, x.low) + dot(w.high, x.high));

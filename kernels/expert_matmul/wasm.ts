@@ -19,6 +19,10 @@ const INTEGER_KERNELS: Readonly<Record<string, string>> = {
   int8: "expertMatmulInt8",
   int4: "expertMatmulInt4",
   int4m: "expertMatmulInt4m",
+  int5m: "expertMatmulInt5m",
+  int4k: "expertMatmulInt4k",
+  int5k: "expertMatmulInt5k",
+  int6k: "expertMatmulInt6k",
 };
 
 /** Pairs of a token and an expert that are worked on together. */

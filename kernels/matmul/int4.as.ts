@@ -8,10 +8,11 @@
 //   4 × 64 B   rows 4g … 4g+3: vector j has in lane r bytes 4j … 4j+3 of row 4g+r, and of these
 //              byte i has k = 4j+i in its low half and k = 16+4j+i in its high half
 // Activation block, 1 token × 32 k (48 bytes):
-//   32 int8 q, then d, then −4·sum as i16 twice, then d·sum, where sum is the sum of q
+//   32 int8 q, then d, then −8·(sum of q at k < 16) and −8·(that of the others) as i16, then d·sum,
+//   where sum is the sum of q
 //
-// The −8 of int4 costs nothing: accumulators start at −4·sum in each of the two i16 that make up
-// one row's i32. Sums of 16 products stay within ±30480, so that i16 does not overflow.
+// The −8 of int4 costs nothing: accumulators start at these two in the two i16 that make up one
+// row's i32. Sums of 16 products stay within ±31496, so that i16 does not overflow.
 
 import { mac, startOf, sumOf, sumsQuads } from "../dots.as";
 import {

@@ -1,6 +1,6 @@
-// matmulInt4, matmulInt4m, matmulInt8: activations in int8 (a8) times integer weights.
-// The order of work over panels (16 rows), k and tokens; the inner loops are in int4.as.ts,
-// int8.as.ts and their _vector.as.ts, the packed layouts in kernels/pack/layouts.ts.
+// matmulInt4, matmulInt8 and their like: activations in int8 (a8) times integer weights.
+// The order of work over panels (16 rows), k and tokens; panels.as.ts knows the inner loops, and
+// kernels/pack/layouts.ts the packed layouts.
 //
 // One token: every worker streams its share of the panels once, from four places side by side; the
 // last ones go to those who are done first.
@@ -11,21 +11,21 @@ import { nextTask, scratch, shareStart } from "../common.as";
 import {
   ACTIVATION_BLOCK as X_BLOCK,
   INT4,
-  INT4_BLOCK,
+  INT4K,
   INT4M,
-  INT4M_BLOCK,
+  INT5K,
+  INT5M,
+  INT6K,
   INT8,
-  INT8_BLOCK,
-  PANEL_HEADER,
 } from "../constants.as";
-import { int4Block, int4mBlock } from "./int4.as";
-import { int4FourTimes1, int4mFourTimes1, int4mTimes1, int4Times1 } from "./int4_vector.as";
-import { int8Block } from "./int8.as";
-import { int8FourTimes1, int8Times1 } from "./int8_vector.as";
+import { blockTimesTokens, fourPanelsTimesToken, panelBytes, panelTimesToken } from "./panels.as";
 import { addRows, finishSums, startSums } from "./sums.as";
 import { firstPanel, nextPanels, panelCount, panelDistance, sharePanels } from "./token_panels.as";
 
-/** Blocks of a panel above which one panel is a task, not four, when a token's last are shared out. */
+/**
+ * Blocks of a panel above which one panel is a task, not four, when a token's last are shared out;
+ * the finer layouts, whose numbers are the last, have no loop of their own for one.
+ */
 const MANY_BLOCKS: i32 = 48;
 /** Tokens from which work is shared in tasks; below, each worker streams one range of panels. */
 const TASK_TOKENS: i32 = 12;
@@ -44,7 +44,7 @@ let residual: usize = 0;
 let rows: i32 = 0;
 let panels: i32 = 0;
 let blocks: i32 = 0;
-let blockBytes: usize = 0;
+let stride: usize = 0; // bytes of a panel
 let tokens: i32 = 0;
 let sums: usize = 0;
 
@@ -53,28 +53,41 @@ let sums: usize = 0;
  * address of the token count, residual (f32, or 0). Scratch: sums [129][32].
  */
 export function matmulInt4(args: usize, worker: i32, workers: i32): void {
-  matmulInteger(args, worker, workers, INT4, INT4_BLOCK);
+  matmulInteger(args, worker, workers, INT4);
 }
 
 /** args and scratch as `matmulInt4`. */
 export function matmulInt4m(args: usize, worker: i32, workers: i32): void {
-  matmulInteger(args, worker, workers, INT4M, INT4M_BLOCK);
+  matmulInteger(args, worker, workers, INT4M);
 }
 
 /** args and scratch as `matmulInt4`. */
 export function matmulInt8(args: usize, worker: i32, workers: i32): void {
-  matmulInteger(args, worker, workers, INT8, INT8_BLOCK);
+  matmulInteger(args, worker, workers, INT8);
 }
 
-function matmulInteger(
-  args: usize,
-  worker: i32,
-  workers: i32,
-  layoutOfWeight: i32,
-  bytesOfBlock: usize,
-): void {
+/** args and scratch as `matmulInt4`. */
+export function matmulInt5m(args: usize, worker: i32, workers: i32): void {
+  matmulInteger(args, worker, workers, INT5M);
+}
+
+/** args and scratch as `matmulInt4`. */
+export function matmulInt4k(args: usize, worker: i32, workers: i32): void {
+  matmulInteger(args, worker, workers, INT4K);
+}
+
+/** args and scratch as `matmulInt4`. */
+export function matmulInt5k(args: usize, worker: i32, workers: i32): void {
+  matmulInteger(args, worker, workers, INT5K);
+}
+
+/** args and scratch as `matmulInt4`. */
+export function matmulInt6k(args: usize, worker: i32, workers: i32): void {
+  matmulInteger(args, worker, workers, INT6K);
+}
+
+function matmulInteger(args: usize, worker: i32, workers: i32, layoutOfWeight: i32): void {
   layout = layoutOfWeight;
-  blockBytes = bytesOfBlock;
   weight = load<usize>(args);
   x = load<usize>(args, 4);
   out = load<usize>(args, 8);
@@ -82,11 +95,12 @@ function matmulInteger(
   rows = load<i32>(args, 16);
   panels = (rows + 15) >> 4;
   blocks = (load<i32>(args, 20) + 31) >> 5;
+  stride = panelBytes(layout, blocks);
   tokens = load<i32>(load<usize>(args, 24));
   residual = load<usize>(args, 28);
   sums = scratch(worker);
   if (tokens == 1) {
-    sharePanels(panels, blocks > MANY_BLOCKS ? 1 : 4, args, worker, workers);
+    sharePanels(panels, blocks > MANY_BLOCKS && layout <= INT4M ? 1 : 4, args, worker, workers);
     while (nextPanels()) panelsTimesToken(firstPanel, panelDistance, panelCount);
     return;
   }
@@ -111,7 +125,7 @@ function matmulInteger(
 }
 
 function panelAt(p: i32): usize {
-  return weight + <usize> p * (PANEL_HEADER + <usize> blocks * blockBytes);
+  return weight + <usize> p * stride;
 }
 
 /** `count` panels, 1 or 4, from p on at the given distance, times the only token. */
@@ -132,15 +146,8 @@ function panelsTimesToken(p: i32, distance: i32, count: i32): void {
     const first = (p + i * distance) << 4;
     startSums(sums + (i << 6), 0, 16, bias ? bias + (first << 2) : 0, min(rows - first, 16));
   }
-  if (count == 1) {
-    if (layout == INT4) int4Times1(panel, x, blocks, sums);
-    else if (layout == INT4M) int4mTimes1(panel, x, blocks, sums);
-    else int8Times1(panel, x, blocks, sums);
-  } else {
-    if (layout == INT4) int4FourTimes1(panel, bytes, x, blocks, sums);
-    else if (layout == INT4M) int4mFourTimes1(panel, bytes, x, blocks, sums);
-    else int8FourTimes1(panel, bytes, x, blocks, sums);
-  }
+  if (count == 1) panelTimesToken(layout, panel, x, blocks, sums);
+  else fourPanelsTimesToken(layout, panel, bytes, x, blocks, sums);
   for (let i = 0; i < count; i++) {
     const first = (p + i * distance) << 4;
     const y = sums + (i << 6);
@@ -161,30 +168,16 @@ function panelsTimesTokens(p: i32, q: i32, first: i32, last: i32): void {
   const valid = min(rows, (q << 4) + 16) - (p << 4);
   const column = <usize> p << 6;
   startSums(sums, count, 32, bias ? bias + column : 0, valid);
-  let w = panelAt(p);
-  let u = panelAt(q);
-  const wFactor = load<f32>(w, 4);
-  const uFactor = load<f32>(u, 4);
-  w += PANEL_HEADER;
-  u += PANEL_HEADER;
+  const w = panelAt(p);
+  const u = panelAt(q);
   let xs = x + <usize> first * X_BLOCK;
   for (let block = 0; block < blocks; block++) {
-    blockTimesTokens(w, xs, count, sums, wFactor);
-    if (p != q) blockTimesTokens(u, xs, count, sums + 64, uFactor);
-    w += blockBytes;
-    u += blockBytes;
+    blockTimesTokens(layout, w, block, xs, count, sums);
+    if (p != q) blockTimesTokens(layout, u, block, xs, count, sums + 64);
     xs += <usize> tokens * X_BLOCK;
   }
-  const stride = <usize> rows << 2;
-  const offset = <usize> first * stride + column;
-  if (residual) addRows(sums, count, 32, residual + offset, stride, valid);
-  finishSums(sums, count, 32, out + offset, stride, valid);
-}
-
-/** One block of a panel times the blocks of `count` tokens. */
-@inline
-function blockTimesTokens(w: usize, xs: usize, count: i32, y: usize, factor: f32): void {
-  if (layout == INT4) int4Block(w, xs, count, y, factor);
-  else if (layout == INT4M) int4mBlock(w, xs, count, y, factor);
-  else int8Block(w, xs, count, y, factor);
+  const rowBytes = <usize> rows << 2;
+  const offset = <usize> first * rowBytes + column;
+  if (residual) addRows(sums, count, 32, residual + offset, rowBytes, valid);
+  finishSums(sums, count, 32, out + offset, rowBytes, valid);
 }

@@ -14,7 +14,7 @@ var<workgroup> weightTile: array<vec4<f32>, 32u * ROW_QUADS>; // [32 columns][RO
 var<workgroup> tokenTile: array<vec4<f32>, 32u * TOKEN_QUADS>; // [32 columns][TOKEN_QUADS]
 
 fn weightOf(row: u32, b: u32, j: u32) -> Eight {
-  let block = (p.base + min(row, p.rows - 1u)) * p.blocks + b;
+  let block = blockAt(p.base + min(row, p.rows - 1u), b, p.blocks);
   var w = weights(block, j);
   let a = affine(block);
   w.low *= a.x;

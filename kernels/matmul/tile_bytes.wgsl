@@ -25,7 +25,7 @@ struct Sums {
 }
 
 fn blockOf(row: u32, b: u32) -> u32 {
-  return (p.base + min(row, p.rows - 1u)) * p.blocks + b;
+  return blockAt(p.base + min(row, p.rows - 1u), b, p.blocks);
 }
 
 // Two words of four signed bytes.

@@ -22,7 +22,7 @@ var<workgroup> tokenSums: array<f32, 4u * TOKEN_QUADS>;
 const PARTS = 64.0; // of activations, as halve.wgsl has them
 
 fn blockOf(row: u32, b: u32) -> u32 {
-  return (p.base + min(row, p.rows - 1u)) * p.blocks + b;
+  return blockAt(p.base + min(row, p.rows - 1u), b, p.blocks);
 }
 
 fn weightOf(row: u32, b: u32, j: u32) -> Eight {

@@ -25,10 +25,10 @@ fn fourRows(base: u32, row: u32, i: u32, x: Run) -> vec4<f32> {
   let b = i / 4u;
   let j = i % 4u;
   return x.factor * vec4(
-    product((base + row) * p.blocks + b, j, x),
-    product((base + min(row + 1u, last)) * p.blocks + b, j, x),
-    product((base + min(row + 2u, last)) * p.blocks + b, j, x),
-    product((base + min(row + 3u, last)) * p.blocks + b, j, x),
+    product(blockAt(base + row, b, p.blocks), j, x),
+    product(blockAt(base + min(row + 1u, last), b, p.blocks), j, x),
+    product(blockAt(base + min(row + 2u, last), b, p.blocks), j, x),
+    product(blockAt(base + min(row + 3u, last), b, p.blocks), j, x),
   );
 }
 

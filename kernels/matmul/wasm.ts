@@ -17,6 +17,10 @@ const KERNELS: Readonly<Record<LayoutName, string>> = {
   int8: "matmulInt8",
   int4: "matmulInt4",
   int4m: "matmulInt4m",
+  int5m: "matmulInt5m",
+  int4k: "matmulInt4k",
+  int5k: "matmulInt5k",
+  int6k: "matmulInt6k",
 };
 
 /**
@@ -63,5 +67,5 @@ function matmulScratchBytes(layout: LayoutName, cols: number): number {
 }
 
 function isInteger(layout: LayoutName): boolean {
-  return layout === "int8" || layout === "int4" || layout === "int4m";
+  return layout.startsWith("int");
 }

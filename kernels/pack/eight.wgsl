@@ -4,3 +4,8 @@ struct Eight {
   low: vec4<real>,
   high: vec4<real>,
 }
+
+// Number of block b of a row that has `blocks` of them, in the planes of a weight.
+fn blockAt(row: u32, b: u32, blocks: u32) -> u32 {
+  return row * ((blocks + SHARED - 1u) / SHARED * SHARED) + b;
+}

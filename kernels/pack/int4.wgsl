@@ -3,6 +3,7 @@
 const HAS_OFFSET = true;
 const CENTER = 8u; // between the values of q
 const HAS_REST = false; // an offset from q − CENTER
+const SHARED = 1u; // blocks that a row is padded to a multiple of
 
 @group(0) @binding(1) var<storage, read> quants: array<u32>;
 @group(0) @binding(2) var<storage, read> scales: array<u32>; // two blocks to a word

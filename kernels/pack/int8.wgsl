@@ -3,6 +3,7 @@
 const HAS_OFFSET = false;
 const CENTER = 0u;
 const HAS_REST = false;
+const SHARED = 1u; // blocks that a row is padded to a multiple of
 
 @group(0) @binding(1) var<storage, read> quants: array<u32>;
 @group(0) @binding(2) var<storage, read> scales: array<u32>; // two blocks to a word

@@ -4,8 +4,10 @@
  *
  * A packed matrix `[rows, cols]` is a sequence of panels of 16 rows, the last padded with zero
  * rows. A panel is a 16-byte header and then, along k, blocks of 16 rows × 32 k, so that a product
- * reads memory as one sequential stream. The order of bytes within a block is drawn at the head of
- * `kernels/matmul/int4.as.ts`, `int8.as.ts` and `float_blocks.as.ts`.
+ * reads memory as one sequential stream. In layouts whose blocks share halves, these come first and
+ * then the eight blocks of 32 k, or as many as the row has left. The order of bytes within a block
+ * is drawn at the head of `kernels/matmul/int4.as.ts`, `int8.as.ts`, `fine_codes.as.ts` and
+ * `float_blocks.as.ts`.
  *
  * The header is an int32, 1 if some half (scale, minimum, or f16 weight) is infinite or NaN, and a
  * float32, the factor that undoes a scaling of the halves (`kernels/pack/halves.as.ts`).
@@ -26,6 +28,17 @@ export const PACKED_BLOCK_BYTES: Readonly<Record<LayoutName, number>> = {
   int8: 32 + 512, // scales, bytes
   int4: 32 + 256, // scales, nibbles
   int4m: 32 + 32 + 256, // scales, minimums, nibbles
+  int5m: 32 + 32 + 64 + 256, // scales, minimums, fifth bits, nibbles
+  int4k: 32 + 256, // scales and minimums, nibbles
+  int5k: 32 + 64 + 256, // scales and minimums, fifth bits, nibbles
+  int6k: 32 + 128 + 256, // scales, pairs of bits, nibbles
+};
+
+/** Bytes of the halves that eight blocks share, where they share some. */
+export const PACKED_SHARED_BYTES: Readonly<Partial<Record<LayoutName, number>>> = {
+  int4k: 64,
+  int5k: 64,
+  int6k: 32,
 };
 
 /** Rows of a panel; every chunk handed to a pack kernel starts at a multiple of it. */
@@ -33,7 +46,9 @@ export const PACK_ROWS = 16;
 
 /** Bytes of a packed matrix `[rows, cols]`. */
 export function packedBytes(layout: LayoutName, rows: number, cols: number): number {
-  const panelBytes = PANEL_HEADER_BYTES + Math.ceil(cols / 32) * PACKED_BLOCK_BYTES[layout];
+  const blocks = Math.ceil(cols / 32), shared = PACKED_SHARED_BYTES[layout] ?? 0;
+  const panelBytes = PANEL_HEADER_BYTES + blocks * PACKED_BLOCK_BYTES[layout] +
+    Math.ceil(blocks / 8) * shared;
   return Math.ceil(rows / PACK_ROWS) * panelBytes;
 }
 

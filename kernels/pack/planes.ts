@@ -1,7 +1,7 @@
 /**
  * How WebGPU stores weight matrices: each layout as one or two planes, every row padded with zeros
- * to whole blocks of 32 columns, so that one shader serves all layouts. The fragments
- * `pack/<layout>.wgsl` read them.
+ * to whole blocks of 32 columns, or of 256 as in the exchange form, so that one shader serves all
+ * layouts. The fragments `pack/<layout>.wgsl` read them.
  *
  * | layout | first plane, bytes of a block | second plane |
  * | --- | --- | --- |
@@ -10,6 +10,9 @@
  * | `int8` | 32: signed bytes | 2: half `d` |
  * | `int4` | 16: nibbles, as in the exchange form | 2: half `d` |
  * | `int4m` | 16: nibbles | 4: halves `d` and `m` |
+ * | `int5m` | 24: the block of the exchange form | |
+ * | `int4k` `int5k` | 144, 176 for 256 columns: the block of the exchange form | |
+ * | `int6k` | 208 for 256 columns: nibbles, pairs of bits, `s` | 2: half `d` |
  *
  * @module
  */
@@ -20,7 +23,12 @@ import f16 from "./f16.wgsl" with { type: "text" };
 import f32 from "./f32.wgsl" with { type: "text" };
 import int4 from "./int4.wgsl" with { type: "text" };
 import int4m from "./int4m.wgsl" with { type: "text" };
+import int4k from "./int4k.wgsl" with { type: "text" };
+import int5k from "./int5k.wgsl" with { type: "text" };
+import int5m from "./int5m.wgsl" with { type: "text" };
+import int6k from "./int6k.wgsl" with { type: "text" };
 import int8 from "./int8.wgsl" with { type: "text" };
+import rangesK from "./ranges_k.wgsl" with { type: "text" };
 
 /** Columns of a block. */
 const BLOCK_COLUMNS = 32;
@@ -33,9 +41,13 @@ export const PLANE_READERS: Readonly<Record<LayoutName, string>> = {
   int8,
   int4,
   int4m,
+  int5m,
+  int4k: int4k + rangesK,
+  int5k: int5k + rangesK,
+  int6k,
 };
 
-/** A plane: bytes of a block, and where they lie in a block of the exchange form. */
+/** A plane: bytes of a block (of 256 columns where the layout's are so long), and where they lie in a block of the exchange form. */
 interface PlaneForm {
   readonly bytes: number;
   readonly offset: number;
@@ -48,16 +60,25 @@ const PLANES: Readonly<Record<LayoutName, readonly PlaneForm[]>> = {
   int8: [{ bytes: 32, offset: 2 }, { bytes: 2, offset: 0 }],
   int4: [{ bytes: 16, offset: 2 }, { bytes: 2, offset: 0 }],
   int4m: [{ bytes: 16, offset: 4 }, { bytes: 4, offset: 0 }],
+  int5m: [{ bytes: 24, offset: 0 }],
+  int4k: [{ bytes: 144, offset: 0 }],
+  int5k: [{ bytes: 176, offset: 0 }],
+  int6k: [{ bytes: 208, offset: 0 }, { bytes: 2, offset: 208 }],
 };
 
-/** Blocks of a row. */
+/** Blocks of 32 columns of a row. */
 export function blocksOf(columns: number): number {
   return Math.ceil(columns / BLOCK_COLUMNS);
 }
 
+/** Blocks of a row in a layout's planes. */
+function planeBlocks(layout: LayoutName, columns: number): number {
+  return Math.ceil(columns / Math.max(LAYOUTS[layout].blockSize, BLOCK_COLUMNS));
+}
+
 /** Bytes of a row in each plane. */
 export function planeRowBytes(layout: LayoutName, columns: number): number[] {
-  return PLANES[layout].map(({ bytes }) => bytes * blocksOf(columns));
+  return PLANES[layout].map(({ bytes }) => bytes * planeBlocks(layout, columns));
 }
 
 /**
@@ -71,7 +92,7 @@ export function splitPlanes(
 ): Uint8Array<ArrayBuffer>[] {
   const count = rows.length / rowBytes(LAYOUTS[layout], columns);
   const halves = wholeBlocks(layout, rows, columns, count);
-  const blocks = count * blocksOf(columns);
+  const blocks = count * planeBlocks(layout, columns);
   const stride = halves.length / blocks;
   return PLANES[layout].map(({ bytes, offset }) => {
     const length = blocks * bytes / 2, each = bytes / 2;

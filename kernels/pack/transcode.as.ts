@@ -19,7 +19,8 @@ import { encodeBf16, encodeF16, encodeInt4, encodeInt4m, encodeInt8 } from "./en
 /**
  * args: rows of the file, rows in exchange form, rows, columns, number of the type in the
  * specification, number of the layout, bytes of a row in the file and in exchange form, memory for
- * one row as f32 (padded to whole blocks of 32), int32 cell that is set where a value cannot be held.
+ * one row as f32 (padded to whole blocks of 32), int32 cell that is set where a value cannot be held,
+ * or the layout is one of the finer ones, which rows are only given whose bytes they are.
  * One worker does all.
  */
 export function transcode(args: usize, worker: i32, workers: i32): void {
@@ -60,7 +61,7 @@ function throughFloats(
     else if (layout == BF16) held = encodeBf16(values, valuesEnd, to);
     else if (layout == INT8) held = encodeInt8(values, paddedEnd, to);
     else if (layout == INT4) held = encodeInt4(values, paddedEnd, to);
-    else held = encodeInt4m(values, paddedEnd, to);
+    else if (layout == INT4M) held = encodeInt4m(values, paddedEnd, to);
     if (!held) return false;
   }
   return true;

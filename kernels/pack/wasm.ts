@@ -15,6 +15,10 @@ const KERNELS: Readonly<Record<LayoutName, string>> = {
   int8: "packInt8",
   int4: "packInt4",
   int4m: "packInt4m",
+  int5m: "packInt5m",
+  int4k: "packInt4k",
+  int5k: "packInt5k",
+  int6k: "packInt6k",
 };
 
 /** Numbers of the layouts, as the kernel `transcode` knows them. */
@@ -25,6 +29,10 @@ export const LAYOUT_NUMBERS: Readonly<Record<LayoutName, number>> = {
   int8: 3,
   int4: 4,
   int4m: 5,
+  int5m: 6,
+  int4k: 7,
+  int5k: 8,
+  int6k: 9,
 };
 
 /** Names of these kernels. */

@@ -32,6 +32,14 @@ export function embedInt8(args: number, worker: number, workers: number): void;
 export function embedInt4(args: number, worker: number, workers: number): void;
 /** Kernel `embedInt4m` on the arguments at `args`. */
 export function embedInt4m(args: number, worker: number, workers: number): void;
+/** Kernel `embedInt5m` on the arguments at `args`. */
+export function embedInt5m(args: number, worker: number, workers: number): void;
+/** Kernel `embedInt4k` on the arguments at `args`. */
+export function embedInt4k(args: number, worker: number, workers: number): void;
+/** Kernel `embedInt5k` on the arguments at `args`. */
+export function embedInt5k(args: number, worker: number, workers: number): void;
+/** Kernel `embedInt6k` on the arguments at `args`. */
+export function embedInt6k(args: number, worker: number, workers: number): void;
 /** Kernel `expertMatmulF32` on the arguments at `args`. */
 export function expertMatmulF32(args: number, worker: number, workers: number): void;
 /** Kernel `expertMatmulF16` on the arguments at `args`. */
@@ -44,6 +52,14 @@ export function expertMatmulInt8(args: number, worker: number, workers: number):
 export function expertMatmulInt4(args: number, worker: number, workers: number): void;
 /** Kernel `expertMatmulInt4m` on the arguments at `args`. */
 export function expertMatmulInt4m(args: number, worker: number, workers: number): void;
+/** Kernel `expertMatmulInt5m` on the arguments at `args`. */
+export function expertMatmulInt5m(args: number, worker: number, workers: number): void;
+/** Kernel `expertMatmulInt4k` on the arguments at `args`. */
+export function expertMatmulInt4k(args: number, worker: number, workers: number): void;
+/** Kernel `expertMatmulInt5k` on the arguments at `args`. */
+export function expertMatmulInt5k(args: number, worker: number, workers: number): void;
+/** Kernel `expertMatmulInt6k` on the arguments at `args`. */
+export function expertMatmulInt6k(args: number, worker: number, workers: number): void;
 /** Kernel `expertSum` on the arguments at `args`. */
 export function expertSum(args: number, worker: number, workers: number): void;
 /** Kernel `expertWeights` on the arguments at `args`. */
@@ -72,6 +88,14 @@ export function matmulInt8(args: number, worker: number, workers: number): void;
 export function matmulInt4(args: number, worker: number, workers: number): void;
 /** Kernel `matmulInt4m` on the arguments at `args`. */
 export function matmulInt4m(args: number, worker: number, workers: number): void;
+/** Kernel `matmulInt5m` on the arguments at `args`. */
+export function matmulInt5m(args: number, worker: number, workers: number): void;
+/** Kernel `matmulInt4k` on the arguments at `args`. */
+export function matmulInt4k(args: number, worker: number, workers: number): void;
+/** Kernel `matmulInt5k` on the arguments at `args`. */
+export function matmulInt5k(args: number, worker: number, workers: number): void;
+/** Kernel `matmulInt6k` on the arguments at `args`. */
+export function matmulInt6k(args: number, worker: number, workers: number): void;
 /** Kernel `mul` on the arguments at `args`. */
 export function mul(args: number, worker: number, workers: number): void;
 /** Kernel `quantizeActivations` on the arguments at `args`. */
@@ -108,6 +132,14 @@ export function packInt8(args: number, worker: number, workers: number): void;
 export function packInt4(args: number, worker: number, workers: number): void;
 /** Kernel `packInt4m` on the arguments at `args`. */
 export function packInt4m(args: number, worker: number, workers: number): void;
+/** Kernel `packInt5m` on the arguments at `args`. */
+export function packInt5m(args: number, worker: number, workers: number): void;
+/** Kernel `packInt4k` on the arguments at `args`. */
+export function packInt4k(args: number, worker: number, workers: number): void;
+/** Kernel `packInt5k` on the arguments at `args`. */
+export function packInt5k(args: number, worker: number, workers: number): void;
+/** Kernel `packInt6k` on the arguments at `args`. */
+export function packInt6k(args: number, worker: number, workers: number): void;
 /** Kernel `transcode` on the arguments at `args`. */
 export function transcode(args: number, worker: number, workers: number): void;
 /** Executes `steps` steps of the tape, together with the other workers. */
@@ -144,12 +176,20 @@ export interface InitOutput {
   readonly embedInt8: (a: number, b: number, c: number) => void;
   readonly embedInt4: (a: number, b: number, c: number) => void;
   readonly embedInt4m: (a: number, b: number, c: number) => void;
+  readonly embedInt5m: (a: number, b: number, c: number) => void;
+  readonly embedInt4k: (a: number, b: number, c: number) => void;
+  readonly embedInt5k: (a: number, b: number, c: number) => void;
+  readonly embedInt6k: (a: number, b: number, c: number) => void;
   readonly expertMatmulF32: (a: number, b: number, c: number) => void;
   readonly expertMatmulF16: (a: number, b: number, c: number) => void;
   readonly expertMatmulBf16: (a: number, b: number, c: number) => void;
   readonly expertMatmulInt8: (a: number, b: number, c: number) => void;
   readonly expertMatmulInt4: (a: number, b: number, c: number) => void;
   readonly expertMatmulInt4m: (a: number, b: number, c: number) => void;
+  readonly expertMatmulInt5m: (a: number, b: number, c: number) => void;
+  readonly expertMatmulInt4k: (a: number, b: number, c: number) => void;
+  readonly expertMatmulInt5k: (a: number, b: number, c: number) => void;
+  readonly expertMatmulInt6k: (a: number, b: number, c: number) => void;
   readonly expertSum: (a: number, b: number, c: number) => void;
   readonly expertWeights: (a: number, b: number, c: number) => void;
   readonly glu: (a: number, b: number, c: number) => void;
@@ -164,6 +204,10 @@ export interface InitOutput {
   readonly matmulInt8: (a: number, b: number, c: number) => void;
   readonly matmulInt4: (a: number, b: number, c: number) => void;
   readonly matmulInt4m: (a: number, b: number, c: number) => void;
+  readonly matmulInt5m: (a: number, b: number, c: number) => void;
+  readonly matmulInt4k: (a: number, b: number, c: number) => void;
+  readonly matmulInt5k: (a: number, b: number, c: number) => void;
+  readonly matmulInt6k: (a: number, b: number, c: number) => void;
   readonly mul: (a: number, b: number, c: number) => void;
   readonly quantizeActivations: (a: number, b: number, c: number) => void;
   readonly quantizeNormed: (a: number, b: number, c: number) => void;
@@ -182,6 +226,10 @@ export interface InitOutput {
   readonly packInt8: (a: number, b: number, c: number) => void;
   readonly packInt4: (a: number, b: number, c: number) => void;
   readonly packInt4m: (a: number, b: number, c: number) => void;
+  readonly packInt5m: (a: number, b: number, c: number) => void;
+  readonly packInt4k: (a: number, b: number, c: number) => void;
+  readonly packInt5k: (a: number, b: number, c: number) => void;
+  readonly packInt6k: (a: number, b: number, c: number) => void;
   readonly transcode: (a: number, b: number, c: number) => void;
   readonly run: (a: number, b: number, c: number, d: number) => void;
   readonly barrier: (a: number) => void;

@@ -82,6 +82,26 @@ export function embedInt4m(args, worker, workers) {
   wasm.embedInt4m(args, worker, workers);
 }
 
+/** Kernel `embedInt5m` on the arguments at `args`. */
+export function embedInt5m(args, worker, workers) {
+  wasm.embedInt5m(args, worker, workers);
+}
+
+/** Kernel `embedInt4k` on the arguments at `args`. */
+export function embedInt4k(args, worker, workers) {
+  wasm.embedInt4k(args, worker, workers);
+}
+
+/** Kernel `embedInt5k` on the arguments at `args`. */
+export function embedInt5k(args, worker, workers) {
+  wasm.embedInt5k(args, worker, workers);
+}
+
+/** Kernel `embedInt6k` on the arguments at `args`. */
+export function embedInt6k(args, worker, workers) {
+  wasm.embedInt6k(args, worker, workers);
+}
+
 /** Kernel `expertMatmulF32` on the arguments at `args`. */
 export function expertMatmulF32(args, worker, workers) {
   wasm.expertMatmulF32(args, worker, workers);
@@ -110,6 +130,26 @@ export function expertMatmulInt4(args, worker, workers) {
 /** Kernel `expertMatmulInt4m` on the arguments at `args`. */
 export function expertMatmulInt4m(args, worker, workers) {
   wasm.expertMatmulInt4m(args, worker, workers);
+}
+
+/** Kernel `expertMatmulInt5m` on the arguments at `args`. */
+export function expertMatmulInt5m(args, worker, workers) {
+  wasm.expertMatmulInt5m(args, worker, workers);
+}
+
+/** Kernel `expertMatmulInt4k` on the arguments at `args`. */
+export function expertMatmulInt4k(args, worker, workers) {
+  wasm.expertMatmulInt4k(args, worker, workers);
+}
+
+/** Kernel `expertMatmulInt5k` on the arguments at `args`. */
+export function expertMatmulInt5k(args, worker, workers) {
+  wasm.expertMatmulInt5k(args, worker, workers);
+}
+
+/** Kernel `expertMatmulInt6k` on the arguments at `args`. */
+export function expertMatmulInt6k(args, worker, workers) {
+  wasm.expertMatmulInt6k(args, worker, workers);
 }
 
 /** Kernel `expertSum` on the arguments at `args`. */
@@ -180,6 +220,26 @@ export function matmulInt4(args, worker, workers) {
 /** Kernel `matmulInt4m` on the arguments at `args`. */
 export function matmulInt4m(args, worker, workers) {
   wasm.matmulInt4m(args, worker, workers);
+}
+
+/** Kernel `matmulInt5m` on the arguments at `args`. */
+export function matmulInt5m(args, worker, workers) {
+  wasm.matmulInt5m(args, worker, workers);
+}
+
+/** Kernel `matmulInt4k` on the arguments at `args`. */
+export function matmulInt4k(args, worker, workers) {
+  wasm.matmulInt4k(args, worker, workers);
+}
+
+/** Kernel `matmulInt5k` on the arguments at `args`. */
+export function matmulInt5k(args, worker, workers) {
+  wasm.matmulInt5k(args, worker, workers);
+}
+
+/** Kernel `matmulInt6k` on the arguments at `args`. */
+export function matmulInt6k(args, worker, workers) {
+  wasm.matmulInt6k(args, worker, workers);
 }
 
 /** Kernel `mul` on the arguments at `args`. */
@@ -270,6 +330,26 @@ export function packInt4(args, worker, workers) {
 /** Kernel `packInt4m` on the arguments at `args`. */
 export function packInt4m(args, worker, workers) {
   wasm.packInt4m(args, worker, workers);
+}
+
+/** Kernel `packInt5m` on the arguments at `args`. */
+export function packInt5m(args, worker, workers) {
+  wasm.packInt5m(args, worker, workers);
+}
+
+/** Kernel `packInt4k` on the arguments at `args`. */
+export function packInt4k(args, worker, workers) {
+  wasm.packInt4k(args, worker, workers);
+}
+
+/** Kernel `packInt5k` on the arguments at `args`. */
+export function packInt5k(args, worker, workers) {
+  wasm.packInt5k(args, worker, workers);
+}
+
+/** Kernel `packInt6k` on the arguments at `args`. */
+export function packInt6k(args, worker, workers) {
+  wasm.packInt6k(args, worker, workers);
 }
 
 /** Kernel `transcode` on the arguments at `args`. */

@@ -4,8 +4,8 @@
 // Block, 1 row × 32 k (48 bytes):
 //   32 int8  q (zeros past the row's end)
 //   f32      d
-//   2 × i16  −4·sum, twice; sum is the sum of q
-//   f32      d·sum
+//   2 × i16  −8·(sum of q at k = 0 … 15), −8·(sum of q at k = 16 … 31)
+//   f32      d·sum; sum is the sum of q
 //   i32      −128·(sum of q at k = 4j and 4j+1)
 // d = max|x| / 127, q = x / d rounded to nearest, halves to even. A block with NaN or Inf has
 // d = NaN and q = 0. Blocks lie in the order [block of k][row]: a kernel that holds the weights of
@@ -159,13 +159,15 @@ function quantizeBlock(x: usize, to: usize): void {
   );
   v128.store(to, i8x16.narrow_i16x8_s(q0, q1));
   v128.store(to, i8x16.narrow_i16x8_s(q2, q3), 16);
-  const all = i16x8.add(i16x8.add(q0, q1), i16x8.add(q2, q3));
-  const pairs = i32x4.dot_i16x8_s(all, i16x8.splat(1));
+  const first = i32x4.dot_i16x8_s(i16x8.add(q0, q1), i16x8.splat(1));
+  const second = i32x4.dot_i16x8_s(i16x8.add(q2, q3), i16x8.splat(1));
+  const pairs = i32x4.add(first, second);
   const early = i32x4.extract_lane(pairs, 0) + i32x4.extract_lane(pairs, 2);
   const sum = early + i32x4.extract_lane(pairs, 1) + i32x4.extract_lane(pairs, 3);
-  const start = (-4 * sum) & 0xffff;
+  const low = i32x4.extract_lane(first, 0) + i32x4.extract_lane(first, 1) +
+    i32x4.extract_lane(first, 2) + i32x4.extract_lane(first, 3);
   store<f32>(to, d, 32);
-  store<i32>(to, start | (start << 16), 36);
+  store<i32>(to, (-8 * low & 0xffff) | (-8 * (sum - low) << 16), 36);
   store<f32>(to, d * <f32> sum, 40);
   store<i32>(to, -128 * early, 44);
 }

@@ -6,10 +6,11 @@
  */
 
 import type { DType } from "../../kernels/op.ts";
+import { LAYOUT_NAMES, LAYOUTS } from "../../quant/formats.ts";
 import { copyGraph } from "./copy.ts";
 import type { Graph, Tensor } from "./graph.ts";
 
-const INTEGER_LAYOUTS: readonly DType[] = ["int4", "int4m", "int8"];
+const INTEGER_LAYOUTS: readonly DType[] = LAYOUT_NAMES.filter((it) => LAYOUTS[it].blockSize > 1);
 
 /** A copy of the graph with `quantizeActivations` where integer matmuls need it. */
 export function withIntegerMatmuls(graph: Graph): Graph {

@@ -1,0 +1,236 @@
+// The finer integer layouts: what their products for one token (fine_vector.as.ts) and for several
+// (fine.as.ts) share. Four, five or six bits to a code, and a scale (and minimum) for each 32 or 16
+// that may be a whole multiple of one that eight blocks share.
+//
+// Packed blocks, 16 rows × 32 k; where eight share halves, these stand before them:
+//   int4k  (shared: 16 halves d, 16 halves dmin)
+//          16 × 2 B   of each row the multiples s of d and m of dmin
+//          4 × 64 B   nibbles as in int4.as.ts
+//   int5k  (shared: as int4k)
+//          16 × 2 B   as int4k
+//          4 × 16 B   fifth bits of rows 4g … 4g+3: byte i of lane r has in bit j that of k = 4j+i of
+//                     row 4g+r, in bit 4 + j that of k = 16+4j+i
+//          4 × 64 B   nibbles
+//   int6k  (shared: 16 halves d)
+//          16 × 2 B   of each row the multiples of d (signed) for k < 16 and for the others
+//          4 × 32 B   pairs of bits of rows 4g … 4g+3: a vector for k < 16, whose byte i of lane r has
+//                     in bits 2j and 2j+1 those of k = 4j+i, and one for the others
+//          4 × 64 B   nibbles
+//   int5m  16 halves d, 16 halves m, fifth bits, nibbles
+//
+// Values are d·s·q − dmin·m (int4k, int5k), d·s·(q − 32) (int6k) and d·q + m (int5m). Everything but
+// d, dmin and m is whole, and so are sums of a block: int32, within 2^25.
+
+import { mac } from "../dots.as";
+import { dotPairs, madd } from "../simd.as";
+
+// The layouts as types of different size: what depends on a type parameter `L` is decided when a
+// function is compiled, and branches of other layouts are left out. Likewise `Q`, the way of summing
+// products (dots.as.ts).
+export type Int5m = i8;
+export type Int4k = i16;
+export type Int5k = i32;
+export type Int6k = i64;
+export type Pairs = i8;
+export type Quads = i16;
+
+/** Bytes of a block before its nibbles. */
+@inline
+export function nibblesAt<L>(): usize {
+  if (sizeof<L>() == sizeof<Int4k>()) return 32;
+  if (sizeof<L>() == sizeof<Int5k>()) return 96;
+  return sizeof<L>() == sizeof<Int6k>() ? 160 : 128;
+}
+
+/** Where the rest of the codes stands for rows 4g … 4g+3 of the block at `w`. */
+@inline
+export function restAt<L>(w: usize, g: usize): usize {
+  if (sizeof<L>() == sizeof<Int6k>()) return w + 32 + (g << 5);
+  return w + (sizeof<L>() == sizeof<Int5m>() ? 64 : 32) + (g << 4);
+}
+
+/** The rest of four rows' codes for k < 16. */
+@inline
+export function firstRest<L>(at: usize): v128 {
+  return sizeof<L>() == sizeof<Int4k>() ? i32x4.splat(0) : v128.load(at);
+}
+
+/** The rest of the others; `first` is that of k < 16. */
+@inline
+export function secondRest<L>(at: usize, first: v128): v128 {
+  return sizeof<L>() == sizeof<Int6k>() ? v128.load(at, 16) : first;
+}
+
+/** The bits of a code that do not lie in its nibble. */
+@inline
+export function restMask<L>(): v128 {
+  return i8x16.splat(sizeof<L>() == sizeof<Int6k>() ? 0x30 : 0x10);
+}
+
+/** Codes of four rows from their nibbles and the rest: k = 0 … 3. */
+@inline
+export function code0<L>(nibbles: v128, rest: v128, mask: v128): v128 {
+  if (sizeof<L>() == sizeof<Int4k>()) return nibbles;
+  if (sizeof<L>() == sizeof<Int6k>()) return v128.or(nibbles, v128.and(i16x8.shl(rest, 4), mask));
+  return v128.or(nibbles, v128.and(i16x8.shl(rest, 4), mask));
+}
+
+/** As `code0`, k = 4 … 7. */
+@inline
+export function code1<L>(nibbles: v128, rest: v128, mask: v128): v128 {
+  if (sizeof<L>() == sizeof<Int4k>()) return nibbles;
+  if (sizeof<L>() == sizeof<Int6k>()) return v128.or(nibbles, v128.and(i16x8.shl(rest, 2), mask));
+  return v128.or(nibbles, v128.and(i16x8.shl(rest, 3), mask));
+}
+
+/** As `code0`, k = 8 … 11. */
+@inline
+export function code2<L>(nibbles: v128, rest: v128, mask: v128): v128 {
+  if (sizeof<L>() == sizeof<Int4k>()) return nibbles;
+  if (sizeof<L>() == sizeof<Int6k>()) return v128.or(nibbles, v128.and(rest, mask));
+  return v128.or(nibbles, v128.and(i16x8.shl(rest, 2), mask));
+}
+
+/** As `code0`, k = 12 … 15. */
+@inline
+export function code3<L>(nibbles: v128, rest: v128, mask: v128): v128 {
+  if (sizeof<L>() == sizeof<Int4k>()) return nibbles;
+  if (sizeof<L>() == sizeof<Int6k>()) return v128.or(nibbles, v128.and(i16x8.shr_u(rest, 2), mask));
+  return v128.or(nibbles, v128.and(i16x8.shl(rest, 1), mask));
+}
+
+/** As `code0`, k = 16 … 19. */
+@inline
+export function code4<L>(nibbles: v128, rest: v128, mask: v128): v128 {
+  if (sizeof<L>() == sizeof<Int4k>()) return nibbles;
+  if (sizeof<L>() == sizeof<Int6k>()) return v128.or(nibbles, v128.and(i16x8.shl(rest, 4), mask));
+  return v128.or(nibbles, v128.and(rest, mask));
+}
+
+/** As `code0`, k = 20 … 23. */
+@inline
+export function code5<L>(nibbles: v128, rest: v128, mask: v128): v128 {
+  if (sizeof<L>() == sizeof<Int4k>()) return nibbles;
+  if (sizeof<L>() == sizeof<Int6k>()) return v128.or(nibbles, v128.and(i16x8.shl(rest, 2), mask));
+  return v128.or(nibbles, v128.and(i16x8.shr_u(rest, 1), mask));
+}
+
+/** As `code0`, k = 24 … 27. */
+@inline
+export function code6<L>(nibbles: v128, rest: v128, mask: v128): v128 {
+  if (sizeof<L>() == sizeof<Int4k>()) return nibbles;
+  if (sizeof<L>() == sizeof<Int6k>()) return v128.or(nibbles, v128.and(rest, mask));
+  return v128.or(nibbles, v128.and(i16x8.shr_u(rest, 2), mask));
+}
+
+/** As `code0`, k = 28 … 31. */
+@inline
+export function code7<L>(nibbles: v128, rest: v128, mask: v128): v128 {
+  if (sizeof<L>() == sizeof<Int4k>()) return nibbles;
+  if (sizeof<L>() == sizeof<Int6k>()) return v128.or(nibbles, v128.and(i16x8.shr_u(rest, 2), mask));
+  return v128.or(nibbles, v128.and(i16x8.shr_u(rest, 3), mask));
+}
+
+/** The multiples of four rows, two to a row, as i16; ones where the layout has none. */
+@inline
+export function multiplesOf<L>(at: usize): v128 {
+  if (sizeof<L>() == sizeof<Int5m>()) return i16x8.splat(1);
+  if (sizeof<L>() == sizeof<Int6k>()) return v128.load_ext<i8>(at);
+  return v128.load_ext<u8>(at);
+}
+
+/** What the sums of k < 16 are multiplied with, twice in a row's lane. */
+@inline
+export function firstScale<L>(multiples: v128): v128 {
+  return sizeof<L>() == sizeof<Int5m>() ? multiples : firsts(multiples);
+}
+
+/** What those of the others are multiplied with; `first` is what those of k < 16 are. */
+@inline
+export function secondScale<L>(multiples: v128, first: v128): v128 {
+  return sizeof<L>() == sizeof<Int6k>() ? seconds(multiples) : first;
+}
+
+/** The first of each two i16, twice. */
+@inline
+function firsts(v: v128): v128 {
+  return v128.shuffle<i16>(v, v, 0, 0, 2, 2, 4, 4, 6, 6);
+}
+
+/** The second of each two i16, twice. */
+@inline
+function seconds(v: v128): v128 {
+  return v128.shuffle<i16>(v, v, 1, 1, 3, 3, 5, 5, 7, 7);
+}
+
+/**
+ * Products of eight vectors of codes with activations `x0` … `x7`, summed over the block with the
+ * multiples: `s` of k < 16, `t` of the others, each twice in a row's lane. Four i32.
+ *
+ * Sums of i16 hold 8 products of codes below 16, or 8 below 32, or 4 below 64.
+ */
+@inline
+export function fineDots<L, Q>(
+  x0: v128, x1: v128, x2: v128, x3: v128, x4: v128, x5: v128, x6: v128, x7: v128,
+  c0: v128, c1: v128, c2: v128, c3: v128, c4: v128, c5: v128, c6: v128, c7: v128,
+  s: v128,
+  t: v128,
+): v128 {
+  if (sizeof<Q>() == sizeof<Quads>()) {
+    const zero = i32x4.splat(0);
+    const low = mac(mac(mac(mac(zero, x0, c0, true), x1, c1, true), x2, c2, true), x3, c3, true);
+    if (sizeof<L>() == sizeof<Int6k>()) {
+      const high = mac(mac(mac(mac(zero, x4, c4, true), x5, c5, true), x6, c6, true), x7, c7, true);
+      return i32x4.add(
+        i32x4.mul(low, i32x4.shr_s(s, 16)),
+        i32x4.mul(high, i32x4.shr_s(t, 16)),
+      );
+    }
+    const all = mac(mac(mac(mac(low, x4, c4, true), x5, c5, true), x6, c6, true), x7, c7, true);
+    return sizeof<L>() == sizeof<Int5m>() ? all : i32x4.mul(all, i32x4.shr_s(s, 16));
+  }
+  const a = i16x8.add(dotPairs(x0, c0), dotPairs(x1, c1));
+  const b = i16x8.add(dotPairs(x2, c2), dotPairs(x3, c3));
+  const c = i16x8.add(dotPairs(x4, c4), dotPairs(x5, c5));
+  const d = i16x8.add(dotPairs(x6, c6), dotPairs(x7, c7));
+  if (sizeof<L>() == sizeof<Int4k>()) {
+    return i32x4.dot_i16x8_s(i16x8.add(i16x8.add(a, b), i16x8.add(c, d)), s);
+  }
+  if (sizeof<L>() == sizeof<Int6k>()) {
+    return i32x4.add(
+      i32x4.add(i32x4.dot_i16x8_s(a, s), i32x4.dot_i16x8_s(b, s)),
+      i32x4.add(i32x4.dot_i16x8_s(c, t), i32x4.dot_i16x8_s(d, t)),
+    );
+  }
+  return i32x4.add(
+    i32x4.dot_i16x8_s(i16x8.add(a, b), s),
+    i32x4.dot_i16x8_s(i16x8.add(c, d), s),
+  );
+}
+
+/**
+ * The sums of four rows after a block. `dots` are its products, `multiples` as in the block, `d` and
+ * `min` the rows' halves as f32 (dmin / 8 where it has multiples); of the activations `dx` is the
+ * scale, `parts` the two sums of −8·q, `dxSum` the scale times the sum of q.
+ */
+@inline
+export function addBlock<L>(
+  sums: v128,
+  dots: v128,
+  multiples: v128,
+  d: v128,
+  min: v128,
+  dx: v128,
+  parts: v128,
+  dxSum: v128,
+): v128 {
+  if (sizeof<L>() == sizeof<Int6k>()) {
+    // −32 times the sums of q, with their multiples.
+    const all = i32x4.add(dots, i32x4.shl(i32x4.dot_i16x8_s(multiples, parts), 2));
+    return madd(f32x4.convert_i32x4_s(all), f32x4.mul(d, dx), sums);
+  }
+  const scaled = madd(f32x4.convert_i32x4_s(dots), f32x4.mul(d, dx), sums);
+  if (sizeof<L>() == sizeof<Int5m>()) return madd(min, dxSum, scaled);
+  const minima = i32x4.dot_i16x8_s(seconds(multiples), parts);
+  return madd(f32x4.convert_i32x4_s(minima), f32x4.mul(min, dx), scaled);
+}
