@@ -16,6 +16,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<BenchCommand>>> = {
   prefix: async () => (await import("./prefix.ts")).prefix,
   peers: async () => (await import("./peers.ts")).peers,
   embed: async () => (await import("./embed.ts")).embed,
+  quantizers: async () => (await import("./quantizers.ts")).quantizers,
   compare: async () => (await import("./compare.ts")).compare,
   gpu: async () => (await import("./gpu.ts")).gpu,
 };
@@ -26,6 +27,7 @@ const help = `Usage: deno task bench [kernels] [options]
        deno task bench prefix --model M [options]
        deno task bench peers [options]
        deno task bench embed [options]
+       deno task bench quantizers [options] MODEL.gguf…
        deno task bench compare [options]
        deno task bench gpu [options]
 
@@ -35,6 +37,7 @@ const help = `Usage: deno task bench [kernels] [options]
   prefix     how soon a session answers that shares another one's prefix
   peers      the same work done by other programs, in turn with Sparrow
   embed      vectors of many short texts by an encoder, beside ONNX Runtime
+  quantizers what 4 bits cost models, by method and type, beside llama.cpp's quantizer
   compare    what moved since the last accepted measurement; exit code 1 when something got worse
   gpu        WebGPU on this machine: parity, kernels, models; needs no network
 

@@ -11,6 +11,7 @@ import { readReport } from "../bench/gpu_parity.ts";
 import { createCalibrator } from "../bench/limits/calibrate.ts";
 import { type LimitName, LIMITS } from "../bench/limits/limits.ts";
 import { describeEmbed, embedRatios, measureEmbed } from "../bench/embed.ts";
+import { describeRow, measureQuantizers, type QuantizerResult } from "../bench/quantizers.ts";
 import { comparePeers, peerRatios } from "../bench/peers.ts";
 import { describeEncoder } from "../bench/peers/onnx_encoder.ts";
 import { describeModel } from "../bench/peers/onnx_model.ts";
@@ -365,4 +366,19 @@ Deno.test({
       assert(value > 0 && Number.isFinite(value));
     }
   },
+});
+
+Deno.test("bench quantizers compares files with their source, and says who cannot", async () => {
+  const model = new URL("models/stories260K/stories260K.gguf", import.meta.url).pathname;
+  const rows: QuantizerResult[] = [];
+  for await (
+    const row of measureQuantizers(model, {
+      ...{ types: ["Q8_0"], methods: ["nearest"], tokens: 100, calibration: 20, backend: "wasm" },
+      packages: "/nowhere",
+    })
+  ) rows.push(row);
+  assertEquals(rows.map((it) => it.program), ["llama.cpp", "llama.cpp", "sparrow"]);
+  assertStringIncludes(rows[0]!.absent!, "is not installed");
+  assert(rows[2]!.comparison!.kl.mean < 0.01 && rows[2]!.bytes! < 1e6);
+  assertStringIncludes(describeRow(rows[2]!), "bytes  KL ");
 });
