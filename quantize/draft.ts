@@ -92,7 +92,7 @@ function copyName(path: string): string {
 export async function openDraft(plan: DraftPlan): Promise<Draft> {
   const [part, journalPath] = draftNames(plan.path), { resume, onWarning = () => {} } = plan;
   const layout = layoutGguf(plan), digest = await digestOf(layout.header, plan);
-  let journal: Deno.FsFile, file: Deno.FsFile | undefined;
+  let journal: Deno.FsFile, file: Deno.FsFile | undefined, isNew = false;
   try {
     journal = Deno.openSync(journalPath, { read: true, append: true, create: true });
   } catch (error) {
@@ -111,6 +111,7 @@ export async function openDraft(plan: DraftPlan): Promise<Draft> {
     const begun = before && hadPart ? before : undefined;
     if (resume && begun) checkTerms(part, begun, plan.terms, digest);
     const isResumed = resume && begun !== undefined;
+    isNew = !isResumed;
     if (!isResumed && (begun || hadPart)) {
       onWarning(
         `${quote(part)}, which an earlier run had left unfinished, was begun anew` +
@@ -132,6 +133,8 @@ export async function openDraft(plan: DraftPlan): Promise<Draft> {
   } catch (error) {
     file?.close();
     journal.close();
+    // Of a draft that could not begin there is nothing to go on with.
+    for (const name of isNew ? [part, journalPath] : []) await Deno.remove(name).catch(() => {});
     throw failed(plan.path, error);
   }
 }
