@@ -1,5 +1,5 @@
 // The finer integer layouts (fine_codes.as.ts), several tokens: a block of 16 rows is unpacked once,
-// as in int4.as.ts, and meets the tokens one after another.
+// as in int4.as.ts, and meets the tokens two by two.
 
 import { sumsQuads } from "../dots.as";
 import { f16Any, f16High, f16Low, lane0, lane1, lane2, lane3 } from "../simd.as";
@@ -14,28 +14,31 @@ import {
   code5,
   code6,
   code7,
-  fineDots,
   firstRest,
   firstScale,
   Int4k,
   Int5k,
   Int5m,
   Int6k,
+  join,
+  middle,
   multiplesOf,
   nibblesAt,
+  offsetOf,
   Pairs,
   Quads,
   restAt,
   restMask,
   secondRest,
   secondScale,
+  two,
 } from "./fine_codes.as";
 import { high } from "./int4.as";
 
 /**
  * Adds 16 rows times `count` tokens, over the block at `w`, to the first 16 of each row of `sums`
- * [count][32]. `x` is the tokens' activation blocks, one behind the other; `halves` is where the
- * block's halves stand, `factor` the panel's.
+ * [count][32], of which there is one to spare. `x` is the tokens' activation blocks, one behind the
+ * other; `halves` is where the block's halves stand, `factor` the panel's.
  */
 @inline
 function blockTimes<L, Q>(
@@ -47,7 +50,7 @@ function blockTimes<L, Q>(
   factor: f32,
 ): void {
   const lift = f32x4.splat(factor);
-  const minLift = f32x4.splat(sizeof<L>() == sizeof<Int5m>() ? factor : factor * 0.125);
+  const minLift = f32x4.splat(sizeof<L>() == sizeof<Int5m>() ? factor : -factor);
   const mask = i8x16.splat(15);
   const restBits = restMask<L>();
   let v = v128.load(halves);
@@ -65,102 +68,139 @@ function blockTimes<L, Q>(
   }
   const am = multiplesOf<L>(w + 0);
   const aFirst = firstScale<L>(am), aSecond = secondScale<L>(am, aFirst);
+  const aOffset = offsetOf<L>(am, aMin);
   const bm = multiplesOf<L>(w + 8);
   const bFirst = firstScale<L>(bm), bSecond = secondScale<L>(bm, bFirst);
+  const bOffset = offsetOf<L>(bm, bMin);
   const cm = multiplesOf<L>(w + 16);
   const cFirst = firstScale<L>(cm), cSecond = secondScale<L>(cm, cFirst);
+  const cOffset = offsetOf<L>(cm, cMin);
   const dm = multiplesOf<L>(w + 24);
   const dFirst = firstScale<L>(dm), dSecond = secondScale<L>(dm, dFirst);
-  let p = w + nibblesAt<L>();
+  const dOffset = offsetOf<L>(dm, dMin);
+  let nibbles = w + nibblesAt<L>();
   let place = restAt<L>(w, 0);
   let rest = firstRest<L>(place);
   let more = secondRest<L>(place, rest);
-  v = v128.load(p, 0);
+  v = v128.load(nibbles, 0);
   const a0 = code0<L>(v128.and(v, mask), rest, restBits);
   const a4 = code4<L>(high(v, mask), more, restBits);
-  v = v128.load(p, 16);
+  v = v128.load(nibbles, 16);
   const a1 = code1<L>(v128.and(v, mask), rest, restBits);
   const a5 = code5<L>(high(v, mask), more, restBits);
-  v = v128.load(p, 32);
+  v = v128.load(nibbles, 32);
   const a2 = code2<L>(v128.and(v, mask), rest, restBits);
   const a6 = code6<L>(high(v, mask), more, restBits);
-  v = v128.load(p, 48);
+  v = v128.load(nibbles, 48);
   const a3 = code3<L>(v128.and(v, mask), rest, restBits);
   const a7 = code7<L>(high(v, mask), more, restBits);
-  p += 64;
+  nibbles += 64;
   place = restAt<L>(w, 1);
   rest = firstRest<L>(place);
   more = secondRest<L>(place, rest);
-  v = v128.load(p, 0);
+  v = v128.load(nibbles, 0);
   const b0 = code0<L>(v128.and(v, mask), rest, restBits);
   const b4 = code4<L>(high(v, mask), more, restBits);
-  v = v128.load(p, 16);
+  v = v128.load(nibbles, 16);
   const b1 = code1<L>(v128.and(v, mask), rest, restBits);
   const b5 = code5<L>(high(v, mask), more, restBits);
-  v = v128.load(p, 32);
+  v = v128.load(nibbles, 32);
   const b2 = code2<L>(v128.and(v, mask), rest, restBits);
   const b6 = code6<L>(high(v, mask), more, restBits);
-  v = v128.load(p, 48);
+  v = v128.load(nibbles, 48);
   const b3 = code3<L>(v128.and(v, mask), rest, restBits);
   const b7 = code7<L>(high(v, mask), more, restBits);
-  p += 64;
+  nibbles += 64;
   place = restAt<L>(w, 2);
   rest = firstRest<L>(place);
   more = secondRest<L>(place, rest);
-  v = v128.load(p, 0);
+  v = v128.load(nibbles, 0);
   const c0 = code0<L>(v128.and(v, mask), rest, restBits);
   const c4 = code4<L>(high(v, mask), more, restBits);
-  v = v128.load(p, 16);
+  v = v128.load(nibbles, 16);
   const c1 = code1<L>(v128.and(v, mask), rest, restBits);
   const c5 = code5<L>(high(v, mask), more, restBits);
-  v = v128.load(p, 32);
+  v = v128.load(nibbles, 32);
   const c2 = code2<L>(v128.and(v, mask), rest, restBits);
   const c6 = code6<L>(high(v, mask), more, restBits);
-  v = v128.load(p, 48);
+  v = v128.load(nibbles, 48);
   const c3 = code3<L>(v128.and(v, mask), rest, restBits);
   const c7 = code7<L>(high(v, mask), more, restBits);
-  p += 64;
+  nibbles += 64;
   place = restAt<L>(w, 3);
   rest = firstRest<L>(place);
   more = secondRest<L>(place, rest);
-  v = v128.load(p, 0);
+  v = v128.load(nibbles, 0);
   const d0 = code0<L>(v128.and(v, mask), rest, restBits);
   const d4 = code4<L>(high(v, mask), more, restBits);
-  v = v128.load(p, 16);
+  v = v128.load(nibbles, 16);
   const d1 = code1<L>(v128.and(v, mask), rest, restBits);
   const d5 = code5<L>(high(v, mask), more, restBits);
-  v = v128.load(p, 32);
+  v = v128.load(nibbles, 32);
   const d2 = code2<L>(v128.and(v, mask), rest, restBits);
   const d6 = code6<L>(high(v, mask), more, restBits);
-  v = v128.load(p, 48);
+  v = v128.load(nibbles, 48);
   const d3 = code3<L>(v128.and(v, mask), rest, restBits);
   const d7 = code7<L>(high(v, mask), more, restBits);
-  for (const end = x + count * 48; x < end; x += 48) {
-    const xa = v128.load(x), xb = v128.load(x, 16), aux = v128.load(x, 32);
-    const x0 = lane0(xa), x1 = lane1(xa), x2 = lane2(xa), x3 = lane3(xa);
-    const x4 = lane0(xb), x5 = lane1(xb), x6 = lane2(xb), x7 = lane3(xb);
-    const dx = lane0(aux), parts = lane1(aux), dxSum = lane2(aux);
-    let dots = fineDots<L, Q>(
-      x0, x1, x2, x3, x4, x5, x6, x7, a0, a1, a2, a3, a4, a5, a6, a7, aFirst, aSecond,
-    );
-    v = v128.load(sums);
-    v128.store(sums, addBlock<L>(v, dots, am, aScale, aMin, dx, parts, dxSum));
-    dots = fineDots<L, Q>(
-      x0, x1, x2, x3, x4, x5, x6, x7, b0, b1, b2, b3, b4, b5, b6, b7, bFirst, bSecond,
-    );
-    v = v128.load(sums, 16);
-    v128.store(sums, addBlock<L>(v, dots, bm, bScale, bMin, dx, parts, dxSum), 16);
-    dots = fineDots<L, Q>(
-      x0, x1, x2, x3, x4, x5, x6, x7, c0, c1, c2, c3, c4, c5, c6, c7, cFirst, cSecond,
-    );
-    v = v128.load(sums, 32);
-    v128.store(sums, addBlock<L>(v, dots, cm, cScale, cMin, dx, parts, dxSum), 32);
-    dots = fineDots<L, Q>(
-      x0, x1, x2, x3, x4, x5, x6, x7, d0, d1, d2, d3, d4, d5, d6, d7, dFirst, dSecond,
-    );
-    v = v128.load(sums, 48);
-    v128.store(sums, addBlock<L>(v, dots, dm, dScale, dMin, dx, parts, dxSum), 48);
-    sums += 128;
+  const zero = i32x4.splat(0);
+  const end = x + count * 48;
+  while (x < end) {
+    // Of an odd number the last is taken twice; the second sums are the row that is to spare.
+    const y = x + 48 < end ? x + 48 : x;
+    let u = v128.load(x);
+    v = v128.load(y);
+    const x0 = lane0(u), x1 = lane1(u), x2 = lane2(u), x3 = lane3(u);
+    const y0 = lane0(v), y1 = lane1(v), y2 = lane2(v), y3 = lane3(v);
+    u = v128.load(x, 16);
+    v = v128.load(y, 16);
+    const x4 = lane0(u), x5 = lane1(u), x6 = lane2(u), x7 = lane3(u);
+    const y4 = lane0(v), y5 = lane1(v), y6 = lane2(v), y7 = lane3(v);
+    u = v128.load(x, 32);
+    v = v128.load(y, 32);
+    const dx = lane0(u), parts = lane1(u), dxSum = lane2(u);
+    const dy = lane0(v), yParts = lane1(v), dySum = lane2(v);
+    let p0 = two<Q>(zero, x0, a0, x1, a1), q0 = two<Q>(zero, y0, a0, y1, a1);
+    let p1 = two<Q>(p0, x2, a2, x3, a3), q1 = two<Q>(q0, y2, a2, y3, a3);
+    let p2 = two<Q>(middle<L>(p1, zero), x4, a4, x5, a5), q2 = two<Q>(middle<L>(q1, zero), y4, a4, y5, a5);
+    let p3 = two<Q>(p2, x6, a6, x7, a7), q3 = two<Q>(q2, y6, a6, y7, a7);
+    u = join<L, Q>(p0, p1, p2, p3, aFirst, aSecond);
+    v = join<L, Q>(q0, q1, q2, q3, aFirst, aSecond);
+    u = addBlock<L>(v128.load(sums), u, am, aScale, aOffset, dx, parts, dxSum);
+    v = addBlock<L>(v128.load(sums, 128), v, am, aScale, aOffset, dy, yParts, dySum);
+    v128.store(sums, u);
+    v128.store(sums, v, 128);
+    p0 = two<Q>(zero, x0, b0, x1, b1); q0 = two<Q>(zero, y0, b0, y1, b1);
+    p1 = two<Q>(p0, x2, b2, x3, b3); q1 = two<Q>(q0, y2, b2, y3, b3);
+    p2 = two<Q>(middle<L>(p1, zero), x4, b4, x5, b5); q2 = two<Q>(middle<L>(q1, zero), y4, b4, y5, b5);
+    p3 = two<Q>(p2, x6, b6, x7, b7); q3 = two<Q>(q2, y6, b6, y7, b7);
+    u = join<L, Q>(p0, p1, p2, p3, bFirst, bSecond);
+    v = join<L, Q>(q0, q1, q2, q3, bFirst, bSecond);
+    u = addBlock<L>(v128.load(sums, 16), u, bm, bScale, bOffset, dx, parts, dxSum);
+    v = addBlock<L>(v128.load(sums, 144), v, bm, bScale, bOffset, dy, yParts, dySum);
+    v128.store(sums, u, 16);
+    v128.store(sums, v, 144);
+    p0 = two<Q>(zero, x0, c0, x1, c1); q0 = two<Q>(zero, y0, c0, y1, c1);
+    p1 = two<Q>(p0, x2, c2, x3, c3); q1 = two<Q>(q0, y2, c2, y3, c3);
+    p2 = two<Q>(middle<L>(p1, zero), x4, c4, x5, c5); q2 = two<Q>(middle<L>(q1, zero), y4, c4, y5, c5);
+    p3 = two<Q>(p2, x6, c6, x7, c7); q3 = two<Q>(q2, y6, c6, y7, c7);
+    u = join<L, Q>(p0, p1, p2, p3, cFirst, cSecond);
+    v = join<L, Q>(q0, q1, q2, q3, cFirst, cSecond);
+    u = addBlock<L>(v128.load(sums, 32), u, cm, cScale, cOffset, dx, parts, dxSum);
+    v = addBlock<L>(v128.load(sums, 160), v, cm, cScale, cOffset, dy, yParts, dySum);
+    v128.store(sums, u, 32);
+    v128.store(sums, v, 160);
+    p0 = two<Q>(zero, x0, d0, x1, d1); q0 = two<Q>(zero, y0, d0, y1, d1);
+    p1 = two<Q>(p0, x2, d2, x3, d3); q1 = two<Q>(q0, y2, d2, y3, d3);
+    p2 = two<Q>(middle<L>(p1, zero), x4, d4, x5, d5); q2 = two<Q>(middle<L>(q1, zero), y4, d4, y5, d5);
+    p3 = two<Q>(p2, x6, d6, x7, d7); q3 = two<Q>(q2, y6, d6, y7, d7);
+    u = join<L, Q>(p0, p1, p2, p3, dFirst, dSecond);
+    v = join<L, Q>(q0, q1, q2, q3, dFirst, dSecond);
+    u = addBlock<L>(v128.load(sums, 48), u, dm, dScale, dOffset, dx, parts, dxSum);
+    v = addBlock<L>(v128.load(sums, 176), v, dm, dScale, dOffset, dy, yParts, dySum);
+    v128.store(sums, u, 48);
+    v128.store(sums, v, 176);
+    x += 96;
+    sums += 256;
   }
 }
 

@@ -18,7 +18,7 @@
 //          4 × 64 B   nibbles
 //   int5m  16 halves d, 16 halves m, fifth bits, nibbles
 //
-// Values are d·s·q − dmin·m (int4k, int5k), d·s·(q − 32) (int6k) and d·q + m (int5m). Everything but
+// Values: d·s·q − dmin·m (int4k, int5k), d·s·(q − 32) (int6k), d·q + m (int5m). Everything but
 // d, dmin and m is whole, and so are sums of a block: int32, within 2^25.
 
 import { mac } from "../dots.as";
@@ -164,35 +164,35 @@ function seconds(v: v128): v128 {
 }
 
 /**
- * Products of eight vectors of codes with activations `x0` … `x7`, summed over the block with the
- * multiples: `s` of k < 16, `t` of the others, each twice in a row's lane. Four i32.
- *
- * Sums of i16 hold 8 products of codes below 16, or 8 below 32, or 4 below 64.
+ * Products of two vectors of codes with activations: of k that lie beside each other, for `join`.
+ * Pairs are summed from zero, quads from `start`.
  */
 @inline
-export function fineDots<L, Q>(
-  x0: v128, x1: v128, x2: v128, x3: v128, x4: v128, x5: v128, x6: v128, x7: v128,
-  c0: v128, c1: v128, c2: v128, c3: v128, c4: v128, c5: v128, c6: v128, c7: v128,
-  s: v128,
-  t: v128,
-): v128 {
+export function two<Q>(start: v128, x0: v128, c0: v128, x1: v128, c1: v128): v128 {
+  if (sizeof<Q>() == sizeof<Quads>()) return mac(mac(start, x0, c0, true), x1, c1, true);
+  return i16x8.add(dotPairs(x0, c0), dotPairs(x1, c1));
+}
+
+/** Where `two` of k from 16 on start; `first` is what those of k < 16 have summed. */
+@inline
+export function middle<L>(first: v128, zero: v128): v128 {
+  return sizeof<L>() == sizeof<Int6k>() ? zero : first;
+}
+
+/**
+ * The sums of four rows over a block, from the four of `two`, with the multiples: `s` of k < 16, `t`
+ * of the others, each twice in a row's lane. Four i32.
+ *
+ * An i16 holds 8 products of codes below 16, or 8 of codes below 32, or 4 of codes below 64.
+ */
+@inline
+export function join<L, Q>(a: v128, b: v128, c: v128, d: v128, s: v128, t: v128): v128 {
   if (sizeof<Q>() == sizeof<Quads>()) {
-    const zero = i32x4.splat(0);
-    const low = mac(mac(mac(mac(zero, x0, c0, true), x1, c1, true), x2, c2, true), x3, c3, true);
-    if (sizeof<L>() == sizeof<Int6k>()) {
-      const high = mac(mac(mac(mac(zero, x4, c4, true), x5, c5, true), x6, c6, true), x7, c7, true);
-      return i32x4.add(
-        i32x4.mul(low, i32x4.shr_s(s, 16)),
-        i32x4.mul(high, i32x4.shr_s(t, 16)),
-      );
-    }
-    const all = mac(mac(mac(mac(low, x4, c4, true), x5, c5, true), x6, c6, true), x7, c7, true);
-    return sizeof<L>() == sizeof<Int5m>() ? all : i32x4.mul(all, i32x4.shr_s(s, 16));
+    if (sizeof<L>() == sizeof<Int5m>()) return d;
+    const scaled = i32x4.mul(d, i32x4.shr_s(t, 16));
+    if (sizeof<L>() != sizeof<Int6k>()) return scaled;
+    return i32x4.add(i32x4.mul(b, i32x4.shr_s(s, 16)), scaled);
   }
-  const a = i16x8.add(dotPairs(x0, c0), dotPairs(x1, c1));
-  const b = i16x8.add(dotPairs(x2, c2), dotPairs(x3, c3));
-  const c = i16x8.add(dotPairs(x4, c4), dotPairs(x5, c5));
-  const d = i16x8.add(dotPairs(x6, c6), dotPairs(x7, c7));
   if (sizeof<L>() == sizeof<Int4k>()) {
     return i32x4.dot_i16x8_s(i16x8.add(i16x8.add(a, b), i16x8.add(c, d)), s);
   }
@@ -209,9 +209,19 @@ export function fineDots<L, Q>(
 }
 
 /**
- * The sums of four rows after a block. `dots` are its products, `multiples` as in the block, `d` and
- * `min` the rows' halves as f32 (dmin / 8 where it has multiples); of the activations `dx` is the
- * scale, `parts` the two sums of −8·q, `dxSum` the scale times the sum of q.
+ * What four rows add for the sum of activations: m of int5m, else −dmin·m, which is exact. `min` are
+ * the rows' halves.
+ */
+@inline
+export function offsetOf<L>(multiples: v128, min: v128): v128 {
+  if (sizeof<L>() == sizeof<Int5m>() || sizeof<L>() == sizeof<Int6k>()) return min;
+  return f32x4.mul(f32x4.convert_i32x4_s(i32x4.shr_u(multiples, 16)), min);
+}
+
+/**
+ * The sums of four rows after a block. `dots` are its products, `multiples` as in the block, `d` the
+ * rows' halves as f32, `offset` what `offsetOf` gives; of the activations `dx` is the scale, `parts`
+ * the two sums of −8·q, `dxSum` the scale times the sum of q.
  */
 @inline
 export function addBlock<L>(
@@ -219,7 +229,7 @@ export function addBlock<L>(
   dots: v128,
   multiples: v128,
   d: v128,
-  min: v128,
+  offset: v128,
   dx: v128,
   parts: v128,
   dxSum: v128,
@@ -229,8 +239,5 @@ export function addBlock<L>(
     const all = i32x4.add(dots, i32x4.shl(i32x4.dot_i16x8_s(multiples, parts), 2));
     return madd(f32x4.convert_i32x4_s(all), f32x4.mul(d, dx), sums);
   }
-  const scaled = madd(f32x4.convert_i32x4_s(dots), f32x4.mul(d, dx), sums);
-  if (sizeof<L>() == sizeof<Int5m>()) return madd(min, dxSum, scaled);
-  const minima = i32x4.dot_i16x8_s(seconds(multiples), parts);
-  return madd(f32x4.convert_i32x4_s(minima), f32x4.mul(min, dx), scaled);
+  return madd(offset, dxSum, madd(f32x4.convert_i32x4_s(dots), f32x4.mul(d, dx), sums));
 }

@@ -22,21 +22,24 @@ import {
   code5,
   code6,
   code7,
-  fineDots,
   firstRest,
   firstScale,
   Int4k,
   Int5k,
   Int5m,
   Int6k,
+  join,
+  middle,
   multiplesOf,
   nibblesAt,
+  offsetOf,
   Pairs,
   Quads,
   restAt,
   restMask,
   secondRest,
   secondScale,
+  two,
 } from "./fine_codes.as";
 import { high } from "./int4.as";
 
@@ -84,20 +87,29 @@ function rowsTimes1<L, Q>(
   const more = secondRest<L>(at, rest);
   const multiples = multiplesOf<L>(w + (g << 3));
   const scale = firstScale<L>(multiples);
-  const dots = fineDots<L, Q>(
-    x0, x1, x2, x3, x4, x5, x6, x7,
-    code0<L>(v128.and(u0, mask), rest, restBits),
-    code1<L>(v128.and(u1, mask), rest, restBits),
-    code2<L>(v128.and(u2, mask), rest, restBits),
-    code3<L>(v128.and(u3, mask), rest, restBits),
-    code4<L>(high(u0, mask), more, restBits),
-    code5<L>(high(u1, mask), more, restBits),
-    code6<L>(high(u2, mask), more, restBits),
-    code7<L>(high(u3, mask), more, restBits),
-    scale,
-    secondScale<L>(multiples, scale),
+  const zero = i32x4.splat(0);
+  const p0 = two<Q>(
+    zero,
+    x0, code0<L>(v128.and(u0, mask), rest, restBits),
+    x1, code1<L>(v128.and(u1, mask), rest, restBits),
   );
-  return addBlock<L>(sums, dots, multiples, d, min, dx, parts, dxSum);
+  const p1 = two<Q>(
+    p0,
+    x2, code2<L>(v128.and(u2, mask), rest, restBits),
+    x3, code3<L>(v128.and(u3, mask), rest, restBits),
+  );
+  const p2 = two<Q>(
+    middle<L>(p1, zero),
+    x4, code4<L>(high(u0, mask), more, restBits),
+    x5, code5<L>(high(u1, mask), more, restBits),
+  );
+  const p3 = two<Q>(
+    p2,
+    x6, code6<L>(high(u2, mask), more, restBits),
+    x7, code7<L>(high(u3, mask), more, restBits),
+  );
+  const dots = join<L, Q>(p0, p1, p2, p3, scale, secondScale<L>(multiples, scale));
+  return addBlock<L>(sums, dots, multiples, d, offsetOf<L>(multiples, min), dx, parts, dxSum);
 }
 
 /**
@@ -116,15 +128,15 @@ function fourTimes1<L, Q>(
   const mask = i8x16.splat(15);
   const restBits = restMask<L>();
   const bits = i32x4.splat(F16_BITS);
-  const eighth = f32x4.splat(sizeof<L>() == sizeof<Int5m>() ? 1 : 0.125);
+  const sign = f32x4.splat(sizeof<L>() == sizeof<Int5m>() ? 1 : -1);
   let w0 = panel;
   let w1 = w0 + distance;
   let w2 = w1 + distance;
   let w3 = w2 + distance;
-  const lift0 = v128.load32_splat(w0, 4), minLift0 = f32x4.mul(lift0, eighth);
-  const lift1 = v128.load32_splat(w1, 4), minLift1 = f32x4.mul(lift1, eighth);
-  const lift2 = v128.load32_splat(w2, 4), minLift2 = f32x4.mul(lift2, eighth);
-  const lift3 = v128.load32_splat(w3, 4), minLift3 = f32x4.mul(lift3, eighth);
+  const lift0 = v128.load32_splat(w0, 4), minLift0 = f32x4.mul(lift0, sign);
+  const lift1 = v128.load32_splat(w1, 4), minLift1 = f32x4.mul(lift1, sign);
+  const lift2 = v128.load32_splat(w2, 4), minLift2 = f32x4.mul(lift2, sign);
+  const lift3 = v128.load32_splat(w3, 4), minLift3 = f32x4.mul(lift3, sign);
   w0 += 16;
   w1 += 16;
   w2 += 16;
