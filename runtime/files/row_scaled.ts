@@ -50,6 +50,8 @@ export function rowScaled(
   const write = WRITERS[layout];
   const unpack = layout === "int4" ? copyBytes : rowCodes === columns ? copyBytes : unpackNibbles;
   let read: Promise<Float32Array> | undefined; // [rows]
+  // One row, padded with zeros: a code in each byte, or for int4 two as they lie in the file.
+  const row = new Int8Array(Math.ceil(columns / BLOCK) * BLOCK);
 
   async function readScales(): Promise<Float32Array> {
     const { source, offset, bytes, type } = scales;
@@ -65,24 +67,22 @@ export function rowScaled(
     return values;
   }
 
-  /** Rows `first` up to `end`, as they are read. */
-  async function readRows(first: number, end: number): Promise<Uint8Array> {
+  /**
+   * Rows `first` up to `end`, as they are read, into `out`, which they fill. Their codes take no more
+   * bytes than they do: these are read into its end, and each row is written over those before it.
+   */
+  async function fillRows(first: number, end: number, out: Uint8Array): Promise<void> {
     const values = await (read ??= readScales().catch((error) => {
       read = undefined;
       throw error;
     }));
-    const packed = await codes.source.read(
-      codes.offset + first * rowCodes,
-      (end - first) * rowCodes,
-    );
-    // One row, padded with zeros: a code in each byte, or for int4 two as they lie in the file.
-    const row = new Int8Array(Math.ceil(columns / BLOCK) * BLOCK);
-    const out = new Uint8Array((end - first) * stride);
+    const codeBytes = (end - first) * rowCodes;
+    const packed = out.subarray(out.length - codeBytes);
+    await codes.source.read(codes.offset + first * rowCodes, codeBytes, packed);
     for (let i = first; i < end; i++) {
       unpack(packed, (i - first) * rowCodes, row, rowCodes);
       write(row, values[i]!, columns, out, (i - first) * stride);
     }
-    return out;
   }
 
   return {
@@ -95,9 +95,12 @@ export function rowScaled(
       ...derived(codes.source, bytes),
       async read(start, length, into = new Uint8Array(length)) {
         const first = Math.floor(start / stride), end = Math.ceil((start + length) / stride);
-        const whole = await readRows(first, end);
-        into.set(whole.subarray(start - first * stride, start - first * stride + length));
-        return into.subarray(0, length);
+        const from = start - first * stride, wanted = into.subarray(0, length);
+        const areRows = from === 0 && length === (end - first) * stride && into.byteOffset % 4 === 0;
+        const out = areRows ? wanted : new Uint8Array((end - first) * stride);
+        await fillRows(first, end, out);
+        if (!areRows) wanted.set(out.subarray(from, from + length));
+        return wanted;
       },
     },
   };
@@ -144,7 +147,7 @@ const WRITERS: Readonly<Record<keyof typeof FORMS, Write>> = {
     }
   },
   f32(row, scale, columns, out, to) {
-    const values = new Float32Array(out.buffer, to, columns);
+    const values = new Float32Array(out.buffer, out.byteOffset + to, columns);
     for (let i = 0; i < columns; i++) values[i] = scale * row[i]!;
   },
 };
