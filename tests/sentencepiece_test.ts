@@ -7,7 +7,7 @@ import { assert, assertEquals, assertThrows } from "@std/assert";
 import fc from "fast-check";
 import { FormatError } from "../errors.ts";
 import type { Tokenizer } from "../runtime/text/tokenizer/tokenizer.ts";
-import { readFields } from "../runtime/text/tokenizer/sentencepiece/protobuf.ts";
+import { WireReader } from "../runtime/text/tokenizer/sentencepiece/protobuf.ts";
 import { tokenizerFromSentencePiece } from "../runtime/text/tokenizer/sentencepiece/tokenizer.ts";
 import { FIXTURES } from "./fixtures.ts";
 
@@ -138,7 +138,15 @@ Deno.test("a character map that is damaged is a FormatError or a map", () => {
   }
 });
 
-Deno.test("readFields() refuses lengths and numbers that leave the message", () => {
+/** The numbers of a message's varints. */
+function varints(bytes: Uint8Array, start = 0, end = bytes.length): number[] {
+  const reader = new WireReader(bytes, "x.model"), found: number[] = [];
+  reader.enter(start, end);
+  while (reader.next()) found.push(reader.varint);
+  return found;
+}
+
+Deno.test("WireReader refuses lengths and numbers that leave the message", () => {
   const bad: Record<string, number[]> = {
     "a length beyond the message": [0x0a, 0x05, 1],
     "a length of 2^63": [0x0a, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f],
@@ -149,16 +157,13 @@ Deno.test("readFields() refuses lengths and numbers that leave the message", () 
     "four bytes of which two are there": [0x0d, 1, 2],
   };
   for (const [what, bytes] of Object.entries(bad)) {
-    assertThrows(
-      () => [...readFields(Uint8Array.from(bytes), "x.model")],
-      FormatError,
-      "x.model",
-      what,
-    );
+    assertThrows(() => varints(Uint8Array.from(bytes)), FormatError, "x.model", what);
+    // The same inside a file that goes on: what follows is not the message's.
+    const inside = Uint8Array.from([1, ...bytes, ...Array(12).fill(1)]);
+    assertThrows(() => varints(inside, 1, 1 + bytes.length), FormatError, "x.model", what);
   }
-  assertEquals([...readFields(Uint8Array.from([0x08, 0xac, 0x02]), "x")].map((f) => f.varint), [
-    300,
-  ]);
+  assertEquals(varints(Uint8Array.from([0x08, 0xac, 0x02])), [300]);
+  assertEquals(varints(Uint8Array.from([1, 0x08, 0xac, 0x02, 1]), 1, 4), [300]);
 });
 
 Deno.test("tokenizerFromSentencePiece() says what is wrong with a file", () => {

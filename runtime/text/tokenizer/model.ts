@@ -61,7 +61,7 @@ function addToken({ tokens, ids }: Vocabulary, token: string, id: number): void 
 }
 
 /** Ids may have gaps, but a vocabulary that is mostly gaps is damage and would cost memory. */
-export function checkGaps(tokens: readonly unknown[], count: number): void {
+export function checkGaps(tokens: { readonly length: number }, count: number): void {
   if (tokens.length > 8 * count + 65536) {
     throw wrongField("the largest token id", tokens.length - 1, `less, for ${count} tokens`);
   }

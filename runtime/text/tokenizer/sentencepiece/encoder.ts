@@ -24,12 +24,12 @@ export function pieceEncoder(
   model: SentencePieceModel,
   kept: ReadonlySet<number> = new Set(),
 ): WordModel {
+  const byteFallback = model.byteFallback ? byteTokens(model.reserved) : undefined;
+  if (model.kind === "unigram") return unigram(model, kept, byteFallback);
   const ids = new Map(model.ids);
   for (const id of kept) {
     if (ids.get(model.pieces[id]) === id) ids.delete(model.pieces[id]);
   }
-  const byteFallback = model.byteFallback ? byteTokens(model.reserved) : undefined;
-  if (model.kind === "unigram") return unigram(model, ids, byteFallback);
   if (model.kind === "word") return words(ids, model.unknownId, byteFallback);
   const symbols = new Symbols(model.pieces, ids);
   if (model.kind === "bpe") return atSymbols(model, ids, bpe(model, symbols, byteFallback));
@@ -45,7 +45,7 @@ export function pieceEncoder(
 
 function unigram(
   model: SentencePieceModel,
-  ids: ReadonlyMap<string, number>,
+  kept: ReadonlySet<number>,
   byteFallback: readonly number[] | undefined,
 ): WordModel {
   const { pieces, types } = model;
@@ -60,12 +60,13 @@ function unigram(
   const bytes = new TextEncoder();
   return unigramModel({
     tokens: pieces,
-    scores: Array.from(model.scores, (score, id) =>
+    scores: Float64Array.from(model.scores, (score, id) =>
       // User-defined symbols get a score that prefers them.
       types[id] === PIECE.userDefined ? bytes.encode(pieces[id]).length * most - 0.1 : score),
     unknown: model.unknownId,
     unknownScore: Math.fround(least - UNKNOWN_PENALTY),
-    matchable: (id) => ids.get(pieces[id]) === id && types[id] !== PIECE.unused,
+    matchable: (id) =>
+      (types[id] === PIECE.normal || types[id] === PIECE.userDefined) && !kept.has(id),
     byteFallback,
   });
 }

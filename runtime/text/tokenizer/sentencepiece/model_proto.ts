@@ -10,7 +10,7 @@
 import { FormatError } from "../../../../errors.ts";
 import { quote } from "../../../../escape.ts";
 import { MAX_VOCABULARY } from "../fields.ts";
-import { readFields, type WireField } from "./protobuf.ts";
+import { WireReader } from "./protobuf.ts";
 
 /** What a piece is. The values are those of GGUF's `token_type` too. */
 export const PIECE = {
@@ -101,22 +101,27 @@ export function readSentencePieceModel(bytes: Uint8Array, name: string): Sentenc
       `Cannot read the SentencePiece model ${quote(name)}: ${why}; ` +
         `the file is damaged or no SentencePiece model`,
     );
-  const text = (field: WireField, of: string): string => {
-    if (field.bytes === undefined || field.wire !== 2) throw fail(`${of} is no text`);
-    if (field.bytes.length > MAX_PIECE) throw fail(`${of} has ${field.bytes.length} bytes`);
+  const file = new WireReader(bytes, name), part = new WireReader(bytes, name);
+  const numbers = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  /** The part's value as text. */
+  const text = (of: string): string => {
+    if (part.wire !== 2) throw fail(`${of} is no text`);
+    const length = part.end - part.start;
+    if (length > MAX_PIECE) throw fail(`${of} has ${length} bytes`);
     try {
-      return utf8.decode(field.bytes);
+      return utf8.decode(bytes.subarray(part.start, part.end));
     } catch {
       throw fail(`${of} is not UTF-8`);
     }
   };
-  const flag = (field: WireField, of: string): boolean => {
-    if (field.wire !== 0) throw fail(`${of} is no flag`);
-    return field.varint !== 0;
+  const flag = (of: string): boolean => {
+    if (part.wire !== 0) throw fail(`${of} is no flag`);
+    return part.varint !== 0;
   };
-  const message = (field: WireField, of: string): Iterable<WireField> => {
-    if (field.bytes === undefined || field.wire !== 2) throw fail(`${of} is no message`);
-    return readFields(field.bytes, name);
+  /** Lets `part` go through the field's value. */
+  const enter = (of: string): void => {
+    if (file.wire !== 2) throw fail(`${of} is no message`);
+    part.enter(file.start, file.end);
   };
 
   const pieces: string[] = [], scores: number[] = [], types: number[] = [];
@@ -130,15 +135,16 @@ export function readSentencePieceModel(bytes: Uint8Array, name: string): Sentenc
   };
   const specs = new Map<number, Spec>();
 
-  function readPiece(field: WireField): void {
+  function readPiece(): void {
     const of = `piece ${pieces.length}`;
     if (pieces.length === MAX_VOCABULARY) throw fail(`it has more than ${MAX_VOCABULARY} pieces`);
     let piece = "", score = 0, type: number = PIECE.normal;
-    for (const part of message(field, of)) {
-      if (part.number === 1) piece = text(part, of);
+    enter(of);
+    while (part.next()) {
+      if (part.number === 1) piece = text(of);
       else if (part.number === 2) {
         if (part.wire !== 5) throw fail(`the score of ${of} is no number`);
-        score = new DataView(part.bytes!.buffer, part.bytes!.byteOffset, 4).getFloat32(0, true);
+        score = numbers.getFloat32(part.start, true);
       } else if (part.number === 3) type = part.varint;
     }
     if (piece === "") throw fail(`${of} is empty`);
@@ -149,39 +155,40 @@ export function readSentencePieceModel(bytes: Uint8Array, name: string): Sentenc
     types.push(type);
   }
 
-  function readTrainer(field: WireField): void {
-    for (const part of message(field, "trainer_spec")) {
+  function readTrainer(): void {
+    enter("trainer_spec");
+    while (part.next()) {
       if (part.number === 3) trainer.kind = part.varint;
-      else if (part.number === 24) {
-        trainer.spaceIsSuffix = flag(part, "treat_whitespace_as_suffix");
-      } else if (part.number === 35) trainer.byteFallback = flag(part, "byte_fallback");
-      else if (part.number === 44) trainer.unknownSurface = text(part, "unk_surface");
-      else if (part.number === 46) trainer.bos = text(part, "bos_piece");
-      else if (part.number === 47) trainer.eos = text(part, "eos_piece");
+      else if (part.number === 24) trainer.spaceIsSuffix = flag("treat_whitespace_as_suffix");
+      else if (part.number === 35) trainer.byteFallback = flag("byte_fallback");
+      else if (part.number === 44) trainer.unknownSurface = text("unk_surface");
+      else if (part.number === 46) trainer.bos = text("bos_piece");
+      else if (part.number === 47) trainer.eos = text("eos_piece");
     }
   }
 
-  function readSpec(field: WireField): void {
-    const spec = specs.get(field.number) ?? {
+  function readSpec(): void {
+    const spec = specs.get(file.number) ?? {
       charsMap: new Uint8Array(0),
       addDummyPrefix: true,
       removeExtraSpaces: true,
       escapeSpaces: true,
     };
-    specs.set(field.number, spec);
-    for (const part of message(field, "normalizer_spec")) {
+    specs.set(file.number, spec);
+    enter("normalizer_spec");
+    while (part.next()) {
       if (part.number === 2 && part.wire !== 2) throw fail("precompiled_charsmap is no bytes");
-      if (part.number === 2) spec.charsMap = part.bytes!.slice();
-      else if (part.number === 3) spec.addDummyPrefix = flag(part, "add_dummy_prefix");
-      else if (part.number === 4) spec.removeExtraSpaces = flag(part, "remove_extra_whitespaces");
-      else if (part.number === 5) spec.escapeSpaces = flag(part, "escape_whitespaces");
+      if (part.number === 2) spec.charsMap = bytes.slice(part.start, part.end);
+      else if (part.number === 3) spec.addDummyPrefix = flag("add_dummy_prefix");
+      else if (part.number === 4) spec.removeExtraSpaces = flag("remove_extra_whitespaces");
+      else if (part.number === 5) spec.escapeSpaces = flag("escape_whitespaces");
     }
   }
 
-  for (const field of readFields(bytes, name)) {
-    if (field.number === 1) readPiece(field);
-    else if (field.number === 2) readTrainer(field);
-    else if (field.number === 3 || field.number === 5) readSpec(field);
+  while (file.next()) {
+    if (file.number === 1) readPiece();
+    else if (file.number === 2) readTrainer();
+    else if (file.number === 3 || file.number === 5) readSpec();
   }
   if (pieces.length === 0) throw fail("it has no pieces");
   if (!specs.has(3)) throw fail("it has no normalizer_spec");

@@ -117,40 +117,43 @@ export function aroundPieces(model: SentencePieceModel, around: AroundPieces): T
   }
   const encoder = pieceEncoder(model, kept);
 
-  const tokens: (string | undefined)[] = [];
-  const ids = new Map<string, number>();
-  const name = (content: string, id: number): void => {
-    tokens[id] = content;
-    ids.set(content, id);
-  };
   const spelledBy = around.decoder ?? { model, idOfPiece };
-  const pieceOf = new Map<number, number>(); // ids to the pieces of the model that decodes
-  spelledBy.model.pieces.forEach((content, piece) => {
-    const id = spelledBy.idOfPiece[piece];
-    if (id < 0) return;
-    if (tokens[id] === undefined) name(content, id);
-    pieceOf.set(id, piece);
-  });
-  if (around.decoder) {
-    model.pieces.forEach((content, piece) => {
-      const id = idOfPiece[piece];
-      if (id >= 0 && tokens[id] === undefined) name(content, id);
+  const vocabularies = [spelledBy, ...(around.decoder ? [{ model, idOfPiece }] : [])];
+  const length = endOfIds(added, vocabularies);
+  // Ids of no token spell nothing, and are still inside the vocabulary.
+  const tokens = new Array<string | undefined>(length).fill(undefined);
+  const pieceOf = new Int32Array(length).fill(-1); // ids to the pieces of the model that decodes
+  for (const it of vocabularies) {
+    it.model.pieces.forEach((content, piece) => {
+      const id = it.idOfPiece[piece];
+      if (id < 0) return;
+      tokens[id] ??= content;
+      if (it === spelledBy) pieceOf[id] = piece;
     });
   }
+  const ids = new Map<string, number>(); // of added tokens; pieces are found by their models
   const texts = new Map<number, string>(); // of tokens that are decoded as they are written
   for (const { id, content } of added) {
-    name(content, id);
+    tokens[id] = content;
+    ids.set(content, id);
     texts.set(id, content);
   }
-  if (around.spelling) {
-    for (const [id, piece] of pieceOf) {
-      const text = around.spelling(spelledBy.model.pieces[piece]);
-      if (text !== undefined && !texts.has(id)) texts.set(id, text);
+  const idOf = (token: string): number | undefined => {
+    const id = ids.get(token);
+    if (id !== undefined) return id;
+    for (const { model, idOfPiece } of vocabularies.toReversed()) {
+      const piece = Math.max(model.ids.get(token) ?? -1, model.reserved.get(token) ?? -1);
+      const id = idOfPiece[piece] ?? -1;
+      if (id >= 0 && (tokens[id] === token || texts.has(id))) return id;
     }
+    return undefined;
+  };
+  if (around.spelling) {
+    pieceOf.forEach((piece, id) => {
+      const text = piece < 0 ? undefined : around.spelling!(spelledBy.model.pieces[piece]);
+      if (text !== undefined && !texts.has(id)) texts.set(id, text);
+    });
   }
-  checkGaps(tokens, ids.size);
-  // Ids of no token spell nothing, and are still inside the vocabulary.
-  for (let id = 0; id < tokens.length; id++) tokens[id] ??= undefined;
   const controls = new Set(added.filter((token) => token.special).map(({ id }) => id));
   const speller = pieceSpeller(spelledBy.model);
   function piecesOf(prepared: string): number[] {
@@ -161,7 +164,7 @@ export function aroundPieces(model: SentencePieceModel, around: AroundPieces): T
 
   return assembleTokenizer({
     tokens,
-    idOf: (token) => ids.get(token),
+    idOf,
     added,
     normalize: around.prepare ?? ((text) => text),
     split(text, atStart) {
@@ -191,8 +194,8 @@ export function aroundPieces(model: SentencePieceModel, around: AroundPieces): T
           push(id) {
             const text = texts.get(id);
             if (text !== undefined) return stream.text(text);
-            const piece = pieceOf.get(id);
-            return piece === undefined ? "" : stream.push(piece);
+            const piece = pieceOf[id] ?? -1;
+            return piece < 0 ? "" : stream.push(piece);
           },
           end: () => stream.end(),
         };
@@ -201,4 +204,19 @@ export function aroundPieces(model: SentencePieceModel, around: AroundPieces): T
     bosId: around.bosId,
     eosIds: around.eosIds,
   });
+}
+
+/** One past the largest id of added tokens and pieces. */
+function endOfIds(
+  added: readonly AddedToken[],
+  vocabularies: readonly { model: SentencePieceModel; idOfPiece: ArrayLike<number> }[],
+): number {
+  let end = 0, count = added.length;
+  for (const { id } of added) end = Math.max(end, id + 1);
+  for (const { model: { pieces }, idOfPiece } of vocabularies) {
+    count += pieces.length;
+    for (let piece = 0; piece < pieces.length; piece++) end = Math.max(end, idOfPiece[piece] + 1);
+  }
+  checkGaps({ length: end }, count);
+  return end;
 }
