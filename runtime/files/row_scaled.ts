@@ -57,8 +57,9 @@ export function rowScaled(
     const { source, offset, bytes, type } = scales;
     const numbers = transcoder(type, "f32").rows(await source.read(offset, bytes), rows);
     const values = new Float32Array(numbers.slice().buffer);
-    const wide = values.find((it) => Number.isFinite(it) && Math.abs(it) > HALF_MAX);
-    if (wide !== undefined && layout !== "f32") {
+    const isWide = (it: number): boolean => Number.isFinite(it) && Math.abs(it) > HALF_MAX;
+    const wide = layout === "f32" ? undefined : values.find(isWide);
+    if (wide !== undefined) {
       throw new ModelError(
         `Cannot load tensor ${quote(codes.name)} of ${quote(codes.source.name)}: the scale ` +
           `${wide} is too large for half precision; load it with weights "f32"`,
@@ -96,7 +97,8 @@ export function rowScaled(
       async read(start, length, into = new Uint8Array(length)) {
         const first = Math.floor(start / stride), end = Math.ceil((start + length) / stride);
         const from = start - first * stride, wanted = into.subarray(0, length);
-        const areRows = from === 0 && length === (end - first) * stride && into.byteOffset % 4 === 0;
+        const areRows = from === 0 && length === (end - first) * stride &&
+          into.byteOffset % 4 === 0;
         const out = areRows ? wanted : new Uint8Array((end - first) * stride);
         await fillRows(first, end, out);
         if (!areRows) wanted.set(out.subarray(from, from + length));

@@ -64,7 +64,7 @@ export function chatglm6b(published: Published): Tokenizer {
   const [removesSpace, lowers] = [flag("remove_space"), flag("do_lower_case")];
   const bosId = specials.id("bos_token");
   return aroundPieces(model, {
-    idOfPiece: Int32Array.from(model.pieces, (_, id) => id + images),
+    idOfPiece: new Int32Array(model.pieces.length).map((_, id) => id + images),
     unknownId: model.unknownId + images,
     added: specials.added,
     prefix: [],
@@ -131,7 +131,7 @@ export function chatglm2(published: Published): Tokenizer {
   // In a dialogue the next turn's mark ends the answer.
   const turns = hasRoles ? [own.get("<|user|>"), own.get("<|observation|>")] : [];
   return aroundPieces(model, {
-    idOfPiece: Int32Array.from(model.pieces, (_, id) => id),
+    idOfPiece: new Int32Array(model.pieces.length).map((_, id) => id),
     unknownId: model.unknownId,
     added,
     prefix: [first + COMMANDS.indexOf("[gMASK]"), first + COMMANDS.indexOf("sop")],

@@ -60,9 +60,10 @@ function unigram(
   const bytes = new TextEncoder();
   return unigramModel({
     tokens: pieces,
-    scores: Float64Array.from(model.scores, (score, id) =>
+    scores: new Float64Array(model.scores).map((score, id) =>
       // User-defined symbols get a score that prefers them.
-      types[id] === PIECE.userDefined ? bytes.encode(pieces[id]).length * most - 0.1 : score),
+      types[id] === PIECE.userDefined ? bytes.encode(pieces[id]).length * most - 0.1 : score
+    ),
     unknown: model.unknownId,
     unknownScore: Math.fround(least - UNKNOWN_PENALTY),
     matchable: (id) =>

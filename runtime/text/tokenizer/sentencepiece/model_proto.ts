@@ -228,8 +228,8 @@ export function readSentencePieceModel(bytes: Uint8Array, name: string): Sentenc
   return {
     name,
     pieces,
-    scores: Float32Array.from(scores),
-    types: Uint8Array.from(types),
+    scores: new Float32Array(scores),
+    types: new Uint8Array(types),
     ids,
     reserved,
     unknownId,

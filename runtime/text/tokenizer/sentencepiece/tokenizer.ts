@@ -72,7 +72,7 @@ export function tokenizerFromSentencePiece(bytes: Uint8Array, name: string): Tok
     if (model.types[id] === PIECE.control) added.push(specialToken(content, id));
   });
   return aroundPieces(model, {
-    idOfPiece: Int32Array.from(model.pieces, (_, id) => id),
+    idOfPiece: new Int32Array(model.pieces.length).map((_, id) => id),
     unknownId: model.unknownId,
     added,
     prefix: [],
