@@ -43,6 +43,33 @@ Deno.test("chatglmFormat() writes a ChatGLM-6B conversation as its chat function
   );
 });
 
+/** The prompt as the `chat` function published with ChatGLM-6B builds it of a history and a question. */
+function publishedPrompt(history: readonly (readonly [string, string])[], query: string): string {
+  if (history.length === 0) return query;
+  const rounds = history.map(([question, answer], i) =>
+    "[Round " + i + "]\n问：" + question + "\n答：" + answer + "\n"
+  );
+  return rounds.join("") + "[Round " + history.length + "]\n问：" + query + "\n答：";
+}
+
+Deno.test("chatglmFormat() equals ChatGLM-6B's prompt for one and for several rounds", async () => {
+  const { render } = await template("chatglm");
+  const texts = ["你好", "", " a  b\n", "{{ x }} {% if %}", "[Round 1]", "答：\t<n>", "𠮷[gMASK]"];
+  for (let rounds = 0; rounds < 12; rounds++) {
+    const history = Array.from(
+      { length: rounds },
+      (_, i) => [texts[(3 * i) % 7]!, texts[(5 * i + 1) % 7]!] as const,
+    );
+    const query = texts[rounds % 7]!;
+    const messages = history.flatMap(([a, b]) => [user(a), assistant(b)]);
+    assertEquals(
+      render([...messages, user(query)]),
+      publishedPrompt(history, query) + "[gMASK]<sop>",
+      `${rounds} rounds before`,
+    );
+  }
+});
+
 Deno.test("chatglmFormat() writes a ChatGLM2 conversation as its build_prompt does", async () => {
   const { render } = await template("chatglm2");
   assertEquals(render([user("你好")]), "[gMASK]sop[Round 1]\n\n问：你好\n\n答：");

@@ -2,7 +2,7 @@
 
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { ModelError } from "../errors.ts";
-import { loadModel } from "../mod.ts";
+import { loadModel, type WeightsOption } from "../mod.ts";
 import { decodeRows, encodeRows, type LayoutName, LAYOUTS } from "../quant/formats.ts";
 import { loadWeights } from "../runtime/engine/load_weights.ts";
 import { keptMatrix, matrix } from "../runtime/models/weight_spec.ts";
@@ -211,4 +211,79 @@ Deno.test("quantized checkpoints give the logits of their numbers, in both gener
   } finally {
     await Deno.remove(directory, { recursive: true });
   }
+});
+
+/**
+ * Ids that a model chooses greedily after a prompt, with the logits that it chose them by; with `forced`,
+ * what it would choose after those.
+ */
+async function greedy(
+  backend: "reference" | "wasm",
+  weights: WeightsOption,
+  prompt: readonly number[],
+  forced?: readonly number[],
+): Promise<{ ids: number[]; logits: Float32Array[] }> {
+  const folder = new URL("golden/chatglm6b-int4/", FIXTURES);
+  await using model = await loadModel(folder, { backend, weights, onWarning() {} });
+  using session = model.session();
+  const ids: number[] = [], logits: Float32Array[] = [];
+  let last = await session.prefill(prompt);
+  while (ids.length < 12) {
+    logits.push(last.slice());
+    ids.push(last.indexOf(last.reduce((most, it) => Math.max(most, it), -Infinity)));
+    last = await session.step((forced ?? ids)[ids.length - 1]!);
+  }
+  return { ids, logits };
+}
+
+Deno.test("a published INT4 checkpoint gives the ids and, where all is exact, the logits of its f32 weights", async () => {
+  for (const prompt of [[5, 6, 127, 129], [90, 11, 40, 7, 33, 127, 129]]) {
+    const exact = await greedy("reference", "f32", prompt);
+    assertEquals(await greedy("reference", "as-is", prompt), exact);
+    assertEquals((await greedy("wasm", "f32", prompt)).ids, exact.ids);
+    // Products of whole numbers round what the matrices are multiplied with, which decides near ties.
+    const { ids, logits } = await greedy("wasm", "as-is", prompt, exact.ids);
+    let same = 0;
+    exact.logits.forEach((expected, k) => {
+      const change = expected.reduce(
+        (most, it, i) => Math.max(most, Math.abs(it - logits[k]![i]!)),
+        0,
+      );
+      const margin = expected[exact.ids[k]!]! - expected[ids[k]!]!;
+      assert(change < 0.05, `logits of step ${k} change by ${change}`);
+      assert(margin <= 2 * change, `step ${k} is no near tie: ${margin}, changes of ${change}`);
+      same += margin === 0 ? 1 : 0;
+    });
+    assert(same >= 10, `${same} of 12 ids are the same`);
+  }
+});
+
+/** The values of a matrix as the released quantizer of ChatGLM-6B rounds them to 4 bits. */
+function publishedInt4(values: Float32Array, columns: number): Float32Array {
+  const rounded = new Float32Array(values.length);
+  for (let row = 0; row < values.length; row += columns) {
+    const own = values.subarray(row, row + columns);
+    const scale = Math.f16round(own.reduce((most, it) => Math.max(most, Math.abs(it)), 0) / 7);
+    own.forEach((it, i) => rounded[row + i] = Math.round(it / scale) * scale);
+  }
+  return rounded;
+}
+
+Deno.test("our own INT4 is nearer to the numbers than the published quantizer's", () => {
+  const columns = 4096, values = new Float32Array(16 * columns); // Gaussian
+  let state = 1;
+  const random = (): number => (state = Math.imul(state, 48271) >>> 1) / 2 ** 31 || 0.5;
+  for (let i = 0; i < values.length; i++) {
+    values[i] = Math.sqrt(-2 * Math.log(random())) * Math.cos(2 * Math.PI * random());
+  }
+  const own = (from: Float32Array): Float32Array =>
+    decodeLayout("int4", encodeRows(LAYOUTS.int4, from, columns), columns);
+  const error = (found: Float32Array): number =>
+    Math.sqrt(
+      found.reduce((sum, it, i) => sum + (it - values[i]!) ** 2, 0) / values.length,
+    );
+  const published = publishedInt4(values, columns);
+  const [ours, theirs] = [error(own(values)), error(published)];
+  assert(ours > 0.06 && ours < 0.1, `${ours} of the deviation`);
+  assert(theirs > 0.13 && theirs < 0.19, `${theirs} of the deviation`);
 });
