@@ -195,9 +195,7 @@ export async function loadModel(
       reading.catch((error) => failed.abort(error));
       return reading;
     };
-    // The file is closed by then, and loading long ended.
-    const reopen = (): Promise<ReadyModel> =>
-      openResolved(found, { ...lasting, onWarning: () => {} });
+    const reopen = reopener(found, lasting);
     const engine = await startEngine(opened, candidates, {
       ...options,
       engine: { name: file.name, ...sizes, graphs },
@@ -213,10 +211,7 @@ export async function loadModel(
         specialTokens: text?.specialTokens,
         stopIds: stopIdsOf(file, text?.tokenizer),
         tasks,
-        fingerprint: once(async () => {
-          const model = await reopen();
-          return await fingerprintOf(model, model.file).finally(() => model.file.close());
-        }),
+        fingerprint: fingerprintLater(reopen),
       });
     } catch (error) {
       await engine.dispose();
@@ -245,6 +240,37 @@ async function openBoth(
     throw candidates.reason;
   }
   return { opened: opened.value, candidates: candidates.value };
+}
+
+// What lives as long as the model is made in functions of its own: what is made in `loadModel` would
+// hold all that it knows, as a vocabulary's file.
+
+/** Opens the files again, which are closed by then, when loading has long ended. */
+function reopener(found: FoundModel, options: LoadOptions): () => Promise<ReadyModel> {
+  return () => openResolved(found, { ...options, onWarning: () => {} });
+}
+
+/** The fingerprint of the files, found when it is first asked for. */
+function fingerprintLater(reopen: () => Promise<ReadyModel>): () => Promise<string> {
+  return once(async () => {
+    const model = await reopen();
+    return await fingerprintOf(model, model.file).finally(() => model.file.close());
+  });
+}
+
+/** How another backend takes over from one that fails. */
+function takeoverOf(candidates: Candidates, reopen: () => Promise<ReadyModel>): Takeover {
+  return {
+    candidates,
+    async load(backend, signal) {
+      const { file, weights } = await reopen();
+      try {
+        await loadWeights(weights, backend, { signal });
+      } finally {
+        file.close();
+      }
+    },
+  };
 }
 
 /** Asks once, and again after a failure. */
@@ -297,17 +323,7 @@ async function startEngine(
   options: StartOptions,
 ): Promise<Engine> {
   const { signal, onProgress, engine: sizes } = options;
-  const takeover: Takeover = {
-    candidates,
-    async load(backend, signal) {
-      const { file, weights } = await options.reopen();
-      try {
-        await loadWeights(weights, backend, { signal });
-      } finally {
-        file.close();
-      }
-    },
-  };
+  const takeover = takeoverOf(candidates, options.reopen);
   return await candidates.use(async (backend) => {
     const engine = new Engine(definition, config, weights, backend, sizes, takeover);
     const loading = loadWeights(weights, backend, {
