@@ -36,7 +36,7 @@ const FLAGS = [
 async function findKernels(): Promise<Map<string, string>> {
   const found = new Map<string, string>();
   for await (const folder of Deno.readDir(ROOT)) {
-    if (!folder.isDirectory || folder.name === "pkg") continue;
+    if (!folder.isDirectory || folder.name === "pkg" || folder.name === "quantizers") continue;
     for await (const file of Deno.readDir(new URL(`${folder.name}/`, ROOT))) {
       if (!file.name.endsWith(".as.ts")) continue;
       const path = `${folder.name}/${file.name}`;
@@ -77,6 +77,7 @@ function generateSources(kernels: ReadonlyMap<string, string>): Record<string, s
   const exports = Array.from(kernels, ([name, path]) => `export { ${name} } from "./${path}";`);
   return {
     "constants.as.ts": generateConstants(),
+    "quantizers.as.ts": QUANTIZERS,
     "dispatch.as.ts": dispatch.join("\n"),
     "kernels.as.ts": [
       ...exports,
@@ -86,14 +87,28 @@ function generateSources(kernels: ReadonlyMap<string, string>): Record<string, s
   };
 }
 
-/** Compiles the module; `relaxed` adds the relaxed SIMD instructions. */
-async function compile(sources: Record<string, string>, relaxed: boolean): Promise<Uint8Array> {
+/** The module of whoever makes weights smaller, which has no steps and no tape. */
+const QUANTIZERS = [
+  `export { encodeNearest } from "./quantizers/nearest.as";`,
+  `export { decode } from "./pack/decode.as";`,
+  `export { encodeRows, gptqRows, spreadRows } from "./quantizers/rows.as";`,
+  `export * from "./quantizers/sums.as";`,
+  `export * from "./quantizers/factor.as";`,
+  `export { clearRows, copyRows, multiply } from "./quantizers/multiply.as";`,
+].join("\n");
+
+/** Compiles a module; `relaxed` adds the relaxed SIMD instructions. */
+async function compile(
+  sources: Record<string, string>,
+  relaxed: boolean,
+  entry = "kernels.as.ts",
+): Promise<Uint8Array> {
   // Loaded here, where what it needs and does not get can be told.
   const { default: asc } = await import("./asc.ts");
   let output: Uint8Array | undefined;
   const { error, stderr } = await asc.main(
     [
-      "kernels.as.ts",
+      entry,
       "--outFile=out.wasm",
       ...FLAGS,
       ...(relaxed ? ["--enable=relaxed-simd"] : []),
@@ -129,6 +144,8 @@ async function build(): Promise<Record<string, Uint8Array>> {
   return {
     "kernels_bg.wasm": await compile(sources, true),
     "kernels_plain_bg.wasm": await compile(sources, false),
+    "quantizers_bg.wasm": await compile(sources, true, "quantizers.as.ts"),
+    "quantizers_plain_bg.wasm": await compile(sources, false, "quantizers.as.ts"),
     ...Object.fromEntries(Object.entries(text).map(([k, v]) => [k, encoder.encode(v)])),
   };
 }

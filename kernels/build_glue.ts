@@ -156,6 +156,8 @@ export const probeDots: (a: number, b: number) => number;
       `${HEADER}/** The compiled kernels. */\ndeclare const module: WebAssembly.Module;\nexport default module;\n`,
     "module.js": shim("kernels_bg.wasm"),
     "module_plain.js": shim("kernels_plain_bg.wasm"),
+    "quantizers.js": shim("quantizers_bg.wasm"),
+    "quantizers_plain.js": shim("quantizers_plain_bg.wasm"),
   };
 }
 

@@ -157,7 +157,7 @@ function checkFinite(type: string, values: Float32Array): void {
 }
 
 /** Importances `[columns]`, with ones in blocks where all are zero, and everywhere if there are none. */
-function weightsOf(
+export function weightsOf(
   importances: Float32Array | undefined,
   columns: number,
   blockSize: number,

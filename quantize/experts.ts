@@ -6,14 +6,22 @@
  */
 
 import { NO_EXPERT, topExperts } from "../kernels/top_experts/op.ts";
-import { compileGraph, type Layers, type RunOptions, runText, type Stream } from "./layers.ts";
-import { addProducts, mirror, noProducts, type Products } from "./products.ts";
+import {
+  compileGraph,
+  DEFINITION,
+  type Layers,
+  type RunOptions,
+  runText,
+  type Stream,
+  type SumsKind,
+} from "./layers.ts";
+import type { Products } from "./products.ts";
 import type { Experts, Section } from "./sections.ts";
 
-/** Sums over what one expert's matrices are multiplied with. */
-export interface ExpertSums {
+/** Sums over what one expert's matrices are multiplied with, of some kind. */
+export interface ExpertSums<T = Products> {
   /** Of tokens that came to it through rounded layers. */
-  readonly products: Products;
+  readonly products: T;
   /** Tokens that came to it without any rounding. */
   count: number;
   /** Σ z² of those `[columns]`. */
@@ -29,32 +37,49 @@ const MOST_BYTES = 1 << 30;
  * @param columns of the experts' matrices
  * @param by the experts' input: one row for each token, or one for each of its experts
  */
-export async function* sumExperts(
+export function sumExperts(
+  layers: Layers,
+  section: Section,
+  about: { by: string; experts: Experts; columns: number },
+  rounded: Stream,
+  exact: Stream,
+  options: RunOptions,
+): AsyncIterable<readonly [expert: number, sums: ExpertSums]> {
+  return sumExpertsAs(layers, section, about, rounded, exact, options, DEFINITION);
+}
+
+/** As `sumExperts`, with another kind of sums. They are there until the next is asked for. */
+export async function* sumExpertsAs<T>(
   { program }: Layers,
   section: Section,
   { by, experts, columns }: { by: string; experts: Experts; columns: number },
   rounded: Stream,
   exact: Stream,
   { signal, ...where }: RunOptions,
-): AsyncIterable<readonly [expert: number, sums: ExpertSums]> {
+  kind: SumsKind<T>,
+): AsyncIterable<readonly [expert: number, sums: ExpertSums<T>]> {
   const few = Math.max(1, Math.floor(MOST_BYTES / (16 * columns * columns)));
   await using compiled = await compileGraph(section.inputs, rounded, where);
   await using compiledExact = await compileGraph(section.inputs, exact, where);
   for (let first = 0; first < experts.count; first += few) {
-    const sums = Array.from({ length: Math.min(few, experts.count - first) }, (): ExpertSums => ({
-      ...{ products: noProducts(columns), count: 0, squares: new Float64Array(columns) },
-    }));
+    using _room = kind.room();
+    const sums = Array.from(
+      { length: Math.min(few, experts.count - first) },
+      (): ExpertSums<T> => ({
+        ...{ products: kind.none(columns), count: 0, squares: new Float64Array(columns) },
+      }),
+    );
     for (const text of rounded.ids.keys()) {
       signal?.throwIfAborted();
       const found = await runText(program, section.inputs, section, rounded, compiled, text);
       const wanted = await runText(program, section.inputs, section, exact, compiledExact, text);
-      addText(sums, first, experts, {
+      await addText(kind, sums, first, { ...experts, columns }, {
         found: { inputs: found.valueOf(by), scores: found.valueOf(experts.scores) },
         wanted: { inputs: wanted.valueOf(by), scores: wanted.valueOf(experts.scores) },
       });
     }
     for (const [i, it] of sums.entries()) {
-      mirror(it.products);
+      kind.end(it.products);
       yield [first + i, it];
     }
   }
@@ -69,14 +94,15 @@ interface Routed {
 }
 
 /** Adds what experts from `first` on read of one text. */
-function addText(
-  sums: readonly ExpertSums[],
+async function addText<T>(
+  kind: SumsKind<T>,
+  sums: readonly ExpertSums<T>[],
   first: number,
-  { count, perToken }: Experts,
+  { count, perToken, columns }: Experts & { readonly columns: number },
   { found, wanted }: { readonly found: Routed; readonly wanted: Routed },
-): void {
+): Promise<void> {
   const [chosen, exactly] = [chosenOf(found, count, perToken), chosenOf(wanted, count, perToken)];
-  const tokens = found.scores.length / count, { columns } = sums[0]!.products;
+  const tokens = found.scores.length / count;
   const isOne = found.inputs.length === tokens * columns; // for all experts of a token
   const row = ({ inputs }: Routed, place: number): Float32Array => {
     const at = (isOne ? Math.floor(place / perToken) : place) * columns;
@@ -93,11 +119,13 @@ function addText(
       // Without rounding the token might have gone to others: then nobody knows how far x is off.
       exact.push(isOne ? row(wanted, place) : same < 0 ? x : row(wanted, begin + same));
     }
-    if (own.length > 0) addProducts(products, joined(own, columns), joined(exact, columns));
+    if (own.length > 0) {
+      await kind.add(products, joined(own, columns), joined(exact, columns));
+    }
   }
 }
 
-function addSquares(sums: ExpertSums, z: Float32Array): void {
+function addSquares(sums: ExpertSums<unknown>, z: Float32Array): void {
   sums.count++;
   for (let j = 0; j < z.length; j++) sums.squares[j]! += z[j]! ** 2;
 }

@@ -11,7 +11,6 @@
 
 import { ggmlType } from "../quant/ggml_types.ts";
 import { quantizeRows } from "../quant/quantize.ts";
-import { meanSquares, type Products } from "./products.ts";
 
 /** A matrix that a norm's outputs are multiplied with. */
 export interface FoldedMatrix {
@@ -27,16 +26,16 @@ const POWERS = Array.from({ length: 11 }, (_, i) => i / 10);
 const TRIED_ROWS = 64;
 
 /**
- * The scale of each channel with which matrices lose least when they are rounded, or undefined where
+ * The scale of each channel, of these mean squares, with which matrices lose least when they are rounded, or undefined where
  * none is better than 1.
  */
 export function foldingScales(
   matrices: readonly FoldedMatrix[],
-  products: Products,
+  sizes: Float32Array,
 ): Float32Array | undefined {
-  const sizes = meanSquares(products);
+  const columns = sizes.length;
   if (!sizes.every((it) => it > 0)) return undefined; // a channel that is always 0 has no size
-  const samples = matrices.map((it) => ({ ...it, values: someRows(it.values, products.columns) }));
+  const samples = matrices.map((it) => ({ ...it, values: someRows(it.values, columns) }));
   let best: Float32Array | undefined, least = Infinity;
   for (const power of POWERS) {
     const scales = scalesOf(sizes, power);
@@ -86,19 +85,6 @@ function someRows(values: Float32Array, columns: number): Float32Array {
 }
 
 /** A matrix with each column multiplied by its scale. */
-export function scaleColumns(values: Float32Array, scales: Float32Array): Float32Array {
+function scaleColumns(values: Float32Array, scales: Float32Array): Float32Array {
   return values.map((value, i) => value * scales[i % scales.length]!);
-}
-
-/** The sums as they are when each input is divided by its scale. */
-export function divideProducts(products: Products, scales: Float32Array): Products {
-  const { columns: n } = products;
-  const divided = (sums: Float64Array): Float64Array =>
-    sums.map((sum, at) => sum / (scales[Math.floor(at / n)]! * scales[at % n]!));
-  return {
-    ...products,
-    sums: divided(products.sums),
-    drift: divided(products.drift),
-    squares: products.squares.map((sum, j) => sum / scales[j]! ** 2),
-  };
 }

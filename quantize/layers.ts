@@ -17,6 +17,24 @@ import { readVector, type ResolvedWeight } from "../runtime/models/weights.ts";
 import { addProducts, mirror, noProducts, type Products } from "./products.ts";
 import { type Section, sectionsOf } from "./sections.ts";
 
+/** A way of making sums over the inputs of matrices. */
+export interface SumsKind<T> {
+  /** Sums of nothing, of so many columns. */
+  none(columns: number): T;
+  /** Adds inputs `[count, columns]`, and what they would be without any rounding. */
+  add(sums: T, inputs: Float32Array, exact: Float32Array): void | Promise<void>;
+  /** After the last. */
+  end(sums: T): void;
+  /** Gives back, when it is disposed of, the room that sums have taken since. */
+  room(): Disposable;
+}
+
+/** The definition. */
+export const DEFINITION: SumsKind<Products> = {
+  ...{ none: noProducts, add: addProducts, end: mirror },
+  room: () => ({ [Symbol.dispose]: () => {} }),
+};
+
 /** Texts on their way through a model, and the weights that they meet. */
 export interface Stream {
   /** Ids of each text. */
@@ -122,19 +140,31 @@ export async function advance(
  * the input; and over how far that is from what `exact` has there, a stream of the same texts, which
  * goes on through the section unless that is the last one.
  */
-export async function sumProducts(
+export function sumProducts(
+  layers: Layers,
+  section: Section,
+  rounded: Stream,
+  exact: Stream,
+  options: RunOptions,
+): Promise<ReadonlyMap<string, Products>> {
+  return sumInputs(layers, section, rounded, exact, options, DEFINITION, false);
+}
+
+/** As `sumProducts`, with another kind of sums. */
+export async function sumInputs<T>(
   { program }: Layers,
   section: Section,
   rounded: Stream,
   exact: Stream,
   { signal, ...where }: RunOptions,
-  isLast: boolean = false,
-): Promise<ReadonlyMap<string, Products>> {
-  const sums = new Map<string, Products>();
+  kind: SumsKind<T>,
+  isLast: boolean,
+): Promise<ReadonlyMap<string, T>> {
+  const sums = new Map<string, T>();
   for (const { by, weight } of section.multiplied) {
     // Experts' inputs have several rows for each token.
     const columns = rounded.model.weights.get(weight)!.shape.at(-1)!;
-    if (!sums.has(by)) sums.set(by, noProducts(columns));
+    if (!sums.has(by)) sums.set(by, kind.none(columns));
   }
   const graph = isLast ? section.inputs : section.graph;
   await using compiled = await compileGraph(section.inputs, rounded, where);
@@ -143,12 +173,12 @@ export async function sumProducts(
     signal?.throwIfAborted();
     const found = await runText(program, section.inputs, section, rounded, compiled, i);
     const wanted = await runText(program, graph, section, exact, compiledExact, i);
-    for (const [name, products] of sums) {
-      addProducts(products, found.valueOf(name), wanted.valueOf(name));
+    for (const [name, it] of sums) {
+      await kind.add(it, found.valueOf(name), wanted.valueOf(name));
     }
     if (!isLast) goOn(section, exact, i, wanted.results);
   }
-  sums.values().forEach(mirror);
+  sums.values().forEach((it) => kind.end(it));
   return sums;
 }
 

@@ -6,11 +6,10 @@
 
 import { InputError } from "../errors.ts";
 import { quote } from "../escape.ts";
-import { quantizeRows } from "../quant/quantize.ts";
+import { elements } from "../kernels/op.ts";
 import type { GgufFile, MetadataValue } from "../runtime/files/gguf.ts";
 import type { ModelFile, TensorEntry } from "../runtime/files/model_file.ts";
 import { openModel } from "../runtime/load.ts";
-import { readVector } from "../runtime/models/weights.ts";
 import { calibrationIds, checkTextTokens, kindOf } from "./calibration.ts";
 import { compareModels, type Comparison } from "./compare.ts";
 import { asGguf } from "./convert/convert.ts";
@@ -31,6 +30,8 @@ import { planFields, planTensors } from "./plan.ts";
 import { encoded, quantizeLayers } from "./round_layers.ts";
 import { termsOf } from "./terms.ts";
 import type { TensorPlan } from "./types.ts";
+import { encodeTensor } from "./wasm/encode.ts";
+import { startQuantizers } from "./wasm/pool.ts";
 import { checkApart, checkDestination } from "./write.ts";
 
 export { compareModels, type Comparison };
@@ -46,6 +47,9 @@ export type { CalibrationOption } from "./calibration.ts";
 export type { TensorPlan, TensorWish } from "./types.ts";
 export type { SourceFacts } from "./report/hashes.ts";
 export type { TensorError } from "./report/tensor_errors.ts";
+
+/** How often what is whole is kept in the journal, in milliseconds. */
+const KEEP_MS = 2000;
 
 /**
  * Quantizes the model `source` and writes `destination`, a GGUF file. A folder of safetensors or torch
@@ -146,12 +150,14 @@ async function quantizeFile(
       shape: file.tensors.get(name)!.shape,
     })),
   });
+  const { threads } = options;
+  using pool = await startQuantizers({ threads, signal });
   let used: Ids = [], rest: Ids = [], importances = new Map<string, Importances>();
   const unreached: Unreached[] = [];
   if (isCalibrated) {
     const layers = layersOf(file.name, first), textTokens = first.sizes.chunk;
     ({ texts: used, rest } = await textsFor(draft, source, textTokens, options));
-    const inputs = await quantizeLayers(file, first, layers, plans, used, draft, options);
+    const inputs = await quantizeLayers(file, first, layers, plans, used, draft, pool, options);
     importances = importancesOf(inputs);
     for (const [name, { counts }] of inputs) {
       const experts = counts.flatMap((it, expert) => it === 0 ? [expert] : []);
@@ -169,16 +175,26 @@ async function quantizeFile(
     ? tensors.map((it) => it.name).filter((it) => isChanged(it) && !imatrix.has(it))
     : [];
   const left = tensors.filter((it) => !draft.has(it.name));
+  const unkept: string[] = [];
+  let keptAt = performance.now();
   for (const [i, { name, type }] of left.entries()) {
     signal?.throwIfAborted();
     onProgress({ phase: "quantize", name, done: i, total: left.length });
     const entry = file.tensors.get(name)!;
     if (isChanged(name)) {
-      const values = await readVector(entry), importances = imatrix?.get(name);
-      draft.write(name, encoded(file, name, () => stackOf(entry, type, values, importances)));
+      const importances = imatrix?.get(name);
+      await encoded(file, name, async () => {
+        if (importances) checkImportances(entry, importances);
+        await encodeTensor(pool, entry, type, draft, importances);
+      });
     } else await copyTo(draft, entry);
-    draft.complete([name]);
+    unkept.push(name);
+    // Telling the disk for every small tensor would take longer than writing it.
+    if (performance.now() - keptAt < KEEP_MS && i < left.length - 1) continue;
+    draft.complete(unkept.splice(0));
+    keptAt = performance.now();
   }
+  await pool.closeFiles();
   const fields = fieldsNow(tensors, used);
   signal?.throwIfAborted();
   let proof: Proof | undefined;
@@ -192,10 +208,10 @@ async function quantizeFile(
     Object.assign(fields, proofFields(comparison, errors, heldOut, tensors.map((it) => it.name)));
   }
   const bytes = await draft.finish([...fieldsOf(file, fields)]);
-  const elements = tensors.reduce((sum, it) => sum + it.elements, 0);
+  const count = tensors.reduce((sum, it) => sum + it.elements, 0);
   const bits = tensors.reduce((sum, it) => sum + it.elements * it.bits[1], 0);
   return {
-    ...{ bytes, tensors, method, uncovered, unreached, bitsPerWeight: bits / elements },
+    ...{ bytes, tensors, method, uncovered, unreached, bitsPerWeight: bits / count },
     tokens: used.reduce((sum, it) => sum + it.length, 0),
     ...(facts && { source: facts }),
     ...(proof && {
@@ -224,35 +240,14 @@ async function textsFor(
   return { texts, rest };
 }
 
-/** A tensor in blocks, each matrix of a stack by its own importances, or to nearest where there are none. */
-function stackOf(
-  { name, shape }: TensorEntry,
-  type: string,
-  values: Float32Array,
-  importances: Importances | undefined,
-): Uint8Array {
-  const columns = shape.at(-1)!;
-  if (!importances) return quantizeRows(type, values, columns);
-  const { matrices, meanSquares } = importances, rows = values.length / columns;
-  if (meanSquares.length !== matrices * columns || rows % matrices !== 0) {
-    throw new InputError(
-      `Cannot use importances ${quote(name)} of ${matrices} × ${meanSquares.length / matrices} ` +
-        `columns: expected those of [${shape.join(", ")}]`,
-    );
-  }
-  const size = values.length / matrices, pieces: Uint8Array[] = [];
-  for (let i = 0; i < matrices; i++) {
-    pieces.push(quantizeRows(type, values.subarray(i * size, (i + 1) * size), columns, {
-      importances: meanSquares.slice(i * columns, (i + 1) * columns),
-    }));
-  }
-  const bytes = new Uint8Array(pieces.reduce((sum, it) => sum + it.length, 0));
-  let at = 0;
-  for (const piece of pieces) {
-    bytes.set(piece, at);
-    at += piece.length;
-  }
-  return bytes;
+/** Refuses importances that are not those of a tensor's columns. */
+function checkImportances({ name, shape }: TensorEntry, it: Importances): void {
+  const columns = shape.at(-1)!, rows = elements(shape) / columns;
+  if (it.meanSquares.length === it.matrices * columns && rows % it.matrices === 0) return;
+  throw new InputError(
+    `Cannot use importances ${quote(name)} of ${it.matrices} × ` +
+      `${it.meanSquares.length / it.matrices} columns: expected those of [${shape.join(", ")}]`,
+  );
 }
 
 /** The source's fields with some set anew; where the tensors of a split model lay means nothing now. */

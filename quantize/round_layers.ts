@@ -8,28 +8,41 @@
 import { InputError, ModelError } from "../errors.ts";
 import { quote } from "../escape.ts";
 import { elements } from "../kernels/op.ts";
-import {
-  driftCorrection,
-  type ErrorFlow,
-  errorFlow,
-  followDrift,
-  gptqRows,
-} from "../quant/gptq.ts";
 import { GRIDS } from "../quant/grids.ts";
-import { quantizeRows } from "../quant/quantize.ts";
 import type { ResolvedModel } from "../runtime/engine/resolve.ts";
 import type { ModelFile, TensorEntry } from "../runtime/files/model_file.ts";
 import { rowsOf } from "../runtime/files/views.ts";
 import { readVector } from "../runtime/models/weights.ts";
 import type { Draft } from "./draft.ts";
-import { advance, forget, type Layers, resolveAgain, streamOf, sumProducts } from "./layers.ts";
-import type { ChosenOptions, QuantizeMethod } from "./options.ts";
-import { sumExperts, withOthers } from "./experts.ts";
-import { divideProducts, foldingScales, scaleColumns } from "./fold.ts";
+import { sumExpertsAs } from "./experts.ts";
+import { foldingScales } from "./fold.ts";
 import type { ImatrixSums } from "./imatrix.ts";
-import { meanSquares, type Products } from "./products.ts";
+import {
+  advance,
+  forget,
+  type Layers,
+  resolveAgain,
+  streamOf,
+  sumInputs,
+  type SumsKind,
+} from "./layers.ts";
+import type { ChosenOptions } from "./options.ts";
 import type { Multiplied, Section } from "./sections.ts";
 import type { TensorPlan } from "./types.ts";
+import { encodeTensor } from "./wasm/encode.ts";
+import {
+  addShare,
+  addSums,
+  correctionOf,
+  divideSums,
+  flowOf,
+  gptqTensor,
+  meansOf,
+  noSums,
+  type WasmFlow,
+  type WasmSums,
+} from "./wasm/gptq.ts";
+import type { Pool } from "./wasm/pool.ts";
 
 /**
  * Quantizes the planned tensors, on texts of these ids, into `draft`: first what nothing is multiplied
@@ -44,6 +57,7 @@ export async function quantizeLayers(
   plans: ReadonlyMap<string, TensorPlan>,
   ids: readonly (readonly number[])[],
   draft: Draft,
+  pool: Pool,
   { method, threads, saveImatrix, signal, onProgress = () => {} }: ChosenOptions,
 ): Promise<Map<string, ImatrixSums>> {
   const where = { backend: "wasm", ...(threads && { threads }), signal } as const;
@@ -61,8 +75,7 @@ export async function quantizeLayers(
     const { type } = plans.get(name)!, { source } = draft;
     entries.set(name, { ...file.tensors.get(name)!, type, source, ...draft.placeOf(name) });
   };
-  const replace = (name: string, bytes: Uint8Array): void => {
-    draft.write(name, bytes);
+  const isWritten = (name: string): void => {
     written.add(name);
     lookIn(name);
   };
@@ -75,14 +88,14 @@ export async function quantizeLayers(
   const put = async (name: string, input?: Input): Promise<void> => {
     signal?.throwIfAborted();
     const { type } = plans.get(name)!, entry = file.tensors.get(name)!;
-    const values = await readVector(entry), columns = entry.shape.at(-1)!;
-    replace(name, encoded(file, name, () => round(type, values, columns, input)));
+    await encoded(file, name, () => round(pool, entry, type, draft, input));
+    isWritten(name);
   };
   /** Rounds stacks of experts' matrices with one input, each expert by what it read itself. */
   const putExperts = async (
     section: Section,
     stacks: readonly Multiplied[],
-    all: Products,
+    all: WasmSums,
     scales: Float32Array | undefined,
   ): Promise<void> => {
     const { by, experts } = stacks[0]!, { columns } = all, count = experts!.count;
@@ -90,28 +103,33 @@ export async function quantizeLayers(
     const wanted = new Set(names.filter((it) => isWanted(it) && !isMade(it)));
     const counts = new Array<number>(count).fill(0), squares = new Float32Array(count * columns);
     const about = { by, columns, experts: experts! };
-    for await (const [e, sums] of sumExperts(layers, section, about, rounded, exact, where)) {
+    const sums = sumExpertsAs(layers, section, about, rounded, exact, where, kind);
+    for await (const [e, { products, ...own }] of sums) {
       signal?.throwIfAborted();
-      counts[e] = sums.count;
-      squares.set(sums.squares, e * columns);
+      counts[e] = own.count;
+      squares.set(own.squares, e * columns);
       if (wanted.size === 0) continue;
-      const products = withOthers(sums, all);
-      const input = inputOf(method, scales ? divideProducts(products, scales) : products, scales);
-      for (const { weight } of stacks) {
+      // One that has read little takes a share of what all have read (`withOthers`).
+      if (all.count > 0) addShare(pool, products, all, columns / 4);
+      if (scales) divideSums(pool, products, scales);
+      /** The expert's part of a tensor, and where it begins in its blocks. */
+      const parts = stacks.flatMap(({ weight }) => {
         const tensors = tensorsOf(weight), isStack = tensors.length === 1;
         const name = tensors[isStack ? 0 : e]!;
-        if (!wanted.has(name)) continue;
-        const { type } = plans.get(name)!, entry = file.tensors.get(name)!;
-        const rows = elements(entry.shape) / columns / (isStack ? count : 1);
-        const values = await readVector(isStack ? rowsOf(flat(entry), e * rows, rows) : entry);
-        const bytes = encoded(file, name, () => round(type, values, columns, input));
-        draft.write(name, bytes, isStack ? e * bytes.length : 0);
+        if (!wanted.has(name)) return [];
+        const entry = file.tensors.get(name)!, rows = rowCount(entry) / count;
+        return [
+          isStack ? { entry: rowsOf(flat(entry), e * rows, rows), part: e } : { entry, part: 0 },
+        ];
+      });
+      const rows = parts.reduce((sum, { entry }) => sum + rowCount(entry), 0);
+      const input = await inputOf(pool, products, scales, rows);
+      for (const { entry, part } of parts) {
+        const { type } = plans.get(entry.name)!;
+        await encoded(file, entry.name, () => round(pool, entry, type, draft, input, part));
       }
     }
-    for (const name of wanted) {
-      written.add(name);
-      lookIn(name);
-    }
+    wanted.forEach(isWritten);
     for (const { weight } of stacks) {
       const tensors = tensorsOf(weight);
       for (const [e, name] of tensors.entries()) {
@@ -128,7 +146,7 @@ export async function quantizeLayers(
   const fold = async (
     { multiplied, norms }: Section,
     by: string,
-    products: Products,
+    sums: WasmSums,
   ): Promise<Float32Array | undefined> => {
     const vectors = norms.get(by)?.flatMap((it) => tensorsOf(it)) ?? [];
     const names = new Set(
@@ -148,12 +166,13 @@ export async function quantizeLayers(
         values: await readVector(file.tensors.get(name)!),
       });
     }
-    const scales = foldingScales(matrices, products);
+    const scales = foldingScales(matrices, meansOf(sums));
     if (!scales) return undefined;
     for (const name of vectors) {
       const values = await readVector(file.tensors.get(name)!);
       const divided = values.map((it, j) => it / scales[j]!);
-      replace(name, new Uint8Array(divided.buffer));
+      draft.write(name, new Uint8Array(divided.buffer));
+      isWritten(name);
     }
     return scales;
   };
@@ -168,6 +187,15 @@ export async function quantizeLayers(
     else if (isWanted(name) && !multiplied.has(name)) await put(name);
   }
   await keep();
+  const kind: SumsKind<WasmSums> = {
+    none: (columns) => noSums(pool, columns, method === "gptq"),
+    add: (sums, found, exact) => addSums(pool, sums, found, exact),
+    end: () => {},
+    room: () => {
+      const mark = pool.mark();
+      return { [Symbol.dispose]: () => pool.release(mark) };
+    },
+  };
   const inputs = new Map<string, ImatrixSums>();
   /** Tensors of a section that are to be quantized. */
   const wantedOf = (section: Section): string[] =>
@@ -185,30 +213,29 @@ export async function quantizeLayers(
     if (isDone(section)) {
       await advance(layers, section, exact, where);
     } else {
-      const products = await sumProducts(layers, section, rounded, exact, where, i === last);
-      const given = new Map<string, Input>(), folded = new Map<string, Float32Array>();
+      const mark = pool.mark();
+      const products = await sumInputs(layers, section, rounded, exact, where, kind, i === last);
       for (const [by, sums] of products) {
-        const met = section.multiplied.filter((it) =>
-          it.by === by && tensorsOf(it.weight).some((it) => isWanted(it) && !isMade(it))
-        );
-        if (met.length === 0) continue;
-        const scales = method !== "importance" ? await fold(section, by, sums) : undefined;
-        if (scales) folded.set(by, scales);
-        if (met.every((it) => it.experts)) continue; // who have sums of their own
-        given.set(by, inputOf(method, scales ? divideProducts(sums, scales) : sums, scales));
-      }
-      for (const { weight, by, experts } of section.multiplied) {
-        if (experts) continue;
-        const { count, squares } = products.get(by)!;
-        for (const name of tensorsOf(weight)) {
-          inputs.set(name, { counts: [count], squares: Float32Array.from(squares) });
-          if (isWanted(name) && !isMade(name)) await put(name, given.get(by)!);
+        const met = section.multiplied.filter((it) => it.by === by);
+        const [stacks, others] = [met.filter((it) => it.experts), met.filter((it) => !it.experts)];
+        const names = others.flatMap(({ weight }) => tensorsOf(weight));
+        for (const name of names) {
+          inputs.set(name, { counts: [sums.count], squares: Float32Array.from(sums.squares) });
         }
+        const isMet = met.some((it) =>
+          tensorsOf(it.weight).some((it) => isWanted(it) && !isMade(it))
+        );
+        const scales = isMet && method !== "importance" ? await fold(section, by, sums) : undefined;
+        // Experts have sums of their own, and take a share of these as they are.
+        if (stacks.length > 0) await putExperts(section, stacks, sums, scales);
+        const wanted = names.filter((it) => isWanted(it) && !isMade(it));
+        if (wanted.length === 0) continue;
+        if (scales) divideSums(pool, sums, scales);
+        const rows = wanted.reduce((sum, it) => sum + rowCount(file.tensors.get(it)!), 0);
+        const input = await inputOf(pool, sums, scales, rows);
+        for (const name of wanted) if (!isMade(name)) await put(name, input);
       }
-      for (const [by, all] of products) {
-        const stacks = section.multiplied.filter((it) => it.experts && it.by === by);
-        if (stacks.length > 0) await putExperts(section, stacks, all, folded.get(by));
-      }
+      pool.release(mark);
       const names = section.multiplied.flatMap(({ weight }) => tensorsOf(weight));
       draft.note(section.name, writeSums(names, inputs));
       await keep();
@@ -236,47 +263,59 @@ function readSums(noted: unknown): [name: string, sums: ImatrixSums][] {
   ]);
 }
 
+function rowCount({ shape }: TensorEntry): number {
+  return shape.slice(0, -1).reduce((product, it) => product * it, 1);
+}
+
 /** What matrices are multiplied with. */
 interface Input {
   /** Mean square of each column's numbers. */
   readonly importances: Float32Array;
   /** What each of their columns is multiplied with, since the input is divided by that. */
-  readonly scales?: Float32Array;
+  readonly scales: Float32Array | undefined;
   /** What GPTQ needs of it. */
-  readonly gptq?: { readonly flow: ErrorFlow; readonly correction: Float64Array };
+  readonly gptq?: { readonly flow: WasmFlow; readonly correction: number | undefined };
 }
 
-/** What all matrices with one input share. */
-function inputOf(
-  method: QuantizeMethod,
-  products: Products,
+/** What all matrices with one input share, `rows` rows in all. */
+async function inputOf(
+  pool: Pool,
+  sums: WasmSums,
   scales: Float32Array | undefined,
-): Input {
-  const input = { importances: meanSquares(products), ...(scales && { scales }) };
-  if (method !== "gptq") return input;
-  const flow = errorFlow(products.sums, products.columns, dampingFor(products));
-  return { ...input, gptq: { flow, correction: driftCorrection(products.drift, flow) } };
+  rows: number,
+): Promise<Input> {
+  const input = { importances: meansOf(sums), scales };
+  if (sums.sums === undefined) return input;
+  const flow = await flowOf(pool, sums, dampingFor(sums));
+  return { ...input, gptq: { flow, correction: await correctionOf(pool, flow, rows) } };
 }
 
 /**
  * What is added to the diagonal: few inputs span few of the directions that others will have, and
  * errors must not all be put where none of those few is.
  */
-function dampingFor({ columns, count }: Products): number {
+function dampingFor({ columns, count }: WasmSums): number {
   return Math.max(0.01, 0.05 * columns / Math.max(1, count));
 }
 
-/** A matrix in blocks of a type; every number counts alike where nothing is multiplied with it. */
-function round(
+/**
+ * A matrix in blocks of a type, which of its tensor's equal parts `part` says; every number counts alike where
+ * nothing is multiplied with it.
+ */
+async function round(
+  pool: Pool,
+  entry: TensorEntry,
   type: string,
-  values: Float32Array,
-  columns: number,
+  draft: Draft,
   input: Input | undefined,
-): Uint8Array {
-  const { importances = new Float32Array(columns).fill(1), scales, gptq } = input ?? {};
-  const scaled = scales ? scaleColumns(values, scales) : values;
-  if (!gptq) return quantizeRows(type, scaled, columns, { importances });
-  return gptqRows(type, followDrift(scaled, gptq.correction, columns), gptq.flow);
+  part = 0,
+): Promise<void> {
+  if (input?.gptq) {
+    const { scales, gptq: { flow, correction } } = input;
+    return await gptqTensor(pool, entry, type, draft, flow, correction, scales, part);
+  }
+  const meanSquares = input?.importances ?? new Float32Array(entry.shape.at(-1)!).fill(1);
+  await encodeTensor(pool, entry, type, draft, { matrices: 1, meanSquares }, input?.scales, part);
 }
 
 /** A stack of matrices as one matrix. */
@@ -286,9 +325,13 @@ function flat(entry: TensorEntry): TensorEntry {
 }
 
 /** Encodes, and names the tensor in an error. */
-export function encoded(file: ModelFile, name: string, encode: () => Uint8Array): Uint8Array {
+export async function encoded(
+  file: ModelFile,
+  name: string,
+  encode: () => Promise<void>,
+): Promise<void> {
   try {
-    return encode();
+    await encode();
   } catch (error) {
     if (!(error instanceof InputError)) throw error;
     throw new ModelError(

@@ -1,0 +1,133 @@
+// Rows of a matrix to blocks: under importances, or by GPTQ (quant/gptq.ts).
+
+import { AREA, BLOCK_CODES, GROUP_OFFSETS, GROUP_SCALES } from "./area.as";
+import { blockBytes, blockSize, encodeBlock } from "./blocks.as";
+import { levelOf, nearestCode, readScales, writeCodes } from "./codes.as";
+import { multiplyTile } from "./multiply.as";
+
+/** Encodes rows under importances `[columns]`; false where a half cannot hold a scale. */
+export function encodeRows(
+  type: i32,
+  x: usize,
+  w: usize,
+  columns: i32,
+  rows: i32,
+  out: usize,
+  area: usize,
+): i32 {
+  const size = blockSize(type);
+  const bytes = <usize> blockBytes(type);
+  for (let row = 0; row < rows; row++) {
+    for (let first = 0; first < columns; first += size) {
+      const at = <usize> first << 2;
+      if (!encodeBlock(type, x + at, w + at, out, area)) return 0;
+      out += bytes;
+    }
+    x += <usize> columns << 2;
+  }
+  return 1;
+}
+
+/**
+ * Rounds rows (a multiple of 4, each of `n` f32) column by column. `upper` and `importances` are those of
+ * an `ErrorFlow`; the rows are overwritten. Behind `area`: errors `[rows, 256]`, a tile `[256, 8]`.
+ */
+export function gptqRows(
+  type: i32,
+  x: usize,
+  n: i32,
+  columns: i32,
+  rows: i32,
+  upper: usize,
+  importances: usize,
+  out: usize,
+  area: usize,
+): i32 {
+  const size = blockSize(type);
+  const bytes = <usize> blockBytes(type);
+  const rowBytes = <usize> (columns / size) * bytes;
+  const stride = <usize> n << 2;
+  const errors = area + AREA;
+  const tile = errors + (<usize> rows << 10);
+  for (let first = 0; first < columns; first += size, out += bytes) {
+    const end = first + size;
+    for (let r = 0; r < rows; r++) {
+      const row = x + <usize> r * stride;
+      const at = <usize> first << 2;
+      const block = out + <usize> r * rowBytes;
+      if (!encodeBlock(type, row + at, importances + at, block, area)) return 0;
+      roundBlock(type, row, first, end, upper, stride, block, errors + (<usize> r << 10), area);
+    }
+    // What lies behind the block is corrected once for all of it.
+    for (let j = end; j < n; j += 8) {
+      let from = upper + <usize> first * stride + (<usize> j << 2);
+      const tileEnd = tile + (<usize> size << 5);
+      for (let to = tile; to < tileEnd; to += 32, from += stride) {
+        v128.store(to, v128.load(from));
+        v128.store(to, v128.load(from, 16), 16);
+      }
+      for (let r = 0; r < rows; r += 4) {
+        const to = x + <usize> r * stride + (<usize> j << 2);
+        multiplyTile(errors + (<usize> r << 10), 1024, tile, size, to, stride);
+      }
+    }
+  }
+  return 1;
+}
+
+/** Chooses the codes of a block, each with the errors of those before; leaves minus the errors in `errors`. */
+function roundBlock(
+  type: i32,
+  row: usize,
+  first: i32,
+  end: i32,
+  upper: usize,
+  stride: usize,
+  block: usize,
+  errors: usize,
+  area: usize,
+): void {
+  const group = readScales(type, block, area);
+  const rowEnd = row + (<usize> end << 2);
+  for (let j = first; j < end; j++) {
+    const g = <usize> ((j - first) / group) << 3;
+    const scale = load<f64>(area + GROUP_SCALES + g);
+    const offset = load<f64>(area + GROUP_OFFSETS + g);
+    const place = row + (<usize> j << 2);
+    const value = <f64> load<f32>(place);
+    const code = nearestCode(type, scale != 0 ? (value - offset) / scale : 0);
+    store<u8>(area + BLOCK_CODES + (j - first), code);
+    let line = upper + <usize> j * stride + (<usize> j << 2);
+    const error = <f32> ((value - scale * levelOf(type, code) - offset) / <f64> load<f32>(line));
+    store<f32>(errors + (<usize> (j - first) << 2), -error);
+    let to = place + 4;
+    line += 4;
+    for (; to < rowEnd && to & 15; to += 4, line += 4) store<f32>(to, load<f32>(to) - error * load<f32>(line));
+    const factor = f32x4.splat(error);
+    for (; to < rowEnd; to += 16, line += 16) {
+      v128.store(to, f32x4.sub(v128.load(to), f32x4.mul(factor, v128.load(line))));
+    }
+  }
+  writeCodes(type, area + BLOCK_CODES, block);
+}
+
+/** Rows of `columns` numbers as rows of `n`, zeros behind, each column multiplied by its scale where there are some. */
+export function spreadRows(
+  values: usize,
+  columns: i32,
+  rows: i32,
+  scales: usize,
+  n: i32,
+  out: usize,
+): void {
+  const width = <usize> columns << 2;
+  const stride = <usize> n << 2;
+  for (let row = 0; row < rows; row++, values += width, out += stride) {
+    memory.copy(out, values, width);
+    memory.fill(out + width, 0, stride - width);
+    if (!scales) continue;
+    for (let at: usize = 0; at < width; at += 4) {
+      store<f32>(out + at, load<f32>(out + at) * load<f32>(scales + at));
+    }
+  }
+}
