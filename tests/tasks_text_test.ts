@@ -155,7 +155,8 @@ Deno.test("embed() follows modules.json: poolings side by side, without the prom
       {
         word_embedding_dimension: 32,
         pooling_mode_mean_tokens: true,
-        pooling_mode_cls_token: true,
+        pooling_mode_cls_token: 1,
+        pooling_mode_lasttoken: 0,
         pooling_mode_max_tokens: true,
         include_prompt: false,
       },
@@ -200,6 +201,11 @@ Deno.test("embed() refuses modules that it does not know, unless a pooling is gi
       { "1_Pooling/config.json": { pooling_mode: "median" } },
       'is "median", expected cls, max, mean',
     ],
+    [
+      { "1_Pooling/config.json": { pooling_mode_cls_token: "true" } },
+      'pooling_mode_cls_token of "1_Pooling/config.json" is "true", expected true or false',
+    ],
+    [{ "1_Pooling/config.json": { pooling_mode: "cls", include_prompt: [] } }, "include_prompt of"],
     [
       { "2_Dense/config.json": { in_features: 32, out_features: 24, use_residual: true } },
       "use_residual true",

@@ -134,8 +134,20 @@ function readPooling(
   { name }: ModelFile,
   { path, config }: SentenceModule,
 ): Pick<VectorModules, "poolings" | "countsPrefix"> {
-  const { pooling_mode: mode, include_prompt: countsPrefix = true } = config;
-  const flagged = Object.keys(MODES).filter((_, i) => config[FLAGS[i]!] === true);
+  const { pooling_mode: mode } = config;
+  const flag = (field: string, otherwise: boolean): boolean => {
+    const value = config[field] ?? otherwise;
+    // Numbers are flags to the class, too; of a text, "false" would be true.
+    if (typeof value === "boolean" || value === 0 || value === 1) return Boolean(value);
+    throw new ModelError(
+      `Cannot embed with ${quote(name)}: ${field} of ${quote(`${path}/config.json`)} is ` +
+        `${quote(value)}, expected true or false; give a pooling`,
+    );
+  };
+  const countsPrefix = flag("include_prompt", true);
+  const flagged = mode === undefined
+    ? Object.keys(MODES).filter((_, i) => flag(FLAGS[i]!, false))
+    : [];
   // Files of either form; with neither, the class's default.
   const named: unknown[] = mode === undefined
     ? flagged.length > 0 ? flagged : ["mean"]
@@ -146,7 +158,7 @@ function readPooling(
     Object.hasOwn(MODES, String(it)) ? MODES[String(it)] : undefined
   );
   if (poolings.length > 0 && poolings.every((it) => it !== undefined)) {
-    return { poolings, countsPrefix: countsPrefix !== false };
+    return { poolings, countsPrefix };
   }
   throw new ModelError(
     `Cannot embed with ${quote(name)}: pooling_mode of ${quote(`${path}/config.json`)} is ` +
