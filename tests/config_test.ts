@@ -3,10 +3,18 @@
  * would change the answer and is not understood is an error, and nothing is passed over in silence.
  */
 
-import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
+import {
+  assert,
+  assertEquals,
+  assertRejects,
+  assertStringIncludes,
+  assertThrows,
+} from "@std/assert";
 import { loadModel } from "../mod.ts";
 import { ModelError } from "../errors.ts";
-import { ggufBytes, safetensorsBytes } from "./fixtures.ts";
+import { openModelFile } from "../runtime/files/open.ts";
+import { findDefinition } from "../runtime/models/registry.ts";
+import { FIXTURES, ggufBytes, safetensorsBytes } from "./fixtures.ts";
 import { distance, IDS, setting, weightsOf, withSetting } from "./settings.ts";
 import { tinyContents, withFolder } from "./tiny_model.ts";
 
@@ -382,5 +390,39 @@ Deno.test("config: a context longer than a model was made for is told", async ()
     await using _ = await loadModel(blob, { backend: "reference", contextLength, onWarning });
     assertEquals(warnings.length, told, warnings.join());
     if (told) assertStringIncludes(warnings[0]!, "up to 64 tokens: with contextLength 65");
+  }
+});
+Deno.test("config: an encoder that is a decoder, and sees only what came before, is refused", async () => {
+  for (const name of ["bert", "roberta", "ernie", "nomic-bert"]) {
+    const file = await openModelFile(new URL(`golden/${name}/`, FIXTURES));
+    const definition = await findDefinition(file);
+    for (const field of ["is_decoder", "add_cross_attention"]) {
+      for (const value of [false, null]) {
+        definition.parseConfig({ ...file, metadata: { ...file.metadata, [field]: value } });
+      }
+      const metadata = { ...file.metadata, [field]: true };
+      assertThrows(
+        () => definition.parseConfig({ ...file, metadata }),
+        ModelError,
+        `field "${field}" is true, which is not supported and would change the results`,
+      );
+    }
+    file.close();
+  }
+});
+
+Deno.test("config: a decoder that begins with no word is refused", async () => {
+  for (const name of ["t5-v1.0", "switch", "marian"]) {
+    const file = await openModelFile(new URL(`golden/${name}/`, FIXTURES));
+    const definition = await findDefinition(file), vocab = file.metadata.vocab_size as number;
+    const start = (id: number): unknown =>
+      definition.parseConfig({
+        ...file,
+        metadata: { ...file.metadata, decoder_start_token_id: id },
+      });
+    start(vocab - 1);
+    const message = `decoder_start_token_id is ${vocab}, expected a word`;
+    assertThrows(() => start(vocab), ModelError, message);
+    file.close();
   }
 });

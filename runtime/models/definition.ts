@@ -6,7 +6,7 @@
  * @module
  */
 
-import { InputError } from "../../errors.ts";
+import { InputError, ModelError } from "../../errors.ts";
 import { quote } from "../../escape.ts";
 import type { ModelFile } from "../files/model_file.ts";
 import type { Warn } from "./fields.ts";
@@ -70,6 +70,23 @@ export function checkPositions(
   throw new InputError(
     `Cannot load ${quote(name)} with contextLength ${contextLength}: it has learned ` +
       `${maxPositions} positions`,
+  );
+}
+
+/**
+ * Refuses a token with which no text can begin, because it is no word.
+ *
+ * @throws ModelError with both numbers
+ */
+export function checkStart<C extends Pick<ModelConfig, "vocabSize"> & { readonly startId: number }>(
+  { name }: ModelFile,
+  config: C,
+): C {
+  const { startId, vocabSize } = config;
+  if (startId < vocabSize) return config;
+  throw new ModelError(
+    `Cannot load ${quote(name)}: decoder_start_token_id is ${startId}, expected a word of its ` +
+      `vocabulary of ${vocabSize}`,
   );
 }
 

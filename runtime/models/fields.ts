@@ -19,7 +19,10 @@ export interface FieldRules {
   readonly read: readonly string[];
   /** Those that have no influence on logits. A name may end in `*`, which stands for anything. */
   readonly harmless: readonly string[];
-  /** Those that it cannot honour, with the values under which there is nothing to honour. */
+  /**
+   * Those that it cannot honour, with the values under which there is nothing to honour; one that is
+   * also among the harmless ones, which several families share, is not harmless here.
+   */
   readonly neutral: Readonly<Record<string, readonly unknown[]>>;
 }
 
@@ -30,7 +33,7 @@ export interface FieldRules {
  */
 export function checkFields(file: ModelFile, prefix: string, rules: FieldRules, warn: Warn): void {
   const { read, harmless, neutral } = rules;
-  const known = new Set([...read, ...harmless]);
+  const known = new Set([...read, ...harmless.filter((it) => !Object.hasOwn(neutral, it))]);
   const beginnings = harmless.filter((it) => it.endsWith("*")).map((it) => it.slice(0, -1));
   const unknown: string[] = [];
   for (const [name, value] of Object.entries(file.metadata)) {

@@ -13,7 +13,7 @@ import { readConfig } from "../files/config.ts";
 import type { Graph, Tensor } from "../graph/graph.ts";
 import { blocks } from "./blocks.ts";
 import { HARMLESS_FIELDS } from "./common_fields.ts";
-import type { ModelConfig, ModelDefinition } from "./definition.ts";
+import { checkStart, type ModelConfig, type ModelDefinition } from "./definition.ts";
 import { checkFields } from "./fields.ts";
 import {
   cacheRows,
@@ -93,7 +93,7 @@ export const marian: ModelDefinition<MarianConfig> = {
           `vocab_size, ${vocabSize}`,
       );
     }
-    return {
+    return checkStart(file, {
       architecture: config.text("model_type"),
       layers: encoder.layers + decoder.layers,
       encoder,
@@ -107,7 +107,7 @@ export const marian: ModelDefinition<MarianConfig> = {
       maxPositions: config.count("max_position_embeddings", 1024),
       startId: config.whole("decoder_start_token_id"),
       tiedEmbeddings: config.flag("tie_word_embeddings", true),
-    };
+    });
   },
 
   weights: async (config, file, contextLength) => {

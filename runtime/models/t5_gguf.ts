@@ -8,7 +8,7 @@
 import type { ModelFile } from "../files/model_file.ts";
 import type { Warn } from "./fields.ts";
 import { readGgufSizes } from "./gguf_config.ts";
-import { checkDistances, type StackConfig } from "./t5_stack.ts";
+import { checkStack, type StackConfig } from "./t5_stack.ts";
 
 /** The files do not name the distance from which on all are in the last bucket; llama.cpp has this. */
 const MAX_DISTANCE = 128;
@@ -33,7 +33,7 @@ export function t5FromGguf(file: ModelFile, warn: Warn): StackConfig & { gated: 
   }, warn);
   const decoderLayers = isEncoder ? 0 : fields.count("decoder_block_count", sizes.layers);
   const padding = file.metadata["tokenizer.ggml.padding_token_id"];
-  return checkDistances(file, {
+  return checkStack(file, {
     ...sizes,
     layers: sizes.layers + decoderLayers,
     encoderLayers: sizes.layers,

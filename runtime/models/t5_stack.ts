@@ -13,7 +13,7 @@ import { readConfig } from "../files/config.ts";
 import type { ModelFile } from "../files/model_file.ts";
 import type { Graph, Tensor } from "../graph/graph.ts";
 import { blocks } from "./blocks.ts";
-import type { ModelConfig } from "./definition.ts";
+import { checkStart, type ModelConfig } from "./definition.ts";
 import {
   cacheRows,
   causalSpans,
@@ -79,7 +79,7 @@ export function readStack(file: ModelFile): StackConfig {
   const isEncoder = Array.isArray(classes) && /^M?T5EncoderModel$/.test(String(classes[0]));
   const decoderLayers = isEncoder ? 0 : config.count("num_decoder_layers", encoderLayers);
   const heads = config.count("num_heads", 8);
-  return checkDistances(file, {
+  return checkStack(file, {
     architecture: config.text("model_type"),
     layers: encoderLayers + decoderLayers,
     encoderLayers,
@@ -101,12 +101,12 @@ export function readStack(file: ModelFile): StackConfig {
 }
 
 /**
- * Checks that buckets and distances fit together: half of a direction's buckets are for one distance
+ * Checks that a decoder begins with a word, and that buckets and distances fit together: half of a direction's buckets are for one distance
  * each, and the others reach further.
  *
  * @throws ModelError with both numbers
  */
-export function checkDistances<C extends StackConfig>(file: ModelFile, config: C): C {
+export function checkStack<C extends StackConfig>(file: ModelFile, config: C): C {
   const { buckets, maxDistance } = config;
   if (buckets % 2 !== 0 || buckets < 4 || maxDistance <= buckets / 2) {
     throw new ModelError(
@@ -114,7 +114,7 @@ export function checkDistances<C extends StackConfig>(file: ModelFile, config: C
         `expected an even number of them, from 4 on and below twice the distance`,
     );
   }
-  return config;
+  return config.decoderLayers > 0 ? checkStart(file, config) : config;
 }
 
 /** The programs of both stacks, or of the encoder alone; `more` are inputs of feed-forward blocks. */
