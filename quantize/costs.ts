@@ -10,12 +10,14 @@ import { elements } from "../kernels/op.ts";
 import { ggmlType, tensorBlocks } from "../quant/ggml_types.ts";
 import { quantizeRows } from "../quant/quantize.ts";
 import type { ResolvedModel } from "../runtime/engine/resolve.ts";
+import type { Graph } from "../runtime/graph/graph.ts";
 import type { ModelFile, TensorEntry } from "../runtime/files/model_file.ts";
 import { openSource } from "../runtime/files/source.ts";
 import { logTotal } from "../runtime/generation/log_probabilities.ts";
 import { readVector } from "../runtime/models/weights.ts";
 import {
   compileGraph,
+  forget,
   goOn,
   type Layers,
   resolveAgain,
@@ -25,6 +27,9 @@ import {
   streamOf,
 } from "./layers.ts";
 import type { Section } from "./sections.ts";
+
+/** A compiled graph of a section. */
+type Compiled = Awaited<ReturnType<typeof compileGraph>>;
 
 /** Tensors that get a type together: those of one weight. */
 export interface TensorGroup {
@@ -44,9 +49,21 @@ export function measuredTokens(groups: readonly TensorGroup[]): number {
   return Math.round(Math.min(MOST, Math.max(LEAST, WORK / (weights * groups.length))));
 }
 
+/** A group's texts on their way, with that group rounded. */
+interface Rounded {
+  stream: Stream;
+  /** Error of each type. */
+  readonly errors: readonly number[];
+  /** How far its results are off, so far. */
+  off: number;
+  /** What `off` is a share of. */
+  of: number;
+}
+
 /**
- * What each type of each group costs, in nats a token, as measured on texts of these ids. The sections run one after
- * another, in each the exact texts first, then those of every group that was rounded so far.
+ * What each type of each group costs, in nats a token, as measured on texts of these ids. The sections
+ * run one after another, in each the exact texts first, then those of every group that was rounded so
+ * far; what no later section takes is forgotten.
  */
 export async function measureCosts(
   file: ModelFile,
@@ -59,22 +76,21 @@ export async function measureCosts(
   },
 ): Promise<number[][]> {
   const exact = streamOf(ids, model);
-  const groupOf = new Map(
-    groups.flatMap((group) => group.tensors.map(({ name }) => [name, group])),
-  );
-  const rounded = new Map<TensorGroup, { readonly stream: Stream; readonly errors: number[] }>();
-  for (const [i, section] of layers.sections.entries()) {
-    onSection(section.name, i);
-    const own = new Set(
+  const groupOf = new Map(groups.flatMap((it) => it.tensors.map(({ name }) => [name, it])));
+  const groupsIn = (section: Section): Set<TensorGroup> =>
+    new Set(
       weightsOf(section).flatMap((weight) =>
         model.weights.get(weight)!.tensors.flatMap((it) => groupOf.get(it) ?? [])
       ),
     );
-    // What later sections take of those before is the same for a group that comes in only here.
+  const rounded = new Map<TensorGroup, Rounded>();
+  for (const [i, section] of layers.sections.entries()) {
+    onSection(section.name, i);
+    const own = groupsIn(section), next = layers.sections.slice(i + 1);
+    // What earlier sections gave is the same for a group that comes in only here.
     const before = exact.results.map((it) => new Map(it));
-    const others = rounded.entries().filter(([group]) => !own.has(group));
-    const streams = Array.from(others, ([, { stream }]) => stream);
-    const squares = await runExact(layers, section, exact, { ...where, signal }, streams);
+    const others = rounded.entries().filter(([it]) => !own.has(it)).map(([, it]) => it).toArray();
+    const squares = await runExact(layers, section, exact, { ...where, signal }, others);
     for (const group of own) {
       signal?.throwIfAborted();
       let met = rounded.get(group);
@@ -82,41 +98,60 @@ export async function measureCosts(
         const product = section.multiplied.find(({ weight }) =>
           model.weights.get(weight)!.tensors.some((it) => groupOf.get(it) === group)
         );
-        const { entries, errors } = await roundGroup(
-          file,
-          group,
-          product && squares.get(product.by)!.sums,
-        );
-        met = {
-          errors,
-          stream: {
-            ids,
-            results: before.map((it) => new Map(it)),
-            model: await resolveAgain({ ...file, tensors: entries }, model),
-          },
-        };
-        rounded.set(group, met);
+        const inputs = product && squares.get(product.by)!.sums;
+        const { entries, errors } = await roundGroup(file, group, inputs);
+        const own = await resolveAgain({ ...file, tensors: entries }, model);
+        const results = before.map((it) => new Map(it));
+        rounded.set(group, met = { stream: { ids, results, model: own }, errors, off: 0, of: 0 });
       }
       await using compiled = await compileGraph(section.through, met.stream, where);
       for (const text of ids.keys()) {
-        const { results } = await runText(
-          layers.program,
-          section.through,
-          section,
-          met.stream,
-          compiled,
-          text,
-        );
-        goOn(section, met.stream, text, results);
+        await goThrough(layers, section, section.through, compiled, exact, met, text);
       }
+      // Its rounded numbers are not needed again.
+      if (!next.some((it) => groupsIn(it).has(group))) met.stream = { ...met.stream, model };
+    }
+    if (next.length === 0) break;
+    for (const { stream } of [{ stream: exact }, ...rounded.values()]) {
+      forget(layers, stream, i + 1);
     }
   }
   return groups.map((group) => {
     const met = rounded.get(group);
     if (!met) return group.types.map(() => 0); // no program reads it
-    const measured = distance(exact, met.stream), base = met.errors[referenceOf(group)]!;
-    return met.errors.map((error) => base > 0 ? measured * error / base : 0);
+    const base = met.errors[referenceOf(group)]!;
+    return met.errors.map((error) => base > 0 ? met.off / met.of * error / base : 0);
   });
+}
+
+/** Has one text of a group go on; where it has come to the end, its results are compared and let go. */
+async function goThrough(
+  { program }: Layers,
+  section: Section,
+  graph: Graph,
+  compiled: Compiled,
+  exact: Stream,
+  met: Rounded,
+  text: number,
+): Promise<void> {
+  const { results } = await runText(program, graph, section, met.stream, compiled, text);
+  goOn(section, met.stream, text, results);
+  const { vocabSize } = exact.model.config, own = met.stream.results[text]!;
+  const logits = own.get("logits"), wanted = exact.results[text]!;
+  if (logits) {
+    const base = wanted.get("logits")!;
+    for (let at = 0; at < logits.length; at += vocabSize, met.of++) {
+      met.off += divergence(base.subarray(at, at + vocabSize), logits.subarray(at, at + vocabSize));
+    }
+    own.delete("logits"); // as large as everything else
+  } else if (section.leaving.includes("hidden")) {
+    // Of models that predict nothing, the share of the results' squares that is off.
+    const hidden = own.get("hidden")!;
+    wanted.get("hidden")!.forEach((value, i) => {
+      met.off += (value - hidden[i]!) ** 2;
+      met.of += value ** 2;
+    });
+  }
 }
 
 /** Bytes of a tensor in a type. */
@@ -138,11 +173,11 @@ function weightsOf({ graph }: Section): string[] {
 
 /** Has the exact texts and others go on through a section; mean squares of what it multiplies with. */
 async function runExact(
-  { program }: Layers,
+  layers: Layers,
   section: Section,
   exact: Stream,
   { signal, ...where }: RunOptions,
-  others: readonly Stream[],
+  others: readonly Rounded[],
 ): Promise<ReadonlyMap<string, { readonly sums: Float32Array }>> {
   const squares = new Map<string, { columns: number; sums: Float32Array }>();
   for (const { by, weight } of section.multiplied) {
@@ -153,7 +188,7 @@ async function runExact(
   for (const text of exact.ids.keys()) {
     signal?.throwIfAborted();
     const { results, valueOf } = await runText(
-      program,
+      layers.program,
       section.graph,
       section,
       exact,
@@ -164,9 +199,8 @@ async function runExact(
       valueOf(by).forEach((value, i) => sums[i % columns]! += value * value);
     }
     goOn(section, exact, text, results);
-    for (const stream of others) {
-      const { results } = await runText(program, section.graph, section, stream, compiled, text);
-      goOn(section, stream, text, results);
+    for (const met of others) {
+      await goThrough(layers, section, section.graph, compiled, exact, met, text);
     }
   }
   return squares;
@@ -218,31 +252,6 @@ function errorOf(
     (sum, value, i) => sum + importances[i % columns]! * (value - decoded[i]!) ** 2,
     0,
   );
-}
-
-/**
- * How far the results of a stream are from the exact ones: the divergence of predictions, in nats a
- * token; of models that predict nothing, the share of the results' squares that is off.
- */
-function distance(exact: Stream, stream: Stream): number {
-  const { vocabSize } = exact.model.config;
-  let sum = 0, count = 0;
-  for (const [text, results] of exact.results.entries()) {
-    const logits = results.get("logits");
-    if (logits) {
-      const other = stream.results[text]!.get("logits")!;
-      for (let at = 0; at < logits.length; at += vocabSize, count++) {
-        sum += divergence(logits.subarray(at, at + vocabSize), other.subarray(at, at + vocabSize));
-      }
-      continue;
-    }
-    const hidden = results.get("hidden")!, other = stream.results[text]!.get("hidden")!;
-    hidden.forEach((value, i) => {
-      sum += (value - other[i]!) ** 2;
-      count += value ** 2;
-    });
-  }
-  return sum / count;
 }
 
 /** Kullback–Leibler divergence of the predictions of logits `q` from those of `p`, in nats. */
