@@ -4,12 +4,10 @@
  * @module
  */
 
-import { InputError } from "../errors.ts";
 import { plain, quote, safeJson } from "../escape.ts";
 import { QUANTIZED_TYPES } from "../quant/quantize.ts";
 import { MIXTURE_NAMES } from "../quantize/mixtures.ts";
 import {
-  type CalibrationOption,
   type Comparison,
   METHODS,
   type QuantizeMethod,
@@ -31,9 +29,9 @@ import {
 } from "./command.ts";
 import { quantizeNotes } from "./effects.ts";
 import { counted, formatMs } from "./format.ts";
+import { readCalibration } from "./calibration_file.ts";
 import { interrupt } from "./interrupt.ts";
 import { formatBytes } from "./progress.ts";
-import { readPrompt } from "./prompt.ts";
 import { readTries, tryTypes } from "./report/tries.ts";
 import { checkReport, writeReport } from "./report/write.ts";
 import { stepLine } from "./step_line.ts";
@@ -69,8 +67,8 @@ with the source on other texts; the figures are printed, and kept in the file.
                       ones (default gptq; with --type f16, bf16, f32: nearest)
   --tensor REGEX=T    type of the tensors whose names REGEX finds; may be given again, the last that
                       finds one counts
-  --calibration FILE  what to read in place of the model's own texts: a text, or lists of token ids
-                      between brackets, one on each line
+  --calibration FILE  what to read in place of the model's own texts: a text, lines of JSON as
+                      {"text": "…"}, or lines of token ids between brackets
   --imatrix FILE      importance file of llama.cpp (GGUF form) in place of texts; method importance
   --save-imatrix FILE write such a file of what was read, without any rounding
   --tokens N          tokens to read (default 4096)
@@ -185,24 +183,6 @@ function toldOptions(flags: Flags): Record<string, unknown> {
     ...values.filter(([, value]) => value !== undefined),
     ...(wishes.length > 0 ? [["tensor", wishes]] : []),
   ]);
-}
-
-/** A text, or lists of token ids, one on each line. */
-async function readCalibration(path: string): Promise<CalibrationOption> {
-  const text = await readPrompt({ command: "quantize", text: undefined, file: path });
-  if (!text.trimStart().startsWith("[")) return { text };
-  return text.split("\n").filter((line) => line.trim() !== "").map((line, i) => {
-    try {
-      const ids: unknown = JSON.parse(line);
-      if (Array.isArray(ids)) return ids;
-    } catch {
-      // Said below.
-    }
-    throw new InputError(
-      `Cannot calibrate on ${quote(path)}: line ${i + 1} is ${quote(line)}, expected token ids ` +
-        `between brackets, as in [1, 2, 3]`,
-    );
-  });
 }
 
 /** `REGEX=TYPE` of `--tensor`. */

@@ -10,10 +10,10 @@ import { readIds } from "../options.ts";
 import { loadModel } from "../runtime/load.ts";
 import type { Model } from "../runtime/model.ts";
 
-/** Where the texts come from: the model itself, a text, or texts as token ids. */
+/** Where the texts come from: the model itself, a text or several, or texts as token ids. */
 export type CalibrationOption =
   | "self"
-  | { readonly text: string }
+  | { readonly text: string | readonly string[] }
   | readonly (readonly number[])[];
 
 /** What kind of texts they are, in a word. */
@@ -59,8 +59,13 @@ export async function calibrationIds(
     ...(signal && { signal }),
   });
   if (option === "self") return { texts: await ownTexts(model, sizes), rest: [] };
-  if ("text" in option) return divideText(model, option.text, sizes);
-  return divide(option.flatMap((it) => piecesOf(givenIds(model, it), textTokens)), sizes.tokens);
+  if (!("text" in option)) {
+    const ids = option.map((it, i) => givenIds(model, it, i));
+    return divide(ids.flatMap((it) => piecesOf(it, textTokens)), sizes.tokens);
+  }
+  const { text } = option;
+  if (typeof text === "string") return divideText(model, text, sizes);
+  return divide(text.flatMap((it) => windowsOf(model, it, textTokens)), sizes.tokens, false);
 }
 
 /** Texts that the model writes from its first token on, at temperature 1. */
@@ -130,20 +135,36 @@ export function piecesOf(ids: readonly number[], length: number): number[][] {
   return pieces;
 }
 
-function givenIds(model: Model, text: unknown): number[] {
+function givenIds(model: Model, text: unknown, index: number): number[] {
   if (!Array.isArray(text)) {
     throw new InputError(`Cannot calibrate on ${quote(text)}: expected lists of token ids`);
   }
-  return readIds(text, model.config.vocabSize);
+  try {
+    return readIds(text, model.config.vocabSize);
+  } catch (error) {
+    if (!(error instanceof InputError)) throw error;
+    const found = error.message.replace(/^Cannot process /, "");
+    throw new InputError(`Cannot calibrate on list ${index + 1} of token ids: ${found}`, {
+      cause: error,
+    });
+  }
 }
 
-/** The first `tokens` tokens, and as many of those that follow. */
-function divide(pieces: readonly (readonly number[])[], tokens: number): CalibrationTexts {
+/**
+ * The first `tokens` tokens, and as many of those that follow; what is left of a piece that was cut is
+ * one of those only where no piece needs its beginning.
+ */
+function divide(
+  pieces: readonly (readonly number[])[],
+  tokens: number,
+  canBegin = true,
+): CalibrationTexts {
   const texts: number[][] = [], rest: number[][] = [];
   let left = tokens, others = tokens;
   for (const piece of pieces) {
     const taken = piece.slice(0, Math.max(0, left));
-    const following = piece.slice(taken.length, taken.length + Math.max(0, others));
+    const isUsable = canBegin || taken.length === 0;
+    const following = piece.slice(taken.length, isUsable ? taken.length + Math.max(0, others) : 0);
     if (taken.length > 0) texts.push(taken);
     if (following.length > 0) rest.push(following);
     left -= taken.length;

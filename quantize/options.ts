@@ -16,6 +16,7 @@ import {
   type Rules,
   SIGNAL,
   TEXT,
+  TEXTS,
   wholeNumberIn,
 } from "../options.ts";
 import { QUANTIZED_TYPES } from "../quant/quantize.ts";
@@ -55,8 +56,8 @@ export interface QuantizeOptions {
    */
   readonly method?: QuantizeMethod;
   /**
-   * What the model reads to find out what its weights are multiplied with: `{ text }`, texts as lists
-   * of token ids, or `"self"`, which lets the model write them. Default `"self"`.
+   * What the model reads to find out what its weights are multiplied with: `{ text }`, one or several,
+   * texts as lists of token ids, or `"self"`, which lets the model write them. Default `"self"`.
    */
   readonly calibration?: CalibrationOption;
   /**
@@ -154,10 +155,10 @@ const RULES: Rules<QuantizeOptions> = {
   targetSize: wholeNumberIn(1, Number.MAX_SAFE_INTEGER),
   method: oneOf(METHODS),
   calibration: {
-    expected: '"self", { text } or lists of token ids',
+    expected: '"self", { text } of one or several, or lists of token ids',
     accepts: (value) =>
       value === "self" || Array.isArray(value) ||
-      typeof (value as { text?: unknown } | null)?.text === "string",
+      [TEXT, TEXTS].some((it) => it.accepts((value as { text?: unknown } | null)?.text)),
   },
   imatrix: {
     expected: "a path or a URL",

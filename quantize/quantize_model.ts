@@ -220,6 +220,9 @@ async function quantizeFile(
   };
 }
 
+/** Fewer tokens say little of what weights are multiplied with. */
+const FEW_TOKENS = 128;
+
 /** Token ids of texts. */
 type Ids = readonly (readonly number[])[];
 
@@ -228,14 +231,23 @@ async function textsFor(
   draft: Draft,
   source: string | URL,
   textTokens: number,
-  { tokens = 4096, seed = 1, calibration = "self", threads, signal, onProgress }: ChosenOptions,
+  options: ChosenOptions,
 ): Promise<{ readonly texts: Ids; readonly rest: Ids }> {
+  const { tokens = 4096, seed = 1, calibration = "self", threads, signal } = options;
+  const { onProgress, onWarning = console.warn } = options;
   const kept = draft.noted("texts");
   if (kept) return kept as { texts: Ids; rest: Ids };
   const { texts, rest } = await calibrationIds(source, calibration, {
     ...{ tokens, seed, textTokens, signal, ...(threads !== undefined && { threads }) },
     onProgress: (done) => onProgress?.({ phase: "calibrate", name: "texts", done, total: tokens }),
   });
+  const count = texts.reduce((sum, it) => sum + it.length, 0);
+  if (count < Math.min(tokens, FEW_TOKENS)) {
+    onWarning(
+      `the model was calibrated on ${count} tokens, since the given texts have no more: its weights ` +
+        `may fit these and no others; give longer texts, or none`,
+    );
+  }
   draft.note("texts", { texts, rest });
   return { texts, rest };
 }

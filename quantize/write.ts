@@ -13,10 +13,11 @@ import { type GgufContents, writeGguf } from "../runtime/files/gguf_write.ts";
 /**
  * Refuses a destination that is there already, or that cannot be one.
  *
- * @throws InputError when it is a folder, or a file and `force` was not given
+ * @throws InputError when it is no file, or one and `force` was not given
  * @throws SparrowError when the system lets nobody write there
  */
 export async function checkDestination(path: string, force: boolean): Promise<void> {
+  if (path === "") throw new InputError('Cannot write "": expected the name of a file');
   const found = await Deno.stat(path).catch((error) => {
     if (error instanceof Deno.errors.NotFound) return undefined;
     throw failed(path, error);
@@ -24,6 +25,11 @@ export async function checkDestination(path: string, force: boolean): Promise<vo
   if (found?.isDirectory) {
     throw new InputError(
       `Cannot write ${quote(path)}: it is a folder, expected the name of a file`,
+    );
+  }
+  if (found && !found.isFile) {
+    throw new InputError(
+      `Cannot write ${quote(path)}: it is a device or a pipe, expected the name of a file`,
     );
   }
   if (found && !force) {
@@ -37,7 +43,10 @@ export async function checkDestination(path: string, force: boolean): Promise<vo
     (await Deno.open(probe, { write: true, createNew: true })).close();
     await Deno.remove(probe);
   } catch (error) {
-    throw failed(path, error);
+    if (!(error instanceof Deno.errors.NotFound)) throw failed(path, error);
+    throw new SparrowError(`Cannot write ${quote(path)}: there is no such folder; make it first`, {
+      cause: error,
+    });
   }
 }
 
@@ -130,6 +139,8 @@ export function readAt(file: Deno.FsFile, offset: number, bytes: Uint8Array): Ui
 export function failed(path: string, error: unknown): unknown {
   const { code } = error as { code?: string };
   if (code === undefined || error instanceof SparrowError) return error;
-  const reason = code === "ENOSPC" ? "no room is left on the disk" : (error as Error).message;
+  // The rest of the system's message names a file that nobody has asked for.
+  const [said] = (error as Error).message.split(" (os error");
+  const reason = code === "ENOSPC" ? "no room is left on the disk" : said;
   return new SparrowError(`Cannot write ${quote(path)}: ${reason}`, { cause: error });
 }

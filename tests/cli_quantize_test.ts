@@ -58,16 +58,34 @@ Deno.test("quantize reads texts, and lists of token ids, to calibrate on", async
     Deno.writeTextFileSync(text, "Once upon a time there was a dog. ".repeat(20));
     Deno.writeTextFileSync(ids, "[1, 403, 407]\n\n[1, 2, 3, 4]\n");
     Deno.writeTextFileSync(bad, "[1, 403]\n[1, nothing]\n");
-    for (const [file, tokens] of [[text, 100], [ids, 7]] as const) {
+    const json = `${folder}/json.jsonl`, badJson = `${folder}/text.jsonl`, far = `${folder}/far`;
+    Deno.writeTextFileSync(json, '{"text": "Once upon a time"}\n\n{"text": "a dog", "n": 1}\n');
+    Deno.writeTextFileSync(badJson, '{"text": "Once"}\n{"texts": []}\n');
+    Deno.writeTextFileSync(far, "[1, 2]\n[3, 512]\n");
+    for (const [file, tokens] of [[text, 100], [ids, 7], [json, 9]] as const) {
       const path = `${folder}/${tokens}.gguf`;
       const args = ["--calibration", file, "--tokens", "100", "--no-verify", "--json"];
       const { code, out, err } = await cli("quantize", STORIES, path, ...args);
-      assertEquals([code, err], [0, ""]);
+      assertEquals(code, 0, err);
+      assertMatch(
+        err,
+        tokens < 100 ? /^quantize: the model was calibrated on \d tokens,.*\n$/ : /^$/,
+      );
       assertEquals(JSON.parse(out).tokens, tokens);
     }
-    const { code, err } = await cli("quantize", STORIES, `${folder}/x`, "--calibration", bad);
-    assertEquals(code, 2);
-    assertMatch(err, /^quantize: Cannot calibrate on .*bad\.jsonl": line 2 is .*\[1, 2, 3\]\n$/);
+    const mistakes = [
+      [bad, /^quantize: Cannot calibrate on .*bad\.jsonl": line 2 is .*\[1, 2, 3\]\n$/],
+      [
+        badJson,
+        /^quantize: Cannot calibrate on .*text\.jsonl": line 2 is .*an object with a text.*\n$/,
+      ],
+      [far, /^quantize: Cannot calibrate on list 2 of token ids: token id 512 at index 1: .*\n$/],
+    ] as const;
+    for (const [file, message] of mistakes) {
+      const { code, err } = await cli("quantize", STORIES, `${folder}/x`, "--calibration", file);
+      assertEquals(code, 2);
+      assertMatch(err, message);
+    }
   } finally {
     await Deno.remove(folder, { recursive: true });
   }

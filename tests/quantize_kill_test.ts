@@ -1,7 +1,7 @@
 /** Quantizing that is killed, or runs out of disk: the destination is whole or not there. */
 
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
-import { SparrowError } from "../errors.ts";
+import { InputError, SparrowError } from "../errors.ts";
 import { quantizeModel } from "../quantize/quantize_model.ts";
 import { openModelFile } from "../runtime/files/open.ts";
 import { randomNumbers } from "./fixtures.ts";
@@ -106,6 +106,19 @@ Deno.test("a disk that is full is one error that names the file, whichever write
     assert(met > 2);
     const file = await openModelFile(path);
     file.close();
+  });
+});
+
+Deno.test("what is no file is not replaced by one, and a name is needed", async () => {
+  await withFolder({ "tiny.gguf": await tinyGguf({ layers: 1 }) }, async (folder) => {
+    const options = { method: "nearest", force: true } as const, source = `${folder}/tiny.gguf`;
+    const pipe = `${folder}/pipe`;
+    await new Deno.Command("mkfifo", { args: [pipe] }).output();
+    for (const [path, message] of [[pipe, "a device or a pipe"], ["", "the name of a file"]]) {
+      await assertRejects(() => quantizeModel(source, path!, options), InputError, message);
+    }
+    assert(Deno.statSync(pipe).isFifo);
+    assertEquals(namesIn(folder), ["pipe", "tiny.gguf"]);
   });
 });
 

@@ -167,7 +167,11 @@ Deno.test("quantize --report: a page and JSON with what was tried; a place that 
     assertEquals(namesIn(folder), names);
 
     const refused = [
-      [["--report", `${folder}/none/r.html`], 1, "Cannot write .*none/r\\.html"],
+      [
+        ["--report", `${folder}/none/r.html`],
+        1,
+        'Cannot write .*none/r\\.html": there is no such folder',
+      ],
       [["--report", page], 2, "it exists; give another name"],
       [["--report", `${folder}/r.txt`], 2, "expected the name of a .html or a .json file"],
       [["--report", `${folder}/c.json`, "--save-imatrix", `${folder}/c.json`], 2, "another of the"],

@@ -12,7 +12,7 @@
  */
 
 import { QUANTIZED_TYPES } from "../../quant/quantize.ts";
-import { METHODS, type QuantizeMethod, quantizeModel } from "../../quantize/quantize_model.ts";
+import { type QuantizeMethod, quantizeModel } from "../../quantize/quantize_model.ts";
 import { loadModel } from "../../runtime/load.ts";
 import type { Model } from "../../runtime/model.ts";
 import { FIXTURES } from "../fixtures.ts";
