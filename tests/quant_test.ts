@@ -1,5 +1,7 @@
 import { assert, assertAlmostEquals, assertEquals, assertThrows } from "@std/assert";
 import { InputError, ModelError, ShapeError } from "../errors.ts";
+import { packedBytes } from "../kernels/pack/layouts.ts";
+import { planeRowBytes } from "../kernels/pack/planes.ts";
 import {
   decodeRows,
   encodeRows,
@@ -255,6 +257,19 @@ Deno.test("transcoder() is exact where it says so, close elsewhere", () => {
     assertEquals(LAYOUTS[layout].blockBytes, ggmlType(type)!.blockBytes);
   }
   assert(!transcoder("Q4_K", "int4m").exact);
+});
+
+Deno.test("types that are layouts take the room of the file in memory, K-quants 3% more at most", () => {
+  const [rows, cols] = [160, 1024];
+  for (const [layout, name] of Object.entries(LAYOUT_TYPES) as [LayoutName, string][]) {
+    const { blockSize, blockBytes } = ggmlType(name)!;
+    const bytes = rows * cols / blockSize * blockBytes, headers = 16 * rows / 16;
+    const packed = packedBytes(layout, rows, cols) - headers;
+    const most = layout === "int4k" || layout === "int5k" ? 1.03 : 1;
+    assert(packed <= most * bytes, `${layout}: ${packed} bytes, ${bytes} in the file`);
+    const planes = planeRowBytes(layout, cols).reduce((sum, it) => sum + it, 0);
+    assertEquals(rows * planes, bytes, layout);
+  }
 });
 
 Deno.test("transcoder() keeps Q4_K codes, rounding only scales and minima", () => {
