@@ -16,11 +16,11 @@ import {
   code7,
   firstRest,
   firstScale,
+  halfway,
   Int4k,
   Int5k,
   Int5m,
   Int6k,
-  join,
   middle,
   multiplesOf,
   nibblesAt,
@@ -31,7 +31,8 @@ import {
   restMask,
   secondRest,
   secondScale,
-  two,
+  step,
+  whole,
 } from "./fine_codes.as";
 import { high } from "./int4.as";
 
@@ -143,64 +144,69 @@ function blockTimes<L, Q>(
   const d3 = code3<L>(v128.and(v, mask), rest, restBits);
   const d7 = code7<L>(high(v, mask), more, restBits);
   const zero = i32x4.splat(0);
-  const end = x + count * 48;
-  while (x < end) {
+  const last = x + (count - 1) * 48;
+  for (; x <= last; x += 96, sums += 256) {
     // Of an odd number the last is taken twice; the second sums are the row that is to spare.
-    const y = x + 48 < end ? x + 48 : x;
-    let u = v128.load(x);
-    v = v128.load(y);
-    const x0 = lane0(u), x1 = lane1(u), x2 = lane2(u), x3 = lane3(u);
-    const y0 = lane0(v), y1 = lane1(v), y2 = lane2(v), y3 = lane3(v);
-    u = v128.load(x, 16);
-    v = v128.load(y, 16);
-    const x4 = lane0(u), x5 = lane1(u), x6 = lane2(u), x7 = lane3(u);
-    const y4 = lane0(v), y5 = lane1(v), y6 = lane2(v), y7 = lane3(v);
-    u = v128.load(x, 32);
-    v = v128.load(y, 32);
-    const dx = lane0(u), parts = lane1(u), dxSum = lane2(u);
-    const dy = lane0(v), yParts = lane1(v), dySum = lane2(v);
-    let p0 = two<Q>(zero, x0, a0, x1, a1), q0 = two<Q>(zero, y0, a0, y1, a1);
-    let p1 = two<Q>(p0, x2, a2, x3, a3), q1 = two<Q>(q0, y2, a2, y3, a3);
-    let p2 = two<Q>(middle<L>(p1, zero), x4, a4, x5, a5), q2 = two<Q>(middle<L>(q1, zero), y4, a4, y5, a5);
-    let p3 = two<Q>(p2, x6, a6, x7, a7), q3 = two<Q>(q2, y6, a6, y7, a7);
-    u = join<L, Q>(p0, p1, p2, p3, aFirst, aSecond);
-    v = join<L, Q>(q0, q1, q2, q3, aFirst, aSecond);
-    u = addBlock<L>(v128.load(sums), u, am, aScale, aOffset, dx, parts, dxSum);
-    v = addBlock<L>(v128.load(sums, 128), v, am, aScale, aOffset, dy, yParts, dySum);
-    v128.store(sums, u);
-    v128.store(sums, v, 128);
-    p0 = two<Q>(zero, x0, b0, x1, b1); q0 = two<Q>(zero, y0, b0, y1, b1);
-    p1 = two<Q>(p0, x2, b2, x3, b3); q1 = two<Q>(q0, y2, b2, y3, b3);
-    p2 = two<Q>(middle<L>(p1, zero), x4, b4, x5, b5); q2 = two<Q>(middle<L>(q1, zero), y4, b4, y5, b5);
-    p3 = two<Q>(p2, x6, b6, x7, b7); q3 = two<Q>(q2, y6, b6, y7, b7);
-    u = join<L, Q>(p0, p1, p2, p3, bFirst, bSecond);
-    v = join<L, Q>(q0, q1, q2, q3, bFirst, bSecond);
-    u = addBlock<L>(v128.load(sums, 16), u, bm, bScale, bOffset, dx, parts, dxSum);
-    v = addBlock<L>(v128.load(sums, 144), v, bm, bScale, bOffset, dy, yParts, dySum);
-    v128.store(sums, u, 16);
-    v128.store(sums, v, 144);
-    p0 = two<Q>(zero, x0, c0, x1, c1); q0 = two<Q>(zero, y0, c0, y1, c1);
-    p1 = two<Q>(p0, x2, c2, x3, c3); q1 = two<Q>(q0, y2, c2, y3, c3);
-    p2 = two<Q>(middle<L>(p1, zero), x4, c4, x5, c5); q2 = two<Q>(middle<L>(q1, zero), y4, c4, y5, c5);
-    p3 = two<Q>(p2, x6, c6, x7, c7); q3 = two<Q>(q2, y6, c6, y7, c7);
-    u = join<L, Q>(p0, p1, p2, p3, cFirst, cSecond);
-    v = join<L, Q>(q0, q1, q2, q3, cFirst, cSecond);
-    u = addBlock<L>(v128.load(sums, 32), u, cm, cScale, cOffset, dx, parts, dxSum);
-    v = addBlock<L>(v128.load(sums, 160), v, cm, cScale, cOffset, dy, yParts, dySum);
-    v128.store(sums, u, 32);
-    v128.store(sums, v, 160);
-    p0 = two<Q>(zero, x0, d0, x1, d1); q0 = two<Q>(zero, y0, d0, y1, d1);
-    p1 = two<Q>(p0, x2, d2, x3, d3); q1 = two<Q>(q0, y2, d2, y3, d3);
-    p2 = two<Q>(middle<L>(p1, zero), x4, d4, x5, d5); q2 = two<Q>(middle<L>(q1, zero), y4, d4, y5, d5);
-    p3 = two<Q>(p2, x6, d6, x7, d7); q3 = two<Q>(q2, y6, d6, y7, d7);
-    u = join<L, Q>(p0, p1, p2, p3, dFirst, dSecond);
-    v = join<L, Q>(q0, q1, q2, q3, dFirst, dSecond);
-    u = addBlock<L>(v128.load(sums, 48), u, dm, dScale, dOffset, dx, parts, dxSum);
-    v = addBlock<L>(v128.load(sums, 176), v, dm, dScale, dOffset, dy, yParts, dySum);
-    v128.store(sums, u, 48);
-    v128.store(sums, v, 176);
-    x += 96;
-    sums += 256;
+    const y = min(x + 48, last);
+    let xs = v128.load(x), ys = v128.load(y);
+    let x0 = lane0(xs), x1 = lane1(xs), y0 = lane0(ys), y1 = lane1(ys);
+    let a = step<L, Q>(zero, x0, a0, x1, a1, aFirst), e = step<L, Q>(zero, y0, a0, y1, a1, aFirst);
+    let b = step<L, Q>(zero, x0, b0, x1, b1, bFirst), f = step<L, Q>(zero, y0, b0, y1, b1, bFirst);
+    let c = step<L, Q>(zero, x0, c0, x1, c1, cFirst), g = step<L, Q>(zero, y0, c0, y1, c1, cFirst);
+    let d = step<L, Q>(zero, x0, d0, x1, d1, dFirst), h = step<L, Q>(zero, y0, d0, y1, d1, dFirst);
+    x0 = lane2(xs); x1 = lane3(xs); y0 = lane2(ys); y1 = lane3(ys);
+    a = step<L, Q>(a, x0, a2, x1, a3, aFirst); e = step<L, Q>(e, y0, a2, y1, a3, aFirst);
+    b = step<L, Q>(b, x0, b2, x1, b3, bFirst); f = step<L, Q>(f, y0, b2, y1, b3, bFirst);
+    c = step<L, Q>(c, x0, c2, x1, c3, cFirst); g = step<L, Q>(g, y0, c2, y1, c3, cFirst);
+    d = step<L, Q>(d, x0, d2, x1, d3, dFirst); h = step<L, Q>(h, y0, d2, y1, d3, dFirst);
+    // Only quads of int6k have their multiples to meet here.
+    const aLow = halfway<L, Q>(a, aFirst), eLow = halfway<L, Q>(e, aFirst);
+    const bLow = halfway<L, Q>(b, bFirst), fLow = halfway<L, Q>(f, bFirst);
+    const cLow = halfway<L, Q>(c, cFirst), gLow = halfway<L, Q>(g, cFirst);
+    const dLow = halfway<L, Q>(d, dFirst), hLow = halfway<L, Q>(h, dFirst);
+    a = middle<L, Q>(a, zero); e = middle<L, Q>(e, zero);
+    b = middle<L, Q>(b, zero); f = middle<L, Q>(f, zero);
+    c = middle<L, Q>(c, zero); g = middle<L, Q>(g, zero);
+    d = middle<L, Q>(d, zero); h = middle<L, Q>(h, zero);
+    xs = v128.load(x, 16); ys = v128.load(y, 16);
+    x0 = lane0(xs); x1 = lane1(xs); y0 = lane0(ys); y1 = lane1(ys);
+    a = step<L, Q>(a, x0, a4, x1, a5, aSecond); e = step<L, Q>(e, y0, a4, y1, a5, aSecond);
+    b = step<L, Q>(b, x0, b4, x1, b5, bSecond); f = step<L, Q>(f, y0, b4, y1, b5, bSecond);
+    c = step<L, Q>(c, x0, c4, x1, c5, cSecond); g = step<L, Q>(g, y0, c4, y1, c5, cSecond);
+    d = step<L, Q>(d, x0, d4, x1, d5, dSecond); h = step<L, Q>(h, y0, d4, y1, d5, dSecond);
+    x0 = lane2(xs); x1 = lane3(xs); y0 = lane2(ys); y1 = lane3(ys);
+    a = step<L, Q>(a, x0, a6, x1, a7, aSecond); e = step<L, Q>(e, y0, a6, y1, a7, aSecond);
+    b = step<L, Q>(b, x0, b6, x1, b7, bSecond); f = step<L, Q>(f, y0, b6, y1, b7, bSecond);
+    c = step<L, Q>(c, x0, c6, x1, c7, cSecond); g = step<L, Q>(g, y0, c6, y1, c7, cSecond);
+    d = step<L, Q>(d, x0, d6, x1, d7, dSecond); h = step<L, Q>(h, y0, d6, y1, d7, dSecond);
+    xs = v128.load(x, 32); ys = v128.load(y, 32);
+    x0 = lane0(xs); y0 = lane0(ys); // scales
+    x1 = lane1(xs); y1 = lane1(ys); // parts
+    xs = lane2(xs); ys = lane2(ys); // sums with scales
+    a = whole<L, Q>(a, aLow, aSecond);
+    e = whole<L, Q>(e, eLow, aSecond);
+    a = addBlock<L>(v128.load(sums), a, am, aScale, aOffset, x0, x1, xs);
+    e = addBlock<L>(v128.load(sums, 128), e, am, aScale, aOffset, y0, y1, ys);
+    v128.store(sums, a);
+    v128.store(sums, e, 128);
+    b = whole<L, Q>(b, bLow, bSecond);
+    f = whole<L, Q>(f, fLow, bSecond);
+    b = addBlock<L>(v128.load(sums, 16), b, bm, bScale, bOffset, x0, x1, xs);
+    f = addBlock<L>(v128.load(sums, 144), f, bm, bScale, bOffset, y0, y1, ys);
+    v128.store(sums, b, 16);
+    v128.store(sums, f, 144);
+    c = whole<L, Q>(c, cLow, cSecond);
+    g = whole<L, Q>(g, gLow, cSecond);
+    c = addBlock<L>(v128.load(sums, 32), c, cm, cScale, cOffset, x0, x1, xs);
+    g = addBlock<L>(v128.load(sums, 160), g, cm, cScale, cOffset, y0, y1, ys);
+    v128.store(sums, c, 32);
+    v128.store(sums, g, 160);
+    d = whole<L, Q>(d, dLow, dSecond);
+    h = whole<L, Q>(h, hLow, dSecond);
+    d = addBlock<L>(v128.load(sums, 48), d, dm, dScale, dOffset, x0, x1, xs);
+    h = addBlock<L>(v128.load(sums, 176), h, dm, dScale, dOffset, y0, y1, ys);
+    v128.store(sums, d, 48);
+    v128.store(sums, h, 176);
   }
 }
 

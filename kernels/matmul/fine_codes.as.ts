@@ -164,48 +164,40 @@ function seconds(v: v128): v128 {
 }
 
 /**
- * Products of two vectors of codes with activations: of k that lie beside each other, for `join`.
- * Pairs are summed from zero, quads from `start`.
+ * `acc` and the products of two vectors of codes with activations, of k that lie beside each other.
+ * An i16 holds 8 products of codes below 16, or 4 of codes below 64: with other codes than int4k's,
+ * pairs meet `scale`, which the rows' multiples are twice in a lane, two vectors by two.
  */
 @inline
-export function two<Q>(start: v128, x0: v128, c0: v128, x1: v128, c1: v128): v128 {
-  if (sizeof<Q>() == sizeof<Quads>()) return mac(mac(start, x0, c0, true), x1, c1, true);
-  return i16x8.add(dotPairs(x0, c0), dotPairs(x1, c1));
+export function step<L, Q>(acc: v128, x0: v128, c0: v128, x1: v128, c1: v128, scale: v128): v128 {
+  if (sizeof<Q>() == sizeof<Quads>()) return mac(mac(acc, x0, c0, true), x1, c1, true);
+  const sum = i16x8.add(dotPairs(x0, c0), dotPairs(x1, c1));
+  if (sizeof<L>() == sizeof<Int4k>()) return i16x8.add(acc, sum);
+  return i32x4.add(acc, i32x4.dot_i16x8_s(sum, scale));
 }
 
-/** Where `two` of k from 16 on start; `first` is what those of k < 16 have summed. */
+/** What is set aside of a sum of k < 16. */
 @inline
-export function middle<L>(first: v128, zero: v128): v128 {
-  return sizeof<L>() == sizeof<Int6k>() ? zero : first;
+export function halfway<L, Q>(acc: v128, scale: v128): v128 {
+  if (sizeof<L>() != sizeof<Int6k>() || sizeof<Q>() != sizeof<Quads>()) return acc;
+  return i32x4.mul(acc, i32x4.shr_s(scale, 16));
 }
 
-/**
- * The sums of four rows over a block, from the four of `two`, with the multiples: `s` of k < 16, `t`
- * of the others, each twice in a row's lane. Four i32.
- *
- * An i16 holds 8 products of codes below 16, or 8 of codes below 32, or 4 of codes below 64.
- */
+/** Where sums go on from k = 16. */
 @inline
-export function join<L, Q>(a: v128, b: v128, c: v128, d: v128, s: v128, t: v128): v128 {
-  if (sizeof<Q>() == sizeof<Quads>()) {
-    if (sizeof<L>() == sizeof<Int5m>()) return d;
-    const scaled = i32x4.mul(d, i32x4.shr_s(t, 16));
-    if (sizeof<L>() != sizeof<Int6k>()) return scaled;
-    return i32x4.add(i32x4.mul(b, i32x4.shr_s(s, 16)), scaled);
+export function middle<L, Q>(acc: v128, zero: v128): v128 {
+  return sizeof<L>() == sizeof<Int6k>() && sizeof<Q>() == sizeof<Quads>() ? zero : acc;
+}
+
+/** The whole sum of a block with its multiples, four i32; `low` is what `halfway` gave. */
+@inline
+export function whole<L, Q>(acc: v128, low: v128, scale: v128): v128 {
+  if (sizeof<Q>() == sizeof<Pairs>()) {
+    return sizeof<L>() == sizeof<Int4k>() ? i32x4.dot_i16x8_s(acc, scale) : acc;
   }
-  if (sizeof<L>() == sizeof<Int4k>()) {
-    return i32x4.dot_i16x8_s(i16x8.add(i16x8.add(a, b), i16x8.add(c, d)), s);
-  }
-  if (sizeof<L>() == sizeof<Int6k>()) {
-    return i32x4.add(
-      i32x4.add(i32x4.dot_i16x8_s(a, s), i32x4.dot_i16x8_s(b, s)),
-      i32x4.add(i32x4.dot_i16x8_s(c, t), i32x4.dot_i16x8_s(d, t)),
-    );
-  }
-  return i32x4.add(
-    i32x4.dot_i16x8_s(i16x8.add(a, b), s),
-    i32x4.dot_i16x8_s(i16x8.add(c, d), s),
-  );
+  if (sizeof<L>() == sizeof<Int5m>()) return acc;
+  const scaled = i32x4.mul(acc, i32x4.shr_s(scale, 16));
+  return sizeof<L>() == sizeof<Int6k>() ? i32x4.add(low, scaled) : scaled;
 }
 
 /**

@@ -24,11 +24,11 @@ import {
   code7,
   firstRest,
   firstScale,
+  halfway,
   Int4k,
   Int5k,
   Int5m,
   Int6k,
-  join,
   middle,
   multiplesOf,
   nibblesAt,
@@ -39,7 +39,8 @@ import {
   restMask,
   secondRest,
   secondScale,
-  two,
+  step,
+  whole,
 } from "./fine_codes.as";
 import { high } from "./int4.as";
 
@@ -87,28 +88,34 @@ function rowsTimes1<L, Q>(
   const more = secondRest<L>(at, rest);
   const multiples = multiplesOf<L>(w + (g << 3));
   const scale = firstScale<L>(multiples);
+  const scale2 = secondScale<L>(multiples, scale);
   const zero = i32x4.splat(0);
-  const p0 = two<Q>(
+  let dots = step<L, Q>(
     zero,
     x0, code0<L>(v128.and(u0, mask), rest, restBits),
     x1, code1<L>(v128.and(u1, mask), rest, restBits),
+    scale,
   );
-  const p1 = two<Q>(
-    p0,
+  dots = step<L, Q>(
+    dots,
     x2, code2<L>(v128.and(u2, mask), rest, restBits),
     x3, code3<L>(v128.and(u3, mask), rest, restBits),
+    scale,
   );
-  const p2 = two<Q>(
-    middle<L>(p1, zero),
+  const low = halfway<L, Q>(dots, scale);
+  dots = step<L, Q>(
+    middle<L, Q>(dots, zero),
     x4, code4<L>(high(u0, mask), more, restBits),
     x5, code5<L>(high(u1, mask), more, restBits),
+    scale2,
   );
-  const p3 = two<Q>(
-    p2,
+  dots = step<L, Q>(
+    dots,
     x6, code6<L>(high(u2, mask), more, restBits),
     x7, code7<L>(high(u3, mask), more, restBits),
+    scale2,
   );
-  const dots = join<L, Q>(p0, p1, p2, p3, scale, secondScale<L>(multiples, scale));
+  dots = whole<L, Q>(dots, low, scale2);
   return addBlock<L>(sums, dots, multiples, d, offsetOf<L>(multiples, min), dx, parts, dxSum);
 }
 
