@@ -331,6 +331,7 @@ Deno.test("openModelFile() opens the one model of a folder, or lists what it fou
     [{}, "found no files"],
     [{ "a.txt": gguf }, "found a.txt, expected one .gguf model, or config.json and"],
     [{ "model.safetensors": TWO }, "it has model.safetensors and no config.json, which says what"],
+    [{ "latest": gguf }, "divided among processes, and there is no config.json"],
     [{ "a.gguf": gguf, "b.gguf": gguf }, "found a.gguf, b.gguf, expected"],
     [
       Object.fromEntries(

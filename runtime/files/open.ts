@@ -118,6 +118,15 @@ export async function openModelFolder(folder: Folder): Promise<ModelFile> {
         `which says what model they are; put that of the published model beside them`,
     );
   }
+  if (ggufs.length === 0 && names.includes("latest") && !names.includes("config.json")) {
+    throw new ModelError(
+      `Cannot open folder ${
+        quote(folder.name)
+      }: its file latest names a checkpoint that is divided ` +
+        `among processes, and there is no config.json, which says what model it is; put one there, ` +
+        `for GLM-130B with {"model_type": "glm-130b", "eos_token_id": [150005, 20002]}`,
+    );
+  }
   const found = ggufs.length > 0 ? ggufs : names;
   throw new ModelError(
     `Cannot open folder ${quote(folder.name)}: found ${listed(found)}, expected one .gguf model, ` +
