@@ -63,6 +63,7 @@ export async function bert(
       ...pooling,
       ...(labels && { "classifier.output_labels": texts(labels) }),
     },
+    general: { "tokenizer.ggml.token_type_count": u32(Math.max(1, config.segments)) },
     rules: {
       has: (name) =>
         /^cls\./.test(name)

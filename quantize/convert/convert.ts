@@ -72,7 +72,9 @@ export async function asGguf(packed: ModelFile, warn: Warn): Promise<GgufFile> {
   for (const [name, value] of Object.entries(converted.fields)) {
     fields.set(`${architecture}.${name}`, value);
   }
-  for (const [name, value] of Object.entries(tokenizer.fields)) fields.set(name, value);
+  for (const [name, value] of Object.entries({ ...converted.general, ...tokenizer.fields })) {
+    fields.set(name, value);
+  }
   const metadata = Object.fromEntries(fields.entries().map(([k, v]) => [k, plainValue(v)]));
   return {
     ...{ format: "gguf", version: 3, name: file.name, fields, metadata, tensors },

@@ -14,6 +14,8 @@ export interface Converted {
   readonly config: ModelConfig;
   /** Fields behind the architecture's name. */
   readonly fields: Fields;
+  /** Fields with no architecture before their names. */
+  readonly general?: Fields;
   /** How tensors differ. */
   readonly rules: TensorRules;
   /** Tensors of f32 that the folder has not, each of one extent. */

@@ -15,21 +15,32 @@ import { type Added, addTokens, TYPE, type Vocabulary } from "./vocabulary.ts";
 const SPACE = "\u2581";
 const BYTE_TOKEN = /^<0x[0-9A-F]{2}>$/;
 
-/** How spaces go before texts. */
-type SpacePrefix = "always" | "first" | "never";
+/** How spaces go before texts, and whether one goes before a space too. */
+interface Spaces {
+  readonly prefix: "always" | "first" | "never";
+  readonly doubled: boolean;
+}
 
 function finished(
   parts: Pick<Vocabulary, "tokens" | "types"> & { readonly scores: number[] },
-  prefix: SpacePrefix,
+  { prefix, doubled }: Spaces,
 ): Vocabulary {
   const notes = prefix === "first"
     ? [
-      "a space goes before a whole text alone, and in GGUF files also before what follows a special " +
-      "token: texts with special tokens get other tokens there",
+      "a space goes before a whole text alone, and in GGUF files also before what follows an added " +
+      "token: texts with added tokens get other tokens there",
     ]
     : [];
+  const isSingle = prefix !== "never" && !doubled;
+  if (isSingle) {
+    notes.push(
+      "no space goes before a text that begins with one, and in GGUF files one does: such texts get " +
+        "other tokens there",
+    );
+  }
   return {
     ...{ ...parts, kind: "llama", notes },
+    ...(isSingle && { differs: (text) => /^[ \u2581]/.test(text) }),
     fields: {
       "tokenizer.ggml.pre": text("default"),
       "tokenizer.ggml.add_space_prefix": flag(prefix !== "never"),
@@ -64,7 +75,8 @@ export function pieceVocabulary(
   };
   addTokens(parts, specials.added);
   const isNever = config.add_prefix_space === false || !normalizer.addDummyPrefix;
-  return finished(parts, isNever ? "never" : config.legacy === false ? "first" : "always");
+  const prefix = isNever ? "never" : config.legacy === false ? "first" : "always";
+  return finished(parts, { prefix, doubled: true });
 }
 
 /**
@@ -73,7 +85,7 @@ export function pieceVocabulary(
  * @throws ModelError when its steps or merges are not those of a SentencePiece model
  */
 export function pairVocabulary(name: string, json: Json, added: Added[]): Vocabulary {
-  const { model } = json, prefix = prefixOf(name, json);
+  const { model } = json, spaces = spacesOf(name, json);
   const tokens: (string | undefined)[] = [], types: number[] = [], scores: number[] = [];
   const ids = new Map<string, number>(Object.entries(model.vocab));
   for (const [token, id] of ids) {
@@ -90,12 +102,12 @@ export function pairVocabulary(name: string, json: Json, added: Added[]): Vocabu
     typeof it === "string" ? it.split(" ") : it
   );
   setScores(name, merges, { ids, types, scores });
-  return finished({ tokens, types, scores }, prefix);
+  return { ...finished({ tokens, types, scores }, spaces), unknown: model.unk_token ?? undefined };
 }
 
 /** How spaces go before texts, and whether nothing else is done to them. */
-function prefixOf(name: string, { normalizer, pre_tokenizer: pre, model }: Json): SpacePrefix {
-  let prefix: SpacePrefix = "never", spaces = false;
+function spacesOf(name: string, { normalizer, pre_tokenizer: pre, model }: Json): Spaces {
+  let prefix: Spaces["prefix"] = "never", doubled = true, spaces = false;
   const odd: string[] = [];
   for (const step of stepsOf(normalizer, "normalizers")) {
     const { type, prepend, pattern, content } = step;
@@ -113,10 +125,11 @@ function prefixOf(name: string, { normalizer, pre_tokenizer: pre, model }: Json)
     else if (split !== false && cutsTokens(model)) odd.push("Metaspace with split");
     else {
       spaces = true;
+      doubled = false;
       prefix = scheme ?? (add_prefix_space === false ? "never" : "always");
     }
   }
-  if (odd.length === 0 && spaces) return prefix;
+  if (odd.length === 0 && spaces) return { prefix, doubled };
   throw new ModelError(
     `Cannot convert the tokenizer of ${quote(name)}: it prepares texts by ${
       odd.length > 0 ? odd.map((it) => quote(it)).join(", ") : "nothing"

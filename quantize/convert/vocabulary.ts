@@ -19,6 +19,10 @@ export interface Vocabulary {
   readonly types: number[];
   /** Scores by id, where the kind has them. */
   readonly scores?: number[];
+  /** Text of the token for what no other covers. */
+  readonly unknown?: string | undefined;
+  /** Texts that get other tokens in a GGUF file, which is among the notes. */
+  readonly differs?: (text: string) => boolean;
   /** Further fields of the kind. */
   readonly fields: Fields;
   /** What has no place in GGUF, as sentences without their subject. */

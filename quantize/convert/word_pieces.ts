@@ -38,16 +38,23 @@ export function wordPieceVocabulary(name: string, json: Json, added: Added[]): V
   }
   addTokens({ tokens, types }, added);
   const lowercase = normalizer.lowercase !== false, most = model.max_input_chars_per_word ?? 100;
+  const strips = normalizer.strip_accents ?? lowercase;
   return {
-    ...{ kind: "bert", tokens, types },
+    ...{ kind: "bert", tokens, types, unknown: model.unk_token ?? "[UNK]" },
     fields: {
       "tokenizer.ggml.pre": text("default"),
       "tokenizer.ggml.normalizer.lowercase": flag(lowercase),
-      "tokenizer.ggml.normalizer.strip_accents": flag(normalizer.strip_accents ?? lowercase),
+      "tokenizer.ggml.normalizer.strip_accents": flag(strips),
     },
     notes: [
       `words of more than ${most} characters are unknown, which has no place in GGUF: there they ` +
       `get the tokens of their pieces`,
+      ...(strips
+        ? [
+          "accents are stripped, with which llama.cpp also drops vowel signs of Korean and Indic " +
+          "scripts, so that such texts get other tokens there",
+        ]
+        : []),
     ],
   };
 }

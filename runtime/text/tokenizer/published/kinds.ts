@@ -24,6 +24,7 @@ import {
   qwen2,
   qwen2Form,
   roberta,
+  robertaForm,
 } from "./vocabularies.ts";
 
 /** Files that hold a vocabulary; the others only add to one. */
@@ -171,6 +172,7 @@ const FORMS: Readonly<Partial<Record<string, (it: Published, file: string) => Pu
   BertTokenizer: bertForm,
   GPT2Tokenizer: gpt2Form,
   Qwen2Tokenizer: qwen2Form,
+  RobertaTokenizer: robertaForm,
 };
 
 /**

@@ -113,8 +113,9 @@ export const gpt2 = (published: Published): Promise<Tokenizer> => build(gpt2Form
 /** The files that mean what a GPT2Tokenizer does. */
 export const gpt2Form = (published: Published): JsonForm => byteLevel(published, GPT2);
 /** RobertaTokenizer, and BART's, which is the same. */
-export const roberta = (published: Published): Promise<Tokenizer> =>
-  build(byteLevel(published, ROBERTA));
+export const roberta = (published: Published): Promise<Tokenizer> => build(robertaForm(published));
+/** The files that mean what a RobertaTokenizer does. */
+export const robertaForm = (published: Published): JsonForm => byteLevel(published, ROBERTA);
 /** Qwen2Tokenizer. */
 export const qwen2 = (published: Published): Promise<Tokenizer> => build(qwen2Form(published));
 /** The files that mean what a Qwen2Tokenizer does. */
@@ -150,7 +151,7 @@ function byteLevel(published: Published, kind: ByteLevelKind): JsonForm {
     decoder: { type: "ByteLevel", add_prefix_space: true, trim_offsets: true, use_regex: true },
     model: { type: "BPE", vocab, merges },
   };
-  const names = namedTexts(specials, ["bos_token", "eos_token"]);
+  const names = namedTexts(specials, Object.keys(kind.usual));
   return { json, config: { ...usualNames(kind.usual), ...names, ...config } };
 }
 
