@@ -134,9 +134,7 @@ Deno.test("with a text, what follows the calibrated part is compared on", async 
   await withFolder({ "tiny.gguf": await tinyGguf({ layers: 1 }) }, async (folder) => {
     const run = async (name: string, repeated: number): Promise<[QuantizeResult, unknown]> => {
       const calibration = { text: "the hen and the rat ran in the rain. ".repeat(repeated) };
-      const options = {
-        ...{ calibration, tokens: 100, threads: 1, method: "importance", ...QUIET },
-      } as const;
+      const options = { ...QUIET, calibration, tokens: 100, method: "importance" } as const;
       const result = await quantizeModel(`${folder}/tiny.gguf`, `${folder}/${name}`, options);
       const fields = await metadataOf(`${folder}/${name}`);
       return [result, fields["sparrow.quantize.verified_on"]];
