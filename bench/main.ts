@@ -18,6 +18,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<BenchCommand>>> = {
   embed: async () => (await import("./embed.ts")).embed,
   quantizers: async () => (await import("./quantizers.ts")).quantizers,
   compare: async () => (await import("./compare.ts")).compare,
+  quantize: async () => (await import("./quantize.ts")).quantize,
   gpu: async () => (await import("./gpu.ts")).gpu,
 };
 
@@ -29,6 +30,7 @@ const help = `Usage: deno task bench [kernels] [options]
        deno task bench embed [options]
        deno task bench quantizers [options] MODEL.gguf…
        deno task bench compare [options]
+       deno task bench quantize --model M [options]
        deno task bench gpu [options]
 
   kernels    every op at shapes of models, against the machine's own limits
@@ -39,6 +41,7 @@ const help = `Usage: deno task bench [kernels] [options]
   embed      vectors of many short texts by an encoder, beside ONNX Runtime
   quantizers what 4 bits cost models, by method and type, beside llama.cpp's quantizer
   compare    what moved since the last accepted measurement; exit code 1 when something got worse
+  quantize   how fast weights are made smaller, beside reading them, and the memory it takes
   gpu        WebGPU on this machine: parity, kernels, models; needs no network
 
 Each has --help and --json. bench/README.md says how measurements are kept.`;

@@ -16,6 +16,7 @@ import { comparePeers, peerRatios } from "../bench/peers.ts";
 import { describeEncoder } from "../bench/peers/onnx_encoder.ts";
 import { describeModel } from "../bench/peers/onnx_model.ts";
 import { measurePrefix } from "../bench/prefix.ts";
+import { measureQuantize } from "../bench/quantize.ts";
 import { acceptRatios, compareRatios, machineName, type Measured } from "../bench/record.ts";
 import { perRepeat, ratios, type Spread, spread } from "../bench/stats.ts";
 import {
@@ -38,6 +39,18 @@ Deno.test("bench prefix measures a prompt that is taken over, and one that is no
   const result = await measurePrefix(model, 120, 20, 3);
   assertEquals([result.takenTokens, result.threads], [120, 1]);
   for (const { min, max } of [result.aloneMs, result.sharedMs]) assert(0 < min && min <= max);
+});
+
+Deno.test("bench quantize measures a file, and leaves nothing", async () => {
+  const path = await Deno.makeTempFile();
+  try {
+    await Deno.writeFile(path, (await (await tinyBlob()).bytes()) as Uint8Array<ArrayBuffer>);
+    const found = await measureQuantize(path, { method: "nearest", type: "Q8_0", tokens: 10 });
+    assertEquals([found.method, found.type, found.tokens], ["nearest", "Q8_0", 0]);
+    assert(found.seconds > 0 && found.rate > 0 && found.readRate > 0);
+  } finally {
+    await Deno.remove(path);
+  }
 });
 
 const around = (median: number, width = 0.01): Spread => ({
