@@ -6,7 +6,7 @@
  */
 
 import { ACTIVATIONS } from "./activation/op.ts";
-import { QUAD_CHUNK, QUAD_RECORD_BYTES } from "./attention/wasm.ts";
+import { MOST_PARTS, QUAD_CHUNK, QUAD_RECORD_BYTES } from "./attention/wasm.ts";
 import * as memory from "./memory.ts";
 import { CACHE_TYPES } from "./op.ts";
 import { ACTIVATION_BLOCK_BYTES, PACKED_BLOCK_BYTES, PANEL_HEADER_BYTES } from "./pack/layouts.ts";
@@ -36,7 +36,6 @@ export const CONSTANTS: Readonly<Record<"usize" | "i32", readonly (readonly [str
       ["SCRATCH_BASE", memory.SCRATCH_BASE],
       ["SCRATCH_STRIDE", memory.SCRATCH_STRIDE],
       ["QUADS", memory.QUADS],
-      ["WHOLE_HEADS", memory.WHOLE_HEADS],
       ["ZEROS", memory.ZEROS],
       // A step of a tape.
       ["STEP_BYTES", 4 * STEP_WORDS],
@@ -57,6 +56,7 @@ export const CONSTANTS: Readonly<Record<"usize" | "i32", readonly (readonly [str
     i32: [
       ["FLAG_BARRIER", FLAG_BARRIER],
       ["QUAD_CHUNK", QUAD_CHUNK],
+      ["MOST_PARTS", MOST_PARTS],
       ...Object.entries(LAYOUT_NUMBERS).map(([name, i]) => [name.toUpperCase(), i] as const),
       ...numbered(CACHE_TYPES, "CACHE_"),
       ...numbered(ACTIVATIONS),

@@ -29,9 +29,6 @@ export const SCRATCH_STRIDE = 1416;
 /** Int32 cell that says whether int8 products are summed four at a time (kernels/dots.as.ts). */
 export const QUADS = 1420;
 
-/** Int32 cell that says whether attention never divides a head between workers. */
-export const WHOLE_HEADS = 1424;
-
 /** Int32 cell that holds the token count of the current run. */
 export const TOKENS = 1536;
 

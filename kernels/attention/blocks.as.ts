@@ -12,32 +12,17 @@ import {
 import { sumInt8, VALUE_SCALE_BYTES } from "./sums_int8.as";
 import { sumLane, sumQuad } from "./tile.as";
 
-/**
- * Adds the rows of one block of values (64 rows from `block` on) times their weights to eight
- * elements of the sums: the rows that all lanes see together, the others lane by lane.
- */
+/** Adds one block of values (64 rows from `block` on) times their weights to eight elements of the sums. */
 export function sumBlock(quad: usize, weights: usize, values: usize, block: i32, sums: usize): void {
-  const sharedFrom = load<i32>(quad, SHARED_FROM);
-  const sharedTo = load<i32>(quad, SHARED_TO);
-  const lanes = <usize>load<i32>(quad, LANES);
-  const from = max(block, sharedFrom);
-  const to = min(block + 64, sharedTo);
-  if (lanes > 1 && from < to) {
-    sumQuad(weights, from - block, to - block, values, sums);
-    if (from == block && to == block + 64) return;
+  const row = max(block, load<i32>(quad, SEEN_FROM)) - block;
+  const end = min(block + 64, load<i32>(quad, SEEN_TO)) - block;
+  if (load<i32>(quad, LANES) == 1) {
+    sumLane(weights, row, end, values, sums);
+    return;
   }
-  for (let lane: usize = 0; lane < lanes; lane++) {
-    const first = max(block, load<i32>(quad + (lane << 2), FIRST)) - block;
-    const end = min(block + 64, load<i32>(quad + (lane << 2), END)) - block;
-    const weight = weights + (lane << 5);
-    const sum = sums + (lane << 2);
-    if (lanes == 1) {
-      sumLane(weight, first, end, values, sum);
-    } else {
-      sumLane(weight, first, min(end, sharedFrom - block), values, sum);
-      sumLane(weight, max(first, sharedTo - block), end, values, sum);
-    }
-  }
+  const from = load<i32>(quad, SHARED_FROM) - block;
+  const to = min(end, load<i32>(quad, SHARED_TO) - block);
+  sumQuad(quad, block, weights, row, end, from, to, values, sums);
 }
 
 /**

@@ -308,8 +308,10 @@ export function scoreLaneInt8(
   const ones = i16x8.splat(1);
   const zero = i32x4.splat(0);
   for (; blocks > 0; blocks--) {
+    // As quads do it: two groups together, while there are two, and these one after another.
     let f0 = f32x4.splat(0);
-    let f1 = f0;
+    let f1 = f0, t0 = f0, t1 = f0;
+    let isSecond = false;
     let code = codes;
     let step = steps;
     let key = keys;
@@ -339,10 +341,15 @@ export function scoreLaneInt8(
         key += 16;
       }
       const factor = v128.load32_splat(step);
-      c0 = f32x4.convert_i32x4_s(i32x4.add(c0, d0));
-      c1 = f32x4.convert_i32x4_s(i32x4.add(c1, d1));
-      f0 = madd(c0, f32x4.mul(factor, v128.load(key)), f0);
-      f1 = madd(c1, f32x4.mul(factor, v128.load(key, 16)), f1);
+      c0 = f32x4.mul(f32x4.convert_i32x4_s(i32x4.add(c0, d0)), v128.load(key));
+      c1 = f32x4.mul(f32x4.convert_i32x4_s(i32x4.add(c1, d1)), v128.load(key, 16));
+      t0 = isSecond ? madd(c0, factor, t0) : f32x4.mul(c0, factor);
+      t1 = isSecond ? madd(c1, factor, t1) : f32x4.mul(c1, factor);
+      isSecond = !isSecond && left >= 64;
+      if (!isSecond) {
+        f0 = f32x4.add(t0, f0);
+        f1 = f32x4.add(t1, f1);
+      }
       key += 32;
       step += 16;
     }

@@ -1,6 +1,7 @@
 // Weighted sums of values in caches of int8 (cache_store/layout.ts). Weights times scales are rounded
 // to int16, with one step for 64 rows of a lane; lanes of a vector are rows, so that nothing is splat,
-// and are added up after these. 64 products of 32767 · 127 are far from the end of int32.
+// and are added up after these. 64 products of 32767 · 127 are far from the end of int32. Every loop
+// adds 64 rows at once to what was there, so that a lane's sums do not depend on the others'.
 //
 // A block's weights are held on the stack while its values go by, as the queries of scores_int8.as.ts.
 
@@ -147,8 +148,8 @@ function sumQuad128(codes: usize, steps: v128, next: v128, values: usize, pairs:
     v = v128.load(values, 112); x = evenCodes(v, ones); y = oddCodes(v);
     a = dot(x, p7, a); e = dot(y, p7, e); b = dot(x, q7, b); f = dot(y, q7, f);
     c = dot(x, r7, c); g = dot(y, r7, g); d = dot(x, s7, d); h = dot(y, s7, h);
-    const even = f32x4.mul(f32x4.convert_i32x4_s(addLanes(a, b, c, d)), steps);
-    const odd = f32x4.mul(f32x4.convert_i32x4_s(addLanes(e, f, g, h)), steps);
+    const even = madd(f32x4.convert_i32x4_s(addLanes(a, b, c, d)), steps, v128.load(sums));
+    const odd = madd(f32x4.convert_i32x4_s(addLanes(e, f, g, h)), steps, v128.load(sums, 16));
     v = v128.load(values, 128); x = evenCodes(v, ones); y = oddCodes(v);
     a = i32x4.dot_i16x8_s(x, p8); e = i32x4.dot_i16x8_s(y, p8); b = i32x4.dot_i16x8_s(x, q8); f = i32x4.dot_i16x8_s(y, q8);
     c = i32x4.dot_i16x8_s(x, r8); g = i32x4.dot_i16x8_s(y, r8); d = i32x4.dot_i16x8_s(x, s8); h = i32x4.dot_i16x8_s(y, s8);
@@ -173,12 +174,8 @@ function sumQuad128(codes: usize, steps: v128, next: v128, values: usize, pairs:
     v = v128.load(values, 240); x = evenCodes(v, ones); y = oddCodes(v);
     a = dot(x, p15, a); e = dot(y, p15, e); b = dot(x, q15, b); f = dot(y, q15, f);
     c = dot(x, r15, c); g = dot(y, r15, g); d = dot(x, s15, d); h = dot(y, s15, h);
-    a = madd(f32x4.convert_i32x4_s(addLanes(a, b, c, d)), next, even);
-    e = madd(f32x4.convert_i32x4_s(addLanes(e, f, g, h)), next, odd);
-    x = v128.load(sums);
-    y = v128.load(sums, 16);
-    v128.store(sums, f32x4.add(x, a));
-    v128.store(sums, f32x4.add(y, e), 16);
+    v128.store(sums, madd(f32x4.convert_i32x4_s(addLanes(a, b, c, d)), next, even));
+    v128.store(sums, madd(f32x4.convert_i32x4_s(addLanes(e, f, g, h)), next, odd), 16);
     values += 256;
     sums += 32;
   }
@@ -244,36 +241,46 @@ function sumQuad64(codes: usize, steps: v128, values: usize, pairs: i32, sums: u
 /** As `sumQuad64` for the first lane alone. */
 function sumLane64(codes: usize, steps: v128, values: usize, pairs: i32, sums: usize): void {
   const ones = i16x8.splat(1);
-  for (let part = 0; part < 2; part++) {
-    const p0 = v128.load(codes);
-    const p1 = v128.load(codes, 64);
-    const p2 = v128.load(codes, 128);
-    const p3 = v128.load(codes, 192);
-    let value = values;
-    let sum = sums;
-    for (let i = pairs; i > 0; i--) {
-      let v = v128.load(value);
-      let w = v128.load(value, 16);
-      let a = i32x4.dot_i16x8_s(evenCodes(v, ones), p0);
-      let b = i32x4.dot_i16x8_s(oddCodes(v), p0);
-      a = dot(evenCodes(w, ones), p1, a);
-      b = dot(oddCodes(w), p1, b);
-      v = v128.load(value, 32);
-      w = v128.load(value, 48);
-      a = dot(evenCodes(v, ones), p2, a);
-      b = dot(oddCodes(v), p2, b);
-      a = dot(evenCodes(w, ones), p3, a);
-      b = dot(oddCodes(w), p3, b);
-      const both = f32x4.convert_i32x4_s(addLanes(a, b, a, b));
-      v = v128.load(sum);
-      w = v128.load(sum, 16);
-      v128.store(sum, madd(both, steps, v));
-      v128.store(sum, madd(lane1(both), steps, w), 16);
-      value += 256;
-      sum += 32;
-    }
-    codes += 256;
-    values += 64;
+  const p0 = v128.load(codes);
+  const p1 = v128.load(codes, 64);
+  const p2 = v128.load(codes, 128);
+  const p3 = v128.load(codes, 192);
+  const p4 = v128.load(codes, 256);
+  const p5 = v128.load(codes, 320);
+  const p6 = v128.load(codes, 384);
+  const p7 = v128.load(codes, 448);
+  for (; pairs > 0; pairs--) {
+    let v = v128.load(values);
+    let w = v128.load(values, 16);
+    let a = i32x4.dot_i16x8_s(evenCodes(v, ones), p0);
+    let b = i32x4.dot_i16x8_s(oddCodes(v), p0);
+    a = dot(evenCodes(w, ones), p1, a);
+    b = dot(oddCodes(w), p1, b);
+    v = v128.load(values, 32);
+    w = v128.load(values, 48);
+    a = dot(evenCodes(v, ones), p2, a);
+    b = dot(oddCodes(v), p2, b);
+    a = dot(evenCodes(w, ones), p3, a);
+    b = dot(oddCodes(w), p3, b);
+    v = v128.load(values, 64);
+    w = v128.load(values, 80);
+    a = dot(evenCodes(v, ones), p4, a);
+    b = dot(oddCodes(v), p4, b);
+    a = dot(evenCodes(w, ones), p5, a);
+    b = dot(oddCodes(w), p5, b);
+    v = v128.load(values, 96);
+    w = v128.load(values, 112);
+    a = dot(evenCodes(v, ones), p6, a);
+    b = dot(oddCodes(v), p6, b);
+    a = dot(evenCodes(w, ones), p7, a);
+    b = dot(oddCodes(w), p7, b);
+    const both = f32x4.convert_i32x4_s(addLanes(a, b, a, b));
+    v = v128.load(sums);
+    w = v128.load(sums, 16);
+    v128.store(sums, madd(both, steps, v));
+    v128.store(sums, madd(lane1(both), steps, w), 16);
+    values += 256;
+    sums += 32;
   }
 }
 

@@ -1,6 +1,7 @@
 // The inner loops of attention on floats: outer products of four queries (a quad, one per lane) and
 // eight rows or elements of the cache, summed in registers.
 
+import { END, FIRST } from "./quad.as";
 import { F16_REBIAS, lane0, lane1, lane2, lane3, madd } from "../simd.as";
 
 /** scores[4][8] of a quad for a block of eight keys: queries [n][4], keys [n][8]. */
@@ -63,16 +64,53 @@ function addTransposed(c: usize, r0: v128, r1: v128, r2: v128, r3: v128): void {
   v128.store(c, c3, 48);
 }
 
+/** Whether a lane of a quad, at `cell`, sees a row. */
+@inline
+function sees(cell: usize, row: i32): bool {
+  return row >= load<i32>(cell, FIRST) && row < load<i32>(cell, END);
+}
+
 /**
- * sums[8][4] of a quad += the rows from `row` up to `to` of values [64][8] times weights
- * [8][4][8]: eight rows of each lane.
+ * sums[8][4] of a quad += the rows from `row` up to `end` of values [64][8], of which all lanes see
+ * those from `from` up to `to`, times weights [8][4][8]: eight rows of each lane. A lane's rows are
+ * added up one after another, whichever the other lanes see. `block` is the number of the first row.
  */
-export function sumQuad(weights: usize, row: i32, to: i32, values: usize, sums: usize): void {
+export function sumQuad(
+  quad: usize,
+  block: i32,
+  weights: usize,
+  row: i32,
+  end: i32,
+  from: i32,
+  to: i32,
+  values: usize,
+  sums: usize,
+): void {
   let c00 = f32x4.splat(0);
   let c01 = c00, c10 = c00, c11 = c00, c20 = c00, c21 = c00, c30 = c00, c31 = c00;
   let b = values + (<usize>row << 5);
-  while (row < to) {
+  while (row < end) {
     let a = weights + (<usize>(row >> 3) << 7) + (<usize>(row & 7) << 2);
+    if (row < from || row >= to) {
+      const x = v128.load(b);
+      const y = v128.load(b, 16);
+      const at = block + row;
+      if (sees(quad, at)) {
+        const s = v128.load32_splat(a); c00 = madd(s, x, c00); c01 = madd(s, y, c01);
+      }
+      if (sees(quad + 4, at)) {
+        const s = v128.load32_splat(a, 32); c10 = madd(s, x, c10); c11 = madd(s, y, c11);
+      }
+      if (sees(quad + 8, at)) {
+        const s = v128.load32_splat(a, 64); c20 = madd(s, x, c20); c21 = madd(s, y, c21);
+      }
+      if (sees(quad + 12, at)) {
+        const s = v128.load32_splat(a, 96); c30 = madd(s, x, c30); c31 = madd(s, y, c31);
+      }
+      b += 32;
+      row++;
+      continue;
+    }
     if (row & 7 || row + 8 > to) {
       const x = v128.load(b);
       const y = v128.load(b, 16);
@@ -135,23 +173,23 @@ export function sumQuad(weights: usize, row: i32, to: i32, values: usize, sums: 
   addTransposed(sums + 64, c01, c11, c21, c31);
 }
 
-/** As `scoreQuad` for the first lane alone. */
+/** As `scoreQuad` for the first lane alone, added up in the same order. */
 export function scoreLane(a: usize, b: usize, n: i32, scores: usize): void {
   let c0 = f32x4.splat(0);
-  let c1 = c0, d0 = c0, d1 = c0, e0 = c0, e1 = c0, f0 = c0, f1 = c0;
+  let c1 = c0;
   for (; n >= 4; n -= 4) {
     const s = v128.load32_splat(a);
     c0 = madd(s, v128.load(b), c0);
     c1 = madd(s, v128.load(b, 16), c1);
     const t = v128.load32_splat(a, 16);
-    d0 = madd(t, v128.load(b, 32), d0);
-    d1 = madd(t, v128.load(b, 48), d1);
+    c0 = madd(t, v128.load(b, 32), c0);
+    c1 = madd(t, v128.load(b, 48), c1);
     const u = v128.load32_splat(a, 32);
-    e0 = madd(u, v128.load(b, 64), e0);
-    e1 = madd(u, v128.load(b, 80), e1);
+    c0 = madd(u, v128.load(b, 64), c0);
+    c1 = madd(u, v128.load(b, 80), c1);
     const v = v128.load32_splat(a, 48);
-    f0 = madd(v, v128.load(b, 96), f0);
-    f1 = madd(v, v128.load(b, 112), f1);
+    c0 = madd(v, v128.load(b, 96), c0);
+    c1 = madd(v, v128.load(b, 112), c1);
     a += 64;
     b += 128;
   }
@@ -162,15 +200,46 @@ export function scoreLane(a: usize, b: usize, n: i32, scores: usize): void {
     a += 16;
     b += 32;
   }
-  v128.store(scores, f32x4.add(f32x4.add(c0, d0), f32x4.add(e0, f0)));
-  v128.store(scores, f32x4.add(f32x4.add(c1, d1), f32x4.add(e1, f1)), 16);
+  v128.store(scores, c0);
+  v128.store(scores, c1, 16);
 }
 
-/** As `sumQuad` for the one lane whose weights and sums these are. */
+/** As `scoreLane` for two blocks of keys, at that distance, side by side. */
+export function scoreLaneTwice(a: usize, b: usize, distance: usize, n: i32, scores: usize): void {
+  let c0 = f32x4.splat(0);
+  let c1 = c0, d0 = c0, d1 = c0;
+  let d = b + distance;
+  for (; n >= 2; n -= 2) {
+    const s = v128.load32_splat(a);
+    c0 = madd(s, v128.load(b), c0);
+    c1 = madd(s, v128.load(b, 16), c1);
+    d0 = madd(s, v128.load(d), d0);
+    d1 = madd(s, v128.load(d, 16), d1);
+    const t = v128.load32_splat(a, 16);
+    c0 = madd(t, v128.load(b, 32), c0);
+    c1 = madd(t, v128.load(b, 48), c1);
+    d0 = madd(t, v128.load(d, 32), d0);
+    d1 = madd(t, v128.load(d, 48), d1);
+    a += 32;
+    b += 64;
+    d += 64;
+  }
+  if (n > 0) {
+    const s = v128.load32_splat(a);
+    c0 = madd(s, v128.load(b), c0);
+    c1 = madd(s, v128.load(b, 16), c1);
+    d0 = madd(s, v128.load(d), d0);
+    d1 = madd(s, v128.load(d, 16), d1);
+  }
+  v128.store(scores, c0); v128.store(scores, c1, 16);
+  v128.store(scores, d0, 128); v128.store(scores, d1, 144);
+}
+
+/** As `sumQuad` for a quad's only lane: rows from `row` up to `to`, in the same order. */
 export function sumLane(weights: usize, row: i32, to: i32, values: usize, sums: usize): void {
   if (row >= to) return;
   let c0 = f32x4.splat(0);
-  let c1 = c0, d0 = c0, d1 = c0;
+  let c1 = c0;
   let b = values + (<usize>row << 5);
   while (row < to) {
     const a = weights + (<usize>(row >> 3) << 7) + (<usize>(row & 7) << 2);
@@ -187,19 +256,77 @@ export function sumLane(weights: usize, row: i32, to: i32, values: usize, sums: 
     c0 = madd(s, v128.load(b), c0);
     c1 = madd(s, v128.load(b, 16), c1);
     s = lane1(p);
-    d0 = madd(s, v128.load(b, 32), d0);
-    d1 = madd(s, v128.load(b, 48), d1);
+    c0 = madd(s, v128.load(b, 32), c0);
+    c1 = madd(s, v128.load(b, 48), c1);
     s = lane2(p);
     c0 = madd(s, v128.load(b, 64), c0);
     c1 = madd(s, v128.load(b, 80), c1);
     s = lane3(p);
-    d0 = madd(s, v128.load(b, 96), d0);
-    d1 = madd(s, v128.load(b, 112), d1);
+    c0 = madd(s, v128.load(b, 96), c0);
+    c1 = madd(s, v128.load(b, 112), c1);
     b += 128;
     row += 4;
   }
-  addElements(f32x4.add(c0, d0), sums);
-  addElements(f32x4.add(c1, d1), sums + 64);
+  addElements(c0, sums);
+  addElements(c1, sums + 64);
+}
+
+/** As `sumLane` for two pieces of eight elements, their values at that distance, side by side. */
+export function sumLaneTwice(
+  weights: usize,
+  row: i32,
+  to: i32,
+  values: usize,
+  distance: usize,
+  sums: usize,
+): void {
+  if (row >= to) return;
+  let c0 = f32x4.splat(0);
+  let c1 = c0, d0 = c0, d1 = c0;
+  let b = values + (<usize>row << 5);
+  let d = b + distance;
+  while (row < to) {
+    const a = weights + (<usize>(row >> 3) << 7) + (<usize>(row & 7) << 2);
+    if (row & 3 || row + 4 > to) {
+      const s = v128.load32_splat(a);
+      c0 = madd(s, v128.load(b), c0);
+      c1 = madd(s, v128.load(b, 16), c1);
+      d0 = madd(s, v128.load(d), d0);
+      d1 = madd(s, v128.load(d, 16), d1);
+      b += 32;
+      d += 32;
+      row++;
+      continue;
+    }
+    const p = v128.load(a);
+    let s = lane0(p);
+    c0 = madd(s, v128.load(b), c0);
+    c1 = madd(s, v128.load(b, 16), c1);
+    d0 = madd(s, v128.load(d), d0);
+    d1 = madd(s, v128.load(d, 16), d1);
+    s = lane1(p);
+    c0 = madd(s, v128.load(b, 32), c0);
+    c1 = madd(s, v128.load(b, 48), c1);
+    d0 = madd(s, v128.load(d, 32), d0);
+    d1 = madd(s, v128.load(d, 48), d1);
+    s = lane2(p);
+    c0 = madd(s, v128.load(b, 64), c0);
+    c1 = madd(s, v128.load(b, 80), c1);
+    d0 = madd(s, v128.load(d, 64), d0);
+    d1 = madd(s, v128.load(d, 80), d1);
+    s = lane3(p);
+    c0 = madd(s, v128.load(b, 96), c0);
+    c1 = madd(s, v128.load(b, 112), c1);
+    d0 = madd(s, v128.load(d, 96), d0);
+    d1 = madd(s, v128.load(d, 112), d1);
+    b += 128;
+    d += 128;
+    row += 4;
+  }
+  addElements(c0, sums);
+  addElements(c1, sums + 64);
+  addElements(d0, sums + 128);
+  addElements(d1, sums + 192);
 }
 
 /** sums[4], 16 bytes apart, += the lanes of `v`. */

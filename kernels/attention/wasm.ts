@@ -15,8 +15,13 @@ import { attentionOperands, biasColumns } from "./op.ts";
 const QUAD = 4;
 /** Queries that a task has at least, where there are as many tokens. */
 const TASK_QUERIES = 16;
-/** Rows whose scores a quad holds at once; a multiple of the 128 rows of a block of values. */
-export const QUAD_CHUNK = 512;
+/**
+ * Rows whose scores a quad holds at once, a power of two and at least the 128 rows of a block of values;
+ * those of several quads together are to stay in the nearest cache.
+ */
+export const QUAD_CHUNK = 256;
+/** Parts that a worker may keep, each in a set of quads: most that a token's rows are divided into. */
+export const MOST_PARTS = 32;
 /** Bytes of a quad's record. */
 export const QUAD_RECORD_BYTES = 128;
 
@@ -43,7 +48,7 @@ export const attentionWasm: WasmKernel<"attention"> = {
     const steps = Math.ceil(headDim / CACHE_GROUP);
     const quadBytes = QUAD_RECORD_BYTES + 16 * (headDim + steps + QUAD_CHUNK) +
       16 * VALUE_COLUMNS * pieces;
-    const roomBytes = 4 * Math.max(8 * headDim, VALUE_ROWS * VALUE_COLUMNS);
+    const roomBytes = 4 * 2 * Math.max(8 * headDim, VALUE_ROWS * VALUE_COLUMNS);
     return {
       kernel: "attention",
       args: [
@@ -70,8 +75,7 @@ export const attentionWasm: WasmKernel<"attention"> = {
         sinks?.address ?? 0,
         floatBits(attrs.softCap ?? 0),
       ],
-      // Two sets of quads, for parts of two kvHeads.
-      scratchBytes: roomBytes + 2 * quads * quadBytes,
+      scratchBytes: roomBytes + (2 + MOST_PARTS) * quads * quadBytes,
     };
   },
 };

@@ -43,21 +43,19 @@ function scaled(bits: v128, factor: v128, layout: i32): v128 {
   return v128.or(value, v128.and(special, i32x4.splat(0x7f800000)));
 }
 
-/** Adds 16 rows times one token, over `count` k, to `sums`. */
+/**
+ * Adds 16 rows times one token, over `count` k, to `sums`: one k after another, as all loops of floats
+ * do, so that a token's numbers do not depend on how many others it runs with.
+ */
 @inline
 function rowsTimes1(w: usize, x: usize, count: i32, sums: usize, factor: f32, layout: i32): void {
   const low = i32x4.splat(LOW_BITS);
   const high = i32x4.splat(layout == BF16 ? 0xffff0000 : F16_BITS);
   const lift = f32x4.splat(factor);
-  // Sums of even and of odd k.
-  let a0 = v128.load(sums);
-  let b0 = v128.load(sums, 16);
-  let c0 = v128.load(sums, 32);
-  let d0 = v128.load(sums, 48);
-  let a1 = f32x4.splat(0);
-  let b1 = a1;
-  let c1 = a1;
-  let d1 = a1;
+  let a = v128.load(sums);
+  let b = v128.load(sums, 16);
+  let c = v128.load(sums, 32);
+  let d = v128.load(sums, 48);
   const end = x + (<usize> count << 2);
   const fours = x + (<usize> (count & ~3) << 2);
   while (x < fours) {
@@ -65,54 +63,54 @@ function rowsTimes1(w: usize, x: usize, count: i32, sums: usize, factor: f32, la
     if (layout == F16_FOLDED) xs = f32x4.mul(xs, lift);
     let s = lane0(xs);
     if (layout == F32) {
-      a0 = madd(s, v128.load(w), a0);
-      b0 = madd(s, v128.load(w, 16), b0);
-      c0 = madd(s, v128.load(w, 32), c0);
-      d0 = madd(s, v128.load(w, 48), d0);
+      a = madd(s, v128.load(w), a);
+      b = madd(s, v128.load(w, 16), b);
+      c = madd(s, v128.load(w, 32), c);
+      d = madd(s, v128.load(w, 48), d);
       s = lane1(xs);
-      a1 = madd(s, v128.load(w, 64), a1);
-      b1 = madd(s, v128.load(w, 80), b1);
-      c1 = madd(s, v128.load(w, 96), c1);
-      d1 = madd(s, v128.load(w, 112), d1);
+      a = madd(s, v128.load(w, 64), a);
+      b = madd(s, v128.load(w, 80), b);
+      c = madd(s, v128.load(w, 96), c);
+      d = madd(s, v128.load(w, 112), d);
       s = lane2(xs);
-      a0 = madd(s, v128.load(w, 128), a0);
-      b0 = madd(s, v128.load(w, 144), b0);
-      c0 = madd(s, v128.load(w, 160), c0);
-      d0 = madd(s, v128.load(w, 176), d0);
+      a = madd(s, v128.load(w, 128), a);
+      b = madd(s, v128.load(w, 144), b);
+      c = madd(s, v128.load(w, 160), c);
+      d = madd(s, v128.load(w, 176), d);
       s = lane3(xs);
-      a1 = madd(s, v128.load(w, 192), a1);
-      b1 = madd(s, v128.load(w, 208), b1);
-      c1 = madd(s, v128.load(w, 224), c1);
-      d1 = madd(s, v128.load(w, 240), d1);
+      a = madd(s, v128.load(w, 192), a);
+      b = madd(s, v128.load(w, 208), b);
+      c = madd(s, v128.load(w, 224), c);
+      d = madd(s, v128.load(w, 240), d);
       w += 256;
     } else {
       let v = v128.load(w);
-      a0 = madd(s, lowHalves(v, low, lift, layout), a0);
-      b0 = madd(s, highHalves(v, high, lift, layout), b0);
+      a = madd(s, lowHalves(v, low, lift, layout), a);
+      b = madd(s, highHalves(v, high, lift, layout), b);
       v = v128.load(w, 16);
-      c0 = madd(s, lowHalves(v, low, lift, layout), c0);
-      d0 = madd(s, highHalves(v, high, lift, layout), d0);
+      c = madd(s, lowHalves(v, low, lift, layout), c);
+      d = madd(s, highHalves(v, high, lift, layout), d);
       s = lane1(xs);
       v = v128.load(w, 32);
-      a1 = madd(s, lowHalves(v, low, lift, layout), a1);
-      b1 = madd(s, highHalves(v, high, lift, layout), b1);
+      a = madd(s, lowHalves(v, low, lift, layout), a);
+      b = madd(s, highHalves(v, high, lift, layout), b);
       v = v128.load(w, 48);
-      c1 = madd(s, lowHalves(v, low, lift, layout), c1);
-      d1 = madd(s, highHalves(v, high, lift, layout), d1);
+      c = madd(s, lowHalves(v, low, lift, layout), c);
+      d = madd(s, highHalves(v, high, lift, layout), d);
       s = lane2(xs);
       v = v128.load(w, 64);
-      a0 = madd(s, lowHalves(v, low, lift, layout), a0);
-      b0 = madd(s, highHalves(v, high, lift, layout), b0);
+      a = madd(s, lowHalves(v, low, lift, layout), a);
+      b = madd(s, highHalves(v, high, lift, layout), b);
       v = v128.load(w, 80);
-      c0 = madd(s, lowHalves(v, low, lift, layout), c0);
-      d0 = madd(s, highHalves(v, high, lift, layout), d0);
+      c = madd(s, lowHalves(v, low, lift, layout), c);
+      d = madd(s, highHalves(v, high, lift, layout), d);
       s = lane3(xs);
       v = v128.load(w, 96);
-      a1 = madd(s, lowHalves(v, low, lift, layout), a1);
-      b1 = madd(s, highHalves(v, high, lift, layout), b1);
+      a = madd(s, lowHalves(v, low, lift, layout), a);
+      b = madd(s, highHalves(v, high, lift, layout), b);
       v = v128.load(w, 112);
-      c1 = madd(s, lowHalves(v, low, lift, layout), c1);
-      d1 = madd(s, highHalves(v, high, lift, layout), d1);
+      c = madd(s, lowHalves(v, low, lift, layout), c);
+      d = madd(s, highHalves(v, high, lift, layout), d);
       w += 128;
     }
     x += 16;
@@ -121,26 +119,26 @@ function rowsTimes1(w: usize, x: usize, count: i32, sums: usize, factor: f32, la
     let s = v128.load32_splat(x);
     if (layout == F16_FOLDED) s = f32x4.mul(s, lift);
     if (layout == F32) {
-      a0 = madd(s, v128.load(w), a0);
-      b0 = madd(s, v128.load(w, 16), b0);
-      c0 = madd(s, v128.load(w, 32), c0);
-      d0 = madd(s, v128.load(w, 48), d0);
+      a = madd(s, v128.load(w), a);
+      b = madd(s, v128.load(w, 16), b);
+      c = madd(s, v128.load(w, 32), c);
+      d = madd(s, v128.load(w, 48), d);
       w += 64;
     } else {
       let v = v128.load(w);
-      a0 = madd(s, lowHalves(v, low, lift, layout), a0);
-      b0 = madd(s, highHalves(v, high, lift, layout), b0);
+      a = madd(s, lowHalves(v, low, lift, layout), a);
+      b = madd(s, highHalves(v, high, lift, layout), b);
       v = v128.load(w, 16);
-      c0 = madd(s, lowHalves(v, low, lift, layout), c0);
-      d0 = madd(s, highHalves(v, high, lift, layout), d0);
+      c = madd(s, lowHalves(v, low, lift, layout), c);
+      d = madd(s, highHalves(v, high, lift, layout), d);
       w += 32;
     }
     x += 4;
   }
-  v128.store(sums, f32x4.add(a0, a1));
-  v128.store(sums, f32x4.add(b0, b1), 16);
-  v128.store(sums, f32x4.add(c0, c1), 32);
-  v128.store(sums, f32x4.add(d0, d1), 48);
+  v128.store(sums, a);
+  v128.store(sums, b, 16);
+  v128.store(sums, c, 32);
+  v128.store(sums, d, 48);
 }
 
 export function f32Times1(w: usize, x: usize, count: i32, sums: usize): void {

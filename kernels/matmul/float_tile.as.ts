@@ -10,8 +10,10 @@ import { first, second } from "./float_vector.as";
 /**
  * Adds 16 rows times `count` tokens, over 32 k, to `sums` [count][16]; `x` is the tokens' packed
  * activations, one behind the other. Weights are converted once for all tokens and kept on the
- * stack, as in int4.as.ts. Tokens are taken in pairs: one alone cannot keep the multipliers busy.
- * Up to 256 bytes after `x` and 128 after `sums` are read in vain.
+ * stack, as in int4.as.ts. Tokens are taken in pairs: one alone cannot keep the multipliers busy. The
+ * last of an odd number has whatever lies behind it for a fellow, so that every token's sums are added
+ * up in one order: `sums` has room for a row more. Up to 384 bytes after `x` and 192 after `sums` are
+ * read in vain.
  *
  * The bounds checks of a round stand together, before the condition of the loop. Some processors
  * (Intel's from Skylake to Cascade Lake) do not keep code in their cache of decoded instructions
@@ -156,7 +158,6 @@ function tile(w: usize, x: usize, count: i32, sums: usize, factor: f32, layout: 
   p += half; v = v128.load(p);
   const c31 = first(v, low, lift, layout); const d31 = second(p, v, high, lift, layout);
   const end = x + (<usize> count << 7);
-  const pairs = x + (<usize> (count & ~1) << 7);
   while (true) {
     // A byte with the same end as a vector has the same check, and the engine drops the second; the
     // byte itself, which nobody uses, is not read.
@@ -177,7 +178,7 @@ function tile(w: usize, x: usize, count: i32, sums: usize, factor: f32, layout: 
     load<u8>(x, 95); load<u8>(y, 95);
     load<u8>(x, 111); load<u8>(y, 111);
     load<u8>(x, 127); load<u8>(y, 127);
-    if (x >= pairs) break;
+    if (x >= end) break;
     let s = lane0(xs); let t = lane0(ys);
     ax = madd(s, a0, ax); ay = madd(t, a0, ay); bx = madd(s, b0, bx); by = madd(t, b0, by);
     cx = madd(s, c0, cx); cy = madd(t, c0, cy); dx = madd(s, d0, dx); dy = madd(t, d0, dy);
@@ -292,77 +293,8 @@ function tile(w: usize, x: usize, count: i32, sums: usize, factor: f32, layout: 
     x += 256;
     sums += 128;
   }
-  if (x == end) return;
-  // The last of an odd number: sums of even and of odd k, so that there are as many as for a pair.
-  let ax = v128.load(sums);
-  let bx = v128.load(sums, 16);
-  let cx = v128.load(sums, 32);
-  let dx = v128.load(sums, 48);
-  let ay = f32x4.splat(0);
-  let by = ay;
-  let cy = ay;
-  let dy = ay;
-  let xs = v128.load(x);
-  let s = lane0(xs); let t = lane1(xs);
-  ax = madd(s, a0, ax); ay = madd(t, a1, ay); bx = madd(s, b0, bx); by = madd(t, b1, by);
-  cx = madd(s, c0, cx); cy = madd(t, c1, cy); dx = madd(s, d0, dx); dy = madd(t, d1, dy);
-  s = lane2(xs); t = lane3(xs);
-  ax = madd(s, a2, ax); ay = madd(t, a3, ay); bx = madd(s, b2, bx); by = madd(t, b3, by);
-  cx = madd(s, c2, cx); cy = madd(t, c3, cy); dx = madd(s, d2, dx); dy = madd(t, d3, dy);
-  xs = v128.load(x, 16);
-  s = lane0(xs); t = lane1(xs);
-  ax = madd(s, a4, ax); ay = madd(t, a5, ay); bx = madd(s, b4, bx); by = madd(t, b5, by);
-  cx = madd(s, c4, cx); cy = madd(t, c5, cy); dx = madd(s, d4, dx); dy = madd(t, d5, dy);
-  s = lane2(xs); t = lane3(xs);
-  ax = madd(s, a6, ax); ay = madd(t, a7, ay); bx = madd(s, b6, bx); by = madd(t, b7, by);
-  cx = madd(s, c6, cx); cy = madd(t, c7, cy); dx = madd(s, d6, dx); dy = madd(t, d7, dy);
-  xs = v128.load(x, 32);
-  s = lane0(xs); t = lane1(xs);
-  ax = madd(s, a8, ax); ay = madd(t, a9, ay); bx = madd(s, b8, bx); by = madd(t, b9, by);
-  cx = madd(s, c8, cx); cy = madd(t, c9, cy); dx = madd(s, d8, dx); dy = madd(t, d9, dy);
-  s = lane2(xs); t = lane3(xs);
-  ax = madd(s, a10, ax); ay = madd(t, a11, ay); bx = madd(s, b10, bx); by = madd(t, b11, by);
-  cx = madd(s, c10, cx); cy = madd(t, c11, cy); dx = madd(s, d10, dx); dy = madd(t, d11, dy);
-  xs = v128.load(x, 48);
-  s = lane0(xs); t = lane1(xs);
-  ax = madd(s, a12, ax); ay = madd(t, a13, ay); bx = madd(s, b12, bx); by = madd(t, b13, by);
-  cx = madd(s, c12, cx); cy = madd(t, c13, cy); dx = madd(s, d12, dx); dy = madd(t, d13, dy);
-  s = lane2(xs); t = lane3(xs);
-  ax = madd(s, a14, ax); ay = madd(t, a15, ay); bx = madd(s, b14, bx); by = madd(t, b15, by);
-  cx = madd(s, c14, cx); cy = madd(t, c15, cy); dx = madd(s, d14, dx); dy = madd(t, d15, dy);
-  xs = v128.load(x, 64);
-  s = lane0(xs); t = lane1(xs);
-  ax = madd(s, a16, ax); ay = madd(t, a17, ay); bx = madd(s, b16, bx); by = madd(t, b17, by);
-  cx = madd(s, c16, cx); cy = madd(t, c17, cy); dx = madd(s, d16, dx); dy = madd(t, d17, dy);
-  s = lane2(xs); t = lane3(xs);
-  ax = madd(s, a18, ax); ay = madd(t, a19, ay); bx = madd(s, b18, bx); by = madd(t, b19, by);
-  cx = madd(s, c18, cx); cy = madd(t, c19, cy); dx = madd(s, d18, dx); dy = madd(t, d19, dy);
-  xs = v128.load(x, 80);
-  s = lane0(xs); t = lane1(xs);
-  ax = madd(s, a20, ax); ay = madd(t, a21, ay); bx = madd(s, b20, bx); by = madd(t, b21, by);
-  cx = madd(s, c20, cx); cy = madd(t, c21, cy); dx = madd(s, d20, dx); dy = madd(t, d21, dy);
-  s = lane2(xs); t = lane3(xs);
-  ax = madd(s, a22, ax); ay = madd(t, a23, ay); bx = madd(s, b22, bx); by = madd(t, b23, by);
-  cx = madd(s, c22, cx); cy = madd(t, c23, cy); dx = madd(s, d22, dx); dy = madd(t, d23, dy);
-  xs = v128.load(x, 96);
-  s = lane0(xs); t = lane1(xs);
-  ax = madd(s, a24, ax); ay = madd(t, a25, ay); bx = madd(s, b24, bx); by = madd(t, b25, by);
-  cx = madd(s, c24, cx); cy = madd(t, c25, cy); dx = madd(s, d24, dx); dy = madd(t, d25, dy);
-  s = lane2(xs); t = lane3(xs);
-  ax = madd(s, a26, ax); ay = madd(t, a27, ay); bx = madd(s, b26, bx); by = madd(t, b27, by);
-  cx = madd(s, c26, cx); cy = madd(t, c27, cy); dx = madd(s, d26, dx); dy = madd(t, d27, dy);
-  xs = v128.load(x, 112);
-  s = lane0(xs); t = lane1(xs);
-  ax = madd(s, a28, ax); ay = madd(t, a29, ay); bx = madd(s, b28, bx); by = madd(t, b29, by);
-  cx = madd(s, c28, cx); cy = madd(t, c29, cy); dx = madd(s, d28, dx); dy = madd(t, d29, dy);
-  s = lane2(xs); t = lane3(xs);
-  ax = madd(s, a30, ax); ay = madd(t, a31, ay); bx = madd(s, b30, bx); by = madd(t, b31, by);
-  cx = madd(s, c30, cx); cy = madd(t, c31, cy); dx = madd(s, d30, dx); dy = madd(t, d31, dy);
-  v128.store(sums, f32x4.add(ax, ay));
-  v128.store(sums, f32x4.add(bx, by), 16);
-  v128.store(sums, f32x4.add(cx, cy), 32);
-  v128.store(sums, f32x4.add(dx, dy), 48);
 }
+
 /** Adds 16 rows of f32 times `count` tokens: see `tile`. */
 export function floatBlock(w: usize, x: usize, count: i32, sums: usize): void {
   tile(w, x, count, sums, 1, F32);

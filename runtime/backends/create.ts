@@ -114,7 +114,7 @@ export async function openBackend(
       const { createWasmBackend } = await import("./wasm/backend.ts");
       return createWasmBackend({
         ...(threads === undefined ? {} : { threads }),
-        ...(reproducible ? { relaxed: false, wholeHeads: true } : {}),
+        ...(reproducible ? { relaxed: false } : {}),
       });
     }
     case "webgpu":

@@ -9,7 +9,7 @@
 import { BackendError, MemoryError, SourceError } from "../../../errors.ts";
 import { quote } from "../../../escape.ts";
 import { cacheBytes } from "../../../kernels/cache_store/layout.ts";
-import { QUADS, SPIN_LIMIT, WHOLE_HEADS } from "../../../kernels/memory.ts";
+import { QUADS, SPIN_LIMIT } from "../../../kernels/memory.ts";
 import { elements, type TensorType } from "../../../kernels/op.ts";
 import { activationBytes, PACK_ROWS, packedBytes } from "../../../kernels/pack/layouts.ts";
 import { encodePack } from "../../../kernels/pack/wasm.ts";
@@ -36,11 +36,6 @@ export interface WasmBackendOptions {
   readonly relaxed?: boolean;
   /** How the relaxed SIMD kernels sum products of int8; the faster way here where absent. */
   readonly dots?: Dots;
-  /**
-   * Whether each worker attends with whole heads, so that sums do not depend on the number of
-   * workers. Default false: where heads are few, several workers share one.
-   */
-  readonly wholeHeads?: boolean;
   /** Most bytes of weights and caches in one stage. */
   readonly stageBytes?: number;
   /** For tests: guard bytes around every buffer, checked after every run. */
@@ -48,9 +43,6 @@ export interface WasmBackendOptions {
   /** For tests: how a worker is started. */
   readonly spawn?: Spawn;
 }
-
-/** Tokens in a run from which on its kernels are those of many tokens. */
-const STEADY_TOKENS = 8;
 
 const GiB = 2 ** 30;
 /** Leaves room in a 4 GiB memory for activations, scratch and staging. */
@@ -110,10 +102,12 @@ class WasmBackend implements Backend {
     return { wasm };
   }
 
-  /** Kernels for few tokens add up in another order; an expert's tokens may always be few. */
+  /**
+   * Every kernel adds up a token's numbers in one order, however many tokens and workers there are. Only
+   * Transformer-XL, which biases by its queries, was seen to differ.
+   */
   steadyTokens({ nodes }: Graph): number | undefined {
-    const isUnsteady = nodes.some(({ op }) => op === "expertMatmul" || op === "headMatmul");
-    return isUnsteady ? undefined : STEADY_TOKENS;
+    return nodes.some(({ op }) => op === "headMatmul") ? undefined : 1;
   }
 
   bytesOf(type: TensorType): number {
@@ -246,7 +240,6 @@ class WasmBackend implements Backend {
       const crowded = this.#threads > (navigator.hardwareConcurrency ?? 1);
       memory.int32(SPIN_LIMIT, 1)[0] = crowded ? 0 : SPINS;
       memory.int32(QUADS, 1)[0] = this.#options.dots === "quads" ? 1 : 0;
-      memory.int32(WHOLE_HEADS, 1)[0] = this.#options.wholeHeads ? 1 : 0;
       this.#memories.push(memory);
       // Workers know the memories that there were when they started.
       this.#retire();
