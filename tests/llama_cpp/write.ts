@@ -99,7 +99,7 @@ if (import.meta.main) {
   const [folder, ...named] = Deno.args;
   if (folder === undefined) throw new Error("expected a folder");
   const shape = { hidden: 256, heads: 32, kvHeads: 8, intermediate: 512, layers: 2, context: 512 };
-  const tiny = { llama: { ...shape }, qwen2: { ...shape, tokenizer: "bpe" } } as const;
+  const bytes = { ...shape, tokenizer: "bpe" } as const, tiny = { llama: bytes, qwen2: bytes };
   const sources = named.length > 0 ? named : [
     new URL("models/stories260K/stories260K.gguf", FIXTURES).pathname,
     new URL("../../models/default/model.gguf", import.meta.url).pathname,
@@ -107,8 +107,8 @@ if (import.meta.main) {
   if (named.length === 0) {
     for (const [architecture, options] of Object.entries(tiny)) {
       const path = `${folder}/tiny-${architecture}.gguf`;
-      const bytes = await tinyGguf({ ...options, architecture: architecture as "llama" });
-      await Deno.writeFile(path, bytes);
+      const file = await tinyGguf({ ...options, architecture: architecture as "llama" });
+      await Deno.writeFile(path, file);
       sources.push(path);
     }
   }
