@@ -64,8 +64,8 @@ with the source on other texts; the figures are printed, and kept in the file.
   --method M          nearest: every number to its nearest code; importance: errors count as much as
                       what they are multiplied with; awq: that, with scales for large channels, folded
                       into the norms before; gptq: those scales, and later columns make up for earlier
-                      ones (default gptq, which moves predictions least in every type that
-                      "bench quantizers" tries; with --type f16, bf16, f32: nearest)
+                      ones (default gptq, which moved predictions least where "bench quantizers" was
+                      run; with --type f16, bf16, f32: nearest)
   --tensor REGEX=T    type of the tensors whose names REGEX finds; may be given again, the last that
                       finds one counts
   --calibration FILE  what to read in place of the model's own texts: a text, lines of JSON as
