@@ -43,11 +43,3 @@ export class MemoryError extends SparrowError {}
 
 /** A backend cannot start or stopped working: workers, WebAssembly features, GPU device. */
 export class BackendError extends SparrowError {}
-
-/** Bytes with three digits in decimal units: `640 MB`, `1.23 GB`. */
-export function formatBytes(bytes: number): string {
-  const units = ["B", "kB", "MB", "GB", "TB"];
-  let unit = 0;
-  while (bytes >= 999.5 && unit < units.length - 1) [bytes, unit] = [bytes / 1000, unit + 1];
-  return `${unit === 0 ? Math.round(bytes) : Number(bytes.toPrecision(3))} ${units[unit]}`;
-}

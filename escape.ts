@@ -10,6 +10,8 @@
  * - {@linkcode plain} is for a sentence of others that goes on in ours: `…: ${plain(reason)}`.
  * - {@linkcode terminalText} is for a model's text on a terminal, where line breaks must stay.
  *
+ * Sizes in messages are written by {@linkcode formatBytes}.
+ *
  * `SparrowError` passes every message through `plain`, so that a forgotten call shows an ugly name
  * and does no harm.
  *
@@ -235,4 +237,12 @@ export function terminalText(): (text: string) => string {
     // deno-lint-ignore no-control-regex
     return text.replaceAll("\r\n", "\n").replace(/[\x00-\x08\x0b-\x1f\x7f-\x9f]/g, picture);
   };
+}
+
+/** Bytes with three digits in decimal units: `640 MB`, `1.23 GB`. */
+export function formatBytes(bytes: number): string {
+  const units = ["B", "kB", "MB", "GB", "TB"];
+  let unit = 0;
+  while (bytes >= 999.5 && unit < units.length - 1) [bytes, unit] = [bytes / 1000, unit + 1];
+  return `${unit === 0 ? Math.round(bytes) : Number(bytes.toPrecision(3))} ${units[unit]}`;
 }

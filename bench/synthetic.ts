@@ -15,8 +15,8 @@ import {
 } from "../cli/command.ts";
 import { systemReason } from "../cli/errors.ts";
 import { readShape } from "../cli/plan.ts";
-import { formatBytes, SourceError } from "../errors.ts";
-import { quote } from "../escape.ts";
+import { SourceError } from "../errors.ts";
+import { formatBytes, quote } from "../escape.ts";
 import { counted } from "../cli/format.ts";
 import { didYouMean } from "../cli/suggest.ts";
 import { unknownFields } from "../runtime/engine/paper_model.ts";

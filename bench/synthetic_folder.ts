@@ -6,8 +6,8 @@
  * @module
  */
 
-import { formatBytes, InputError, SourceError } from "../errors.ts";
-import { quote } from "../escape.ts";
+import { InputError, SourceError } from "../errors.ts";
+import { formatBytes, quote } from "../escape.ts";
 import { elements } from "../kernels/op.ts";
 import { tensorBlocks } from "../quant/ggml_types.ts";
 import { type PaperTensor, paperTensors } from "../runtime/engine/paper_model.ts";

@@ -4,8 +4,7 @@
  *
  * @module
  */
-import { formatBytes } from "../errors.ts";
-import { plain, terminalText } from "../escape.ts";
+import { formatBytes, plain, terminalText } from "../escape.ts";
 
 import type { DownloadProgress } from "../runtime/hub/resolve.ts";
 

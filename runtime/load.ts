@@ -223,14 +223,20 @@ export async function loadModel(
   }
 }
 
-/** Opens the files, and meanwhile the first backend that the options allow. */
+/**
+ * Opens the files, and meanwhile the backend that the options name. A GPU is looked for afterwards: some
+ * drivers write to stderr then, which would stand beside the message of a file that is not there.
+ */
 async function openBoth(
   found: FoundModel,
   options: LoadOptions,
 ): Promise<{ opened: ReadyModel; candidates: Candidates }> {
+  const { backend = "auto", reproducible } = options;
+  const opening = openResolved(found, options);
+  if (backend === "auto" && !reproducible) await opening;
   const finding = candidatesFor(options, options.onWarning ?? console.warn);
   finding.then((candidates) => candidates.begin(), () => {}); // its failure is awaited below
-  const [opened, candidates] = await Promise.allSettled([openResolved(found, options), finding]);
+  const [opened, candidates] = await Promise.allSettled([opening, finding]);
   if (opened.status === "rejected") {
     if (candidates.status === "fulfilled") await candidates.value.release();
     throw opened.reason;

@@ -5,7 +5,8 @@
  * @module
  */
 
-import { formatBytes, MemoryError } from "../../errors.ts";
+import { MemoryError } from "../../errors.ts";
+import { formatBytes } from "../../escape.ts";
 import { elements } from "../../kernels/op.ts";
 import { type OpAttributes, OPS } from "../../kernels/ops.ts";
 import type { LayoutName } from "../../quant/formats.ts";

@@ -6,8 +6,8 @@
  * @module
  */
 
-import { formatBytes, MemoryError, ShapeError } from "../../errors.ts";
-import { quote } from "../../escape.ts";
+import { MemoryError, ShapeError } from "../../errors.ts";
+import { formatBytes, quote } from "../../escape.ts";
 import type { TensorType } from "../../kernels/op.ts";
 import type { Graph, GraphNode, Segment, Tensor } from "./graph.ts";
 

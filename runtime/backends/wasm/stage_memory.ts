@@ -5,7 +5,8 @@
  * @module
  */
 
-import { formatBytes, MemoryError } from "../../../errors.ts";
+import { MemoryError } from "../../../errors.ts";
+import { formatBytes } from "../../../escape.ts";
 import {
   ALIGNMENT,
   HEAP_START,
