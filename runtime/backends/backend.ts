@@ -68,10 +68,10 @@ export interface Backend {
   readonly cacheRows: CacheRows;
 
   /**
-   * From how many tokens in a run on the numbers of each are the same to the bit, whichever and however
-   * many others run with it; undefined where they may always differ. Depends on the graph's ops alone.
+   * Whether the numbers of a token are the same to the bit, whichever and however many others run with
+   * it. Depends on the graph's ops alone.
    */
-  steadyTokens(graph: Graph): number | undefined;
+  isSteady(graph: Graph): boolean;
 
   /** Bytes that a tensor occupies here, without the gap that may follow it. */
   bytesOf(type: TensorType): number;

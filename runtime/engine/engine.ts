@@ -67,7 +67,7 @@ export class Engine {
       width: (output) => this.#plans.width(output),
       chunk: (output) => this.#plans.chunk(output),
       copyRows: (from, to, counts) => this.#plans.copyRows(from, to, counts),
-      steady: () => this.#plans.steady,
+      isSteady: () => this.#plans.isSteady,
       batch: this.#plans.batch,
       sequenceRows: this.#plans.sequenceRows,
       blankRows: this.#plans.blankRows,

@@ -72,11 +72,8 @@ export class Plans {
   readonly #executables = new Map<string, Executable>();
   /** Caches that keep a sequence, by name: whether they hold its source, as an encoder read it. */
   readonly #caches: ReadonlyMap<string, boolean>;
-  /**
-   * From how many tokens in a run on the numbers of each are the same to the bit, whichever others run
-   * with it; undefined where they may always differ.
-   */
-  readonly steady: number | undefined;
+  /** Whether a token's numbers are the same to the bit, whichever others run with it. */
+  readonly isSteady: boolean;
   /** Runs of which the backend chooses the tokens. */
   readonly ahead: RunAhead;
 
@@ -106,7 +103,7 @@ export class Plans {
       decoder?.tensors.filter(({ origin }) => origin === "cache")
         .map(({ name }) => [name, source.has(name)]),
     );
-    this.steady = decoder && backend.steadyTokens(decoder);
+    this.isSteady = decoder !== undefined && backend.isSteady(decoder);
   }
 
   /** Number of memories that the model spans. */

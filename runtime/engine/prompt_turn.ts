@@ -78,7 +78,7 @@ async function runChunk(
 
 /** How a prompt is divided into runs when nothing else is under way. */
 function chunksOf(runner: TurnRunner, { sequence, request: { output } }: Entry): Chunks {
-  return { whole: runner.whole(sequence), most: runner.chunk(output), steady: runner.steady() };
+  return { whole: runner.whole(sequence), most: runner.chunk(output), isSteady: runner.isSteady() };
 }
 
 /** Takes over what of a prompt is in the rows of others, or was left in those that it got. */

@@ -61,8 +61,8 @@ export interface TurnRunner {
   chunk(output: Output): number;
   /** Copies what is cached of a sequence from its first row on to another one. */
   copyRows(from: number, to: number, counts: RowCounts): Promise<void>;
-  /** Tokens of a run from which on their number makes no difference to any; undefined for none. */
-  steady(): number | undefined;
+  /** Whether the number of tokens in a run makes no difference to any of them. */
+  isSteady(): boolean;
   /** Most parts that run together. */
   readonly batch: number;
   /** Rows of a sequence in the caches. */

@@ -2,12 +2,11 @@
  * Which tokens of a prompt need not be computed because another sequence has computed them: its cache
  * rows are copied. What is taken over is what the prompt would have got by itself, to the bit:
  *
- * - Rows count as standard where they were computed as in any prompt that begins with these tokens: in
- *   runs of at least as many tokens as the backend needs for numbers that do not depend on the run
- *   (`Backend.steadyTokens`), or, where they always depend on it, in whole chunks, one after another
- *   from the first token on.
- * - The tokens that are left run as they would have: again in runs of so many tokens, or from a border
- *   between whole chunks on.
+ * - Rows count as standard where they were computed as in any prompt that begins with these tokens:
+ *   always where a token's numbers do not depend on its run (`Backend.isSteady`), else in whole chunks,
+ *   one after another from the first token on.
+ * - The tokens that are left run as they would have: in any case, or from a border between whole chunks
+ *   on.
  *
  * @module
  */
@@ -21,8 +20,8 @@ export interface Chunks {
   readonly whole: number;
   /** Most tokens of a run, beside them. */
   readonly most: number;
-  /** From how many tokens in a run on their number makes no difference; undefined where it always may. */
-  readonly steady: number | undefined;
+  /** Whether the number of tokens in a run makes no difference. */
+  readonly isSteady: boolean;
 }
 
 /** What of a prompt is in other rows. */
@@ -35,13 +34,10 @@ export interface Found {
   readonly encoded: boolean;
 }
 
-/** Rows are taken over in blocks of so many, where any number would do. */
-const BLOCK = 8;
-
 /** Whether a run's rows are those that any prompt with these tokens would get, like those before it. */
 export function isStandard(chunks: Chunks, position: number, count: number): boolean {
-  const { steady, most } = chunks, first = firstRun(chunks);
-  if (steady !== undefined) return count >= steady;
+  const { isSteady, most } = chunks, first = firstRun(chunks);
+  if (isSteady) return true;
   if (position === 0) return count === first;
   return position >= first && (position - first) % most === 0 && count === most;
 }
@@ -74,7 +70,7 @@ export function findShared(
       rows.cached,
       rows.standard ?? 0,
     );
-    const tokens = takeable(most, sequence.ids.length, chunks);
+    const tokens = takeable(most, chunks);
     const least = best?.tokens ?? own.cached;
     const encoded = best?.encoded ?? own.encoded ?? false;
     if (tokens > least || needsSource && !encoded) best = { lease, tokens, encoded: needsSource };
@@ -83,21 +79,12 @@ export function findShared(
 }
 
 /** How many of the first `held` tokens of a prompt can be taken over, so that the rest runs as usual. */
-export function takeable(held: number, length: number, chunks: Chunks): number {
-  const { whole, most, steady } = chunks, first = firstRun(chunks);
-  const atBorder = held < first ? 0 : held - (held - first) % most;
-  if (steady === undefined || lastRun(length, first, most) < steady) return atBorder;
-  const unit = Math.min(BLOCK, steady);
-  let tokens = held - held % unit;
-  while (tokens > atBorder && lastRun(length - tokens, most, most) < steady) tokens -= unit;
-  return Math.max(tokens < whole ? 0 : tokens, atBorder);
+export function takeable(held: number, chunks: Chunks): number {
+  const { whole, most, isSteady } = chunks, first = firstRun(chunks);
+  if (isSteady) return held < whole ? 0 : held;
+  return held < first ? 0 : held - (held - first) % most;
 }
 
 function firstRun({ whole, most }: Chunks): number {
   return Math.max(whole, most);
-}
-
-/** Tokens of the last of the runs that so many tokens make. */
-function lastRun(tokens: number, first: number, other: number): number {
-  return tokens <= first ? tokens : (tokens - first - 1) % other + 1;
 }

@@ -24,7 +24,7 @@ export async function runSteps(turn: TurnContext, steps: readonly Entry[]): Prom
     const { cached: position } = holder, { firstRow } = lease;
     const count = sequence.ids.length - position; // 0 or 1
     const offset = parts.reduce((sum, { count }) => sum + count, 0);
-    if (count > 0) noteRun(lease, holder, position, runner.steady() === 1 ? count : 0);
+    if (count > 0) noteRun(lease, holder, position, runner.isSteady() ? count : 0);
     chosen.push(entry);
     parts.push({ sequence, position, count, offset, firstRow });
   }

@@ -111,9 +111,8 @@ class SplitBackend implements Backend {
     };
   }
 
-  steadyTokens(graph: Graph): number | undefined {
-    const inner = this.#inner.steadyTokens(graph), outer = this.#outer.steadyTokens(graph);
-    return inner && outer && Math.max(inner, outer);
+  isSteady(graph: Graph): boolean {
+    return this.#inner.isSteady(graph) && this.#outer.isSteady(graph);
   }
 
   async writeRows(name: string, firstRow: number, rows: Uint8Array): Promise<void> {

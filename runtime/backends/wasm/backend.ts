@@ -106,8 +106,8 @@ class WasmBackend implements Backend {
    * Every kernel adds up a token's numbers in one order, however many tokens and workers there are. Only
    * Transformer-XL, which biases by its queries, was seen to differ.
    */
-  steadyTokens({ nodes }: Graph): number | undefined {
-    return nodes.some(({ op }) => op === "headMatmul") ? undefined : 1;
+  isSteady({ nodes }: Graph): boolean {
+    return nodes.every(({ op }) => op !== "headMatmul");
   }
 
   bytesOf(type: TensorType): number {

@@ -122,8 +122,8 @@ class GpuBackend implements WebgpuBackend {
   }
 
   /** Kernels are chosen by the number of tokens, and share a token's sums among invocations by it. */
-  steadyTokens(): undefined {
-    return undefined;
+  isSteady(): boolean {
+    return false;
   }
 
   bytesOf(type: TensorType): number {
