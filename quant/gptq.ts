@@ -102,11 +102,13 @@ function flowOf(m: Float64Array, n: number): ErrorFlow {
   return { columns: n, upper, importances };
 }
 
+/** How much of a drift of inputs is made up for: all of it is best on what was summed, half on others. */
+export const DRIFT_SHARE = 0.5;
+
 /**
  * What makes up for the drift of a matrix's inputs: share · D·H⁻¹ `[columns, columns]`, for
  * `followDrift`. It is the same for all matrices that have these inputs. With share 1 the products are,
- * on the inputs that were summed, as near to the exact ones as they can be; half of that is better on
- * others.
+ * on the inputs that were summed, as near to the exact ones as they can be.
  *
  * Source: asymmetric calibration, as in Li et al., "GPTAQ: Efficient Finetuning-Free Quantization for
  * Asymmetric Calibration", ICML 2025, here on the weights before they are rounded.
@@ -116,7 +118,7 @@ function flowOf(m: Float64Array, n: number): ErrorFlow {
 export function driftCorrection(
   drift: Float64Array,
   { columns: n, upper }: ErrorFlow,
-  share: number = 0.5,
+  share: number = DRIFT_SHARE,
 ): Float64Array {
   // D·H⁻¹ = (D·Uᵀ)·U, row by row; half of each product is zeros.
   const correction = new Float64Array(n * n), half = new Float64Array(n);

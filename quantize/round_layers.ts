@@ -264,7 +264,7 @@ function readSums(noted: unknown): [name: string, sums: ImatrixSums][] {
 }
 
 function rowCount({ shape }: TensorEntry): number {
-  return shape.slice(0, -1).reduce((product, it) => product * it, 1);
+  return elements(shape.slice(0, -1));
 }
 
 /** What matrices are multiplied with. */

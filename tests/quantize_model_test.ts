@@ -14,21 +14,13 @@ import type { GgufFile } from "../runtime/files/gguf.ts";
 import { openModelFile } from "../runtime/files/open.ts";
 import { loadModel } from "../runtime/load.ts";
 import { FIXTURES, normalNumbers, randomNumbers } from "./fixtures.ts";
+import { inFolder } from "./tiny_model.ts";
 
 const STORIES = new URL("models/stories260K/stories260K.gguf", FIXTURES);
 const QUIET = { onWarning: () => {} };
 
 /** All matrices of the layers, and those outside too. */
 const PURE = [{ pattern: /^(blk.*(attn_[qkvo]|ffn_(up|gate))|token_embd|output\.)/, type: "Q4_0" }];
-
-async function inFolder(body: (path: (name: string) => string) => Promise<void>): Promise<void> {
-  const folder = await Deno.makeTempDir();
-  try {
-    await body((name) => `${folder}/${name}`);
-  } finally {
-    await Deno.remove(folder, { recursive: true });
-  }
-}
 
 function namesIn(path: string): string[] {
   return Array.from(Deno.readDirSync(path), (it) => it.name);

@@ -5,17 +5,9 @@ import { InputError } from "../errors.ts";
 import { draftNames, openDraft } from "../quantize/draft.ts";
 import { quantizeModel, type QuantizeOptions } from "../quantize/quantize_model.ts";
 import { FIXTURES } from "./fixtures.ts";
+import { inFolder } from "./tiny_model.ts";
 
 const STORIES = new URL("models/stories260K/stories260K.gguf", FIXTURES);
-
-async function inFolder(body: (path: (name: string) => string) => Promise<void>): Promise<void> {
-  const folder = await Deno.makeTempDir();
-  try {
-    await body((name) => `${folder}/${name}`);
-  } finally {
-    await Deno.remove(folder, { recursive: true });
-  }
-}
 
 function namesIn(path: string): string[] {
   return Array.from(Deno.readDirSync(path), (it) => it.name).sort();

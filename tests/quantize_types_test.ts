@@ -10,20 +10,12 @@ import { quantizeModel, type QuantizeOptions } from "../quantize/quantize_model.
 import { type Choice, spend } from "../quantize/spend.ts";
 import { openModelFile } from "../runtime/files/open.ts";
 import { FIXTURES, randomNumbers } from "./fixtures.ts";
+import { inFolder } from "./tiny_model.ts";
 
 const STORIES = new URL("models/stories260K/stories260K.gguf", FIXTURES);
 
 /** All but a few tensors, so that little is measured. */
 const MOST = [{ pattern: /^(blk\.[1-4]|token_embd|blk.0.ffn_down)/, type: "F16" }];
-
-async function inFolder(body: (path: (name: string) => string) => Promise<void>): Promise<void> {
-  const folder = await Deno.makeTempDir();
-  try {
-    await body((name) => `${folder}/${name}`);
-  } finally {
-    await Deno.remove(folder, { recursive: true });
-  }
-}
 
 Deno.test("spend: never more than there is, and as good as trying everything", () => {
   const random = randomNumbers(5), number = (): number => Math.abs(random());

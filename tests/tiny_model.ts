@@ -267,3 +267,8 @@ export async function withFolder(
     await Deno.remove(path, { recursive: true });
   }
 }
+
+/** Runs `body` with names in an empty folder, which goes afterwards. */
+export function inFolder(body: (path: (name: string) => string) => Promise<void>): Promise<void> {
+  return withFolder({}, (folder) => body((name) => `${folder}/${name}`));
+}

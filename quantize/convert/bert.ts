@@ -14,7 +14,7 @@ import { readLabels } from "../../runtime/models/labels.ts";
 import type { ResolvedWeights } from "../../runtime/models/weights.ts";
 import { readVectorModules } from "../../runtime/tasks/modules.ts";
 import type { Converted } from "./converted.ts";
-import { f32, type Fields, flag, texts, u32 } from "./fields.ts";
+import { f32, type Fields, flag, sizeFields, texts, u32 } from "./fields.ts";
 
 /** `llama_pooling_type` by ways of pooling. */
 const POOLING: Readonly<Record<string, number>> = { mean: 1, first: 2, last: 3 };
@@ -52,12 +52,7 @@ export async function bert(
   return {
     config: { ...config, architecture, positionOffset: 0 } as BertConfig,
     fields: {
-      vocab_size: u32(config.vocabSize),
-      context_length: u32(config.maxPositions),
-      embedding_length: u32(config.hiddenSize),
-      block_count: u32(config.layers),
-      feed_forward_length: u32(config.intermediateSize),
-      "attention.head_count": u32(config.heads),
+      ...sizeFields(config),
       "attention.layer_norm_epsilon": f32(config.layerNormEps),
       "attention.causal": flag(false),
       ...pooling,

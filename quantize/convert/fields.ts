@@ -5,6 +5,7 @@
  */
 
 import type { MetadataValue } from "../../runtime/files/gguf.ts";
+import type { ModelConfig } from "../../runtime/models/definition.ts";
 
 /** Fields by name. */
 export type Fields = Record<string, MetadataValue>;
@@ -29,3 +30,17 @@ export const i32s = (value: readonly number[]): MetadataValue => ({
 export const f32s = (value: readonly number[]): MetadataValue => ({
   ...{ type: "array", items: "f32", value },
 });
+
+/** The sizes that every architecture names alike. */
+export function sizeFields(
+  config: ModelConfig & Readonly<Record<"hiddenSize" | "intermediateSize" | "heads", number>>,
+): Fields {
+  return {
+    vocab_size: u32(config.vocabSize),
+    context_length: u32(config.maxPositions),
+    embedding_length: u32(config.hiddenSize),
+    block_count: u32(config.layers),
+    feed_forward_length: u32(config.intermediateSize),
+    "attention.head_count": u32(config.heads),
+  };
+}

@@ -11,7 +11,7 @@ import type { ModelFile, TensorEntry } from "../../runtime/files/model_file.ts";
 import type { GptConfig } from "../../runtime/models/gpt.ts";
 import type { ResolvedWeights } from "../../runtime/models/weights.ts";
 import type { Converted } from "./converted.ts";
-import { f32, u32 } from "./fields.ts";
+import { f32, sizeFields } from "./fields.ts";
 
 /** What becomes of such a model. */
 export async function gpt2(
@@ -35,12 +35,7 @@ export async function gpt2(
   return {
     config: { ...config, architecture },
     fields: {
-      vocab_size: u32(config.vocabSize),
-      context_length: u32(config.maxPositions),
-      embedding_length: u32(config.hiddenSize),
-      block_count: u32(config.layers),
-      feed_forward_length: u32(config.intermediateSize),
-      "attention.head_count": u32(config.heads),
+      ...sizeFields(config),
       "attention.layer_norm_epsilon": f32(config.layerNormEps),
     },
     rules: {

@@ -10,7 +10,7 @@ import type { ExpertsConfig } from "../../runtime/models/experts.ts";
 import type { LlamaConfig } from "../../runtime/models/llama_config.ts";
 import type { ResolvedWeights } from "../../runtime/models/weights.ts";
 import type { Converted } from "./converted.ts";
-import { f32, type Fields, flag, u32 } from "./fields.ts";
+import { f32, type Fields, flag, sizeFields, u32 } from "./fields.ts";
 import { ropeOf } from "./rope.ts";
 
 /** Architectures of which llama.cpp has the weights of a token's experts add up to 1. */
@@ -45,12 +45,7 @@ export function llama(
       rope: { theta: config.rope.theta },
     } as LlamaConfig,
     fields: {
-      vocab_size: u32(config.vocabSize),
-      context_length: u32(config.maxPositions),
-      embedding_length: u32(hiddenSize),
-      block_count: u32(config.layers),
-      feed_forward_length: u32(config.intermediateSize),
-      "attention.head_count": u32(heads),
+      ...sizeFields(config),
       "attention.head_count_kv": u32(kvHeads),
       "attention.layer_norm_rms_epsilon": f32(config.rmsNormEps),
       ...(isOwnLength && {

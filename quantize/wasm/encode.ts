@@ -6,6 +6,7 @@
  */
 
 import { InputError, SparrowError } from "../../errors.ts";
+import { elements } from "../../kernels/op.ts";
 import { tensorBlocks } from "../../quant/ggml_types.ts";
 import { quantizeRows, weightsOf } from "../../quant/quantize.ts";
 import type { TensorEntry } from "../../runtime/files/model_file.ts";
@@ -43,7 +44,7 @@ export interface Numbers {
  */
 export function numbersOf(pool: Pool, entry: TensorEntry): Numbers {
   const { source, offset, type, bytes, shape } = entry;
-  const count = shape.reduce((product, it) => product * it, 1);
+  const count = elements(shape);
   const blocks = tensorBlocks(type);
   const isPlain = blocks && bytes === count / blocks.blockSize * blocks.blockBytes;
   if (!isPlain || type === "F64") {
@@ -95,7 +96,7 @@ export async function encodeTensor(
   part = 0,
 ): Promise<void> {
   const { blockSize, blockBytes } = tensorBlocks(type)!, columns = entry.shape.at(-1) ?? 1;
-  const count = entry.shape.reduce((product, it) => product * it, 1);
+  const count = elements(entry.shape);
   const isNearest = !importances && NEAREST.has(type) || blockSize === 1;
   const numbers = numbersOf(pool, entry);
   const offset = draft.placeOf(entry.name).offset + part * count / blockSize * blockBytes;

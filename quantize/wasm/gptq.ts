@@ -6,10 +6,11 @@
  * @module
  */
 
-import { InputError } from "../../errors.ts";
+import { InputError, SparrowError } from "../../errors.ts";
+import { elements } from "../../kernels/op.ts";
 import { tensorBlocks } from "../../quant/ggml_types.ts";
+import { DRIFT_SHARE } from "../../quant/gptq.ts";
 import type { TensorEntry } from "../../runtime/files/model_file.ts";
-import { SparrowError } from "../../errors.ts";
 import type { Draft } from "../draft.ts";
 import { failed } from "../write.ts";
 import { AREA, fail, numbersOf, typeNumber } from "./encode.ts";
@@ -41,6 +42,8 @@ const STRIP = 64;
 const ROWS = 32;
 /** Floats of the tile that products are computed with. */
 const TILE = 256 * 8;
+/** Kinds of right-hand matrices of the kernel `multiply` (kernels/quantizers/multiply.as.ts). */
+const ANY = 0, UPPER = 2, UPPER_TRANSPOSED = 3;
 
 /** Sums of nothing; `isWhole` where products are wanted beside squares. */
 export function noSums(pool: Pool, columns: number, isWhole: boolean): WasmSums {
@@ -232,7 +235,7 @@ export async function gptqTensor(
   part = 0,
 ): Promise<void> {
   const { blockSize, blockBytes } = tensorBlocks(type)!, columns = entry.shape.at(-1)!;
-  const count = entry.shape.reduce((product, it) => product * it, 1), rows = count / columns;
+  const rows = elements(entry.shape) / columns;
   const rowBytes = columns / blockSize * blockBytes, mark = pool.mark();
   const numbers = numbersOf(pool, entry);
   const offset = draft.placeOf(entry.name).offset + part * rows * rowBytes;
@@ -258,17 +261,16 @@ export async function gptqTensor(
       ];
       pool.floats(x + 4 * n * own, n * (whole - own)).fill(0);
       // What makes up for the drift of the inputs (`driftCorrection` and `followDrift`).
-      const plain = 0, upperKind = 2, transposedKind = 3, share = 0.5;
       steps.push(["call", "copyRows", x, followed, n, whole]);
       if (correction !== undefined) {
-        steps.push(["call", "multiply", x, correction, followed, n, plain, 1, 0, whole, tile]);
+        steps.push(["call", "multiply", x, correction, followed, n, ANY, 1, 0, whole, tile]);
       } else {
         steps.push(
           ["call", "clearRows", between, n, whole],
-          ["call", "multiply", x, drift, between, n, plain, share, 0, whole, tile],
+          ["call", "multiply", x, drift, between, n, ANY, DRIFT_SHARE, 0, whole, tile],
           ["call", "clearRows", x, n, whole],
-          ["call", "multiply", between, upper, x, n, transposedKind, 1, 0, whole, tile],
-          ["call", "multiply", x, upper, followed, n, upperKind, 1, 0, whole, tile],
+          ["call", "multiply", between, upper, x, n, UPPER_TRANSPOSED, 1, 0, whole, tile],
+          ["call", "multiply", x, upper, followed, n, UPPER, 1, 0, whole, tile],
         );
       }
       steps.push(
@@ -294,7 +296,7 @@ export async function correctionOf(
   pool: Pool,
   { n, upper, drift }: WasmFlow,
   rows: number,
-  share: number = 0.5,
+  share: number = DRIFT_SHARE,
 ): Promise<number | undefined> {
   if (rows <= n) return undefined;
   const between = pool.reserve(4 * n * n);
@@ -304,9 +306,9 @@ export async function correctionOf(
     // Rows of D are read before they are written.
     return [
       ["call", "clearRows", between + at, n, count],
-      ["call", "multiply", drift, upper, between, n, 3, share, first, end, tile],
+      ["call", "multiply", drift, upper, between, n, UPPER_TRANSPOSED, share, first, end, tile],
       ["call", "clearRows", drift + at, n, count],
-      ["call", "multiply", between, upper, drift, n, 2, 1, first, end, tile],
+      ["call", "multiply", between, upper, drift, n, UPPER, 1, first, end, tile],
     ];
   });
   return drift;
