@@ -5,7 +5,8 @@
 
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { FormatError, InputError } from "../errors.ts";
-import { chatTemplate, ggufChatTemplates } from "../runtime/text/chat_template.ts";
+import { chatTemplate } from "../runtime/text/chat_template.ts";
+import { ggufChatTemplates } from "../runtime/text/model_text.ts";
 import type { ChatMessage } from "../runtime/text/chat_template.ts";
 import { tokenizerFromJson } from "../runtime/text/tokenizer/tokenizer.ts";
 import { vocabulary } from "./vocabularies.ts";

@@ -8,8 +8,8 @@ import { InputError } from "../../errors.ts";
 import { optionsOf, readOptions, type Rules } from "../../options.ts";
 import { missingFeatures } from "./engine_features.ts";
 import { hasRelaxedSimd } from "./wasm/module.ts";
-import { type AdapterFacts, openDevice } from "./webgpu/device.ts";
-import { chooseVariants, type ChosenVariants, type KernelTimes } from "./webgpu/variants.ts";
+import type { AdapterFacts } from "./webgpu/device.ts";
+import type { ChosenVariants, KernelTimes } from "./webgpu/variants.ts";
 import type { TimesCache, VariantOptions, Variants } from "./webgpu/variant_options.ts";
 import { VARIANT_RULES } from "./webgpu/variant_options.ts";
 
@@ -86,6 +86,8 @@ export async function detectBackends(
 
 async function findGpu(options: VariantOptions | undefined): Promise<false | GpuSupport> {
   try {
+    const { openDevice } = await import("./webgpu/device.ts");
+    const { chooseVariants } = await import("./webgpu/variants.ts");
     const open = await openDevice();
     try {
       return { ...open.facts, variants: await chooseVariants(open, options) };

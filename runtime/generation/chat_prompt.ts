@@ -7,11 +7,11 @@
 import { ModelError } from "../../errors.ts";
 import { quote } from "../../escape.ts";
 import { readOptions } from "../../options.ts";
-import {
-  type ChatMessage,
-  type ChatTemplate,
-  chatTemplate,
-  type RenderOptions,
+import type {
+  ChatMessage,
+  ChatTemplate,
+  ChatTemplateOptions,
+  RenderOptions,
 } from "../text/chat_template.ts";
 import type { Tokenizer } from "../text/tokenizer/tokenizer.ts";
 import { readMessages, RENDER_RULES } from "./complete.ts";
@@ -47,7 +47,7 @@ export function chatPrompter(facts: ChatFacts, tokenizerOf: () => Tokenizer): Ch
     const tokenizer = tokenizerOf();
     const token = (id: number | undefined): string | undefined =>
       id === undefined ? undefined : tokenizer.idToToken(id);
-    template ??= chatTemplate(source, {
+    template ??= compileTemplate(source, {
       bosToken: specialTokens.bos_token as string | undefined ?? token(tokenizer.bosId),
       eosToken: specialTokens.eos_token as string | undefined ?? token(tokenizer.eosIds[0]),
       specialTokens,
@@ -55,4 +55,13 @@ export function chatPrompter(facts: ChatFacts, tokenizerOf: () => Tokenizer): Ch
     const pieces = (await template).pieces(messages, options);
     return tokenizer.encode(pieces, { addSpecial: false });
   };
+}
+
+/** The interpreter of templates is loaded with the first conversation. */
+async function compileTemplate(
+  source: unknown,
+  options: ChatTemplateOptions,
+): Promise<ChatTemplate> {
+  const { chatTemplate } = await import("../text/chat_template.ts");
+  return await chatTemplate(source, options);
 }

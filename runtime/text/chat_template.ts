@@ -276,15 +276,3 @@ function templateError(action: string, cause: unknown): Error {
     `${action}: ${plain(reason, 500)}; pass a template of your own, or a plain prompt`,
   );
 }
-
-/**
- * The chat templates in GGUF metadata, as {@linkcode chatTemplate} takes them: `tokenizer.chat_template`
- * is "default", `tokenizer.chat_template.NAME` has a name. Undefined when there are none.
- */
-export function ggufChatTemplates(metadata: Readonly<Record<string, unknown>>): unknown {
-  const key = "tokenizer.chat_template";
-  const named = Object.entries(metadata)
-    .filter(([name]) => name === key || name.startsWith(`${key}.`))
-    .map(([name, template]) => ({ name: name.slice(key.length + 1) || "default", template }));
-  return named.length > 0 ? named : undefined;
-}

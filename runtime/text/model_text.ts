@@ -7,12 +7,10 @@
 
 import { quote } from "../../escape.ts";
 import { checkedTokenizer } from "./tokenizer/checked.ts";
-import { ggufChatTemplates } from "./chat_template.ts";
 import { chatglmFormat } from "./chatglm_formats.ts";
 import type { ModelFile } from "../files/model_file.ts";
 import { type Tokenizer, tokenizerFromJson, unusedSettings } from "./tokenizer/tokenizer.ts";
 import { tokenizerFromGguf } from "./tokenizer/gguf.ts";
-import { describeFolder, tokenizerFromFolder } from "./tokenizer/published/kinds.ts";
 
 /** The text side of a model. */
 export interface ModelText {
@@ -59,8 +57,9 @@ export type TokenizerSource = Pick<
 export async function folderTokenizer(file: TokenizerSource): Promise<Tokenizer | undefined> {
   const { tokenizerJson, tokenizerFiles: files, tokenizerConfig: config = {} } = file;
   if (tokenizerJson !== undefined) return await tokenizerFromJson(tokenizerJson, config);
-  return files &&
-    await tokenizerFromFolder({ name: file.name, files, config, model: file.metadata });
+  if (!files) return undefined;
+  const { tokenizerFromFolder } = await import("./tokenizer/published/kinds.ts");
+  return await tokenizerFromFolder({ name: file.name, files, config, model: file.metadata });
 }
 
 /**
@@ -70,7 +69,9 @@ export async function folderTokenizer(file: TokenizerSource): Promise<Tokenizer 
  */
 export async function describeTokenizer(file: ModelFile): Promise<string | undefined> {
   const { name, tokenizerFiles: files, tokenizerConfig: config = {}, metadata: model } = file;
-  const kind = files && describeFolder({ name, files, config, model });
+  if (!files) return undefined;
+  const { describeFolder } = await import("./tokenizer/published/kinds.ts");
+  const kind = describeFolder({ name, files, config, model });
   const tokenizer = kind && await folderTokenizer(file);
   return tokenizer ? `${kind}, ${tokenizer.vocabSize} tokens` : undefined;
 }
@@ -134,4 +135,16 @@ export function stopIdsOf(file: ModelFile, tokenizer: Tokenizer | undefined): re
   const listed = file.generationConfig?.eos_token_id ?? file.metadata.eos_token_id;
   const ids = (Array.isArray(listed) ? listed : [listed]).filter((id) => Number.isInteger(id));
   return Array.from(new Set([...(tokenizer?.eosIds ?? []), ...ids]));
+}
+
+/**
+ * The chat templates in GGUF metadata, as `chatTemplate` takes them: `tokenizer.chat_template`
+ * is "default", `tokenizer.chat_template.NAME` has a name. Undefined when there are none.
+ */
+export function ggufChatTemplates(metadata: Readonly<Record<string, unknown>>): unknown {
+  const key = "tokenizer.chat_template";
+  const named = Object.entries(metadata)
+    .filter(([name]) => name === key || name.startsWith(`${key}.`))
+    .map(([name, template]) => ({ name: name.slice(key.length + 1) || "default", template }));
+  return named.length > 0 ? named : undefined;
 }
