@@ -29,10 +29,11 @@ export interface Placement {
 export function placeGraphs(backend: Backend, graphs: readonly Graph[]): Placement {
   const lowered = graphs.map((graph) => backend.lower(graph));
   const stages = backend.divide(lowered);
-  const plan = (graph: Graph): Plan => makePlan(graph, (type) => backend.bytesOf(type), stages);
-  for (const graph of lowered) backend.place(plan(graph));
+  const planOf = (graph: Graph): Plan => makePlan(graph, (type) => backend.bytesOf(type), stages);
+  const placed = new Map(graphs.map((graph, i) => [graph, planOf(lowered[i]!)]));
+  for (const plan of placed.values()) backend.place(plan);
   return {
     stages: 1 + Math.max(0, ...stages.values()),
-    compile: (graph) => backend.compile(plan(backend.lower(graph))),
+    compile: (graph) => backend.compile(placed.get(graph) ?? planOf(backend.lower(graph))),
   };
 }

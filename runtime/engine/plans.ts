@@ -10,6 +10,7 @@ import { quote } from "../../escape.ts";
 import { elements } from "../../kernels/op.ts";
 import type { Backend, Executable } from "../backends/backend.ts";
 import { pruneGraph } from "../graph/copy.ts";
+import type { Graph } from "../graph/graph.ts";
 import { eventLoop } from "./event_loop.ts";
 import type {
   Output,
@@ -67,6 +68,8 @@ export class Plans {
   readonly #backend: Backend;
   readonly #sizes: PlanSizes;
   readonly #placement: Placement;
+  /** Each program for one token: what memory was given by, and what runs one token. */
+  readonly #graphs: ProgramGraphs;
   /** Elements of a row of each result, by program and name. */
   readonly #widths = new Map<string, number>();
   readonly #executables = new Map<string, Executable>();
@@ -89,7 +92,9 @@ export class Plans {
         this.#widths.set(`${program} ${name}`, elements(shape) / shape[0]!);
       }
     }
-    this.#placement = placeGraphs(backend, Array.from(graphs.values()));
+    const given = Array.from(graphs, ([name, graph]) => [name, withFewestOutputs(graph)] as const);
+    this.#graphs = new Map(given);
+    this.#placement = placeGraphs(backend, Array.from(this.#graphs.values()));
     this.ahead = new RunAhead({
       backend: backend.name,
       decode: programs.decode,
@@ -185,11 +190,9 @@ export class Plans {
   ): Promise<Float32Array> {
     const tokens = parts.reduce((sum, { count }) => sum + count, 0);
     // Several parts have a row each to give; a plan that gives all rows serves any number of them.
-    const rows = parts.length > 1 ? "all" : output.rows;
-    const executable = this.#executable(this.#capacity(tokens, output, parts.length), {
-      ...output,
-      rows,
-    });
+    const rows = parts.length > 1 || tokens === 1 ? "all" : output.rows;
+    const capacity = this.#capacity(tokens, output, parts.length);
+    const executable = this.#executable(capacity, { ...output, rows });
     this.ahead.forget();
     this.#write(executable, output.program, parts);
     const { names, program } = output;
@@ -293,20 +296,30 @@ export class Plans {
   }
 
   #executable(tokens: number, { program, names, rows }: Output): Executable {
-    const key = `${program} ${names} ${rows === "all" ? rows : "one"} ${tokens}`;
+    const key = `${program} ${names} ${rows === "all" || tokens === 1 ? "all" : "one"} ${tokens}`;
     let executable = this.#executables.get(key);
     if (!executable) {
-      const graph = recordProgram(this.#program(program), this.#weights, this.#sizes, {
-        tokens,
-        rows,
-        names,
-      });
+      const rules = this.#program(program), options = { tokens, rows, names };
+      const known = this.#graphs.get(program)!,
+        isKnown = names.every((it) => known.outputs.has(it));
+      const graph = tokens === 1 && isKnown
+        ? known
+        : recordProgram(rules, this.#weights, this.#sizes, options);
       // Without a result, what is left is what writes the caches.
-      executable = this.#placement.compile(pruneGraph(graph, { stores: names.length === 0 }));
-      this.#executables.set(key, executable);
+      const needed = pruneGraph(graph, { stores: names.length === 0, outputs: names });
+      this.#executables.set(key, executable = this.#placement.compile(needed));
     }
     return executable;
   }
+}
+
+/**
+ * A graph with the logits as its only output where there are logits: other results are hidden states
+ * that few ask for, and a step that makes an output cannot be fused with the next one.
+ */
+function withFewestOutputs(graph: Graph): Graph {
+  const { names } = LAST_LOGITS;
+  return names.every((it) => graph.outputs.has(it)) ? graph.withOutputs(names) : graph;
 }
 
 /** Several results with as many rows each as one, the first result's columns first. */

@@ -71,7 +71,6 @@ export class RunAhead {
     }
     if (start) {
       this.#plan.write(executable, start);
-      executable.write("outputRows", Int32Array.of(0));
       this.#runner = runner;
     }
     const before = start && { history: start.sequence.ids, generated };

@@ -244,6 +244,22 @@ export class Graph {
   }
 
   /**
+   * A graph of the same ops and tensors with these outputs alone.
+   *
+   * @throws ShapeError when one of them is none of this graph
+   */
+  withOutputs(names: readonly string[]): Graph {
+    const graph = new Graph({ tokens: this.tokens });
+    graph.#tensors.push(...this.#tensors);
+    graph.#nodes.push(...this.#nodes);
+    graph.#segments.push(...this.#segments);
+    for (const [name, tensor] of this.#names) graph.#names.set(name, tensor);
+    graph.#segment = this.#segment;
+    for (const name of names) graph.output(name, this.#outputs.get(name)!);
+    return graph;
+  }
+
+  /**
    * Ends a segment and begins another one: the graph may be divided here, as between layers, where it
    * is larger than one memory. A model names its segments, and what two of its graphs share (caches
    * that one writes and the other reads) belongs in segments of one name.
