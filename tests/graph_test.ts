@@ -543,3 +543,17 @@ Deno.test("compile() refuses backends and threads that do not exist", async () =
     await assertRejects(() => compile(example(), options), type, message);
   }
 });
+
+Deno.test("withOutputs() keeps the ops, and these results alone can be read", async () => {
+  const g = new Graph();
+  const x = g.input("x", [1, 4]), soft = g.op("softmax", [x]);
+  g.output("soft", soft);
+  g.output("twice", g.op("add", [soft, soft]));
+  const one = g.withOutputs(["twice"]);
+  assertEquals([one.nodes, one.tensors], [g.nodes, g.tensors]);
+  await using program = await compile(one, { backend: "reference" });
+  assertEquals(await program.run({ x: new Float32Array(4) }), {
+    twice: new Float32Array(4).fill(0.5),
+  });
+  assertThrows(() => g.withOutputs(["other"]), ShapeError, 'output "other"');
+});
