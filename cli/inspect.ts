@@ -117,7 +117,7 @@ async function inspect(flags: Flags): Promise<void> {
     const warn = (message: string): void => void warnings.push(message);
     try {
       const model = await resolveModel(file, choices, warn);
-      unusedTextSettings(file).forEach(warn);
+      (await unusedTextSettings(file)).forEach(warn);
       quantization = model.quantization;
       for (const { tensors: names, layout, exact, obstacle } of model.weights.values()) {
         const held = { layout, exact, ...(obstacle !== undefined && { obstacle }) };

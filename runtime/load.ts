@@ -184,7 +184,7 @@ export async function loadModel(
       reading ??= (async () => {
         const text = await readModelText(file);
         const { onWarning = console.warn } = options;
-        unusedTextSettings(file).forEach((sentence) => onWarning(sentence));
+        (await unusedTextSettings(file)).forEach((sentence) => onWarning(sentence));
         await options.onOpened?.({
           ...{ name: file.name, config, contextLength, tokenizer: text?.tokenizer },
           hasChatTemplate: (text?.chatTemplate ?? undefined) !== undefined,

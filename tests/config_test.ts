@@ -151,6 +151,8 @@ Deno.test("config: layers and tensors that are not used are told, and inspect li
     parts.set("model.layers.0.extra.weight", vector);
     parts.set("model.layers.0.self_attn.rotary_emb.inv_freq", vector);
     parts.set("rotary_emb.inv_freq", vector);
+    parts.set("transformer.h.0.attn.bias", vector);
+    parts.set("h.1.attn.masked_bias", vector);
   });
   assertEquals(extra.warnings, [
     '"/model.safetensors" has tensors that are not used: "model.layers.0.extra.weight"',

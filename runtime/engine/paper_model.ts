@@ -16,7 +16,7 @@ import { findDefinition } from "../models/registry.ts";
 import { tensorsOf, type WeightSpec } from "../models/weight_spec.ts";
 
 /** Families whose head is the table of words where `tie_word_embeddings` says nothing. */
-const TIED = ["gpt2", "gpt_pangu", "marian", "mt5", "opt", "switch_transformers", "t5"];
+const TIED = ["gpt2", "gpt_pangu", "marian", "mt5", "opt", "pangu", "switch_transformers", "t5"];
 
 /** Models whose tensors have another name before them than that of their family, or none. */
 const PREFIXES: Readonly<Record<string, string>> = { "xlm-roberta": "roberta.", nomic_bert: "" };

@@ -15,6 +15,7 @@ const NAMES: readonly string[] = [
   "spiece.model",
   "sentencepiece.bpe.model",
   "ice_text.model",
+  "vocab.model",
   "source.spm",
   "target.spm",
   "vocab.txt",
@@ -23,6 +24,11 @@ const NAMES: readonly string[] = [
   "merges.txt",
   "special_tokens_map.json",
   "added_tokens.json",
+  // Of the program jieba, by which PanGu's texts are cut into words.
+  "dict.txt",
+  "prob_start.py",
+  "prob_trans.py",
+  "prob_emit.py",
 ];
 
 /** Bytes; the largest that is known has a fifth of it. */

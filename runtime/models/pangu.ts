@@ -105,6 +105,6 @@ const FIELDS = {
     ...["activation_function", "layer_norm_epsilon", "max_position_embeddings"],
     "tie_word_embeddings",
   ],
-  harmless: [...HARMLESS_FIELDS, "resid_pdrop", "embd_pdrop", "attn_pdrop"],
+  harmless: [...HARMLESS_FIELDS, "model_name_or_path", "summary_*"],
   neutral: { scale_attn_weights: [true], quantization_config: [] },
 };

@@ -79,6 +79,7 @@ export const ARCHITECTURES: Readonly<Record<string, Architecture>> = {
   nomic_bert: family(["safetensors"], nomicBert),
   olmoe: llama,
   opt,
+  pangu,
   qwen2: llama,
   qwen2_moe: llama,
   qwen2moe: llama,

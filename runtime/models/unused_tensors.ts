@@ -14,6 +14,7 @@ const HARMLESS = new RegExp(
   [
     /(^|\.)(rotary|pos)_emb\.inv_freq$/, // frequencies that follow from the configuration
     /(^|\.)position_ids$/, // numbers from 0 upwards
+    /(^|\.)h\.\d+\.attn\.(masked_)?bias$/, // GPT's mask of the future, and the number it is made of
     /^rope_(freqs|factors_long|factors_short)\.weight$/, // divisors for another length of context
     /^(lm_head|output)\.weight$/, // a head that repeats the embedding table: another one is used
     // Tables of words that repeat another one, or before which others come (word_tables.ts).

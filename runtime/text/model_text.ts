@@ -120,8 +120,13 @@ function ggufSpecialTokens(metadata: Readonly<Record<string, unknown>>): Record<
   return found;
 }
 
-/** What a model's tokenizer file asks for and no text gets, as sentences; usually none. */
-export function unusedTextSettings(file: ModelFile): string[] {
+/** What a model's tokenizer files ask for and no text gets, as sentences; usually none. */
+export async function unusedTextSettings(file: ModelFile): Promise<string[]> {
+  const { name, tokenizerJson, tokenizerFiles: files, tokenizerConfig: config = {} } = file;
+  if (tokenizerJson === undefined && files) {
+    const { folderNotes } = await import("./tokenizer/published/kinds.ts");
+    return folderNotes({ name, files, config, model: file.metadata });
+  }
   const unused = unusedSettings(file.tokenizerJson);
   if (unused.length === 0) return [];
   return [

@@ -12,6 +12,7 @@ import { type Fields, reasonOf } from "../fields.ts";
 import { tokenizerFromSentencePiece } from "../sentencepiece/tokenizer.ts";
 import { chatglm2, chatglm6b, glm130b } from "./chatglm.ts";
 import { marian } from "./marian.ts";
+import { missingForWords, pangu } from "./pangu.ts";
 import { albert, gemma, llama, llamaPieces, t5, xlmRoberta, xlnet } from "./pieces.ts";
 import type { Published } from "./settings.ts";
 import { glm4, isRankedList } from "./tiktoken.ts";
@@ -30,7 +31,7 @@ import {
 /** Files that hold a vocabulary; the others only add to one. */
 const VOCABULARIES = [
   ...["tokenizer.model", "spiece.model", "sentencepiece.bpe.model", "ice_text.model"],
-  ...["source.spm", "target.spm", "vocab.txt", "vocab.json", "merges.txt"],
+  ...["vocab.model", "source.spm", "target.spm", "vocab.txt", "vocab.json", "merges.txt"],
 ];
 
 type Build = (published: Published, file: string) => Tokenizer | Promise<Tokenizer>;
@@ -44,6 +45,8 @@ interface Kind {
   /** Sets of files, the first of which that is whole is read. */
   readonly files: readonly (readonly string[])[];
   readonly build: Build;
+  /** What a text misses that it has in the original, as sentences. */
+  readonly notes?: (published: Published) => string[];
 }
 
 const PIECES = [["spiece.model"], ["tokenizer.model"], ["sentencepiece.bpe.model"]];
@@ -78,7 +81,7 @@ const KINDS: readonly Kind[] = [
   },
   {
     classes: ["BertTokenizer", "DistilBertTokenizer", "ElectraTokenizer", "ErnieTokenizer"],
-    types: ["bert", "distilbert", "electra", "ernie"],
+    types: ["bert", "distilbert", "electra", "ernie", "nomic_bert"],
     files: [["vocab.txt"]],
     build: bert,
   },
@@ -100,6 +103,26 @@ const KINDS: readonly Kind[] = [
     types: ["marian"],
     files: [["source.spm", "target.spm", "vocab.json"]],
     build: marian,
+  },
+  {
+    classes: ["GPTPanguTokenizer"],
+    types: ["gpt_pangu", "pangu"],
+    files: [["vocab.model"]],
+    build: pangu,
+    notes({ name, files }) {
+      const missing = missingForWords(files);
+      if (missing.length === 0) return [];
+      const instead = missing.includes("dict.txt")
+        ? "words are those of vocab.model"
+        : "characters that are in no word stand alone";
+      return [
+        `The original of ${
+          quote(name)
+        } cuts Chinese text into words by the program jieba; without ` +
+        `its files ${missing.join(", ")} ${instead}, and a text may have other tokens: put these ` +
+        `files of the Python package jieba beside the model`,
+      ];
+    },
   },
   {
     classes: ["ChatGLMTokenizer", "ChatGLM4Tokenizer"],
@@ -161,6 +184,17 @@ export function describeFolder(published: Published): string | undefined {
   const plain = plainModel(published, there);
   const name = plain ? "a SentencePiece model" : kindOf(published, there).classes[0];
   return `${name} of ${there.join(", ")}`;
+}
+
+/**
+ * What a text misses, without `tokenizer.json`, that it has in the original: as sentences, usually none.
+ *
+ * @throws FormatError as `tokenizerFromFolder`
+ */
+export function folderNotes(published: Published): string[] {
+  const there = VOCABULARIES.filter((file) => Object.hasOwn(published.files, file));
+  if (there.length === 0 || plainModel(published, there)) return [];
+  return kindOf(published, there).notes?.(published) ?? [];
 }
 
 /** What a tokenizer of a class without `tokenizer.json` is made of. */
