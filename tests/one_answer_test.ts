@@ -37,7 +37,7 @@ async function assertSteady(
   for (let t = 0; t < 13; t++) {
     alone.push((await program.run({ x: x.slice(t * width, (t + 1) * width) })).y!.slice());
   }
-  for (const tokens of [2, 3, 5, 8, 11, 12, 13, 33, 64]) {
+  for (const tokens of [2, 3, 4, 5, 8, 11, 12, 13, 33, 64]) {
     const { y } = await program.run({ x: x.slice(0, tokens * width) });
     const columns = y!.length / tokens;
     for (let t = 0; t < Math.min(tokens, alone.length); t++) {

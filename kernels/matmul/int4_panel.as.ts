@@ -93,11 +93,15 @@ function blockTimes1(
   v128.store(sums, f3, 48);
 }
 
-/** Adds one panel times one token to `sums` [16]. The panel's header is at `w`. */
+/**
+ * Adds one panel times one token, whose activation blocks are `step` bytes apart, to `sums` [16]. The
+ * panel's header is at `w`.
+ */
 @inline
 function panelTimes1(
   w: usize,
   x: usize,
+  step: usize,
   blocks: i32,
   sums: usize,
   hasMin: bool,
@@ -107,7 +111,7 @@ function panelTimes1(
   const ones = i16x8.splat(1);
   const bits = i32x4.splat(F16_BITS);
   const lift = v128.load32_splat(w, 4);
-  const end = x + blocks * 48;
+  const end = x + <usize> blocks * step;
   w += 16;
   while (x < end) {
     const xa = v128.load(x);
@@ -115,34 +119,34 @@ function panelTimes1(
     const aux = v128.load(x, 32);
     blockTimes1(w, xa, xb, aux, lift, sums, mask, ones, bits, hasMin, quads);
     w += hasMin ? 320 : 288;
-    x += 48;
+    x += step;
   }
 }
 
-function int4Times1Pairs(w: usize, x: usize, blocks: i32, sums: usize): void {
-  panelTimes1(w, x, blocks, sums, false, false);
+function int4Times1Pairs(w: usize, x: usize, step: usize, blocks: i32, sums: usize): void {
+  panelTimes1(w, x, step, blocks, sums, false, false);
 }
 
-function int4Times1Quads(w: usize, x: usize, blocks: i32, sums: usize): void {
-  panelTimes1(w, x, blocks, sums, false, true);
-}
-
-/** See `panelTimes1`. */
-export function int4Times1(w: usize, x: usize, blocks: i32, sums: usize): void {
-  if (ASC_FEATURE_RELAXED_SIMD && sumsQuads()) int4Times1Quads(w, x, blocks, sums);
-  else int4Times1Pairs(w, x, blocks, sums);
-}
-
-function int4mTimes1Pairs(w: usize, x: usize, blocks: i32, sums: usize): void {
-  panelTimes1(w, x, blocks, sums, true, false);
-}
-
-function int4mTimes1Quads(w: usize, x: usize, blocks: i32, sums: usize): void {
-  panelTimes1(w, x, blocks, sums, true, true);
+function int4Times1Quads(w: usize, x: usize, step: usize, blocks: i32, sums: usize): void {
+  panelTimes1(w, x, step, blocks, sums, false, true);
 }
 
 /** See `panelTimes1`. */
-export function int4mTimes1(w: usize, x: usize, blocks: i32, sums: usize): void {
-  if (ASC_FEATURE_RELAXED_SIMD && sumsQuads()) int4mTimes1Quads(w, x, blocks, sums);
-  else int4mTimes1Pairs(w, x, blocks, sums);
+export function int4Times1(w: usize, x: usize, step: usize, blocks: i32, sums: usize): void {
+  if (ASC_FEATURE_RELAXED_SIMD && sumsQuads()) int4Times1Quads(w, x, step, blocks, sums);
+  else int4Times1Pairs(w, x, step, blocks, sums);
+}
+
+function int4mTimes1Pairs(w: usize, x: usize, step: usize, blocks: i32, sums: usize): void {
+  panelTimes1(w, x, step, blocks, sums, true, false);
+}
+
+function int4mTimes1Quads(w: usize, x: usize, step: usize, blocks: i32, sums: usize): void {
+  panelTimes1(w, x, step, blocks, sums, true, true);
+}
+
+/** See `panelTimes1`. */
+export function int4mTimes1(w: usize, x: usize, step: usize, blocks: i32, sums: usize): void {
+  if (ASC_FEATURE_RELAXED_SIMD && sumsQuads()) int4mTimes1Quads(w, x, step, blocks, sums);
+  else int4mTimes1Pairs(w, x, step, blocks, sums);
 }

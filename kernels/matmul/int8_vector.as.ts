@@ -111,12 +111,15 @@ function blockTimes1(
   v128.store(sums, madd(f32x4.convert_i32x4_s(a3), d3, v128.load(sums, 48)), 48);
 }
 
-/** Adds one panel times one token to `sums` [16]. The panel's header is at `w`. */
-export function int8Times1(w: usize, x: usize, blocks: i32, sums: usize): void {
+/**
+ * Adds one panel times one token, whose activation blocks are `step` bytes apart, to `sums` [16]. The
+ * panel's header is at `w`.
+ */
+export function int8Times1(w: usize, x: usize, step: usize, blocks: i32, sums: usize): void {
   const mask = i16x8.splat(255);
   const bits = i32x4.splat(F16_BITS);
   const lift = v128.load32_splat(w, 4);
-  const end = x + blocks * 48;
+  const end = x + <usize> blocks * step;
   w += 16;
   while (x < end) {
     const x0 = v128.load_ext<i8>(x);
@@ -126,7 +129,7 @@ export function int8Times1(w: usize, x: usize, blocks: i32, sums: usize): void {
     const aux = v128.load(x, 32);
     blockTimes1(w, x0, x1, x2, x3, aux, lift, sums, mask, bits);
     w += INT8_BLOCK;
-    x += 48;
+    x += step;
   }
 }
 

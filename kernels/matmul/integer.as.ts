@@ -4,6 +4,7 @@
 //
 // One token: every worker streams its share of the panels once, from four places side by side; the
 // last ones go to those who are done first.
+// A few: a panel along all of k, for two tokens at a time.
 // More: the weights of one block of k and 16 rows (a panel) are unpacked once for all tokens of the
 // task, of which two are multiplied together; sums of two panels stay in the L1 cache.
 
@@ -18,7 +19,14 @@ import {
   INT6K,
   INT8,
 } from "../constants.as";
-import { blockTimesTokens, fourPanelsTimesToken, panelBytes, panelTimesToken } from "./panels.as";
+import {
+  blockTimesTokens,
+  fewTokens,
+  fourPanelsTimesToken,
+  panelBytes,
+  panelTimesFew,
+  panelTimesToken,
+} from "./panels.as";
 import { addRows, finishSums, startSums } from "./sums.as";
 import { firstPanel, nextPanels, panelCount, panelDistance, sharePanels } from "./token_panels.as";
 
@@ -104,6 +112,11 @@ function matmulInteger(args: usize, worker: i32, workers: i32, layoutOfWeight: i
     while (nextPanels()) panelsTimesToken(firstPanel, panelDistance, panelCount);
     return;
   }
+  if (tokens <= fewTokens(layout)) {
+    const end = shareStart(panels, worker + 1, workers);
+    for (let p = shareStart(panels, worker, workers); p < end; p++) panelTimesFewTokens(p);
+    return;
+  }
   const pairs = (panels + 1) >> 1;
   if (tokens < TASK_TOKENS) {
     const end = shareStart(pairs, worker + 1, workers);
@@ -155,6 +168,19 @@ function panelsTimesToken(p: i32, distance: i32, count: i32): void {
     if (residual) addRows(y, 1, 16, residual + (first << 2), 0, valid);
     finishSums(y, 1, 16, out + (first << 2), 0, valid);
   }
+}
+
+/** Panel p times all tokens, of which there are few. */
+function panelTimesFewTokens(p: i32): void {
+  const panel = panelAt(p);
+  if (load<i32>(panel)) return panelsTimesTokens(p, p, 0, tokens); // Inf or NaN among the scales
+  const valid = min(rows - (p << 4), 16);
+  const column = <usize> p << 6;
+  const rowBytes = <usize> rows << 2;
+  startSums(sums, tokens, 32, bias ? bias + column : 0, valid);
+  panelTimesFew(layout, panel, x, tokens, blocks, sums);
+  if (residual) addRows(sums, tokens, 32, residual + column, rowBytes, valid);
+  finishSums(sums, tokens, 32, out + column, rowBytes, valid);
 }
 
 /** Panels 2i and 2i + 1, if there is one, times tokens `first` … `last − 1`. */

@@ -2,6 +2,7 @@
 // panels and blocks lie, and which inner loop takes them.
 
 import {
+  ACTIVATION_BLOCK as X_BLOCK,
   INT4,
   INT4_BLOCK,
   INT4K,
@@ -20,8 +21,10 @@ import {
 import { fineBlock } from "./fine.as";
 import { fineFourTimes1 } from "./fine_vector.as";
 import { int4Block, int4mBlock } from "./int4.as";
+import { int4mTimesTwo, int4TimesTwo } from "./int4_two.as";
 import { int4FourTimes1, int4mFourTimes1, int4mTimes1, int4Times1 } from "./int4_vector.as";
 import { int8Block } from "./int8.as";
+import { int8TimesTwo } from "./int8_two.as";
 import { int8FourTimes1, int8Times1 } from "./int8_vector.as";
 
 function blockBytes(layout: i32): usize {
@@ -84,9 +87,9 @@ export function panelTimesToken(
   blocks: i32,
   sums: usize,
 ): void {
-  if (layout == INT4) int4Times1(panel, x, blocks, sums);
-  else if (layout == INT4M) int4mTimes1(panel, x, blocks, sums);
-  else if (layout == INT8) int8Times1(panel, x, blocks, sums);
+  if (layout == INT4) int4Times1(panel, x, X_BLOCK, blocks, sums);
+  else if (layout == INT4M) int4mTimes1(panel, x, X_BLOCK, blocks, sums);
+  else if (layout == INT8) int8Times1(panel, x, X_BLOCK, blocks, sums);
   else for (let b = 0; b < blocks; b++) blockTimesTokens(layout, panel, b, x + b * 48, 1, sums);
 }
 
@@ -103,4 +106,51 @@ export function fourPanelsTimesToken(
   else if (layout == INT4M) int4mFourTimes1(panel, distance, x, blocks, sums);
   else if (layout == INT8) int8FourTimes1(panel, distance, x, blocks, sums);
   else fineFourTimes1(layout, panel, distance, x, blocks, sums);
+}
+
+/**
+ * Most tokens that `panelTimesFew` takes sooner than `blockTimesTokens`; 1 of a layout that has no loop
+ * for two of them.
+ */
+export function fewTokens(layout: i32): i32 {
+  return layout <= INT4M ? 4 : 1;
+}
+
+/** Adds a panel times two tokens, a block of whose activations is `step` bytes long. */
+function panelTimesTwo(
+  layout: i32,
+  panel: usize,
+  x: usize,
+  step: usize,
+  blocks: i32,
+  sums: usize,
+): void {
+  if (layout == INT4) int4TimesTwo(panel, x, step, blocks, sums);
+  else if (layout == INT4M) int4mTimesTwo(panel, x, step, blocks, sums);
+  else int8TimesTwo(panel, x, step, blocks, sums);
+}
+
+/**
+ * Adds a panel times `count` tokens to the first 16 of each row of `sums` [count][32]. `x` is the
+ * tokens' activation blocks, one behind the other, for each block of k. Scales must be finite. Weights
+ * are unpacked again for every two tokens.
+ */
+export function panelTimesFew(
+  layout: i32,
+  panel: usize,
+  x: usize,
+  count: i32,
+  blocks: i32,
+  sums: usize,
+): void {
+  const step = <usize> count * X_BLOCK;
+  for (; count > 1; count -= 2) {
+    panelTimesTwo(layout, panel, x, step, blocks, sums);
+    x += 2 * X_BLOCK;
+    sums += 256;
+  }
+  if (count == 0) return;
+  if (layout == INT4) int4Times1(panel, x, step, blocks, sums);
+  else if (layout == INT4M) int4mTimes1(panel, x, step, blocks, sums);
+  else int8Times1(panel, x, step, blocks, sums);
 }
