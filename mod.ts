@@ -90,5 +90,6 @@ export type {
   TokenDecoder,
   Tokenizer,
 } from "./runtime/text/tokenizer/tokenizer.ts";
+export type { LookupTables } from "./runtime/engine/lookup_tables.ts";
 export type { WeightsOption } from "./runtime/models/weights.ts";
 export { type Layout, type LayoutName, LAYOUTS } from "./quant/formats.ts";

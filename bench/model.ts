@@ -37,6 +37,8 @@ export interface ModelCase {
   readonly weights: string;
   /** Layout of the embedding table and the head, where it is another. */
   readonly wordTables?: string | undefined;
+  /** Where a table is that is only looked up, where it shall not be by default. */
+  readonly lookupTables?: string | undefined;
   /** Element type of the caches. */
   readonly cacheType: string;
   /** Whether the memory's bandwidth is measured beside generation. */
@@ -88,6 +90,9 @@ export async function measureModel(row: ModelCase): Promise<ModelResult> {
     backend: row.backend as LoadOptions["backend"] & string,
     threads,
     ...sizes,
+    ...(row.lookupTables !== undefined && {
+      lookupTables: row.lookupTables as LoadOptions["lookupTables"] & string,
+    }),
   });
   const loadMs = performance.now() - started;
   const { vocabSize } = model.config;
@@ -180,6 +185,7 @@ counted. "deno task synthetic" writes models of any size and type to measure.
   --backend B         wasm, webgpu, reference, auto (default wasm)
   --weights W         as-is, int4, int4m, int8, f32 (default as-is)
   --word-tables W     the same for the embedding table and the head alone
+  --lookup-tables W   memory, file: where a table of words is that is only looked up
   --cache-type T      f32, f16, int8 (default f32)
   --dram              measure the memory's bandwidth in turn with generation, and say how much of it
                       generation uses (with one sequence)
@@ -233,6 +239,7 @@ async function benchModel(flags: Flags): Promise<void> {
         backend: flags.text("backend") ?? "wasm",
         weights: flags.text("weights") ?? "as-is",
         wordTables: flags.text("word-tables"),
+        lookupTables: flags.text("lookup-tables"),
         dram,
         cacheType: flags.text("cache-type") ?? "f32",
       }),

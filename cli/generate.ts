@@ -4,7 +4,7 @@
  * @module
  */
 
-import { quote, safeJson } from "../escape.ts";
+import { formatBytes, quote, safeJson } from "../escape.ts";
 import { type GenerationResult, InputError, type Model, type OpenedModel } from "../mod.ts";
 import { readIds } from "../options.ts";
 import {
@@ -224,12 +224,22 @@ async function stream(
     }[stopReason];
     writeNote(
       `${model.backend}, ${counted(model.threads, "thread")}: loaded in ${formatMs(loadMs)}, ` +
+        placed(model) +
         `prompt of ${counted(promptIds.length, "token")}` +
         `${atRate(count > 0 ? promptIds.length : 0, first - begun)}, ` +
         `${counted(ids.length, "token")}${atRate(count - 1, last - first)}, ${ended}`,
     );
   }
   return stopReason === "abort" ? INTERRUPTED : 0;
+}
+
+/** From how many bytes on the memory of a model is told. */
+const LARGE = 1e9;
+
+/** What a large model takes, for the line at the end. */
+function placed({ placedBytes }: Model): string {
+  const bytes = Object.values(placedBytes).reduce((sum, it) => sum + it, 0);
+  return bytes < LARGE ? "" : `${formatBytes(bytes)} of weights and caches, `;
 }
 
 /** A token of which log-probabilities were asked for. */

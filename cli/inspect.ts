@@ -11,6 +11,13 @@ import { checkValue } from "../options.ts";
 import type { ModelFile } from "../runtime/files/model_file.ts";
 import { LOAD_RULES, openModel } from "../runtime/load.ts";
 import { type MemoryNeeded, memoryNeeded, programGraphs } from "../runtime/engine/record.ts";
+import {
+  bytesInFile,
+  LOOKUP_TABLES,
+  type LookupTables,
+  type TableChoice,
+  withTablesInFile,
+} from "../runtime/engine/lookup_tables.ts";
 import { resolveModel, type ResolveOptions } from "../runtime/engine/resolve.ts";
 import { describeVectors, readTaskFacts } from "../runtime/tasks/facts.ts";
 import { describeTokenizer, unusedTextSettings } from "../runtime/text/model_text.ts";
@@ -34,6 +41,8 @@ MODEL is a GGUF file, a directory of safetensors or torch files, a URL or hf:…
 
   --weights W         as-is, int4, int4m, int8, f32: show this choice of layouts (default as-is)
   --word-tables W     the same for the embedding table and the head alone
+  --lookup-tables W   memory, file: where a table of words is that is only looked up (default: in the
+                      file where it is large, as with --backend wasm)
   -m, --model M       the same as MODEL
   -c, --context N     context length for the memory needed (default: the model's own, at most 4096)
   --cache-type T      f32, f16, int8: element type of keys and values (default f32)
@@ -74,6 +83,7 @@ export function run(args: string[]): Promise<number> {
     choice: {
       "weights": WEIGHTS_OPTIONS,
       "word-tables": WEIGHTS_OPTIONS,
+      "lookup-tables": LOOKUP_TABLES,
       "cache-type": CACHE_TYPES,
     },
   };
@@ -89,6 +99,8 @@ interface TensorRow {
   exact?: boolean;
   /** Why no layout of integers holds it as it is. */
   obstacle?: string;
+  /** Whether it is in no memory, since its rows are read from the file as words come. */
+  inFile?: boolean;
 }
 
 async function inspect(flags: Flags): Promise<void> {
@@ -116,17 +128,22 @@ async function inspect(flags: Flags): Promise<void> {
     const warnings: string[] = [];
     const warn = (message: string): void => void warnings.push(message);
     try {
-      const model = await resolveModel(file, choices, warn);
+      const model = withTablesInFile(await resolveModel(file, choices, warn), choices, warn);
       (await unusedTextSettings(file)).forEach(warn);
       quantization = model.quantization;
-      for (const { tensors: names, layout, exact, obstacle } of model.weights.values()) {
-        const held = { layout, exact, ...(obstacle !== undefined && { obstacle }) };
+      for (const { tensors: names, layout, exact, obstacle, inFile } of model.weights.values()) {
+        const held = {
+          ...{ layout, exact },
+          ...(obstacle !== undefined && { obstacle }),
+          ...(inFile && { inFile: true }),
+        };
         for (const name of names) Object.assign(tensors.get(name)!, held);
       }
       config = model.config as unknown as Record<string, unknown>;
       const { programs, sizes } = model;
       memory = {
         ...memoryNeeded(programGraphs(programs, model.weights, sizes)),
+        inFileBytes: bytesInFile(model),
         contextLength: sizes.contextLength,
       };
     } catch (error) {
@@ -171,8 +188,9 @@ async function inspect(flags: Flags): Promise<void> {
 }
 
 /** What is chosen by flags. */
-function choicesOf(flags: Flags): ResolveOptions {
+function choicesOf(flags: Flags): ResolveOptions & TableChoice {
   const words = flags.text("word-tables"),
+    lookup = flags.text("lookup-tables"),
     contextLength = flags.number("context"),
     cacheType = flags.text("cache-type");
   if (contextLength !== undefined) {
@@ -181,6 +199,8 @@ function choicesOf(flags: Flags): ResolveOptions {
   return {
     weights: (flags.text("weights") ?? "as-is") as WeightsOption,
     ...(words !== undefined && { wordTables: words as WeightsOption }),
+    ...(lookup !== undefined && { lookupTables: lookup as LookupTables }),
+    isHosted: true,
     ...(contextLength !== undefined && { contextLength }),
     ...(cacheType !== undefined && { cacheType: cacheType as CacheType }),
   };
@@ -208,6 +228,8 @@ async function open(flags: Flags, named: string | undefined): Promise<ModelFile>
 }
 
 interface Memory extends MemoryNeeded {
+  /** Tables that are only looked up and stay in the file. */
+  inFileBytes: number;
   contextLength: number;
 }
 
@@ -230,10 +252,12 @@ function describe(
   if (config) lines.push("", "Configuration:", `  ${safeJson(config)}`);
   lines.push("", "Tensors:");
   if (flags.on("tensors")) {
-    for (const { name, shape, type, bytes, layout, exact, obstacle } of tensors) {
+    for (const { name, shape, type, bytes, layout, exact, obstacle, inFile } of tensors) {
       const why = obstacle === undefined ? "" : ` (${obstacle})`;
       const stored = layout === undefined
         ? "not used"
+        : inFile
+        ? "read from the file"
         : `${layout}${exact ? "" : " (rounded)"}${why}`;
       lines.push(
         `  ${word(name)}  ${quote(shape)}  ${word(type)} → ${stored}  ${formatBytes(bytes)}`,
@@ -249,14 +273,20 @@ function describe(
     lines.push(
       "",
       `Memory: ${formatBytes(memory.totalBytes)} = weights ${formatBytes(memory.weightBytes)} + ` +
-        `caches of ${memory.contextLength} tokens ${formatBytes(memory.cacheBytes)}`,
+        `caches of ${memory.contextLength} tokens ${formatBytes(memory.cacheBytes)}` +
+        (memory.inFileBytes > 0
+          ? `; ${
+            formatBytes(memory.inFileBytes)
+          } stay in the file, of which a row is read for each word`
+          : ""),
     );
   }
   return lines.join("\n");
 }
 
-function groupOf({ type, layout, exact }: TensorRow): string {
+function groupOf({ type, layout, exact, inFile }: TensorRow): string {
   if (layout === undefined) return `${word(type)} (not used)`;
+  if (inFile) return `${word(type)} read from the file as words come`;
   return `${word(type)} stored as ${layout}${exact ? ", exactly" : ", rounded"}`;
 }
 

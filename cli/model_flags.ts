@@ -15,6 +15,7 @@ import {
 import { quote } from "../escape.ts";
 import { CACHE_TYPES } from "../kernels/op.ts";
 import { checkOptions, type GenerateOptions } from "../runtime/generation/generate_options.ts";
+import { LOOKUP_TABLES } from "../runtime/engine/lookup_tables.ts";
 import { DEFAULT_MODEL } from "../runtime/load.ts";
 import { WEIGHTS_OPTIONS } from "../runtime/models/weights.ts";
 import { type Flags, type FlagSpec, given, UsageError, writeNote } from "./command.ts";
@@ -34,6 +35,7 @@ export const MODEL_FLAGS = {
     "backend": ["auto", "wasm", "webgpu", "reference"],
     "weights": WEIGHTS_OPTIONS,
     "word-tables": WEIGHTS_OPTIONS,
+    "lookup-tables": LOOKUP_TABLES,
     "cache-type": CACHE_TYPES,
   },
 } satisfies FlagSpec;
@@ -51,6 +53,8 @@ ${GPU_KERNELS_HELP}
   --weights W         as-is, int4, int4m, int8, f32: how matrices are stored (default as-is)
   --word-tables W     the same for the embedding table and the head alone (default: the head as
                       --weights says, a table that is only looked up as it is in the file)
+  --lookup-tables W   memory, file: where a table of words is that is only looked up: its rows can be read
+                      from a local file as words come (default: file where it is large)
   --cache-type T      f32, f16, int8: how keys and values are stored (default f32)
   --reproducible      the same numbers to the bit on every processor, with any number of threads, at
                       a price in speed; runs with wasm
@@ -114,6 +118,7 @@ export async function openModel(
     backend: flags.text("backend") as LoadOptions["backend"],
     weights: flags.text("weights") as LoadOptions["weights"],
     wordTables: flags.text("word-tables") as LoadOptions["wordTables"],
+    lookupTables: flags.text("lookup-tables") as LoadOptions["lookupTables"],
     cacheType: flags.text("cache-type") as LoadOptions["cacheType"],
     threads: flags.number("threads"),
     contextLength: flags.number("context"),

@@ -15,6 +15,7 @@ export const FLAG_OF: Readonly<Record<string, string>> = {
   gpuLayers: "gpu-layers",
   logitBias: "logit-bias",
   logprobs: "logprobs",
+  lookupTables: "lookup-tables",
   maxTokens: "max-tokens",
   minP: "min-p",
   pooling: "pooling",

@@ -18,14 +18,20 @@ import {
   type StageNeeds,
   stagesOf,
 } from "../runtime/engine/needs.ts";
+import {
+  bytesInFile,
+  type LookupTables,
+  type TableChoice,
+  withTablesInFile,
+} from "../runtime/engine/lookup_tables.ts";
 import { checkConfig, paperModel } from "../runtime/engine/paper_model.ts";
 import { type MemoryNeeded, memoryNeeded, programGraphs } from "../runtime/engine/record.ts";
+import { findSmaller } from "../runtime/engine/smaller.ts";
 import {
   type ResolvedModel,
   resolveModel,
   type ResolveOptions,
 } from "../runtime/engine/resolve.ts";
-import type { ModelFile } from "../runtime/files/model_file.ts";
 import { methodOf } from "../runtime/models/quantized_config.ts";
 import { measureBandwidth } from "./bandwidth.ts";
 import { type Flags, UsageError, writeNote, writeOut } from "./command.ts";
@@ -45,6 +51,17 @@ export interface Machines {
   readonly bandwidth: number;
 }
 
+/** What is chosen for a model. */
+export interface PlanOptions extends ResolveOptions {
+  /** Where tables are that are only looked up. */
+  readonly lookupTables?: LookupTables | undefined;
+}
+
+/** Plans are for the processor. */
+function placeOf({ lookupTables }: PlanOptions): TableChoice {
+  return { lookupTables, isHosted: true };
+}
+
 /** What a shape needs. */
 export interface PlanReport {
   /** Where the shape is from. */
@@ -52,7 +69,10 @@ export interface PlanReport {
   readonly config: Readonly<Record<string, unknown>>;
   readonly parameters: Parameters & { readonly published?: number };
   readonly layouts: readonly LayoutBytes[];
-  readonly memory: MemoryNeeded;
+  readonly memory: MemoryNeeded & {
+    /** Tables that are only looked up and stay in the file. */
+    readonly inFileBytes: number;
+  };
   readonly context: {
     readonly tokens: number;
     readonly cacheType: string;
@@ -72,7 +92,7 @@ export interface PlanReport {
 }
 
 /** Tells what the shape that `--plan` names needs. */
-export async function plan(flags: Flags, options: ResolveOptions): Promise<void> {
+export async function plan(flags: Flags, options: PlanOptions): Promise<void> {
   const name = flags.text("plan")!;
   if (flags.rest.length > 0 || flags.texts("model").length > 0) {
     throw new UsageError(`Cannot plan ${quote(name)} and inspect a model: expected one of them`);
@@ -141,7 +161,7 @@ function readBytes(flags: Flags, flag: string, per: "" | "/s" = ""): number | un
 export async function planOf(
   name: string,
   shape: Shape,
-  options: ResolveOptions,
+  options: PlanOptions,
   { memoryBytes, count, bandwidth }: Machines,
 ): Promise<PlanReport> {
   const warnings = shape.note ? [`${name}: ${shape.note}`] : [], problems: string[] = [];
@@ -156,7 +176,8 @@ export async function planOf(
     );
   }
   const file = await paperModel(method ? before : shape.config, name);
-  const model = await resolveModel(file, options, (message) => warnings.push(message));
+  const warn = (message: string): void => void warnings.push(message);
+  const model = withTablesInFile(await resolveModel(file, options, warn), placeOf(options), warn);
   const memory = memoryNeeded(programGraphs(model.programs, model.weights, model.sizes));
   const reads = readsOf(model), { decode } = reads;
   const backend = await createWasmBackend({ threads: 1 });
@@ -177,7 +198,9 @@ export async function planOf(
       const needed = machinesFor(divided, memoryBytes).length;
       return !machines || needed <= (count ?? Infinity);
     };
-    const remedy = await findRemedy(file, options, fits);
+    const remedy = await findSmaller(file, { ...options, ...placeOf(options) }, fits) ??
+      `even with weights "int4" and wordTables "int4" it does not fit; use a shorter context, ` +
+        `larger machines or more of them, or a smaller model`;
     problems.forEach((it, i) => problems[i] = it.replace(SMALLER, remedy));
   }
   await backend.dispose();
@@ -189,7 +212,7 @@ export async function planOf(
       ...(shape.parameters !== undefined && { published: shape.parameters }),
     },
     layouts: bytesByLayout(file, model),
-    memory,
+    memory: { ...memory, inFileBytes: bytesInFile(model) },
     context: contextOf(model, memory),
     reads,
     ...(stages && { stages }),
@@ -207,42 +230,6 @@ export async function planOf(
 
 /** What messages of the runtime advise, which does not know what would be enough. */
 const SMALLER = "use a smaller weight layout or a shorter context";
-
-/** Layouts with which a model may fit, those first that round least. */
-const SMALLER_LAYOUTS: readonly ResolveOptions[] = [
-  { wordTables: "int8" },
-  { weights: "int8" },
-  { weights: "int8", wordTables: "int8" },
-  { weights: "int4" },
-  { weights: "int4", wordTables: "int8" },
-  { weights: "int4", wordTables: "int4" },
-];
-
-/** The layouts with which a model fits, as advice. */
-async function findRemedy(
-  file: ModelFile,
-  options: ResolveOptions,
-  fits: (model: ResolvedModel) => boolean,
-): Promise<string> {
-  const areEnough = async (layouts: ResolveOptions): Promise<boolean> => {
-    const model = await resolveModel(file, { ...options, ...layouts }, () => {});
-    try {
-      return fits(model);
-    } catch (error) {
-      if (error instanceof MemoryError) return false;
-      throw error;
-    }
-  };
-  if (await areEnough(SMALLER_LAYOUTS.at(-1)!)) {
-    for (const layouts of SMALLER_LAYOUTS) {
-      if (!await areEnough(layouts)) continue;
-      return Object.entries(layouts).map(([name, layout]) => `use ${name} ${quote(layout)}`)
-        .join(" and ");
-    }
-  }
-  return `even with weights "int4" and wordTables "int4" it does not fit; use a shorter context, ` +
-    `larger machines or more of them, or a smaller model`;
-}
 
 function contextOf({ sizes }: ResolvedModel, { cacheBytes }: MemoryNeeded): PlanReport["context"] {
   const { contextLength: tokens, cacheType } = sizes;
@@ -273,6 +260,9 @@ function describe(name: string, report: PlanReport, speed: string): string[] {
   for (const { layout, parameters, bytes, rounded } of layouts) {
     const note = rounded > 0 ? ", rounded" : "";
     lines.push(`  ${layout}: ${billions(parameters)} in ${formatBytes(bytes)}${note}`);
+  }
+  if (memory.inFileBytes > 0) {
+    lines.push(`Read from the file as words come: ${formatBytes(memory.inFileBytes)}`);
   }
   lines.push(
     `Cache of ${context.cacheType}: ${formatBytes(context.cacheBytesPerToken)} for a token, ` +

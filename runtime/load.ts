@@ -5,9 +5,8 @@
  */
 
 import { CACHE_TYPES, type CacheType } from "../kernels/op.ts";
-import { InputError, MemoryError } from "../errors.ts";
+import { InputError } from "../errors.ts";
 import { quote } from "../escape.ts";
-import { availableMemory } from "./backends/available_memory.ts";
 import { type Candidates, candidatesFor } from "./backends/candidates.ts";
 import {
   BACKEND_RULES,
@@ -33,12 +32,21 @@ import { type FoundModel, HUB_RULES, type HubOptions } from "./hub/options.ts";
 import { Model } from "./model.ts";
 import type { ModelConfig } from "./models/definition.ts";
 import { fingerprintOf } from "./engine/fingerprint.ts";
-import { type MemoryNeeded, memoryNeeded, programGraphs } from "./engine/record.ts";
+import { LOOKUP_TABLES, type LookupTables, withTablesInFile } from "./engine/lookup_tables.ts";
+import { programGraphs } from "./engine/record.ts";
+import { checkMemory } from "./engine/check_memory.ts";
 import { type ResolvedModel, resolveModel } from "./engine/resolve.ts";
-import { type ModelText, readModelText, stopIdsOf, unusedTextSettings } from "./text/model_text.ts";
+import {
+  type ModelText,
+  readModelText,
+  stopIdsOf,
+  tokenizerMismatch,
+  unusedTextSettings,
+} from "./text/model_text.ts";
 import type { Tokenizer } from "./text/tokenizer/tokenizer.ts";
 import { readTaskFacts, type TaskFacts } from "./tasks/facts.ts";
 import { loadWeights } from "./engine/load_weights.ts";
+import { TableRows } from "./engine/table_rows.ts";
 import { WEIGHTS_OPTIONS, type WeightsOption } from "./models/weights.ts";
 
 export { DEFAULT_MODEL, openModel } from "./hub/find.ts";
@@ -58,6 +66,14 @@ export interface LoadOptions extends BackendOptions {
    */
   readonly wordTables?: WeightsOption;
   /**
+   * Where tables of words are that are only looked up, which a table that is the output head too is not:
+   * in `memory`, or in the `file`, of which a row is read for each word, with the file's own numbers.
+   * The file stays open, and a run after it was written is a `SourceError`. Needs a local file; a GPU
+   * chooses no tokens by itself then. Where absent, tables of 256 MiB and more of a decoder on `wasm`
+   * or `reference` stay in the file, and others are in memory.
+   */
+  readonly lookupTables?: LookupTables;
+  /**
    * Element type of the key and value caches. Default `f32`; `int8` keeps one scale per 32 elements
    * and takes little more than a quarter of the memory.
    */
@@ -73,7 +89,7 @@ export interface LoadOptions extends BackendOptions {
   readonly onProgress?: (progress: LoadProgress) => void;
   /**
    * Told what of a model's files has no effect (fields that mean nothing to its architecture, tensors
-   * that are not used), and, once, when backend `auto` goes on with another one than it began with.
+   * that are not used), where tokenizer and model do not fit, and, once, when backend `auto` goes on with another one than it began with.
    * Default `console.warn`, which writes to stderr.
    */
   readonly onWarning?: (message: string) => void;
@@ -110,6 +126,7 @@ export const LOAD_RULES: Rules<LoadOptions> = {
   contextLength: wholeNumberIn(1, MAX_COUNT),
   weights: oneOf(WEIGHTS_OPTIONS),
   wordTables: oneOf(WEIGHTS_OPTIONS),
+  lookupTables: oneOf(LOOKUP_TABLES),
   cacheType: oneOf(CACHE_TYPES),
   sequences: wholeNumberIn(1, MAX_COUNT),
   hub: optionsOf(HUB_RULES),
@@ -165,8 +182,10 @@ export async function loadModel(
   checkBackendOptions(options);
   const { signal: _, ...lasting } = options;
   const found = await findModel(source, options);
-  const { opened, candidates } = await openBoth(found, options);
+  const { opened: read, candidates } = await openBoth(found, options);
+  const place = tablePlacer(options, candidates), opened = place(read, options.onWarning);
   const { file, config, sizes, programs, weights } = opened, { contextLength } = sizes;
+  let tables: TableRows | undefined;
   try {
     const { gpuLayers = 0 } = options;
     if (gpuLayers > config.layers) {
@@ -176,15 +195,22 @@ export async function loadModel(
       );
     }
     const graphs = programGraphs(programs, weights, sizes);
-    checkMemory(file.name, memoryNeeded(graphs, gpuLayers));
+    const { onWarning = console.warn } = options;
+    await checkMemory(
+      file,
+      graphs,
+      { ...options, isHosted: isHosted(options, candidates) },
+      onWarning,
+    );
     // While weights are on their way the text is read here; its failure ends both.
     const failed = new AbortController();
     let reading: Promise<ReadText> | undefined;
     const readText = (): Promise<ReadText> => {
       reading ??= (async () => {
         const text = await readModelText(file);
-        const { onWarning = console.warn } = options;
-        (await unusedTextSettings(file)).forEach((sentence) => onWarning(sentence));
+        const told = await unusedTextSettings(file);
+        if (text) told.push(...tokenizerMismatch(file.name, text.tokenizer, config.vocabSize));
+        told.forEach((sentence) => onWarning(sentence));
         await options.onOpened?.({
           ...{ name: file.name, config, contextLength, tokenizer: text?.tokenizer },
           hasChatTemplate: (text?.chatTemplate ?? undefined) !== undefined,
@@ -195,10 +221,11 @@ export async function loadModel(
       reading.catch((error) => failed.abort(error));
       return reading;
     };
-    const reopen = reopener(found, lasting);
+    const reopen = reopener(found, lasting, place);
+    tables = await TableRows.open(weights);
     const engine = await startEngine(opened, candidates, {
       ...options,
-      engine: { name: file.name, ...sizes, graphs },
+      engine: { name: file.name, ...sizes, graphs, tables },
       signal: AbortSignal.any([failed.signal, ...(options.signal ? [options.signal] : [])]),
       meanwhile: readText,
       reopen,
@@ -217,6 +244,9 @@ export async function loadModel(
       await engine.dispose();
       throw error;
     }
+  } catch (error) {
+    tables?.close();
+    throw error;
   } finally {
     file.close();
     await candidates.release();
@@ -251,9 +281,28 @@ async function openBoth(
 // What lives as long as the model is made in functions of its own: what is made in `loadModel` would
 // hold all that it knows, as a vocabulary's file.
 
+/** Says which tables of a model stay in its file. */
+type PlaceTables = (model: ReadyModel, warn?: (message: string) => void) => ReadyModel;
+
+/** Goes by what was asked for and by the backend that the model begins on. */
+function tablePlacer(options: LoadOptions, candidates: Candidates): PlaceTables {
+  const choice = { lookupTables: options.lookupTables, isHosted: isHosted(options, candidates) };
+  return (model, warn = console.warn) => withTablesInFile(model, choice, warn);
+}
+
+/** Whether tokens are chosen on the processor: of a divided model, the head is there. */
+function isHosted({ gpuLayers }: LoadOptions, candidates: Candidates): boolean {
+  return candidates.name !== "webgpu" || gpuLayers !== undefined;
+}
+
 /** Opens the files again, which are closed by then, when loading has long ended. */
-function reopener(found: FoundModel, options: LoadOptions): () => Promise<ReadyModel> {
-  return () => openResolved(found, { ...options, onWarning: () => {} });
+function reopener(
+  found: FoundModel,
+  options: LoadOptions,
+  place: PlaceTables,
+): () => Promise<ReadyModel> {
+  const onWarning = (): void => {};
+  return async () => place(await openResolved(found, { ...options, onWarning }), onWarning);
 }
 
 /** The fingerprint of the files, found when it is first asked for. */
@@ -265,13 +314,18 @@ function fingerprintLater(reopen: () => Promise<ReadyModel>): () => Promise<stri
 }
 
 /** How another backend takes over from one that fails. */
-function takeoverOf(candidates: Candidates, reopen: () => Promise<ReadyModel>): Takeover {
+function takeoverOf(
+  candidates: Candidates,
+  reopen: () => Promise<ReadyModel>,
+  tables: TableRows | undefined,
+): Takeover {
   return {
     candidates,
     async load(backend, signal) {
       const { file, weights } = await reopen();
       try {
         await loadWeights(weights, backend, { signal });
+        await tables?.unchanged();
       } finally {
         file.close();
       }
@@ -329,7 +383,7 @@ async function startEngine(
   options: StartOptions,
 ): Promise<Engine> {
   const { signal, onProgress, engine: sizes } = options;
-  const takeover = takeoverOf(candidates, options.reopen);
+  const takeover = takeoverOf(candidates, options.reopen, sizes.tables);
   return await candidates.use(async (backend) => {
     const engine = new Engine(definition, config, weights, backend, sizes, takeover);
     const loading = loadWeights(weights, backend, {
@@ -342,16 +396,4 @@ async function startEngine(
     await loading;
     return engine;
   }, signal);
-}
-
-/** Compares with the machine's memory where the program may ask for it. */
-function checkMemory(name: string, { totalBytes: needed }: MemoryNeeded): void {
-  const available = availableMemory();
-  if (needed > available) {
-    const mib = (bytes: number): string => `${Math.ceil(bytes / 2 ** 20)} MiB`;
-    throw new MemoryError(
-      `Cannot load ${quote(name)}: weights and caches need ${mib(needed)}, ${mib(available)} are ` +
-        `available; use weights "int4", a shorter contextLength or fewer sequences`,
-    );
-  }
 }

@@ -132,6 +132,7 @@ Deno.test("messages of the library name the flags that a user has, for every opt
     gpuLayers: load({ gpuLayers: 2 }),
     logitBias: sample({ logitBias: { 1: NaN } }),
     logprobs: () => Promise.resolve(checkOptions({ logprobs: 500 })),
+    lookupTables: load({ lookupTables: "disk" }),
     maxTokens: () => Promise.resolve(checkOptions({ maxTokens: -2 })),
     minP: sample({ minP: 2 }),
     pooling: embed({ pooling: "median" }),

@@ -199,7 +199,7 @@ const GENERATE = [
 ];
 const LOAD = [
   ...["backend", "threads", "gpuLayers", "webgpu", "reproducible", "contextLength", "weights"],
-  "wordTables",
+  ...["wordTables", "lookupTables"],
   ...["cacheType", "sequences", "hub", "onProgress", "onWarning", "onOpened", "signal"],
 ];
 const few = () => ({ maxTokens: 3, onFinish: () => {} });

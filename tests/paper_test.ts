@@ -91,22 +91,33 @@ Deno.test("stages of a plan hold every weight, none more than a memory", async (
     // A table that the first and the last stage read is in both.
     assert(weightBytes >= memory.weightBytes * 0.999, name);
     assert(weightBytes <= memory.weightBytes + 4 * parameters.total / stages!.length, name);
-    assertEquals(stages![0]!.segments[0], "start");
+    // What is before the layers is gone where the table of words stays in the file.
+    assertEquals(stages![0]!.segments[0], memory.inFileBytes > 0 ? "layer 0" : "start");
     assertEquals(stages!.at(-1)!.segments[1], "head");
   }
 });
 
 Deno.test("tables of words take a layout of their own, and nothing else does", async () => {
-  const options = { wordTables: "int8" } as const, tables = 2 * 130528 * 4096;
+  const options = { wordTables: "int8", lookupTables: "memory" } as const;
+  const tables = 2 * 130528 * 4096;
   const { layouts, memory } = await plan("chatglm-6b-int4", "as-is", options);
   const [body, words] = ["int4", "int8"].map((name) => layouts.find((it) => it.layout === name)!);
   assertEquals([words!.parameters, words!.rounded], [tables, tables]);
   assertEquals([body!.parameters, body!.rounded], [28 * 12 * 4096 ** 2, 0]);
   assert(Math.abs(memory.weightBytes / 1e9 - 4.31) < 0.01, `${memory.weightBytes}`);
-  // The README's other two numbers.
-  for (const [wordTables, size] of [["as-is", 5.32], ["int4", 3.78]] as const) {
-    const { memory } = await plan("chatglm-6b-int4", "as-is", { wordTables });
-    assert(Math.abs(memory.weightBytes / 1e9 - size) < 0.01, `${memory.weightBytes}`);
+  // The README's numbers.
+  for (
+    const [wordTables, size, lookupTables] of [
+      ["as-is", 5.32, "memory"],
+      ["as-is", 4.25],
+      ["int8", 3.74],
+      ["int4", 3.48],
+    ] as const
+  ) {
+    const { memory } = await plan("chatglm-6b-int4", "as-is", { wordTables, lookupTables });
+    const bytes = memory.weightBytes;
+    assert(Math.abs(bytes / 1e9 - size) < 0.01, `${bytes}`);
+    assertEquals(memory.inFileBytes, lookupTables === "memory" ? 0 : tables);
   }
   // A table of f32 that no memory holds does not stop the rest.
   assertEquals((await plan("mt5-xxl")).stages, undefined);
@@ -216,7 +227,8 @@ Deno.test("inspect --plan tells stages, machines and speed, as text and as JSON"
   assertEquals(report.bandwidth, { bytesPerSecond: 20e9, measured: false });
   assertEquals(report.context.tokens, 128);
   assertEquals(report.parameters.published, 124e6);
-  assertStringIncludes(few.out, "machine 1, 1 stage: start to ");
+  assertStringIncludes(few.out, "machine 1, 1 stage: layer 0 to ");
+  assertStringIncludes(few.out, "\nRead from the file as words come: 1.24 GB\n");
   assertStringIncludes(few.err, `Cannot place "glm-4-9b" on 2 machines of 4 GB`);
 });
 

@@ -53,6 +53,11 @@ export class Candidates {
     this.#warn = warn;
   }
 
+  /** The one in use. */
+  get name(): BackendName {
+    return this.#names[0]!;
+  }
+
   /** Whether another one can follow the one in use. */
   get hasNext(): boolean {
     return this.#names.length > 1;

@@ -20,6 +20,7 @@ import type { Plans } from "./plans.ts";
 import type { PlanSizes, ProgramGraphs } from "./record.ts";
 import type { Request, RowCounts } from "./requests.ts";
 import { Running, type Takeover } from "./running.ts";
+import type { TableRows } from "./table_rows.ts";
 import { Turns } from "./turns.ts";
 import type { ResolvedWeights } from "../models/weights.ts";
 
@@ -29,6 +30,8 @@ export interface EngineOptions extends PlanSizes {
   readonly name?: string;
   /** What its memory was counted by, where that was done. */
   readonly graphs?: ProgramGraphs;
+  /** Those of its tables that are in its files; the engine closes them. */
+  readonly tables?: TableRows | undefined;
 }
 
 /** Runs a model on a backend. */
@@ -39,6 +42,7 @@ export class Engine {
   readonly #running: Running;
   readonly #turns: Turns;
   readonly #queue = new Queue();
+  readonly #tables: TableRows | undefined;
   /** Why nothing can run any more. */
   #ended: Error | undefined;
   readonly #disposing = new AbortController();
@@ -54,9 +58,10 @@ export class Engine {
   ) {
     this.#programs = definition.programs(config);
     this.config = config;
-    const { graphs, ...sizes } = options;
+    const { graphs, tables, ...sizes } = options;
     this.options = sizes;
-    const parts = { programs: this.#programs, weights, sizes, graphs };
+    this.#tables = tables;
+    const parts = { programs: this.#programs, weights, sizes, graphs, tables };
     this.#running = new Running(parts, backend, takeover);
     this.#turns = new Turns({
       exclusive: (task) => this.exclusive(task),
@@ -260,6 +265,7 @@ export class Engine {
     this.#ended = new InputError("Cannot run a model that has been disposed");
     this.#disposing.abort(this.#ended);
     await this.#queue.run(() => this.backend.dispose());
+    this.#tables?.close();
   }
 
   /** Lets another backend take over where one can; whether it did. Runs only while nothing else does. */

@@ -26,7 +26,7 @@ export interface LoadWeightsOptions {
 }
 
 /**
- * Brings every weight into the backend: by the backend's own means where it has them, else in chunks
+ * Brings every weight into the backend, but for tables that stay in the file: by the backend's own means where it has them, else in chunks
  * of about a megabyte, of which one is held at any time.
  *
  * @throws SourceError when something cannot be read, or a local file has been written meanwhile
@@ -63,7 +63,9 @@ async function bringWeights(
 ): Promise<void> {
   const ranges: FileRange[] = [];
   for (const weight of weights.values()) {
-    if (typeof weight.source !== "function") ranges.push(...rangesOf(weight, weight.source));
+    if (!weight.inFile && typeof weight.source !== "function") {
+      ranges.push(...rangesOf(weight, weight.source));
+    }
   }
   const order = (a: string, b: string): number => a < b ? -1 : a > b ? 1 : 0;
   ranges.sort((a, b) => order(a.source.name, b.source.name) || a.offset - b.offset);

@@ -75,9 +75,10 @@ function parametersOf(file: ModelFile, { shape, source, tensors }: ResolvedWeigh
   return tensors.reduce((sum, name) => sum + elements(file.tensors.get(name)!.shape), 0);
 }
 
-/** The weights of the file by the layouts that they are stored in, the most bytes first. */
+/** The weights in memory by the layouts that they are stored in, the most bytes first. */
 export function bytesByLayout(file: ModelFile, { weights }: ResolvedModel): LayoutBytes[] {
-  const groups = Map.groupBy(weights.values(), ({ layout }) => layout);
+  const held = Array.from(weights.values()).filter((it) => !it.inFile);
+  const groups = Map.groupBy(held, ({ layout }) => layout);
   const sum = (members: ResolvedWeight[], of: (weight: ResolvedWeight) => number): number =>
     members.reduce((sum, it) => sum + of(it), 0);
   return Array.from(groups, ([layout, members]) => ({

@@ -190,6 +190,7 @@ function filePlaces({ shape, source }: WeightSpec): readonly {
 const NOTHING: ByteSource = {
   name: "a model on paper",
   size: 0,
+  path: "", // it is meant to be a local file
   read(offset, length) {
     return Promise.reject(
       new InputError(

@@ -11,8 +11,10 @@ import { elements } from "../../kernels/op.ts";
 import type { Backend, Executable } from "../backends/backend.ts";
 import { pruneGraph } from "../graph/copy.ts";
 import type { Graph } from "../graph/graph.ts";
+import { rowsInput } from "../graph/row_inputs.ts";
 import { eventLoop } from "./event_loop.ts";
 import type {
+  InputRule,
   Output,
   Program,
   ProgramName,
@@ -34,6 +36,7 @@ import {
 } from "./record.ts";
 import type { RowCounts } from "./requests.ts";
 import { RunAhead } from "./run_ahead.ts";
+import type { TableRows } from "./table_rows.ts";
 import type { ResolvedWeights } from "../models/weights.ts";
 
 /** What generation asks for. */
@@ -59,6 +62,8 @@ export interface ModelParts {
   readonly sizes: PlanSizes;
   /** What its memory was counted by, where that was done; recorded here where absent. */
   readonly graphs?: ProgramGraphs | undefined;
+  /** Those of its tables that are in its files. */
+  readonly tables?: TableRows | undefined;
 }
 
 /** Programs on a backend. */
@@ -75,6 +80,9 @@ export class Plans {
   readonly #executables = new Map<string, Executable>();
   /** Caches that keep a sequence, by name: whether they hold its source, as an encoder read it. */
   readonly #caches: ReadonlyMap<string, boolean>;
+  readonly #tables: TableRows | undefined;
+  /** Names of the tables in files that each program reads. */
+  readonly #tablesOf: ReadonlyMap<ProgramName, readonly string[]>;
   /** Whether a token's numbers are the same to the bit, whichever others run with it. */
   readonly isSteady: boolean;
   /** Runs of which the backend chooses the tokens. */
@@ -95,9 +103,16 @@ export class Plans {
     const given = Array.from(graphs, ([name, graph]) => [name, withFewestOutputs(graph)] as const);
     this.#graphs = new Map(given);
     this.#placement = placeGraphs(backend, Array.from(this.#graphs.values()));
+    this.#tables = parts.tables;
+    const inFile = Array.from(weights.values()).filter((it) => it.inFile).map((it) => it.name);
+    this.#tablesOf = new Map(Array.from(graphs, ([program, { tensors }]) => {
+      const inputs = new Set(tensors.map(({ name }) => name));
+      return [program, inFile.filter((name) => inputs.has(rowsInput(name)))];
+    }));
     this.ahead = new RunAhead({
       backend: backend.name,
-      decode: programs.decode,
+      // The rows of a word that the backend has chosen are not there.
+      decode: this.#tablesOf.get("decode")?.length ? undefined : programs.decode,
       logits: LAST_LOGITS.names[0]!,
       executable: () => this.#executable(1, LAST_LOGITS),
       write: (executable, start) => this.#write(executable, "decode", [start]),
@@ -195,6 +210,7 @@ export class Plans {
     const executable = this.#executable(capacity, { ...output, rows });
     this.ahead.forget();
     this.#write(executable, output.program, parts);
+    await this.#writeRows(executable, output.program, parts);
     const { names, program } = output;
     if (rows !== "all" && names.length > 0) {
       executable.write("outputRows", Int32Array.of(rows === "first" ? 0 : tokens - 1));
@@ -284,14 +300,22 @@ export class Plans {
 
   /** Writes what the rules say of the tokens of a run. */
   #write(executable: Executable, program: ProgramName, parts: readonly RunPart[]): void {
-    const tokens = parts.reduce((sum, { count }) => sum + count, 0);
     for (const rule of rulesOf(this.#program(program))) {
-      const width = rule.step.length, data = new Int32Array(tokens * width);
-      let at = 0;
-      for (const part of parts) {
-        for (let i = 0; i < part.count; i++, at += width) rule.fill(part, i, data, at);
-      }
-      executable.write(rule.name, data);
+      executable.write(rule.name, numbersOf(rule, parts));
+    }
+  }
+
+  /** Writes the rows of the words of a run, of tables that are in files. */
+  async #writeRows(
+    executable: Executable,
+    program: ProgramName,
+    parts: readonly RunPart[],
+  ): Promise<void> {
+    const tables = this.#tablesOf.get(program)!;
+    if (tables.length === 0) return;
+    const ids = numbersOf(this.#program(program).ids, parts);
+    for (const name of tables) {
+      executable.write(rowsInput(name), await this.#tables!.read(name, ids));
     }
   }
 
@@ -320,6 +344,18 @@ export class Plans {
 function withFewestOutputs(graph: Graph): Graph {
   const { names } = LAST_LOGITS;
   return names.every((it) => graph.outputs.has(it)) ? graph.withOutputs(names) : graph;
+}
+
+/** What a rule says of the tokens of a run. */
+function numbersOf(rule: InputRule, parts: readonly RunPart[]): Int32Array {
+  const width = rule.step.length;
+  const tokens = parts.reduce((sum, { count }) => sum + count, 0);
+  const data = new Int32Array(tokens * width);
+  let at = 0;
+  for (const part of parts) {
+    for (let i = 0; i < part.count; i++, at += width) rule.fill(part, i, data, at);
+  }
+  return data;
 }
 
 /** Several results with as many rows each as one, the first result's columns first. */

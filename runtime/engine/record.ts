@@ -10,6 +10,7 @@ import { type CacheType, elements } from "../../kernels/op.ts";
 import { tensorBytes } from "../../kernels/shape.ts";
 import { withColumnOrders } from "../graph/column_orders.ts";
 import { Graph, type Tensor } from "../graph/graph.ts";
+import { withRowInputs } from "../graph/row_inputs.ts";
 import type { InputRule, Output, Program, ProgramName, Programs } from "../models/program.ts";
 import { type ResolvedWeights, weightScope } from "../models/weights.ts";
 
@@ -95,8 +96,11 @@ export function recordProgram(
   for (const [name, tensor] of Object.entries(results)) {
     if (names?.includes(name) ?? true) g.output(name, tensor);
   }
-  const isOrdered = Array.from(weights.values()).some(({ order }) => order !== undefined);
-  return isOrdered ? withColumnOrders(g, (name) => weights.get(name)?.order) : g;
+  const all = Array.from(weights.values());
+  const isOrdered = all.some(({ order }) => order !== undefined);
+  const ordered = isOrdered ? withColumnOrders(g, (name) => weights.get(name)?.order) : g;
+  const isInFile = (name: string): boolean => weights.get(name)?.inFile !== undefined;
+  return all.some(({ inFile }) => inFile) ? withRowInputs(ordered, isInFile) : ordered;
 }
 
 /** The graph of each program by which memory is counted and given. */
@@ -118,7 +122,7 @@ export function programGraphs(
 
 /** Memory of a loaded model, in bytes. */
 export interface MemoryNeeded {
-  /** All weights, in their layouts' exchange form. */
+  /** All weights but tables that stay in the file, in their layouts' exchange form. */
   readonly weightBytes: number;
   /** Keys and values of every sequence at full length, and those of an encoder's run. */
   readonly cacheBytes: number;

@@ -50,6 +50,13 @@ export interface ByteSource {
    * @throws SourceError when it has been written or replaced since
    */
   unchanged?(): Promise<void>;
+  /**
+   * As `unchanged`, of the open file itself: that it was deleted, or that another one has its name now,
+   * makes no difference.
+   *
+   * @throws SourceError when it has been written since it was opened
+   */
+  intact?(): Promise<void>;
   /** Releases the file or connection. Reads after it fail. */
   close(): void;
 }
@@ -136,6 +143,7 @@ function serialSource(raw: RawSource, signal?: AbortSignal): ByteSource {
     size,
     ...(raw.path === undefined ? {} : { path: raw.path }),
     ...(raw.unchanged ? { unchanged: () => raw.unchanged!() } : {}),
+    ...(raw.intact ? { intact: () => raw.intact!() } : {}),
     async read(offset: number, length: number, into?: Uint8Array): Promise<Uint8Array> {
       check(offset, length, into);
       const target = into?.subarray(0, length) ?? new Uint8Array(length);

@@ -46,8 +46,17 @@ export async function openFile(path: string | URL): Promise<RawSource> {
     );
   }
 
+  async function intact(): Promise<void> {
+    const now = await local(name, () => file.stat());
+    if (now.size === size && now.mtime?.getTime() === opened.mtime?.getTime()) return;
+    throw new SourceError(
+      `Cannot use what was read from ${quote(name)}: the file was written meanwhile; load the ` +
+        `model again when it is complete`,
+    );
+  }
+
   async function fill(offset: number, target: Uint8Array): Promise<void> {
-    if (position !== offset) position = await file.seek(offset, Deno.SeekMode.Start);
+    if (position !== offset) position = file.seekSync(offset, Deno.SeekMode.Start);
     for (let got = 0; got < target.length;) {
       const count = await file.read(target.subarray(got));
       if (count === null) {
@@ -66,6 +75,7 @@ export async function openFile(path: string | URL): Promise<RawSource> {
     size,
     path: path.toString(),
     unchanged,
+    intact,
     fill: (offset, target) => local(name, () => fill(offset, target)),
     close: () => file.close(),
   };

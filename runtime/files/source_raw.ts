@@ -17,6 +17,8 @@ export interface RawSource {
   readonly path?: string;
   /** As `ByteSource.unchanged`. */
   unchanged?(): Promise<void>;
+  /** As `ByteSource.intact`. */
+  intact?(): Promise<void>;
   /** Fills all of `target` from `offset`. */
   fill(offset: number, target: Uint8Array): Promise<void>;
   /** Releases what is held. Called once. */

@@ -34,6 +34,13 @@ export interface ResolvedWeight {
   readonly order?: string;
   /** Whether it stays as near to the file as possible, as tables and products that choose do. */
   readonly kept?: boolean;
+  /** As it would be in the layout of the file: of a table for which `wordTables` chose another one. */
+  readonly asIs?: ResolvedWeight;
+  /**
+   * Of a table whose rows the engine reads from the file as words come, so that no backend holds it: the
+   * id of its first row.
+   */
+  readonly inFile?: { readonly firstId: number };
   /** Why no layout of integers holds it as it is, where its file has integers and none does. */
   readonly obstacle?: string;
 }

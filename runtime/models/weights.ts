@@ -64,7 +64,11 @@ export function resolveWeights(
     const { role, shape, kept } = spec;
     const isWords = role === "matrix" && shape[0] === words?.vocabSize;
     const wanted = isWords ? words!.option : kept ? "as-is" : option;
-    const { weight, order } = resolve(spec, file, role === "matrix" ? wanted : "f32");
+    const found = resolve(spec, file, role === "matrix" ? wanted : "f32"), { order } = found;
+    const asIs = isWords && kept && wanted !== "as-is"
+      ? { asIs: resolve(spec, file, "as-is").weight }
+      : {};
+    const weight = { ...found.weight, ...asIs };
     resolved.set(spec.name, weight);
     if (order) orders.set(weight, order);
   }

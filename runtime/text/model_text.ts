@@ -135,6 +135,37 @@ export async function unusedTextSettings(file: ModelFile): Promise<string[]> {
   ];
 }
 
+/**
+ * A model often has more rows than its tokenizer has tokens, because their number is rounded up: in
+ * published models up to 2.3 % of them (DeepSeek LLM, 102,400 for 100,015). More than this are no padding.
+ */
+const MOST_PADDING = { rows: 1024, part: 1 / 16 };
+
+/**
+ * Whether a tokenizer gives ids for which a model has no row, or has so few that it may be another
+ * model's, as sentences; usually none.
+ *
+ * @param name path or URL of the model
+ * @param rows words of the model
+ */
+export function tokenizerMismatch(name: string, tokenizer: Tokenizer, rows: number): string[] {
+  const { vocabSize } = tokenizer, more = vocabSize - rows;
+  if (more > 0) {
+    return [
+      `The tokenizer of ${quote(name)} has ${vocabSize} tokens, but the model has rows for ` +
+      `${rows}: a text with one of the last ${more} (from ${quote(tokenizer.idToToken(rows))} ` +
+      `on) is refused`,
+    ];
+  }
+  if (-more <= Math.max(MOST_PADDING.rows, rows * MOST_PADDING.part)) return [];
+  return [
+    `The tokenizer of ${
+      quote(name)
+    } has ${vocabSize} tokens, but the model has rows for ${rows}: ` +
+    `it may be the tokenizer of another model, with which texts mean nothing`,
+  ];
+}
+
 /** Tokens that end an answer: the tokenizer's, and those of the generation configuration. */
 export function stopIdsOf(file: ModelFile, tokenizer: Tokenizer | undefined): readonly number[] {
   const listed = file.generationConfig?.eos_token_id ?? file.metadata.eos_token_id;
