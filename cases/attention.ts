@@ -307,6 +307,17 @@ const EDGE_CASES: readonly OpCase<"attention">[] = [
 
 /** Cases of `attention`. */
 export const ATTENTION_CASES: readonly OpCase<"attention">[] = [
+  // One head over the whole width of BERT-base and BERT-large, of one token and of several.
+  ...[768, 1024].flatMap((headDim) =>
+    [1, 9].map((tokens) =>
+      attentionCase(
+        `one head of ${headDim}, ${tokens} of 40 tokens`,
+        { rows: 40, kvHeads: 1, group: 1, headDim },
+        ragged,
+        { tokens },
+      )
+    )
+  ),
   ...[1, 2, 3, 7, 10, 14, 64, 80, 128].flatMap((headDim) =>
     [[1, 1], [3, 1], [2, 2], [1, 3], [2, 4], [1, 7], [1, 16]].map(([kvHeads, group]) =>
       attentionCase(

@@ -115,7 +115,7 @@ export class Plans {
       decode: this.#tablesOf.get("decode")?.length ? undefined : programs.decode,
       logits: LAST_LOGITS.names[0]!,
       executable: () => this.#executable(1, LAST_LOGITS),
-      write: (executable, start) => this.#write(executable, "decode", [start]),
+      write: (executable, start) => this.#write(executable, "decode", [start], "last"),
     });
     const decoder = graphs.get("decode"), encoder = graphs.get("encode");
     const source = new Set(encoder?.tensors.map(({ name }) => name));
@@ -209,7 +209,7 @@ export class Plans {
     const capacity = this.#capacity(tokens, output, parts.length);
     const executable = this.#executable(capacity, { ...output, rows });
     this.ahead.forget();
-    this.#write(executable, output.program, parts);
+    this.#write(executable, output.program, parts, rows);
     await this.#writeRows(executable, output.program, parts);
     const { names, program } = output;
     if (rows !== "all" && names.length > 0) {
@@ -298,10 +298,19 @@ export class Plans {
     return Math.min(capacity, mostRunTokens(this.#sizes));
   }
 
-  /** Writes what the rules say of the tokens of a run. */
-  #write(executable: Executable, program: ProgramName, parts: readonly RunPart[]): void {
+  /** Writes what the rules say of the tokens of a run; one row is that of the first or last of one part. */
+  #write(
+    executable: Executable,
+    program: ProgramName,
+    parts: readonly RunPart[],
+    rows: Output["rows"],
+  ): void {
     for (const rule of rulesOf(this.#program(program))) {
-      executable.write(rule.name, numbersOf(rule, parts));
+      if (rule.ofResults && rows !== "all") {
+        const part = parts[0]!, one = new Int32Array(rule.step.length);
+        rule.fill(part, rows === "first" ? 0 : part.count - 1, one, 0);
+        executable.write(rule.name, one);
+      } else executable.write(rule.name, numbersOf(rule, parts));
     }
   }
 

@@ -80,10 +80,10 @@ export function recordProgram(
 ): Graph {
   const g = new Graph({ tokens });
   const inputs = Object.fromEntries(
-    rulesOf(program).map(({ name, step }) => [
-      name,
-      g.input(name, step.length === 1 ? ["tokens"] : ["tokens", step.length], "i32"),
-    ]),
+    rulesOf(program).map(({ name, step, ofResults }) => {
+      const count = ofResults && rows !== "all" ? 1 : "tokens";
+      return [name, g.input(name, step.length === 1 ? [count] : [count, step.length], "i32")];
+    }),
   );
   const results = program.record(g, weightScope(g, weights), {
     inputs,

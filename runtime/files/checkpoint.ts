@@ -38,8 +38,9 @@ export async function openCheckpoint(
 ): Promise<ModelFile> {
   try {
     const tensors = new Map<string, TensorEntry>();
-    const format = await readTensors(source, tensors);
-    return await complete(format, source.name, folder, tensors, [source]);
+    const { format, savedConfig } = await readTensors(source, tensors);
+    const file = await complete(format, source.name, folder, tensors, [source]);
+    return savedConfig ? { ...file, savedConfig } : file;
   } catch (error) {
     source.close();
     throw error;
@@ -72,7 +73,7 @@ export async function openShards(folder: Folder, index: string): Promise<ModelFi
     for (const shard of shards) {
       const source = await openShard(folder, shard, name);
       sources.set(shard, source);
-      format = await readTensors(source, tensors);
+      ({ format } = await readTensors(source, tensors));
     }
     for (const [tensor, shard] of weightMap) {
       if (tensors.get(tensor)?.source !== sources.get(shard)) {
@@ -104,7 +105,7 @@ export async function openRanks({ folder, names }: RankFiles, beside: Folder): P
     for (const [rank, file] of names.entries()) {
       const source = await folder.open(file), own = new Map<string, TensorEntry>();
       sources.push(source);
-      format = await readTensors(source, own);
+      ({ format } = await readTensors(source, own));
       const prefix = names.length > 1 ? `${rankName(rank)}/` : "";
       for (const [name, entry] of own) {
         tensors.set(prefix + name, { ...entry, name: prefix + name });
@@ -226,11 +227,10 @@ async function complete(
 async function readTensors(
   source: ByteSource,
   tensors: Map<string, TensorEntry>,
-): Promise<"safetensors" | "torch"> {
+): Promise<{ format: "safetensors" | "torch"; savedConfig?: Record<string, unknown> | undefined }> {
   if (beginsAsTorch(await source.read(0, Math.min(source.size, 4)))) {
-    await readTorch(source, tensors);
-    return "torch";
+    return { format: "torch", savedConfig: await readTorch(source, tensors) };
   }
   await readSafetensors(source, tensors);
-  return "safetensors";
+  return { format: "safetensors" };
 }

@@ -54,6 +54,8 @@ export interface ModelFile {
   readonly name: string;
   /** GGUF metadata fields, or the contents of `config.json`. */
   readonly metadata: Record<string, unknown>;
+  /** Settings that a checkpoint of torch keeps beside its tensors, under `config`. */
+  readonly savedConfig?: Record<string, unknown>;
   /** All tensors by name, in file order. */
   readonly tensors: ReadonlyMap<string, TensorEntry>;
   /** Contents of `tokenizer.json`, where there is one. */

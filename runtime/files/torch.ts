@@ -16,6 +16,7 @@ import type { PickleGlobal, PickleRules } from "./pickle_machine.ts";
 import type { ByteSource } from "./source.ts";
 import {
   globalNamed,
+  savedSettings,
   stateTensors,
   type Storage,
   storageOf,
@@ -51,6 +52,7 @@ type Places = ReadonlyMap<string, number>;
 
 /**
  * Reads which tensors a checkpoint has, and where, and adds them in the order in which it names them.
+ * Returns the settings that its dictionary keeps beside them under `config`, where there are any.
  *
  * @throws FormatError when bytes break the format, name what is no tensor, or claim what is not there
  * @throws SourceError when bytes cannot be read
@@ -58,7 +60,7 @@ type Places = ReadonlyMap<string, number>;
 export async function readTorch(
   source: ByteSource,
   tensors: Map<string, TensorEntry>,
-): Promise<void> {
+): Promise<Record<string, unknown> | undefined> {
   const fail = (found: string): never => {
     throw new FormatError(`Cannot read torch checkpoint ${quote(source.name)}: ${found}`);
   };
@@ -68,6 +70,7 @@ export async function readTorch(
     if (tensors.has(name)) fail(`tensor ${quote(name)} is also in another file of this model`);
     tensors.set(name, entryOf(name, tensor, places.get(tensor.storage.key)!, source));
   }
+  return savedSettings(state);
 }
 
 /** A tensor as others of model files: where its numbers lie in a row, bytes of the file. */

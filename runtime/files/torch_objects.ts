@@ -175,6 +175,16 @@ export function* stateTensors(
   return fail("its dictionaries hold no tensors");
 }
 
+/** Settings that a training script has put beside the tensors: what `config` says by name. */
+export function savedSettings(state: unknown): Record<string, unknown> | undefined {
+  const config = state instanceof Map
+    ? (state as ReadonlyMap<unknown, unknown>).get("config")
+    : null;
+  if (!(config instanceof Map)) return undefined;
+  const entries = Array.from(config as ReadonlyMap<unknown, unknown>);
+  return Object.fromEntries(entries.filter(([name]) => typeof name === "string"));
+}
+
 function isCount(value: unknown): value is number {
   return Number.isSafeInteger(value) && value as number >= 0;
 }

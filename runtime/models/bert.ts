@@ -14,6 +14,7 @@ import { quote, word } from "../../escape.ts";
 import type { ActivationName } from "../../kernels/ops.ts";
 import { readConfig } from "../files/config.ts";
 import type { ModelFile } from "../files/model_file.ts";
+import { type AnswerNetwork, answerWeights, readAnswerNetworks } from "./answer_network.ts";
 import { type BertConfig, encoderPrograms } from "./bert_encoder.ts";
 import { bertFromGguf, bertGgufWeights } from "./bert_gguf.ts";
 import { bertNames } from "./bert_names.ts";
@@ -110,6 +111,7 @@ export const bert: ModelDefinition<BertConfig> = {
       taskHeads: file.tensors.has(`${bertNames(file, kind).pooler}.weight`)
         ? taskHeads(file).linear
         : [],
+      answers: answersOf(file, warn),
     };
   },
 
@@ -121,6 +123,22 @@ export const bert: ModelDefinition<BertConfig> = {
 
   programs: encoderPrograms,
 };
+
+/** The answer networks of a file that can be used. */
+function answersOf(file: ModelFile, warn: (message: string) => void): readonly AnswerNetwork[] {
+  const networks = Array.from(readAnswerNetworks(file).values()).filter((it) =>
+    typeof it !== "string"
+  );
+  for (const { task } of networks.filter(({ labels, averages }) => labels === 1 && averages)) {
+    warn(
+      `the classifier of task ${task} of ${
+        quote(file.name)
+      } averages probabilities of one label, ` +
+        `which are always 1: every score is 0`,
+    );
+  }
+  return networks;
+}
 
 /** Most layers of one that shares its weights; nothing else in a file bounds them. */
 const MOST_SHARED = 4096;
@@ -192,6 +210,7 @@ function* listWeights(config: BertConfig, file: ModelFile): Iterable<WeightSpec>
     yield keptMatrix(`scores.${task}`, count, width, `${head}.weight`);
     yield vector(`scores.${task}.bias`, count, `${head}.bias`);
   }
+  for (const it of config.answers ?? []) yield* answerWeights(it, width);
   // A classifier of single tokens has the same name, and none of the layers before it.
   const { hidden, output } = names.scores;
   if (tensors.has(`${output}.weight`) && tensors.has(`${hidden?.layer ?? names.pooler}.weight`)) {
@@ -208,6 +227,8 @@ const FIELDS = {
     ...["model_type", "vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads"],
     ...["intermediate_size", "hidden_act", "layer_norm_eps", "max_position_embeddings"],
     ...["type_vocab_size", "use_task_id", "task_type_vocab_size", "tie_word_embeddings"],
+    ...["answer_num_turn", "answer_att_type", "answer_rnn_type", "answer_merge_opt"],
+    ...["answer_mem_type", "answer_weight_norm_on", "mem_cum_type", "task_def_list"],
   ],
   // What the first program that wrote such files said of its pooler.
   harmless: [...HARMLESS_FIELDS, "directionality", "pooler_*"],

@@ -9,6 +9,7 @@
 import type { GluKind } from "../../kernels/glu/op.ts";
 import type { ActivationName } from "../../kernels/ops.ts";
 import type { Graph, Tensor } from "../graph/graph.ts";
+import { ANSWER_INPUTS, type AnswerNetwork, answerScores } from "./answer_network.ts";
 import { SCORES } from "./bert_names.ts";
 import { blocks } from "./blocks.ts";
 import type { ModelConfig } from "./definition.ts";
@@ -45,6 +46,8 @@ export interface BertConfig extends ModelConfig {
   readonly tasks: number;
   /** Numbers of the tasks that have a classifier each, as in MT-DNN. */
   readonly taskHeads?: readonly number[];
+  /** Tasks whose classifiers are answer networks, as in MT-DNN. */
+  readonly answers?: readonly AnswerNetwork[];
   /** Rotary positions of whole heads; learned ones where absent. */
   readonly rotation?: RopeConfig;
   /** Nonlinearity of the gate of the feed-forward block; it has none where absent. */
@@ -53,7 +56,7 @@ export interface BertConfig extends ModelConfig {
 
 /** The program; whole texts, in which every token sees all. */
 export function encoderPrograms(config: BertConfig): Programs {
-  const { segments, tasks, positionOffset } = config;
+  const { segments, tasks, positionOffset, answers = [] } = config;
   return {
     encode: {
       ids: tokenIds,
@@ -63,6 +66,7 @@ export function encoderPrograms(config: BertConfig): Programs {
         ...(tasks ? [taskTypes] : []),
         runRows,
         encoderSpans,
+        ...(answers.length > 0 ? ANSWER_INPUTS : []),
       ],
       record: (g, w, sizes) => recordEncoder(g, config, w, sizes),
     },
@@ -136,6 +140,11 @@ function recordEncoder(
   }
   for (const task of config.taskHeads ?? []) {
     results[`scores.${task}`] = linear(results.pooled!, `scores.${task}`); // [rows, labels]
+  }
+  const { answers = [] } = config;
+  if (answers.length > 0) {
+    const pairs = { states: x, wanted: hidden, rows: rows!, runRows, inputs };
+    Object.assign(results, answerScores(g, w, answers, pairs));
   }
   if (w.has("scores")) {
     const { activation = "tanh" } = SCORES[config.kind].hidden ?? {};

@@ -54,6 +54,8 @@ export function countScores(file: ModelFile, tensor: string): number {
 
 /** What MT-DNN calls the classifiers of its tasks, which it has one after the other. */
 const TASK_HEAD = /^scoring_list\.(0|[1-9]\d{0,2})\.(.+)$/;
+/** The parts of such a network that have weights (answer_network.ts). */
+const ANSWERING = /^(query_wsum|attn|rnn|classifier)\./;
 
 /**
  * Numbers of the tasks of MT-DNN (Liu et al., arXiv:1901.11504) that a file has classifiers for: those
@@ -65,9 +67,9 @@ export function taskHeads({ tensors }: ModelFile): {
 } {
   const linear = new Set<number>(), answering = new Set<number>();
   for (const name of tensors.keys()) {
-    const [, task, part] = TASK_HEAD.exec(name) ?? [];
+    const [, task, part = ""] = TASK_HEAD.exec(name) ?? [];
     if (part === "weight") linear.add(Number(task));
-    else if (part !== undefined && part !== "bias") answering.add(Number(task));
+    else if (ANSWERING.test(part)) answering.add(Number(task));
   }
   return { linear: Array.from(linear), answering: Array.from(answering) };
 }

@@ -34,6 +34,11 @@ export interface RunPart {
 export interface InputRule extends Advance {
   /** Its name in the graph. */
   readonly name: string;
+  /**
+   * Whether it is there for the tokens alone whose results are wanted: `[1]` or `[1, 2]` where that is
+   * one token.
+   */
+  readonly ofResults?: true;
   /** Writes the numbers of token `i` of a part to `into`, from index `at` on. */
   fill(part: RunPart, i: number, into: Int32Array, at: number): void;
 }

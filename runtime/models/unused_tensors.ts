@@ -22,6 +22,8 @@ const HARMLESS = new RegExp(
     // Tables and projections of words, and biases that all layers share: others are used.
     /^crit\.out_(layers\.\d+\.weight|projs\.\d+)$|\.dec_attn\.r_[rw]_bias$/,
     /(^|\.)predictions(\.decoder)?\.bias$/, // the bias of the words under another name
+    // Of MT-DNN's answer networks: a number that nothing reads, and what a softmax takes away again.
+    /^scoring_list\.\d+\.(alpha|(query_wsum\.att|attn\.score_func)\.linear\.bias)$/,
     // A bias that no T5 adds to the scores of its source, though old files have one.
     /\.EncDecAttention\.relative_attention_bias\.weight$|\.cross_attn_rel_b\.weight$/,
   ].map(({ source }) => source).join("|"),

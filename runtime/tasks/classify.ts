@@ -39,7 +39,8 @@ import {
 export interface ClassifyOptions {
   /**
    * Which task's classifier, for models with several (MT-DNN): a name of `task_specific_params` of
-   * config.json, or the number.
+   * config.json, or the number. The texts of a pair are read in the order given; the first MT-DNNs were
+   * trained with a hypothesis before its premise.
    */
   readonly task?: string;
   /** Whether of a text that is too long the beginning is read. Default false: it is an error. */
@@ -126,6 +127,12 @@ export async function classify(
     );
   }
   const head = headOf(model, "classify", task);
+  if (!isPair && head.pairTask !== undefined) {
+    throw new InputError(
+      `Cannot classify a text with task ${quote(head.pairTask)} of ${quote(model.name)}: its ` +
+        `classifier compares two texts; give it a pair`,
+    );
+  }
   const what = isPair ? "the pair" : "the text";
   const scores = await scoresOf(
     model,
@@ -202,18 +209,32 @@ export async function rerank(
 }
 
 /** The scores of a prompt, `[labels]`. */
-function scoresOf(
-  { engine }: TaskModel,
-  { output }: Head,
+async function scoresOf(
+  { engine, name }: TaskModel,
+  { output, isProbable, pairTask }: Head,
   prompt: Prompt,
   signal: AbortSignal | undefined,
 ): Promise<Float32Array> {
-  return read(engine, prompt, { program: "encode", names: [output], rows: "first" }, signal);
+  if (pairTask !== undefined && prompt.tokenTypeIds === undefined) {
+    throw new ModelError(
+      `Cannot compare texts for task ${quote(pairTask)} of ${
+        quote(name)
+      }: its files say that it has ` +
+        `no segments, by which its classifier tells two texts apart`,
+    );
+  }
+  const names = [output];
+  const found = await read(engine, prompt, { program: "encode", names, rows: "first" }, signal);
+  return isProbable ? found.map(Math.log) : found;
 }
 
 /** A classifier: the output that it gives, and what its scores mean. */
 interface Head extends Omit<TaskLabels, "name"> {
   readonly output: string;
+  /** Whether it gives probabilities, whose logarithms are the scores. */
+  readonly isProbable?: boolean;
+  /** The task, where it reads two texts and not one. */
+  readonly pairTask?: string;
 }
 
 /** More tasks than any model has. */
@@ -232,11 +253,12 @@ function headOf(model: TaskModel, action: string, task: string | undefined): Hea
   const isAsked = (i: number): boolean => task === nameOf(i) || task === `${i}`;
   const heads = Array.from({ length: engine.programs.encode ? MOST_TASKS : 0 }, (_, i) => i)
     .filter((i) => engine.gives("encode", outputOf(i)));
-  if (facts.answering.some(isAsked) || heads.length === 0 && facts.answering.length > 0) {
+  const refused = Array.from(facts.answering).filter(([, it]) => typeof it === "string")
+    .find(([i]) => isAsked(i) || heads.length === 0);
+  if (refused) {
     throw new ModelError(
-      `Cannot ${action} with ${quote(name)}: the classifier of task ${
-        quote(task ?? nameOf(facts.answering[0]!))
-      } is a stochastic answer network (SAN), which is not supported; use a task with one layer`,
+      `Cannot ${action} with ${quote(name)}: the classifier of task ${quote(nameOf(refused[0]))} ` +
+        `is a stochastic answer network (SAN) with ${refused[1]}`,
     );
   }
   if (heads.length === 0) {
@@ -258,10 +280,14 @@ function headOf(model: TaskModel, action: string, task: string | undefined): Hea
         }`,
     );
   }
-  const means = facts.tasks.at(found);
+  const means = facts.tasks.at(found), answers = facts.answering.get(found);
   return {
     labels: means?.labels,
     problemType: means?.problemType,
     output: outputOf(found),
+    ...(typeof answers === "object" && {
+      isProbable: answers.averages,
+      pairTask: nameOf(found),
+    }),
   };
 }

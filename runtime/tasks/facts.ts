@@ -8,7 +8,8 @@
 import { FormatError, ModelError } from "../../errors.ts";
 import { quote } from "../../escape.ts";
 import type { ModelFile } from "../files/model_file.ts";
-import { labelsIn, readLabels, taskHeads } from "../models/labels.ts";
+import { type AnswerNetwork, readAnswerNetworks } from "../models/answer_network.ts";
+import { labelsIn, readLabels } from "../models/labels.ts";
 import { readVectorModules, type VectorModules } from "./modules.ts";
 
 /** What tasks know of a model's files. */
@@ -19,8 +20,11 @@ export interface TaskFacts {
   readonly problemType: string | undefined;
   /** Tasks that have a classifier each, by their numbers: `task_specific_params` of config.json. */
   readonly tasks: readonly TaskLabels[];
-  /** Numbers of those whose classifier is a stochastic answer network, which is not supported. */
-  readonly answering: readonly number[];
+  /**
+   * Those whose classifier is a stochastic answer network, by their numbers; a sentence in place of one
+   * that is made in a way that is not supported.
+   */
+  readonly answering: ReadonlyMap<number, AnswerNetwork | string>;
   /** How the token for a missing word is spelled, where a file says it. */
   readonly maskToken: string | undefined;
   /** Whether the segments of a pair go to the model. */
@@ -73,7 +77,7 @@ export async function readTaskFacts(file: ModelFile): Promise<TaskFacts> {
       const fields = Object(params) as Record<string, unknown>;
       return { name, labels: labelsIn(fields.id2label), problemType: textOf(fields.problem_type) };
     }),
-    answering: taskHeads(file).answering,
+    answering: readAnswerNetworks(file),
     problemType: textOf(metadata.problem_type),
     maskToken: maskOf(file),
     usesSegments: !Array.isArray(inputs) || inputs.includes("token_type_ids"),

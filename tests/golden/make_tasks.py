@@ -181,21 +181,20 @@ def masks():
 
 
 def several_tasks():
-    """MT-DNN: a BERT body, a classifier of one layer for each task, one of them an answer network, in
-    a file as its programs write it."""
+    """MT-DNN: a BERT body and a classifier of one layer for each task, in a file as its programs write
+    it. make_answers.py makes those that have more than one layer."""
     folder = fresh("mt-dnn")
     tokenizer = word_piece(folder)
     config = BertConfig(**BERT)
     body = fill(BertModel(config), 27)
-    heads = torch.nn.ModuleList([torch.nn.Linear(32, 3), torch.nn.Linear(32, 1), torch.nn.Linear(32, 1),
-                                 torch.nn.ModuleDict({"rnn": torch.nn.GRUCell(32, 32)})])
+    heads = torch.nn.ModuleList([torch.nn.Linear(32, 3), torch.nn.Linear(32, 1), torch.nn.Linear(32, 1)])
     fill(heads, 28)
     state = {f"bert.{name}": it for name, it in body.state_dict().items()}
     state |= {f"scoring_list.{name}": it for name, it in heads.state_dict().items()}
     torch.save({"state": state, "config": {"hidden_size": 32}}, folder / "mt_dnn.pt")
     written = config.to_dict() | {"task_specific_params": {
         "mnli": {"id2label": {"0": "contradicts", "1": "neutral", "2": "entails"}},
-        "stsb": {"problem_type": "regression"}, "qnli": {}, "rte": {}}}
+        "stsb": {"problem_type": "regression"}, "qnli": {}}}
     (folder / "config.json").write_text(json.dumps(written, indent=1) + "\n")
     pairs = [[TEXTS[0], TEXTS[1]], [TEXTS[1], TEXTS[2]], [TEXTS[3], TEXTS[0]]]
     cases = []
