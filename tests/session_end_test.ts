@@ -308,3 +308,20 @@ Deno.test("a program that forgets dispose ends all the same", async () => {
     await Deno.remove(folder, { recursive: true });
   }
 });
+
+Deno.test("timers and signals have their turn between two tokens, on every backend", async () => {
+  for (const backend of ["wasm", "reference"] as const) {
+    await using model = await loadModel(await tinyBlob(), { backend, threads: 1 });
+    using session = model.session();
+    let fired = false, tokens = 0;
+    setTimeout(() => fired = true, 20);
+    const stream = session.generate("the", { maxTokens: 20_000, stopIds: [], overflow: "slide" });
+    for await (const _ of stream) {
+      tokens++;
+      if (fired) break;
+    }
+    assert(fired && tokens < 20_000, `${backend}: ${tokens} tokens`);
+    const signal = AbortSignal.timeout(20), texts = Array(5000).fill("the");
+    await assertRejects(() => model.embed(texts, { signal }), DOMException, undefined, backend);
+  }
+});

@@ -10,7 +10,7 @@
 import { BackendError, InputError } from "../../errors.ts";
 import type { Backend, BackendName, TextChoice } from "../backends/backend.ts";
 import { Queue } from "../backends/queue.ts";
-import { eventLoop } from "./event_loop.ts";
+import { eventLoop } from "../backends/event_loop.ts";
 import { flawOf, type ModelFacts } from "./flaws.ts";
 import type { HeldRows, LeaseHolder } from "./leases.ts";
 import type { ModelConfig, ModelDefinition } from "../models/definition.ts";

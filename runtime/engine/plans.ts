@@ -9,10 +9,10 @@ import { InputError, ModelError } from "../../errors.ts";
 import { quote } from "../../escape.ts";
 import { elements } from "../../kernels/op.ts";
 import type { Backend, Executable } from "../backends/backend.ts";
+import { eventLoop } from "../backends/event_loop.ts";
 import { pruneGraph } from "../graph/copy.ts";
 import type { Graph } from "../graph/graph.ts";
 import { rowsInput } from "../graph/row_inputs.ts";
-import { eventLoop } from "./event_loop.ts";
 import type {
   InputRule,
   Output,

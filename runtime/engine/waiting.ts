@@ -6,7 +6,7 @@
  */
 
 import { allocateRows } from "./rows.ts";
-import { eventLoop } from "./event_loop.ts";
+import { eventLoop } from "../backends/event_loop.ts";
 import type { HolderState, LeaseHolder } from "./leases.ts";
 import type { Sequence } from "../models/program.ts";
 import type { Request, TurnRunner } from "./requests.ts";

@@ -13,6 +13,7 @@ import { tensorBytes } from "../../../kernels/shape.ts";
 import { LAYOUTS, rowBytes } from "../../../quant/formats.ts";
 import type { Backend, Executable, TensorData } from "../backend.ts";
 import type { CacheRows } from "../cache_rows.ts";
+import { eventLoop } from "../event_loop.ts";
 import type { Graph, Tensor } from "../../graph/graph.ts";
 import { assignStages, type Plan, type StageMap } from "../../graph/plan.ts";
 
@@ -114,7 +115,8 @@ class ReferenceBackend implements Backend {
             attrs,
           );
         }
-        return Promise.resolve();
+        // Nothing else would let timers and signals in between two runs.
+        return eventLoop();
       },
       read(name: string, length: number): Float32Array {
         const tensor = graph.outputs.get(name);
