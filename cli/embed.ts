@@ -31,6 +31,8 @@ or by a decoder's last one, with length 1. A text that is too long is an error.
                       (default: the model's own)
   --normalize         scale vectors to length 1 (default: as the model's files say)
   --no-normalize      leave vectors as they are
+  --dimensions N      keep the first N numbers of each vector, for models that were trained for it
+                      (Matryoshka); scaled to length 1 as whole ones would be (default: all)
   --prefix TEXT       put this before every text, as "query: "
   --prompt-name NAME  put there what config_sentence_transformers.json has under this name, as query
                       (default: the one that it names as default)
@@ -49,6 +51,7 @@ export function run(args: string[]): Promise<number> {
     boolean: ["normalize", "no-normalize", "truncate"],
     string: ["file", "prefix", "prompt-name", "npy"],
     collect: ["text"],
+    whole: { dimensions: [1, 1_000_000_000] },
     choice: { pooling: POOLINGS },
   });
   return runCommand("embed", help, args, spec, embed);
@@ -67,7 +70,7 @@ async function embed(flags: Flags): Promise<void> {
     throw new UsageError("Cannot embed with --normalize and --no-normalize: give one of them");
   }
   const npy = flags.text("npy");
-  if (npy !== undefined) checkNpyPlace(npy, Deno.stdout.isTerminal());
+  if (npy !== undefined) await checkNpyPlace(npy, Deno.stdout.isTerminal());
   const form = "FILE with one text a line";
   const texts = await readTexts("embed", listed, sources[0], form);
   const normalize = flags.on("normalize") ? true : flags.on("no-normalize") ? false : undefined;
@@ -75,6 +78,7 @@ async function embed(flags: Flags): Promise<void> {
     const options = given({
       pooling: flags.text("pooling") as EmbedOptions["pooling"],
       normalize,
+      dimensions: flags.number("dimensions"),
       prefix: flags.text("prefix"),
       promptName: flags.text("prompt-name"),
       truncate: flags.on("truncate") || undefined,

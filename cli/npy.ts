@@ -9,6 +9,7 @@
 
 import { SourceError } from "../errors.ts";
 import { quote } from "../escape.ts";
+import { checkDestination } from "../quantize/write.ts";
 import { writeBytes } from "./command.ts";
 import { systemReason, UsageError } from "./errors.ts";
 
@@ -39,12 +40,15 @@ export function* npyPieces(vectors: readonly Float32Array[]): Iterable<Uint8Arra
 }
 
 /**
- * Refuses to show bytes to a person.
+ * Refuses to show bytes to a person, and places that cannot be a file, before there are any.
  *
  * @throws UsageError when the place is stdout ("-"), and that is a terminal
+ * @throws InputError when it is a folder, a device or a pipe
+ * @throws SparrowError when the system lets nobody write there
  */
-export function checkNpyPlace(path: string, isTerminal: boolean): void {
-  if (path !== "-" || !isTerminal) return;
+export async function checkNpyPlace(path: string, isTerminal: boolean): Promise<void> {
+  if (path !== "-") return await checkDestination(path, true);
+  if (!isTerminal) return;
   throw new UsageError(
     'Cannot write the bytes of --npy "-" to a terminal: name a file, or send stdout to one',
   );

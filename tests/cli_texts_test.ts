@@ -1,6 +1,13 @@
 /** The commands that read texts: what they print, where texts come from, the file of vectors. */
 
-import { assertAlmostEquals, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import {
+  assertAlmostEquals,
+  assertEquals,
+  assertMatch,
+  assertRejects,
+  assertStringIncludes,
+} from "@std/assert";
+import { UsageError } from "../cli/errors.ts";
 import { checkNpyPlace, npyPieces } from "../cli/npy.ts";
 import { loadModel } from "../mod.ts";
 import { taskArgs } from "./task_args.ts";
@@ -100,8 +107,10 @@ Deno.test("embed passes its flags on", async () => {
     "--prefix",
     "the ",
     "--normalize",
+    ...["--dimensions", "3"],
   ]);
-  const [other] = await loaded.embed(["the a"]);
+  const [other] = await loaded.embed(["the a"], { dimensions: 3 });
+  assertEquals(other!.length, 3);
   assertEquals(Float32Array.from(JSON.parse(prefixed.stdout).embedding), other);
 });
 
@@ -120,7 +129,14 @@ Deno.test("embed --npy writes an array of NumPy, to a file or a pipe, and leaves
     assertEquals(values, Float32Array.from(vectors.flatMap((it) => [...it])));
     await Deno.mkdir(`${path}/taken`);
     const refused = await cli("embed", [...args, "--npy", `${path}/taken`]);
-    assertEquals([refused.code, refused.stdout], [1, ""]);
+    assertEquals([refused.code, refused.stdout], [2, ""]);
+    assertStringIncludes(refused.stderr, "it is a folder, expected the name of a file");
+    const device = await cli("embed", [...args, "--npy", "/dev/null"]);
+    assertEquals([device.code, device.stdout], [2, ""]);
+    assertStringIncludes(device.stderr, "it is a device or a pipe");
+    const nowhere = await cli("embed", [...args, "--npy", `${path}/none/x.npy`]);
+    assertEquals([nowhere.code, nowhere.stdout], [1, ""]);
+    assertStringIncludes(nowhere.stderr, "there is no such folder; make it first");
     assertEquals(Array.from(Deno.readDirSync(path), (it) => it.name).sort(), ["taken", "x.npy"]);
   });
   const whole = (count: number): Uint8Array => {
@@ -129,15 +145,9 @@ Deno.test("embed --npy writes an array of NumPy, to a file or a pipe, and leaves
   };
   assertEquals(readNpy(whole(0)).shape, [0, 0]);
   assertEquals(readNpy(whole(3000)).values.at(-1), 2999);
-  checkNpyPlace("-", false);
-  checkNpyPlace("x.npy", true);
-  let message = "";
-  try {
-    checkNpyPlace("-", true);
-  } catch (error) {
-    message = (error as Error).message;
-  }
-  assertStringIncludes(message, "to a terminal: name a file");
+  await checkNpyPlace("-", false);
+  const shown = await assertRejects(() => checkNpyPlace("-", true), UsageError);
+  assertStringIncludes(shown.message, "to a terminal: name a file");
 });
 
 Deno.test("fill prints words with probabilities for each mask", async () => {

@@ -295,6 +295,24 @@ Deno.test("prompts are put before texts by name, by the model's default, or as t
   );
 });
 
+Deno.test("dimensions keep the first numbers of a vector, which are scaled as all would be", async () => {
+  await using model = await load("bert-sentence");
+  const options = { pooling: "mean", normalize: false } as const;
+  const [whole] = await model.embed(["a cat"], options);
+  const [part] = await model.embed(["a cat"], { ...options, dimensions: 4 });
+  assertEquals(part, whole!.slice(0, 4));
+  const [scaled] = await model.embed(["a cat"], { ...options, normalize: true, dimensions: 4 });
+  const length = Math.hypot(...part!);
+  scaled!.forEach((value, i) => assertAlmostEquals(value, part![i]! / length, 1e-6));
+  const width = whole!.length;
+  assertEquals(await model.embed(["a cat"], { ...options, dimensions: width }), [whole]);
+  await assertRejects(
+    () => model.embed(["a cat"], { ...options, dimensions: width + 1 }),
+    InputError,
+    `have ${width} numbers, expected at most as many`,
+  );
+});
+
 Deno.test("the default pooling of a GGUF file is its pooling_type", async () => {
   const pooled = async (type: number | undefined, pooling?: EmbedOptions["pooling"]) => {
     const contents = tinyContents();

@@ -69,7 +69,7 @@ export function checkPositions(
   if (contextLength <= maxPositions) return;
   throw new InputError(
     `Cannot load ${quote(name)} with contextLength ${contextLength}: it has learned ` +
-      `${maxPositions} positions`,
+      `${maxPositions} positions; use at most as many`,
   );
 }
 

@@ -15,6 +15,7 @@ import {
   SIGNAL,
   TEXT,
   TEXTS,
+  wholeNumberIn,
 } from "../../options.ts";
 import { read } from "../generation/read_texts.ts";
 import type { Output } from "../models/program.ts";
@@ -37,6 +38,12 @@ export interface EmbedOptions {
    * such a file, true.
    */
   readonly normalize?: boolean;
+  /**
+   * Keeps the first so many numbers of each vector, for models that were trained so that these are a vector
+   * of their own (Kusupati et al., arXiv:2205.13147); they are scaled to length 1 as the whole one would be.
+   * Default all.
+   */
+  readonly dimensions?: number;
   /** Put before every text, as `"query: "`. */
   readonly prefix?: string;
   /**
@@ -53,6 +60,7 @@ export interface EmbedOptions {
 const EMBED_RULES: Rules<EmbedOptions> = {
   pooling: oneOf(POOLINGS),
   normalize: FLAG,
+  dimensions: wholeNumberIn(1, 1_000_000_000),
   prefix: TEXT,
   promptName: TEXT,
   truncate: FLAG,
@@ -96,9 +104,23 @@ export async function embed(
     const joined = pooled.length === 1
       ? pooled[0]!
       : Float64Array.from(pooled.flatMap((it) => [...it]));
-    const vector = steps.reduce((it, step) => step(it), joined);
+    const whole = steps.reduce((it, step) => step(it), joined);
+    const vector = firstOf(model, whole, options.dimensions);
     return finite(model, Float32Array.from(normalizes ? normalized(vector) : vector));
   });
+}
+
+/** The first numbers of a vector. */
+function firstOf(
+  { name }: TaskModel,
+  vector: Float64Array,
+  dimensions: number = vector.length,
+): Float64Array {
+  if (dimensions <= vector.length) return vector.subarray(0, dimensions);
+  throw new InputError(
+    `Cannot embed with dimensions ${dimensions}: vectors of ${quote(name)} have ${vector.length} ` +
+      `numbers, expected at most as many`,
+  );
 }
 
 /** Hidden states are finite; what the modules after them make of them may not be. */
@@ -148,7 +170,12 @@ function rowsFor(
 
 function prefixOf({ facts, name }: TaskModel, { prefix, promptName }: EmbedOptions): string {
   if (prefix !== undefined && promptName !== undefined) {
-    throw new InputError("Cannot embed with prefix and promptName: give one of them");
+    throw new InputError(
+      `Cannot embed with prefix ${quote(prefix)} and promptName ${
+        quote(promptName)
+      }: give one of ` +
+        `them`,
+    );
   }
   const wanted = promptName ?? (prefix === undefined ? facts.defaultPrompt : undefined);
   if (wanted === undefined) return prefix ?? "";
