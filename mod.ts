@@ -22,12 +22,8 @@ export type {
   Completion,
   Usage,
 } from "./runtime/generation/complete.ts";
-export {
-  loadModel,
-  type LoadOptions,
-  type LoadProgress,
-  type OpenedModel,
-} from "./runtime/load.ts";
+export { loadModel, type LoadProgress } from "./runtime/load.ts";
+export type { LoadOptions, OpenedModel } from "./runtime/load_options.ts";
 export { loadTokenizer, type LoadTokenizerOptions } from "./runtime/load_tokenizer.ts";
 export type { HubOptions } from "./runtime/hub/options.ts";
 export { Model } from "./runtime/model.ts";

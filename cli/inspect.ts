@@ -9,7 +9,8 @@ import { FormatError, ModelError } from "../errors.ts";
 import { CACHE_TYPES, type CacheType } from "../kernels/op.ts";
 import { checkValue } from "../options.ts";
 import type { ModelFile } from "../runtime/files/model_file.ts";
-import { LOAD_RULES, openModel } from "../runtime/load.ts";
+import { openModel } from "../runtime/load.ts";
+import { LOAD_RULES } from "../runtime/load_options.ts";
 import { type MemoryNeeded, memoryNeeded, programGraphs } from "../runtime/engine/record.ts";
 import {
   bytesInFile,

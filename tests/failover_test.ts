@@ -390,3 +390,32 @@ Deno.test({ name: "where nothing can take over, every call says why", ignore }, 
     await model.dispose();
   });
 });
+
+Deno.test(
+  { name: "a table of words in its file serves the backend that takes over", ignore },
+  async () => {
+    const expected = await onWasm(SAMPLED);
+    const path = await Deno.makeTempFile({ suffix: ".gguf" });
+    const gguf = await tinyGguf({ context: 128 });
+    for (const isReplaced of [false, true]) {
+      await Deno.writeFile(path, gguf);
+      let device: GPUDevice | undefined;
+      await withGpu({ device: (it) => device = it }, async () => {
+        const { model } = await load({ lookupTables: "file" }, path);
+        assertEquals(model.backend, "webgpu");
+        const run = (): Promise<number[]> =>
+          generate(model.session(), SAMPLED, (count) => {
+            if (count === 9) device!.destroy();
+            if (count !== 9 || !isReplaced) return;
+            // Its weights would be loaded from there, and rows be read from the one that is open.
+            Deno.writeFileSync(`${path}.new`, gguf);
+            Deno.renameSync(`${path}.new`, path);
+          });
+        if (isReplaced) await assertRejects(run, BackendError, "was written or replaced meanwhile");
+        else assertEquals([await run(), model.backend], [expected, "wasm"]);
+        await model.dispose();
+      });
+    }
+    await Deno.remove(path);
+  },
+);
