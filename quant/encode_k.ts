@@ -129,7 +129,8 @@ function fitRanges(
   return d > 0 && dmin >= 0 && d <= HALF_MAX && dmin <= HALF_MAX ? { d, dmin } : undefined;
 }
 
-function writeHalves(out: Uint8Array, at: number, d: number, dmin: number): void {
+/** The two halves of a block. */
+export function writeHalves(out: Uint8Array, at: number, d: number, dmin: number): void {
   out[at] = d;
   out[at + 1] = d >> 8;
   out[at + 2] = dmin;
@@ -137,7 +138,12 @@ function writeHalves(out: Uint8Array, at: number, d: number, dmin: number): void
 }
 
 /** Twelve bytes: low six bits of the first four scales and minima, then nibbles of the others. */
-function packScales(scales: Uint8Array, minima: Uint8Array, out: Uint8Array, at: number): void {
+export function packScales(
+  scales: Uint8Array,
+  minima: Uint8Array,
+  out: Uint8Array,
+  at: number,
+): void {
   for (let j = 0; j < 4; j++) {
     out[at + j] = scales[j] | scales[j + 4] >> 4 << 6;
     out[at + 4 + j] = minima[j] | minima[j + 4] >> 4 << 6;

@@ -38,6 +38,7 @@ import {
   nearestQ5_1,
   nearestQ8_0,
 } from "./nearest.ts";
+import { nearestQ4K, nearestQ5K, nearestQ6K } from "./nearest_k.ts";
 
 /** Encoders of a type; where one to nearest is missing, that with equal importances is as good or better. */
 interface Encoders {
@@ -55,9 +56,9 @@ const ENCODERS: Readonly<Record<string, Encoders>> = {
   Q5_1: { nearest: nearestQ5_1, weighted: weightedQ5_1 },
   Q8_0: { nearest: nearestQ8_0, weighted: weightedQ8_0 },
   IQ4_NL: { weighted: weightedIq4Nl },
-  Q4_K: { weighted: weightedQ4K },
-  Q5_K: { weighted: weightedQ5K },
-  Q6_K: { weighted: weightedQ6K },
+  Q4_K: { nearest: nearestQ4K, weighted: weightedQ4K },
+  Q5_K: { nearest: nearestQ5K, weighted: weightedQ5K },
+  Q6_K: { nearest: nearestQ6K, weighted: weightedQ6K },
 };
 
 /** Types that `quantizeRows` writes. */

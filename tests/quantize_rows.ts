@@ -52,8 +52,10 @@ export const COMPARED = { rows: 16, columns: 512 };
 
 /** Types whose bytes are ggml's when rounded to nearest. */
 export const NEAREST_TYPES = ["Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0"];
+/** Types whose scales are searched even where every number counts alike. */
+export const SEARCHED_TYPES = ["IQ4_NL", "Q4_K", "Q5_K", "Q6_K"];
 /** Types whose error under importances is compared. */
-export const WEIGHTED_TYPES = [...NEAREST_TYPES, "IQ4_NL", "Q4_K", "Q5_K", "Q6_K"];
+export const WEIGHTED_TYPES = [...NEAREST_TYPES, ...SEARCHED_TYPES];
 
 /** Σ importance · (x − x̂)² over rows of as many columns as there are importances. */
 export function weightedError(

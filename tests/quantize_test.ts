@@ -10,12 +10,14 @@ import {
   NEAREST_TYPES,
   ROWS,
   rowsOf,
+  SEARCHED_TYPES,
   WEIGHTED_TYPES,
   weightedError,
 } from "./quantize_rows.ts";
 
 interface Golden {
   readonly nearest: Record<string, Record<string, string>>;
+  readonly plain: Record<string, Record<string, number>>;
   readonly errors: Record<string, Record<string, Record<string, number>>>;
 }
 
@@ -53,6 +55,23 @@ for (const type of WEIGHTED_TYPES) {
         const share = name === "spike" ? 1.02 : 1;
         assert(error <= theirs * share, `${name}, ${weighing}: ${error}, ggml ${theirs}`);
       }
+    }
+  });
+}
+
+for (const type of SEARCHED_TYPES) {
+  Deno.test(`quantizeRows to nearest ${type}: the error is at most ggml's`, () => {
+    const { rows, columns } = COMPARED, equal = new Float32Array(columns).fill(1);
+    for (const [name, kind] of Object.entries(ROWS)) {
+      const values = rowsOf(kind, rows * columns, 2);
+      const error = weightedError(
+        values,
+        decoded(type, quantizeRows(type, values, columns)),
+        equal,
+      );
+      const theirs = Math.min(golden.plain[type]![name]!, golden.errors[type]![name]!.equal!);
+      const share = name === "spike" ? 1.02 : 1; // as above
+      assert(error <= theirs * share, `${name}: ${error}, ggml ${theirs}`);
     }
   });
 }

@@ -14,6 +14,12 @@
 @inline export const GROUP_OFFSETS: usize = 1152;
 /** Where the codes of a block are collected, from 0: 256 bytes. */
 @inline export const BLOCK_CODES: usize = 1280;
+/** Numbers of a block, four groups side by side: 256 f32. */
+@inline export const TURNED: usize = 2048;
+/** Numbers of four groups as shares of what is greatest there: 128 f32. */
+@inline export const SHARES: usize = 3072;
+/** Numbers of groups: 512 bytes. */
+@inline export const LANES: usize = 3584;
 /** Bytes of `area`. */
-@inline export const AREA: usize = 2048;
+@inline export const AREA: usize = 4096;
 

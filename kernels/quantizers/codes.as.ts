@@ -44,33 +44,53 @@ export function packFifths(codes: usize, to: usize): void {
   v128.store(to + 4, v128.or(v128.and(low, fifteen), i8x16.shl(high, 4)));
 }
 
+/** Twelve bytes: low six bits of the first four scales and minima, then nibbles of the others. */
+export function packScales(scales: usize, minima: usize, to: usize): void {
+  for (let j: usize = 0; j < 4; j++) {
+    const s = <i32> load<u8>(scales + j);
+    const t = <i32> load<u8>(scales + 4 + j);
+    const m = <i32> load<u8>(minima + j);
+    const o = <i32> load<u8>(minima + 4 + j);
+    store<u8>(to + j, s | t >> 4 << 6);
+    store<u8>(to + 4 + j, m | o >> 4 << 6);
+    store<u8>(to + 8 + j, t & 15 | (o & 15) << 4);
+  }
+}
+
+/** Bytes as nibbles, the second sixteen in the high halves. */
+@inline
+function nibbles(low: v128, high: v128): v128 {
+  return v128.or(v128.and(low, i8x16.splat(15)), i8x16.shl(high, 4));
+}
+
 function packGroups(codes: usize, to: usize, hasFifth: bool): void {
-  const nibbles = to + (hasFifth ? 32 : 0);
-  for (let k: usize = 0; k < 32; k++) {
-    let fifths = 0;
-    for (let g: usize = 0; g < 8; g++) {
-      fifths |= <i32> load<u8>(codes + (g << 5) + k) >> 4 << <i32> g;
+  for (let k: usize = 0; k < 32; k += 16) {
+    let fifths = i8x16.splat(0);
+    let out = to + k + (hasFifth ? 32 : 0);
+    for (let pair = 0; pair < 4; pair++, out += 32) {
+      const low = v128.load(codes + (<usize> pair << 6) + k);
+      const high = v128.load(codes + (<usize> pair << 6) + 32 + k);
+      fifths = v128.or(fifths, i8x16.shl(i8x16.shr_u(low, 4), 2 * pair));
+      fifths = v128.or(fifths, i8x16.shl(i8x16.shr_u(high, 4), 2 * pair + 1));
+      v128.store(out, nibbles(low, high));
     }
-    if (hasFifth) store<u8>(to + k, fifths);
-    for (let pair: usize = 0; pair < 4; pair++) {
-      const low = <i32> load<u8>(codes + (pair << 6) + k) & 15;
-      const high = <i32> load<u8>(codes + (pair << 6) + 32 + k) & 15;
-      store<u8>(nibbles + (pair << 5) + k, low | high << 4);
-    }
+    if (hasFifth) v128.store(to + k, fifths);
   }
 }
 
 function packSixBits(codes: usize, to: usize): void {
   for (let part: usize = 0; part < 2; part++) {
-    for (let k: usize = 0; k < 32; k++) {
+    for (let k: usize = 0; k < 32; k += 16) {
       const at = codes + (part << 7) + k;
-      const a = <i32> load<u8>(at);
-      const b = <i32> load<u8>(at + 32);
-      const c = <i32> load<u8>(at + 64);
-      const d = <i32> load<u8>(at + 96);
-      store<u8>(to + (part << 6) + k, a & 15 | (c & 15) << 4);
-      store<u8>(to + (part << 6) + 32 + k, b & 15 | (d & 15) << 4);
-      store<u8>(to + 128 + (part << 5) + k, a >> 4 | b >> 4 << 2 | c >> 4 << 4 | d >> 4 << 6);
+      const a = v128.load(at);
+      const b = v128.load(at + 32);
+      const c = v128.load(at + 64);
+      const d = v128.load(at + 96);
+      v128.store(to + (part << 6) + k, nibbles(a, c));
+      v128.store(to + (part << 6) + 32 + k, nibbles(b, d));
+      const first = v128.or(i8x16.shr_u(a, 4), i8x16.shl(i8x16.shr_u(b, 4), 2));
+      const second = v128.or(i8x16.shl(i8x16.shr_u(c, 4), 4), i8x16.shl(i8x16.shr_u(d, 4), 6));
+      v128.store(to + 128 + (part << 5) + k, v128.or(first, second));
     }
   }
 }

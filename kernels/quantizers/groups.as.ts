@@ -11,7 +11,7 @@ import {
   SCALES,
   TRIED,
 } from "./area.as";
-import { round, writeCodes } from "./codes.as";
+import { packScales, round, writeCodes } from "./codes.as";
 import {
   foundLeast,
   foundScale,
@@ -65,7 +65,7 @@ export function rangedGroups(x: usize, w: usize, out: usize, area: usize, most: 
         least = error;
         store<u16>(out, d);
         store<u16>(out + 2, dmin);
-        packScales(area, out + 4);
+        packScales(area + SCALES, area + MINIMA, out + 4);
         memory.copy(area + KEPT, area + CODES, 256);
       }
       if (!fitRanges(x, w, area)) break;
@@ -150,19 +150,6 @@ function fitRanges(x: usize, w: usize, area: usize): bool {
   fittedD = d;
   fittedMin = dmin;
   return d > 0 && dmin >= 0 && d <= HALF_MAX && dmin <= HALF_MAX;
-}
-
-/** Twelve bytes: low six bits of the first four scales and minima, then nibbles of the others. */
-function packScales(area: usize, to: usize): void {
-  for (let j: usize = 0; j < 4; j++) {
-    const s = <i32> load<u8>(area + SCALES + j);
-    const t = <i32> load<u8>(area + SCALES + 4 + j);
-    const m = <i32> load<u8>(area + MINIMA + j);
-    const o = <i32> load<u8>(area + MINIMA + 4 + j);
-    store<u8>(to + j, s | t >> 4 << 6);
-    store<u8>(to + 4 + j, m | o >> 4 << 6);
-    store<u8>(to + 8 + j, t & 15 | (o & 15) << 4);
-  }
 }
 
 export function sixBits(x: usize, w: usize, out: usize, area: usize): bool {

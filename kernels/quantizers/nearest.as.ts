@@ -5,13 +5,15 @@
 import { halfBits } from "../pack/codes.as";
 import { decode } from "../pack/decode.as";
 import { encodeBf16, encodeF16 } from "../pack/encode.as";
+import { blockBytes } from "./blocks.as";
 import { packFifths, packNibbles } from "./codes.as";
+import { nearestRanges, nearestSixBits } from "./nearest_k.as";
 
 @inline const HALF_MAX: f32 = 65504;
 
 /**
  * `count` numbers of type `from` at `source` to type `to` at `out`, by way of f32 at `values`. Types go
- * by their numbers in the specification. `area` has room for 32 bytes.
+ * by their numbers in the specification. `area` is scratch memory of a worker.
  */
 export function encodeNearest(
   from: i32,
@@ -32,8 +34,20 @@ export function encodeNearest(
     case 6: return peaked(values, end, out, area, 16, true) ? 1 : 0;
     case 3: return ranged(values, end, out, area, 15, false) ? 1 : 0;
     case 7: return ranged(values, end, out, area, 31, true) ? 1 : 0;
-    default: return eightBits(values, end, out) ? 1 : 0;
+    case 8: return eightBits(values, end, out) ? 1 : 0;
+    default: return groups(values, end, to, out, area) ? 1 : 0;
   }
+}
+
+/** Blocks of K-quants. */
+function groups(from: usize, end: usize, type: i32, out: usize, area: usize): bool {
+  const bytes = <usize> blockBytes(type);
+  for (; from < end; from += 1024, out += bytes) {
+    if (type == 14) {
+      if (!nearestSixBits(from, out, area)) return false;
+    } else if (!nearestRanges(from, out, area, type == 12 ? 15 : 31, type)) return false;
+  }
+  return true;
 }
 
 /** The greatest of the lanes. */

@@ -20,11 +20,11 @@ const PIECE = 1 << 16;
 /** Pieces of a task. */
 const PIECES = 16;
 /** Scratch memory of a block's search (kernels/quantizers/area.as.ts). */
-export const AREA = 2048;
+export const AREA = 4096;
 
 /** Types that have an encoder to nearest of their own, beside those without blocks. */
 const NEAREST: ReadonlySet<string> = new Set([
-  ...["F32", "F16", "BF16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0"],
+  ...["F32", "F16", "BF16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q4_K", "Q5_K", "Q6_K"],
 ]);
 
 /** Where the numbers of an entry are. */

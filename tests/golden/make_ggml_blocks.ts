@@ -1,5 +1,6 @@
 // Makes tests/golden/ggml_blocks.json: what ggml makes of the rows in tests/quantize_rows.ts, bytes of
-// rounding to nearest and errors under importances.
+// rounding to nearest, errors where no importances are given ("plain", for types whose scales are
+// searched), and errors under importances.
 //
 //   npm install --ignore-scripts @node-llama-cpp/linux-x64@3.19.0
 //   deno run -A tests/golden/make_ggml_blocks.ts FOLDER/libggml-base.so > tests/golden/ggml_blocks.json
@@ -12,6 +13,7 @@ import {
   NEAREST_TYPES,
   ROWS,
   rowsOf,
+  SEARCHED_TYPES,
   WEIGHTED_TYPES,
   weightedError,
 } from "../quantize_rows.ts";
@@ -40,6 +42,16 @@ for (const type of NEAREST_TYPES) {
 }
 const { rows, columns } = COMPARED;
 const errors: Record<string, Record<string, Record<string, number>>> = {};
+const plain: Record<string, Record<string, number>> = {};
+for (const type of SEARCHED_TYPES) {
+  plain[type] = {};
+  for (const [name, kind] of Object.entries(ROWS)) {
+    const values = rowsOf(kind, rows * columns, 2), decoded = new Float32Array(values.length);
+    ggmlType(type)!.decode(ggml(type, values, columns), decoded);
+    const error = weightedError(values, decoded, new Float32Array(columns).fill(1));
+    plain[type][name] = Number(error.toPrecision(6));
+  }
+}
 for (const type of WEIGHTED_TYPES) {
   errors[type] = {};
   for (const [name, kind] of Object.entries(ROWS)) {
@@ -54,4 +66,4 @@ for (const type of WEIGHTED_TYPES) {
     }
   }
 }
-console.log(JSON.stringify({ nearest, errors }, null, 1));
+console.log(JSON.stringify({ nearest, plain, errors }, null, 1));
