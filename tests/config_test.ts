@@ -16,6 +16,7 @@ import { openModelFile } from "../runtime/files/open.ts";
 import { findDefinition } from "../runtime/models/registry.ts";
 import { FIXTURES, ggufBytes, safetensorsBytes } from "./fixtures.ts";
 import { distance, IDS, setting, weightsOf, withSetting } from "./settings.ts";
+import { assemble as assembleValues, disassemble } from "./tensor_files.ts";
 import { tinyContents, withFolder } from "./tiny_model.ts";
 
 interface Part {
@@ -426,5 +427,25 @@ Deno.test("config: a decoder that begins with no word is refused", async () => {
     const message = `decoder_start_token_id is ${vocab}, expected a word`;
     assertThrows(() => start(vocab), ModelError, message);
     file.close();
+  }
+});
+
+Deno.test("a leading extent of one changes nothing, also where a weight is some rows of a tensor", async () => {
+  for (const name of ["nomic-bert", "gpt2"]) {
+    const folder = new URL(`golden/${name}/`, FIXTURES);
+    const config = await Deno.readTextFile(new URL("config.json", folder));
+    const weights = await Deno.readFile(new URL("model.safetensors", folder));
+    const longer = new Map(disassemble(weights));
+    for (const [tensor, part] of Array.from(longer)) {
+      longer.set(tensor, { ...part, shape: [1, ...part.shape] });
+    }
+    const hidden: Float32Array[] = [];
+    for (const bytes of [weights, assembleValues(longer)]) {
+      await withFolder({ "config.json": config, "model.safetensors": bytes }, async (path) => {
+        await using model = await loadModel(path, { backend: "reference" });
+        hidden.push((await model.encode([1, 2, 3, 4])).hidden);
+      });
+    }
+    assertEquals(hidden[0], hidden[1], name);
   }
 });

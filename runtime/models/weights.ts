@@ -128,7 +128,10 @@ function viewOf(
 /** The tensor of that name and those extents. */
 function findPlain(file: ModelFile, name: string, expected: readonly number[]): TensorEntry {
   const entry = file.tensors.get(name);
-  if (entry && sameExtents(entry.shape, expected)) return entry;
+  if (entry && sameExtents(entry.shape, expected)) {
+    // Rows are counted by the expected extents.
+    return entry.shape.length === expected.length ? entry : { ...entry, shape: expected };
+  }
   const wanted = expected.join(", ");
   throw new ModelError(
     `Cannot load ${quote(file.name)}: tensor ${quote(name)} ` +

@@ -155,9 +155,9 @@ export async function tokenizerFromFolder(published: Published): Promise<Tokeniz
     if (file === undefined) {
       const wanted = kind.files.map((set) => set.join(" with ")).join(", or ");
       throw new FormatError(
-        `Cannot read the tokenizer of ${quote(published.name)}: it is a ${
+        `Cannot read the tokenizer of ${quote(published.name)}: its class is ${
           kind.classes[0]
-        } and has ` +
+        }, and it has ` +
           `${there.join(", ")}, expected ${wanted}; fetch the missing file`,
       );
     }
