@@ -94,7 +94,8 @@ const QUANTIZERS = [
   `export { encodeRows, gptqRows, spreadRows } from "./quantizers/rows.as";`,
   `export * from "./quantizers/sums.as";`,
   `export * from "./quantizers/factor.as";`,
-  `export { clearRows, copyRows, multiply } from "./quantizers/multiply.as";`,
+  `export { clear, copy, multiply, scaleNumbers } from "./quantizers/multiply.as";`,
+  `export { packRows, transposePanels, unpackRows } from "./quantizers/multiply.as";`,
 ].join("\n");
 
 /** Compiles a module; `relaxed` adds the relaxed SIMD instructions. */

@@ -110,8 +110,8 @@ export async function quantizeLayers(
       squares.set(own.squares, e * columns);
       if (wanted.size === 0) continue;
       // One that has read little takes a share of what all have read (`withOthers`).
-      if (all.count > 0) addShare(pool, products, all, columns / 4);
-      if (scales) divideSums(pool, products, scales);
+      if (all.count > 0) await addShare(pool, products, all, columns / 4);
+      if (scales) await divideSums(pool, products, scales);
       /** The expert's part of a tensor, and where it begins in its blocks. */
       const parts = stacks.flatMap(({ weight }) => {
         const tensors = tensorsOf(weight), isStack = tensors.length === 1;
@@ -230,7 +230,7 @@ export async function quantizeLayers(
         if (stacks.length > 0) await putExperts(section, stacks, sums, scales);
         const wanted = names.filter((it) => isWanted(it) && !isMade(it));
         if (wanted.length === 0) continue;
-        if (scales) divideSums(pool, sums, scales);
+        if (scales) await divideSums(pool, sums, scales);
         const rows = wanted.reduce((sum, it) => sum + rowCount(file.tensors.get(it)!), 0);
         const input = await inputOf(pool, sums, scales, rows);
         for (const name of wanted) if (!isMade(name)) await put(name, input);

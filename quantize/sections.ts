@@ -1,6 +1,6 @@
 /**
- * A model layer by layer: each segment of its graph as a graph of its own, which gives what the next
- * one goes on from, and what its matrices are multiplied with.
+ * A model piece by piece: each segment of its graph in as many graphs as there are products in a row.
+ * Each gives what later ones go on from, and what its matrices are multiplied with.
  *
  * @module
  */
@@ -27,9 +27,9 @@ export interface Experts {
   readonly scores: string;
 }
 
-/** A segment of a model as a graph of its own. */
+/** A segment of a model, or a part of it, as a graph of its own. */
 export interface Section {
-  /** Its name in the model, such as "layer 3". */
+  /** Its name in the model, such as "layer 3" or "layer 3, part 2 of 4". */
   readonly name: string;
   /** The graph that gives what leaves it, and what its matrices are multiplied with. */
   readonly graph: Graph;
@@ -56,24 +56,98 @@ const PRODUCTS: ReadonlySet<string> = new Set(["matmul", "expertMatmul"]);
 /** Ops that end by multiplying each channel with a gain. */
 const NORMS: ReadonlySet<string> = new Set(["rmsNorm", "layerNorm"]);
 
-/** Divides a graph into its segments. */
+/**
+ * Divides a graph into its segments, and these where matrices are multiplied with what others have given:
+ * what each one is multiplied with has then come through all that are rounded before it, and nothing is
+ * computed twice to know it.
+ */
 export function sectionsOf(graph: Graph): Section[] {
-  const groups = Map.groupBy(graph.nodes, (it) => it.segment);
-  const madeIn = new Map<Tensor, GraphNode>();
-  for (const node of graph.nodes) {
-    if (node.output.origin === "op") madeIn.set(node.output, node);
-  }
+  const segments = Map.groupBy(graph.nodes, (it) => it.segment);
+  const parts = Array.from(segments, ([{ name }, nodes]) => {
+    const found = partsOf(graph, nodes);
+    return found.map((nodes, i) => ({
+      nodes,
+      name: found.length === 1 ? name : `${name}, part ${i + 1} of ${found.length}`,
+    }));
+  }).flat();
+  const partOf = new Map(parts.flatMap((part) => part.nodes.map((it) => [it, part])));
+  const madeBy = new Map(graph.nodes.map((it) => [it.output, it]));
   const results = new Map(Array.from(graph.outputs, ([name, tensor]) => [tensor, name]));
   const nameOf = (tensor: Tensor): string => results.get(tensor) ?? `result ${tensor.id}`;
-  return Array.from(groups, ([segment, nodes]) => {
-    const taken = new Set<Tensor>();
-    for (const other of graph.nodes) {
-      if (other.segment === segment) continue;
-      for (const it of other.inputs) if (madeIn.get(it)?.segment === segment) taken.add(it);
+  const taken = new Set(results.keys());
+  for (const node of graph.nodes) {
+    for (const it of node.inputs) {
+      const maker = it.origin === "op" ? madeBy.get(it)! : node;
+      if (partOf.get(maker) !== partOf.get(node)) taken.add(it);
     }
-    for (const it of results.keys()) if (madeIn.get(it)?.segment === segment) taken.add(it);
-    return sectionOf(graph, segment.name, nodes, taken, nameOf);
-  });
+  }
+  return parts.map(({ name, nodes }) => sectionOf(graph, name, nodes, taken, nameOf));
+}
+
+/** Whether a node multiplies with a weight. */
+function isProduct({ op, inputs }: GraphNode): boolean {
+  return PRODUCTS.has(op) && inputs[1]!.origin === "weight";
+}
+
+/** Whether a norm's output, by fixed gains, goes into products and nowhere else. */
+function isOnlyMultiplied(
+  graph: Graph,
+  { op, inputs: [, ...vectors], output }: GraphNode,
+): boolean {
+  return NORMS.has(op) && vectors.every((it) => it.origin === "weight") &&
+    !graph.outputs.values().some((it) => it === output) &&
+    graph.nodes.every((it) =>
+      !it.inputs.includes(output) || isProduct(it) && !it.inputs.slice(1).includes(output)
+    );
+}
+
+/**
+ * Nodes of a segment in parts, in each of which nothing is multiplied with what another product of that
+ * part has given. A norm that is there for products alone is in their part, since scales are folded
+ * into it; products of one input are in one part. A segment where that cannot be is whole.
+ */
+function partsOf(graph: Graph, nodes: readonly GraphNode[]): GraphNode[][] {
+  const partOf = new Map<Tensor, number>(), norms = new Set<Tensor>();
+  const place = (it: Tensor): number => partOf.get(it) ?? 0;
+  const multiplied = new Map<Tensor, number>();
+  const parts: GraphNode[][] = [];
+  for (const node of nodes) {
+    const { inputs, output } = node;
+    let part = Math.max(...inputs.map(place));
+    if (isOnlyMultiplied(graph, node)) {
+      norms.add(output);
+      part++;
+    } else if (isProduct(node)) {
+      const [x] = inputs;
+      part = Math.max(part, place(x!) + (norms.has(x!) ? 0 : 1));
+      if ((multiplied.get(x!) ?? part) !== part) return [[...nodes]];
+      multiplied.set(x!, part);
+    }
+    partOf.set(output, part);
+    // What is stored in a cache comes after what was read from there, and before what is read later.
+    for (const it of inputs) if (it.origin === "cache") partOf.set(it, part);
+    (parts[part] ??= []).push(node);
+  }
+  // Whole numbers, such as experts' places, are no results that a graph can give.
+  const joined = new Set<number>();
+  for (const { inputs, output } of nodes) {
+    for (const it of inputs) {
+      if (it.origin !== "op" || it.dtype === "f32" || !partOf.has(it)) continue;
+      for (let i = place(it); i < place(output); i++) joined.add(i + 1);
+    }
+  }
+  const whole: GraphNode[][] = [];
+  for (const [i, part = []] of parts.entries()) {
+    if (joined.has(i)) whole.at(-1)!.push(...part);
+    else whole.push([...part]);
+  }
+  return whole.filter((it) => it.length > 0);
+}
+
+/** The router's choice that a product of experts goes by, where it is made from scores alone. */
+function scoresOf(graph: Graph, { inputs: [, , chosen] }: GraphNode): GraphNode | undefined {
+  const choice = chosen && graph.nodes.find((it) => it.output === chosen);
+  return choice?.op === "topExperts" && choice.inputs.length === 1 ? choice : undefined;
 }
 
 function sectionOf(
@@ -83,14 +157,13 @@ function sectionOf(
   taken: ReadonlySet<Tensor>,
   nameOf: (tensor: Tensor) => string,
 ): Section {
+  const made = new Set(nodes.map((it) => it.output)), leaving = taken.intersection(made);
   const multiplied: Multiplied[] = [];
-  const asked = new Set(taken);
-  for (const { op, inputs: [x, weight, chosen] } of nodes) {
-    if (!PRODUCTS.has(op) || weight!.origin !== "weight") continue;
-    const choice = chosen && nodes.find((it) => it.output === chosen);
-    const scores = choice?.op === "topExperts" && choice.inputs.length === 1
-      ? choice.inputs[0]
-      : undefined;
+  const asked = new Set(leaving);
+  for (const node of nodes) {
+    if (!isProduct(node)) continue;
+    const [x, weight, chosen] = node.inputs;
+    const scores = scoresOf(graph, node)?.inputs[0];
     multiplied.push({
       ...{ weight: weight!.name, by: nameOf(x!) },
       ...(scores && {
@@ -103,17 +176,13 @@ function sectionOf(
     if (scores) asked.add(scores);
   }
   const norms = new Map<string, readonly string[]>();
-  for (const { op, inputs: [, ...vectors], output } of nodes) {
-    if (!NORMS.has(op) || vectors.some((it) => it.origin !== "weight")) continue;
-    const users = graph.nodes.filter((it) => it.inputs.includes(output));
-    const isOnlyMultiplied = users.every(({ op, inputs }) =>
-      PRODUCTS.has(op) && inputs[1]!.origin === "weight" && !inputs.slice(1).includes(output)
-    );
-    if (isOnlyMultiplied && !taken.has(output)) {
+  for (const node of nodes) {
+    const { inputs: [, ...vectors], output } = node;
+    if (isOnlyMultiplied(graph, node) && !taken.has(output)) {
       norms.set(nameOf(output), vectors.map((it) => it.name));
     }
   }
-  /** The segment as a graph with these results as its outputs. */
+  /** The part as a graph with these results as its outputs. */
   const giving = (asked: ReadonlySet<Tensor>): Graph => {
     const copies = new Map<Tensor, Tensor>();
     const own = copyGraph(graph, (node, copy) => {
@@ -132,19 +201,17 @@ function sectionOf(
     }
     return own;
   };
-  const made = new Set(nodes.map((it) => it.output));
   const own = giving(asked),
     by = new Set(multiplied.flatMap((it) => [it.by, ...(it.experts ? [it.experts.scores] : [])]));
   return {
-    ...{ name, graph: own, through: giving(taken), leaving: Array.from(taken, nameOf) },
+    ...{ name, graph: own, through: giving(leaving), leaving: Array.from(leaving, nameOf) },
     inputs: pruneGraph(own, {
       stores: false,
       outputs: by.intersection(new Set(own.outputs.keys())),
     }),
     entering: new Set(
       nodes.flatMap(({ inputs }) => inputs).filter((it) => it.origin === "op" && !made.has(it)),
-    )
-      .values().map(nameOf).toArray(),
+    ).values().map(nameOf).toArray(),
     ...{ multiplied, norms },
   };
 }

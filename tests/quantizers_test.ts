@@ -151,6 +151,15 @@ Deno.test("encodeTensor: large tensors, stacks, other types as the source, what 
   });
 });
 
+/** A row of an f32 matrix `[n, n]` in panels of eight columns, `32 n + 64` bytes apart. */
+function rowInPanels(pool: Pool, at: number, n: number, row: number): Float32Array {
+  const line = new Float32Array(n);
+  for (let j = 0; j < n; j += 8) {
+    line.set(pool.floats(at + (32 * n + 64) * j / 8 + 32 * row, 8), j);
+  }
+  return line;
+}
+
 /** Inputs `[count, columns]` that hang together, as those of a model do. */
 function inputsOf(count: number, columns: number, seed: number): Float32Array {
   const random = randomNumbers(seed), common = normalNumbers(count * 8, random);
@@ -176,30 +185,34 @@ Deno.test("sums, their factor and its flow are those of the definition, on any n
       }
       mirror(products);
       assertEquals(sums.count, 300);
-      const scale = Math.max(...products.sums);
+      // Inputs are rounded to 12 bits; what follows from their sums is compared on the same sums.
+      const scale = Math.max(...products.sums), found = noProducts(columns);
       for (let i = 0; i < columns; i++) {
         const line = pool.doubles(sums.sums! + 8 * n * i, n),
-          off = pool.floats(sums.drift! + 4 * n * i, n);
+          off = rowInPanels(pool, sums.drift!, n, i);
+        found.sums.set(line.subarray(0, columns), columns * i);
+        found.drift.set(off.subarray(0, columns), columns * i);
         for (let j = 0; j < columns; j++) {
-          if (j >= i) assert(Math.abs(line[j]! - products.sums[i * columns + j]!) < 1e-5 * scale);
-          assert(Math.abs(off[j]! - products.drift[i * columns + j]!) < 1e-5 * scale);
+          if (j >= i) assert(Math.abs(line[j]! - products.sums[i * columns + j]!) < 1e-4 * scale);
+          assert(Math.abs(off[j]! - products.drift[i * columns + j]!) < 1e-4 * scale);
         }
         assert(Math.abs(sums.squares[i]! - products.squares[i]!) <= 1e-6 * scale);
       }
-      const flow = errorFlow(products.sums, columns), own = await flowOf(pool, sums);
+      mirror(found);
+      const flow = errorFlow(found.sums, columns), own = await flowOf(pool, sums);
       const greatest = flow.upper.reduce((most, it) => Math.max(most, Math.abs(it)), 0);
       for (let i = 0; i < columns; i++) {
-        const line = pool.floats(own.upper + 4 * n * i, n);
-        for (let j = 0; j < columns; j++) {
+        const line = rowInPanels(pool, own.upper, n, i);
+        for (let j = i; j < columns; j++) { // nothing reads what is below
           const off = Math.abs(line[j]! - flow.upper[i * columns + j]!);
           assert(off < 1e-4 * greatest, `${i} ${j}: ${line[j]} ${flow.upper[i * columns + j]}`);
         }
       }
-      const correction = driftCorrection(products.drift, flow);
+      const correction = driftCorrection(found.drift, flow);
       const at = (await correctionOf(pool, own, n + 1))!;
       const most = correction.reduce((most, it) => Math.max(most, Math.abs(it)), 0);
       for (let i = 0; i < columns; i++) {
-        const line = pool.floats(at + 4 * n * i, n);
+        const line = rowInPanels(pool, at, n, i);
         for (let j = 0; j < columns; j++) {
           assert(Math.abs(line[j]! - correction[i * columns + j]!) < 1e-3 * most);
         }
@@ -250,7 +263,7 @@ Deno.test("gptqTensor loses what gptqRows loses, with either way of following th
       for (const [shown, inFile] of [[0, false], [columns + 1, true], [0, true]] as const) {
         const mark = pool.mark(), sums = noSums(pool, columns, true);
         await addSums(pool, sums, x, z);
-        divideSums(pool, sums, scales);
+        await divideSums(pool, sums, scales);
         const means = meansOf(sums);
         assert(Math.abs(means[3]! * 400 / products.sums[3 * columns + 3]! - 1) < 1e-5);
         const own = await flowOf(pool, sums), correction = await correctionOf(pool, own, shown);

@@ -1,27 +1,37 @@
-// The factor of sums, and its inverse: `errorFlow` of quant/gptq.ts in blocks, in f64. Matrices are
-// square, of `n` columns, a multiple of 8, row-major.
+// The factor of sums, and its inverse: `errorFlow` of quant/gptq.ts in blocks, in f32, as the paper's own
+// program has it. The factor M lies where the sums were: a row of f32 `[n]`, upper triangular, and behind
+// it a row of the sums. Its inverse U is made in panels (multiply.as.ts), from the last rows on.
 
-/** a·b + c in two f64 lanes. */
-@inline
-function madd64(a: v128, b: v128, c: v128): v128 {
-  if (ASC_FEATURE_RELAXED_SIMD) {
-    return f64x2.relaxed_madd(a, b, c);
-  } else {
-    return f64x2.add(f64x2.mul(a, b), c);
-  }
-}
+import { multiplyTile } from "./multiply.as";
 
-/** Rows of the lower triangle of f64 `m` become those of the upper one. */
-export function mirrorRows(m: usize, n: i32, first: i32, end: i32): void {
+/** Rows and columns of a block. */
+@inline const STRIP: i32 = 64;
+/** Bytes between rows of what is packed of a block. */
+@inline const PACKED: usize = 256;
+/** Columns of what rows of M are multiplied with at a time. */
+@inline const DEPTH: i32 = 256;
+
+// What a block leaves for the steps after it, in `block`.
+/** f64 `[64, 64]`: the block while it is worked on, and its inverse. */
+@inline const OWN: usize = 0;
+@inline const INVERSE: usize = 32768;
+/** f32 `[64, 64]`: minus its inverse, row-major. */
+@inline const MINUS: usize = 65536;
+/** Its inverse transposed, in panels `[64, 8]`. */
+@inline const TRANSPOSED: usize = 81920;
+
+/** Rows of f64 sums `m` as two rows of f32 each, in their place. */
+export function narrowRows(m: usize, n: i32, first: i32, end: i32): void {
   const stride = <usize> n << 3;
+  const half = <usize> n << 2;
   for (let i = first; i < end; i++) {
-    for (let j = 0; j < i; j++) {
-      store<f64>(m + <usize> i * stride + (<usize> j << 3), load<f64>(m + <usize> j * stride + (<usize> i << 3)));
-    }
+    const row = m + <usize> i * stride;
+    for (let at: usize = 0; at < half; at += 4) store<f32>(row + at, <f32> load<f64>(row + 2 * at));
+    memory.copy(row + half, row, half);
   }
 }
 
-/** Rows of the upper triangle of f64 `m` become those of the lower one, and the diagonal `diagonal` plus `damping`. */
+/** Rows of the sums once more where the factor will be, the diagonal `diagonal` plus `damping`. */
 export function restoreRows(
   m: usize,
   n: i32,
@@ -31,199 +41,190 @@ export function restoreRows(
   end: i32,
 ): void {
   const stride = <usize> n << 3;
+  const half = <usize> n << 2;
   for (let i = first; i < end; i++) {
     const row = m + <usize> i * stride;
+    memory.copy(row, row + half, half);
     const value = load<f64>(diagonal + (<usize> i << 3));
     // A column whose input is always 0 is free.
-    store<f64>(row + (<usize> i << 3), value + damping + (value == 0 ? 1 : 0));
-    for (let j = i + 1; j < n; j++) {
-      store<f64>(row + (<usize> j << 3), load<f64>(m + <usize> j * stride + (<usize> i << 3)));
-    }
+    store<f32>(row + (<usize> i << 2), <f32> (value + damping + (value == 0 ? 1 : 0)));
   }
 }
 
-/** Factors the block of rows and columns `from` to `end`: H = M·Mᵀ, M upper triangular; whether H is positive. */
-export function factorBlock(m: usize, n: i32, from: i32, end: i32): i32 {
+/**
+ * Factors the block of rows and columns `from` to `end`: H = M·Mᵀ, M upper triangular; whether H is
+ * positive. Its inverse is the block of U. Rows of M behind the block are packed into `rows`, `rowStride`
+ * bytes apart.
+ */
+export function factorBlock(
+  m: usize,
+  n: i32,
+  from: i32,
+  end: i32,
+  upper: usize,
+  panelBytes: usize,
+  block: usize,
+  rows: usize,
+  rowStride: usize,
+): i32 {
+  const size = end - from;
   const stride = <usize> n << 3;
-  for (let j = end - 1; j >= from; j--) {
-    const row = m + <usize> j * stride;
-    let square = load<f64>(row + (<usize> j << 3));
-    for (let k = j + 1; k < end; k++) {
-      const value = load<f64>(row + (<usize> k << 3));
+  const corner = m + <usize> from * stride + (<usize> from << 2);
+  for (let i = 0; i < size; i++) {
+    const row = corner + <usize> i * stride;
+    for (let j = i; j < size; j++) {
+      store<f64>(own(block, i, j), <f64> load<f32>(row + (<usize> j << 2)));
+    }
+    const behind = <usize> size << 2;
+    memory.copy(rows + <usize> i * rowStride, row + behind, <usize> (n - end) << 2);
+  }
+  for (let j = size - 1; j >= 0; j--) {
+    let square = load<f64>(own(block, j, j));
+    for (let k = j + 1; k < size; k++) {
+      const value = load<f64>(own(block, j, k));
       square -= value * value;
     }
     if (!(square > 0)) return 0;
     const pivot = sqrt(square);
-    store<f64>(row + (<usize> j << 3), pivot);
-    for (let i = j - 1; i >= from; i--) solveOne(m + <usize> i * stride, row, j, end, pivot);
+    store<f64>(own(block, j, j), pivot);
+    for (let i = j - 1; i >= 0; i--) {
+      let sum = load<f64>(own(block, i, j));
+      for (let k = j + 1; k < size; k++) sum -= load<f64>(own(block, i, k)) * load<f64>(own(block, j, k));
+      store<f64>(own(block, i, j), sum / pivot);
+    }
+  }
+  invertBlock(block, size);
+  for (let i = 0; i < size; i++) {
+    for (let j = 0; j < size; j++) {
+      const value = j < i ? <f32> 0 : <f32> load<f64>(own(block, i, j) + INVERSE);
+      const at = <usize> (from + j);
+      store<f32>(upper + (at >> 3) * panelBytes + (<usize> (from + i) << 5) + ((at & 7) << 2), value);
+      store<f32>(block + MINUS + <usize> i * PACKED + (<usize> j << 2), -value);
+      const panel = block + TRANSPOSED + (<usize> (i >> 3) << 11);
+      store<f32>(panel + (<usize> j << 5) + (<usize> (i & 7) << 2), value);
+    }
   }
   return 1;
 }
 
-/** M[i][j] from H[i][j] once M[i][k] is there for all k from j + 1 up to `end`. */
 @inline
-function solveOne(line: usize, row: usize, j: i32, end: i32, pivot: f64): void {
-  let sum = load<f64>(line + (<usize> j << 3));
-  for (let k = j + 1; k < end; k++) {
-    const at = <usize> k << 3;
-    sum -= load<f64>(line + at) * load<f64>(row + at);
-  }
-  store<f64>(line + (<usize> j << 3), sum / pivot);
+function own(block: usize, i: i32, j: i32): usize {
+  return block + OWN + (<usize> i << 9) + (<usize> j << 3);
 }
 
-/** Columns `from` to `end` of rows `first` to `last`, from the factored block. */
-export function solveRows(m: usize, n: i32, from: i32, end: i32, first: i32, last: i32): void {
-  const stride = <usize> n << 3;
-  for (let i = first; i < last; i++) {
-    for (let j = end - 1; j >= from; j--) {
-      const row = m + <usize> j * stride;
-      solveOne(m + <usize> i * stride, row, j, end, load<f64>(row + (<usize> j << 3)));
-    }
-  }
-}
-
-/** Takes what columns `from` to `end` explain from rows `first` to `last` (multiples of 2) before them. */
-export function reduceRows(m: usize, n: i32, from: i32, end: i32, first: i32, last: i32): void {
-  const stride = <usize> n << 3;
-  const begin = <usize> from << 3;
-  const length = <usize> (end - from) << 3;
-  for (let i = first; i < last; i += 2) {
-    const a = m + <usize> i * stride + begin;
-    // From a multiple of 4: what lies before the diagonal is restored from the other triangle's side.
-    for (let j = i & ~3; j < from; j += 4) {
-      const b = m + <usize> j * stride + begin;
-      let c00 = f64x2.splat(0);
-      let c01 = f64x2.splat(0);
-      let c02 = f64x2.splat(0);
-      let c03 = f64x2.splat(0);
-      let c10 = f64x2.splat(0);
-      let c11 = f64x2.splat(0);
-      let c12 = f64x2.splat(0);
-      let c13 = f64x2.splat(0);
-      for (let k: usize = 0; k < length; k += 16) {
-        const x = v128.load(a + k);
-        const y = v128.load(a + stride + k);
-        let z = v128.load(b + k);
-        c00 = madd64(x, z, c00);
-        c10 = madd64(y, z, c10);
-        z = v128.load(b + stride + k);
-        c01 = madd64(x, z, c01);
-        c11 = madd64(y, z, c11);
-        z = v128.load(b + 2 * stride + k);
-        c02 = madd64(x, z, c02);
-        c12 = madd64(y, z, c12);
-        z = v128.load(b + 3 * stride + k);
-        c03 = madd64(x, z, c03);
-        c13 = madd64(y, z, c13);
+/** The inverse of an upper triangular block. */
+function invertBlock(block: usize, size: i32): void {
+  for (let i = 0; i < size; i++) {
+    for (let j = i; j < size; j++) store<f64>(own(block, i, j) + INVERSE, i == j ? 1 : 0);
+    for (let k = i; k < size; k++) {
+      const value = load<f64>(own(block, i, k) + INVERSE) / load<f64>(own(block, k, k));
+      store<f64>(own(block, i, k) + INVERSE, value);
+      for (let j = k + 1; j < size; j++) {
+        const at = own(block, i, j) + INVERSE;
+        store<f64>(at, load<f64>(at) - value * load<f64>(own(block, k, j)));
       }
-      const to = m + <usize> i * stride + (<usize> j << 3);
-      take(to, i, j, c00, c01, c02, c03);
-      take(to + stride, i + 1, j, c10, c11, c12, c13);
     }
   }
 }
-
-/** Takes four sums from row `i`, columns from `j` on, but nothing before the diagonal. */
-@inline
-function take(to: usize, i: i32, j: i32, a: v128, b: v128, c: v128, d: v128): void {
-  if (j >= i) store<f64>(to, load<f64>(to) - both(a));
-  if (j + 1 >= i) store<f64>(to + 8, load<f64>(to + 8) - both(b));
-  if (j + 2 >= i) store<f64>(to + 16, load<f64>(to + 16) - both(c));
-  if (j + 3 >= i) store<f64>(to + 24, load<f64>(to + 24) - both(d));
-}
-
-@inline
-function both(v: v128): f64 {
-  return f64x2.extract_lane(v, 0) + f64x2.extract_lane(v, 1);
-}
-
-/** Rows at a time of `invertRows`. */
-@inline const STRIP: i32 = 64;
 
 /**
- * Rows `first` to `first + 64` (or to n) of M⁻¹, of the f64 upper triangle `m`, into `out` `[64, n]`.
+ * Columns `from` to `end` of M in rows `first` to `last` (multiples of 8) before the block, from what is
+ * left of the sums there. Minus them go to `minus` `[from, 64]`, their transpose to `panels`, each of
+ * eight rows `[64, 8]`.
  */
-export function invertRows(m: usize, n: i32, first: i32, out: usize): void {
-  const stride = <usize> n << 3;
-  const rows = min(STRIP, n - first);
-  memory.fill(out, 0, <usize> rows * stride);
-  for (let r = 0; r < rows; r++) store<f64>(out + <usize> r * stride + (<usize> (first + r) << 3), 1);
-  for (let from = first; from < n; from += STRIP) {
-    const end = min(from + STRIP, n);
-    for (let r = 0; r < rows; r++) {
-      const line = out + <usize> r * stride;
-      for (let k = from; k < end; k++) {
-        const row = m + <usize> k * stride;
-        const value = load<f64>(line + (<usize> k << 3)) / load<f64>(row + (<usize> k << 3));
-        store<f64>(line + (<usize> k << 3), value);
-        for (let j = k + 1; j < end; j++) {
-          const at = line + (<usize> j << 3);
-          store<f64>(at, load<f64>(at) - value * load<f64>(row + (<usize> j << 3)));
-        }
-      }
-    }
-    for (let j = end; j < n; j += STRIP) {
-      takeProduct(out, m, stride, rows, from, end, j, min(j + STRIP, n));
-    }
-  }
-}
-
-/** out[:, j..last] −= out[:, from..end] · m[from..end, j..last]; all of them multiples of 4. */
-function takeProduct(
-  out: usize,
+export function solveRows(
   m: usize,
-  stride: usize,
-  rows: i32,
+  n: i32,
   from: i32,
   end: i32,
-  j: i32,
+  block: usize,
+  minus: usize,
+  panels: usize,
+  first: i32,
   last: i32,
 ): void {
-  for (let r = 0; r < rows; r += 4) {
-    const line = out + <usize> r * stride;
-    for (let column = j; column < last; column += 4) {
-      const to = line + (<usize> column << 3);
-      let c00 = v128.load(to);
-      let c01 = v128.load(to, 16);
-      let c10 = v128.load(to + stride);
-      let c11 = v128.load(to + stride, 16);
-      let c20 = v128.load(to + 2 * stride);
-      let c21 = v128.load(to + 2 * stride, 16);
-      let c30 = v128.load(to + 3 * stride);
-      let c31 = v128.load(to + 3 * stride, 16);
-      let b = m + <usize> from * stride + (<usize> column << 3);
-      for (let k = from; k < end; k++, b += stride) {
-        const low = v128.load(b);
-        const high = v128.load(b, 16);
-        const a = line + (<usize> k << 3);
-        let x = f64x2.splat(-load<f64>(a));
-        c00 = madd64(x, low, c00);
-        c01 = madd64(x, high, c01);
-        x = f64x2.splat(-load<f64>(a + stride));
-        c10 = madd64(x, low, c10);
-        c11 = madd64(x, high, c11);
-        x = f64x2.splat(-load<f64>(a + 2 * stride));
-        c20 = madd64(x, low, c20);
-        c21 = madd64(x, high, c21);
-        x = f64x2.splat(-load<f64>(a + 3 * stride));
-        c30 = madd64(x, low, c30);
-        c31 = madd64(x, high, c31);
+  const stride = <usize> n << 3;
+  const size = end - from;
+  for (let i = first; i < last; i += 4) {
+    const row = m + <usize> i * stride + (<usize> from << 2);
+    const out = minus + <usize> i * PACKED;
+    memory.fill(out, 0, 4 * PACKED);
+    for (let j = 0; j < size; j += 8) {
+      const tile = block + TRANSPOSED + (<usize> j << 8);
+      multiplyTile(row, stride, tile, size, out + (<usize> j << 2), PACKED);
+    }
+    const panel = panels + (<usize> (i >> 3) << 11) + (<usize> (i & 7) << 2);
+    for (let r: usize = 0; r < 4; r++) {
+      for (let k: usize = 0; k < <usize> size; k++) {
+        const at = out + r * PACKED + (k << 2);
+        const value = load<f32>(at);
+        store<f32>(row + r * stride + (k << 2), value);
+        store<f32>(panel + (k << 5) + (r << 2), value);
+        store<f32>(at, -value);
       }
-      v128.store(to, c00);
-      v128.store(to, c01, 16);
-      v128.store(to + stride, c10);
-      v128.store(to + stride, c11, 16);
-      v128.store(to + 2 * stride, c20);
-      v128.store(to + 2 * stride, c21, 16);
-      v128.store(to + 3 * stride, c30);
-      v128.store(to + 3 * stride, c31, 16);
     }
   }
 }
 
-/** Rows of f64 `from` as f32 rows `first` and on of `to`, which may lie where the f64 rows before were. */
-export function narrowRows(from: usize, n: i32, to: usize, first: i32, rows: i32): void {
-  let out = to + (<usize> first * n << 2);
-  const end = from + (<usize> rows * n << 3);
-  for (; from < end; from += 8, out += 4) store<f32>(out, <f32> load<f64>(from));
+/** Takes what a block's columns explain from the sums in rows `first` to `last` (multiples of 4) before it. */
+export function reduceRows(
+  m: usize,
+  n: i32,
+  from: i32,
+  size: i32,
+  minus: usize,
+  panels: usize,
+  first: i32,
+  last: i32,
+): void {
+  const stride = <usize> n << 3;
+  for (let panel = first >> 3; panel < from >> 3; panel++) {
+    const tile = panels + (<usize> panel << 11);
+    const end = min(last, (panel + 1) << 3);
+    for (let i = first; i < end; i += 4) {
+      const out = m + <usize> i * stride + (<usize> panel << 5);
+      multiplyTile(minus + <usize> i * PACKED, PACKED, tile, size, out, stride);
+    }
+  }
+}
+
+/**
+ * The block's rows of U in panels `first` to `last` behind it, from U's rows behind and the block's packed
+ * rows of M: U = −T·(M·U), T the block's inverse. `area` holds f32 `[last − first, 64, 8]`.
+ */
+export function extendInverse(
+  n: i32,
+  from: i32,
+  end: i32,
+  upper: usize,
+  panelBytes: usize,
+  block: usize,
+  rows: usize,
+  rowStride: usize,
+  area: usize,
+  first: i32,
+  last: i32,
+): void {
+  const size = end - from;
+  memory.fill(area, 0, <usize> (last - first) << 11);
+  for (let k = end; k < min(n, last << 3); k += DEPTH) {
+    for (let panel = max(first, k >> 3); panel < last; panel++) {
+      const depth = min(DEPTH, ((panel + 1) << 3) - k);
+      const tile = upper + <usize> panel * panelBytes + (<usize> k << 5);
+      const sums = area + (<usize> (panel - first) << 11);
+      for (let i = 0; i < size; i += 4) {
+        const row = rows + <usize> i * rowStride + (<usize> (k - end) << 2);
+        multiplyTile(row, rowStride, tile, depth, sums + (<usize> i << 5), 32);
+      }
+    }
+  }
+  for (let panel = first; panel < last; panel++) {
+    const out = upper + <usize> panel * panelBytes + (<usize> from << 5);
+    memory.fill(out, 0, <usize> size << 5);
+    const sums = area + (<usize> (panel - first) << 11);
+    for (let i = 0; i < size; i += 4) {
+      const row = block + MINUS + <usize> i * PACKED;
+      multiplyTile(row, PACKED, sums, size, out + (<usize> i << 5), 32);
+    }
+  }
 }

@@ -1,64 +1,48 @@
-// Products of f32 matrices. They have `n` columns, a multiple of 8, row-major.
+// Products of f32 matrices. Rows have a multiple of 8 columns, `stride` bytes apart. What others are
+// multiplied with lies in panels `[n, 8]` of eight columns, `panelBytes` apart: a product reads each from
+// its beginning to its end.
 
 import { madd } from "../simd.as";
 
-/** Where `multiply` has its tile of eight columns, f32 `[256, 8]`. */
-@inline const TILE: i32 = 256;
-/** How a product's second matrix is taken. */
-@inline const TRANSPOSED: i32 = 1;
-@inline const UPPER: i32 = 2;
+/** Columns of the first matrix that are taken at a time: so many of 64 rows fit in a core's cache. */
+@inline const DEPTH: i32 = 256;
+/** Kinds of right-hand matrices: below and above which rows of a panel there are zeros. */
+@inline const UPPER: i32 = 1;
+@inline const LOWER: i32 = 2;
 
 /**
- * out += share · a·b for rows `first` to `end` (multiples of 4) of f32 `[rows, n]`. Kinds of `b`
- * `[n, n]`: 0 any, 2 upper triangular, 3 the transpose of such a one.
+ * out += a·b for `rows` rows (a multiple of 4), b `[n, n]` in panels. Kinds of b: 0 any, 1 upper
+ * triangular, 2 lower triangular.
  */
 export function multiply(
   a: usize,
+  stride: usize,
+  rows: i32,
   b: usize,
-  out: usize,
+  panelBytes: usize,
   n: i32,
   kind: i32,
-  share: f32,
-  first: i32,
-  end: i32,
-  tile: usize,
+  out: usize,
 ): void {
-  const stride = <usize> n << 2;
-  for (let k = 0; k < n; k += TILE) {
-    const depth = min(TILE, n - k);
-    const from = kind == UPPER ? k : 0;
-    const last = kind == (UPPER | TRANSPOSED) ? min(n, k + depth) : n;
-    for (let j = from; j < last; j += 8) {
-      if (kind & TRANSPOSED) packTransposed(b + <usize> j * stride + (<usize> k << 2), stride, depth, share, tile);
-      else packPlain(b + <usize> k * stride + (<usize> j << 2), stride, depth, share, tile);
-      for (let i = first; i < end; i += 4) {
-        const at = <usize> i * stride;
-        multiplyTile(
-          a + at + (<usize> k << 2), stride, tile, depth, out + at + (<usize> j << 2), stride,
-        );
+  const panels = n >> 3;
+  for (let k = 0; k < n; k += DEPTH) {
+    const first = kind == UPPER ? k >> 3 : 0;
+    const last = kind == LOWER ? min(panels, (k + DEPTH) >> 3) : panels;
+    for (let panel = first; panel < last; panel++) {
+      // Zeros are left out by whole panels' widths.
+      const from = kind == LOWER ? max(k, panel << 3) : k;
+      const end = kind == UPPER ? min(k + DEPTH, (panel + 1) << 3) : min(k + DEPTH, n);
+      const tile = b + <usize> panel * panelBytes + (<usize> from << 5);
+      const to = out + (<usize> panel << 5);
+      for (let i = 0; i < rows; i += 4) {
+        const row = a + <usize> i * stride + (<usize> from << 2);
+        multiplyTile(row, stride, tile, end - from, to + <usize> i * stride, stride);
       }
     }
   }
 }
 
-function packPlain(b: usize, stride: usize, depth: i32, share: f32, to: usize): void {
-  const factor = f32x4.splat(share);
-  for (let k = 0; k < depth; k++, b += stride, to += 32) {
-    v128.store(to, f32x4.mul(v128.load(b), factor));
-    v128.store(to, f32x4.mul(v128.load(b, 16), factor), 16);
-  }
-}
-
-function packTransposed(b: usize, stride: usize, depth: i32, share: f32, to: usize): void {
-  for (let j: usize = 0; j < 8; j++, b += stride) {
-    let out = to + (j << 2);
-    for (let k: usize = 0; k < <usize> depth; k++, out += 32) {
-      store<f32>(out, load<f32>(b + (k << 2)) * share);
-    }
-  }
-}
-
-/** Adds four rows of `a` times a tile to eight columns of `out`. */
+/** Adds four rows of `a` times a tile `[depth, 8]` to eight columns of `out`. */
 export function multiplyTile(
   a: usize,
   aStride: usize,
@@ -105,12 +89,79 @@ export function multiplyTile(
   v128.store(out + 3 * stride, c31, 16);
 }
 
-/** Rows of zeros. */
-export function clearRows(to: usize, n: i32, rows: i32): void {
-  memory.fill(to, 0, <usize> n * rows << 2);
+/** So many bytes of zeros. */
+export function clear(to: usize, bytes: usize): void {
+  memory.fill(to, 0, bytes);
 }
 
-/** Rows once more. */
-export function copyRows(from: usize, to: usize, n: i32, rows: i32): void {
-  memory.copy(to, from, <usize> n * rows << 2);
+/** So many bytes once more. */
+export function copy(from: usize, to: usize, bytes: usize): void {
+  memory.copy(to, from, bytes);
+}
+
+/** Numbers times `factor`, in their place; `bytes` is a multiple of 16. */
+export function scaleNumbers(at: usize, bytes: usize, factor: f32): void {
+  const factors = f32x4.splat(factor);
+  for (const end = at + bytes; at < end; at += 16) v128.store(at, f32x4.mul(v128.load(at), factors));
+}
+
+/** Rows `first` to `first + rows` of a matrix in panels, one after another, `stride` bytes apart. */
+export function unpackRows(
+  b: usize,
+  panelBytes: usize,
+  n: i32,
+  first: i32,
+  rows: i32,
+  to: usize,
+  stride: usize,
+): void {
+  for (let panel = 0; panel < n >> 3; panel++, b += panelBytes, to += 32) {
+    let from = b + (<usize> first << 5);
+    let out = to;
+    for (let i = 0; i < rows; i++, from += 32, out += stride) {
+      v128.store(out, v128.load(from));
+      v128.store(out, v128.load(from, 16), 16);
+    }
+  }
+}
+
+/** Rows, `stride` bytes apart, into a matrix in panels, from `to` on. */
+export function packRows(
+  a: usize,
+  stride: usize,
+  n: i32,
+  rows: i32,
+  to: usize,
+  panelBytes: usize,
+): void {
+  for (let panel = 0; panel < n >> 3; panel++, a += 32, to += panelBytes) {
+    let from = a;
+    let out = to;
+    for (let i = 0; i < rows; i++, from += stride, out += 32) {
+      v128.store(out, v128.load(from));
+      v128.store(out, v128.load(from, 16), 16);
+    }
+  }
+}
+
+/** Panels `first` to `end` of the transpose of an upper triangular matrix in panels. */
+export function transposePanels(
+  upper: usize,
+  panelBytes: usize,
+  n: i32,
+  to: usize,
+  first: i32,
+  end: i32,
+): void {
+  for (let panel = first; panel < end; panel++) {
+    for (let other = panel; other < n >> 3; other++) {
+      const from = upper + <usize> other * panelBytes + (<usize> panel << 8);
+      const out = to + <usize> panel * panelBytes + (<usize> other << 8);
+      for (let i: usize = 0; i < 8; i++) {
+        for (let j: usize = 0; j < 8; j++) {
+          store<f32>(out + (j << 5) + (i << 2), load<f32>(from + (i << 5) + (j << 2)));
+        }
+      }
+    }
+  }
 }

@@ -4,6 +4,7 @@ import { AREA, BLOCK_CODES, GROUP_OFFSETS, GROUP_SCALES } from "./area.as";
 import { blockBytes, blockSize, encodeBlock } from "./blocks.as";
 import { levelOf, nearestCode, readScales, writeCodes } from "./codes.as";
 import { multiplyTile } from "./multiply.as";
+import { quickScale } from "./quick.as";
 
 /** Encodes rows under importances `[columns]`; false where a half cannot hold a scale. */
 export function encodeRows(
@@ -29,16 +30,19 @@ export function encodeRows(
 }
 
 /**
- * Rounds rows (a multiple of 4, each of `n` f32) column by column. `upper` and `importances` are those of
- * an `ErrorFlow`; the rows are overwritten. Behind `area`: errors `[rows, 256]`, a tile `[256, 8]`.
+ * Rounds rows (a multiple of 4, each of `n` f32, `stride` bytes apart) column by column. `upper`, in
+ * panels (multiply.as.ts), and `importances` are those of an `ErrorFlow`; the rows are overwritten.
+ * Behind `area`: errors `[rows, 256]`.
  */
 export function gptqRows(
   type: i32,
   x: usize,
+  stride: usize,
   n: i32,
   columns: i32,
   rows: i32,
   upper: usize,
+  panelBytes: usize,
   importances: usize,
   out: usize,
   area: usize,
@@ -46,33 +50,36 @@ export function gptqRows(
   const size = blockSize(type);
   const bytes = <usize> blockBytes(type);
   const rowBytes = <usize> (columns / size) * bytes;
-  const stride = <usize> n << 2;
   const errors = area + AREA;
-  const tile = errors + (<usize> rows << 10);
   for (let first = 0; first < columns; first += size, out += bytes) {
     const end = first + size;
     for (let r = 0; r < rows; r++) {
       const row = x + <usize> r * stride;
       const at = <usize> first << 2;
       const block = out + <usize> r * rowBytes;
-      if (!encodeBlock(type, row + at, importances + at, block, area)) return 0;
-      roundBlock(type, row, first, end, upper, stride, block, errors + (<usize> r << 10), area);
+      if (!chooseScales(type, row + at, importances + at, block, area)) return 0;
+      roundBlock(type, row, first, end, upper, panelBytes, block, errors + (<usize> r << 10), area);
     }
     // What lies behind the block is corrected once for all of it.
-    for (let j = end; j < n; j += 8) {
-      let from = upper + <usize> first * stride + (<usize> j << 2);
-      const tileEnd = tile + (<usize> size << 5);
-      for (let to = tile; to < tileEnd; to += 32, from += stride) {
-        v128.store(to, v128.load(from));
-        v128.store(to, v128.load(from, 16), 16);
-      }
+    for (let panel = end >> 3; panel < n >> 3; panel++) {
+      const tile = upper + <usize> panel * panelBytes + (<usize> first << 5);
+      const to = x + (<usize> panel << 5);
       for (let r = 0; r < rows; r += 4) {
-        const to = x + <usize> r * stride + (<usize> j << 2);
-        multiplyTile(errors + (<usize> r << 10), 1024, tile, size, to, stride);
+        multiplyTile(errors + (<usize> r << 10), 1024, tile, size, to + <usize> r * stride, stride);
       }
     }
   }
   return 1;
+}
+
+/** Puts scales of a block into it; false where a half cannot hold one, or a number is none. */
+function chooseScales(type: i32, x: usize, w: usize, block: usize, area: usize): bool {
+  switch (type) {
+    case 2: return quickScale(x, w, -8, 7, block, area);
+    case 6: return quickScale(x, w, -16, 15, block, area);
+    case 8: return quickScale(x, w, -127, 127, block, area);
+    default: return encodeBlock(type, x, w, block, area);
+  }
 }
 
 /** Chooses the codes of a block, each with the errors of those before; leaves minus the errors in `errors`. */
@@ -82,13 +89,12 @@ function roundBlock(
   first: i32,
   end: i32,
   upper: usize,
-  stride: usize,
+  panelBytes: usize,
   block: usize,
   errors: usize,
   area: usize,
 ): void {
   const group = readScales(type, block, area);
-  const rowEnd = row + (<usize> end << 2);
   for (let j = first; j < end; j++) {
     const g = <usize> ((j - first) / group) << 3;
     const scale = load<f64>(area + GROUP_SCALES + g);
@@ -97,15 +103,16 @@ function roundBlock(
     const value = <f64> load<f32>(place);
     const code = nearestCode(type, scale != 0 ? (value - offset) / scale : 0);
     store<u8>(area + BLOCK_CODES + (j - first), code);
-    let line = upper + <usize> j * stride + (<usize> j << 2);
-    const error = <f32> ((value - scale * levelOf(type, code) - offset) / <f64> load<f32>(line));
+    let line = upper + <usize> (j >> 3) * panelBytes + (<usize> j << 5);
+    const pivot = <f64> load<f32>(line + (<usize> (j & 7) << 2));
+    const error = <f32> ((value - scale * levelOf(type, code) - offset) / pivot);
     store<f32>(errors + (<usize> (j - first) << 2), -error);
-    let to = place + 4;
-    line += 4;
-    for (; to < rowEnd && to & 15; to += 4, line += 4) store<f32>(to, load<f32>(to) - error * load<f32>(line));
+    // Columns before this one have zeros here; what becomes of its own number matters no more.
     const factor = f32x4.splat(error);
-    for (; to < rowEnd; to += 16, line += 16) {
+    for (let k = j & ~7; k < end; k += 8, line += panelBytes) {
+      const to = row + (<usize> k << 2);
       v128.store(to, f32x4.sub(v128.load(to), f32x4.mul(factor, v128.load(line))));
+      v128.store(to, f32x4.sub(v128.load(to, 16), f32x4.mul(factor, v128.load(line, 16))), 16);
     }
   }
   writeCodes(type, area + BLOCK_CODES, block);

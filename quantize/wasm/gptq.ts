@@ -24,13 +24,13 @@ export interface WasmSums {
   readonly n: number;
   /** Inputs so far. */
   count: number;
-  /** Σ z² of each column, of inputs without any rounding. */
+  /** Σ z² of each column, of inputs without any rounding; in the memory too. */
   readonly squares: Float64Array;
-  /** Σ x² of each column. */
+  /** Σ x² of each column; in the memory too. */
   readonly own: Float64Array;
   /** Where Σ x·xᵀ is, f64 `[n, n]`, its upper triangle; undefined where only squares are wanted. */
   readonly sums?: number;
-  /** Where Σ (z − x)·xᵀ is, f32 `[n, n]`. */
+  /** Where Σ (z − x)·xᵀ is, f32 `[n, n]` in panels. */
   readonly drift?: number;
 }
 
@@ -38,24 +38,45 @@ export interface WasmSums {
 const PANEL = 8, PANELS = 4;
 /** Rows and columns of the blocks that a factor is made of (kernels/quantizers/factor.as.ts). */
 const STRIP = 64;
-/** Rows that are rounded together. */
-const ROWS = 32;
-/** Floats of the tile that products are computed with. */
-const TILE = 256 * 8;
+/** Inputs that are summed in whole numbers, at most (kernels/quantizers/sums.as.ts). */
+const INPUTS = 512;
+/** Rows that are rounded together, at most. */
+const ROWS = 64;
 /** Kinds of right-hand matrices of the kernel `multiply` (kernels/quantizers/multiply.as.ts). */
-const ANY = 0, UPPER = 2, UPPER_TRANSPOSED = 3;
+const ANY = 0, UPPER = 1, LOWER = 2;
+/** Bytes of what a block leaves for the steps after it (kernels/quantizers/factor.as.ts). */
+const BLOCK = 98304;
+/** Panels of a block's rows of the inverse that are made together. */
+const EXTENDED = 16;
+
+/** Bytes between the panels of a matrix of `n` columns: no power of two, which caches take badly. */
+function panelBytesOf(n: number): number {
+  return 4 * PANEL * n + 64;
+}
+
+/** Bytes of an f32 matrix `[n, n]` in panels. */
+function bytesInPanels(n: number): number {
+  return n / PANEL * panelBytesOf(n);
+}
+
+/** Floats between rows that lie one after another; see `panelBytesOf`. */
+function strideOf(n: number): number {
+  return n + 16;
+}
 
 /** Sums of nothing; `isWhole` where products are wanted beside squares. */
 export function noSums(pool: Pool, columns: number, isWhole: boolean): WasmSums {
-  const squares = { squares: new Float64Array(columns), own: new Float64Array(columns) };
   const n = Math.ceil(columns / PANEL) * PANEL;
-  if (!isWhole) return { ...{ columns, n, count: 0 }, ...squares };
-  const sums = pool.reserve(8 * n * n), drift = pool.reserve(4 * n * n);
-  for (let row = 0; row < n; row++) {
-    pool.doubles(sums + 8 * n * row, n).fill(0);
-    pool.floats(drift + 4 * n * row, n).fill(0);
+  const squares = (): Float64Array =>
+    pool.doubles(pool.reserve(8 * n), n).fill(0).subarray(0, columns);
+  const none = { columns, n, count: 0, squares: squares(), own: squares() };
+  if (!isWhole) return none;
+  const sums = pool.reserve(8 * n * n), drift = pool.reserve(bytesInPanels(n));
+  for (let row = 0; row < n; row++) pool.doubles(sums + 8 * n * row, n).fill(0);
+  for (let panel = 0; panel < n / PANEL; panel++) {
+    pool.bytes(drift + panelBytesOf(n) * panel, panelBytesOf(n)).fill(0);
   }
-  return { ...{ columns, n, count: 0, sums, drift }, ...squares };
+  return { ...none, sums, drift };
 }
 
 /** Adds inputs `[count, columns]`, and what they would be without any rounding. */
@@ -65,58 +86,69 @@ export async function addSums(
   inputs: Float32Array,
   exact: Float32Array,
 ): Promise<void> {
-  const { columns, n, sums, drift, squares, own } = it, count = inputs.length / columns;
-  for (let at = 0; at < inputs.length; at += columns) {
-    for (let j = 0; j < columns; j++) {
-      squares[j]! += exact[at + j]! ** 2;
-      own[j]! += inputs[at + j]! ** 2;
+  const { columns, n, sums, drift, squares, own } = it, panels = n / PANEL;
+  const most = Math.min(INPUTS, inputs.length / columns), mark = pool.mark();
+  const x = pool.reserve(4 * columns * most), z = pool.reserve(4 * columns * most);
+  const packedBytes = 2 * n * (most + most % 2);
+  const [packed, off] = sums === undefined
+    ? []
+    : [pool.reserve(packedBytes), pool.reserve(packedBytes)];
+  const scales = pool.reserve(4 * n), offScales = pool.reserve(4 * n);
+  for (let at = 0; at < inputs.length; at += columns * most) {
+    const some = inputs.subarray(at, at + columns * most), count = some.length / columns;
+    pool.floats(x, some.length).set(some);
+    pool.floats(z, some.length).set(exact.subarray(at, at + some.length));
+    await pool.each(panels, PANELS, (first, end): readonly Step[] => [
+      ["call", "addSquares", x, columns, count, own.byteOffset, first, end],
+      ["call", "addSquares", z, columns, count, squares.byteOffset, first, end],
+      ...(packed === undefined || off === undefined ? [] : [
+        ["call", "packInputs", x, 0, columns, count, packed, scales, first, end],
+        ["call", "packInputs", x, z, columns, count, off, offScales, first, end],
+      ] as const),
+    ]);
+    it.count += count;
+    if (sums === undefined || drift === undefined || packed === undefined || off === undefined) {
+      continue;
     }
+    await pool.each(panels, PANELS, (first, end) => [
+      ["call", "addSums", packed, scales, packed, scales, n, count, sums, 0, first, end],
+      ["call", "addSums", off, offScales, packed, scales, n, count, drift, panelBytesOf(n)]
+        .concat([first, end]) as unknown as Step,
+    ]);
   }
-  it.count += count;
-  if (sums === undefined || drift === undefined) return;
-  const mark = pool.mark(), bytes = 4 * inputs.length, packedBytes = 4 * n * count;
-  const x = pool.reserve(bytes), z = pool.reserve(bytes);
-  const packed = pool.reserve(packedBytes), off = pool.reserve(packedBytes);
-  pool.floats(x, inputs.length).set(inputs);
-  pool.floats(z, inputs.length).set(exact);
-  const panels = n / PANEL;
-  await pool.each(panels, PANELS, (first, end) => [
-    ["call", "packInputs", x, 0, columns, count, packed, first, end],
-    ["call", "packInputs", z, x, columns, count, off, first, end],
-  ]);
-  await pool.each(panels, PANELS, (first, end) => [
-    ["call", "addSums", packed, packed, n, count, sums, 1, first, end],
-    ["call", "addSums", off, packed, n, count, drift, 0, first, end],
-  ]);
   pool.release(mark);
 }
 
 /** The sums as they are when each input is divided by its scale. */
-export function divideSums(pool: Pool, it: WasmSums, scales: Float32Array): void {
+export async function divideSums(pool: Pool, it: WasmSums, scales: Float32Array): Promise<void> {
   const { n, columns, sums, drift, own } = it;
   own.forEach((sum, j) => own[j] = sum / scales[j]! ** 2);
   if (sums === undefined || drift === undefined) return;
-  for (let i = 0; i < columns; i++) {
-    const line = pool.doubles(sums + 8 * n * i, n), off = pool.floats(drift + 4 * n * i, n);
-    for (let j = 0; j < columns; j++) {
-      const scale = scales[i]! * scales[j]!;
-      line[j]! /= scale;
-      off[j]! /= scale;
-    }
-  }
+  const mark = pool.mark(), inverse = pool.reserve(4 * n);
+  pool.floats(inverse, n).fill(0).set(scales.map((it) => 1 / it).subarray(0, columns));
+  await pool.each(n, STRIP, (first, end) => [
+    ["call", "divideSums", sums, drift, panelBytesOf(n), n, inverse, first, end],
+  ]);
+  pool.release(mark);
 }
 
 /** Adds to sums as much of others as if `count` inputs had come from there; of their drift nothing. */
-export function addShare(pool: Pool, it: WasmSums, others: WasmSums, count: number): void {
-  const share = count / others.count, { n } = it;
+export async function addShare(
+  pool: Pool,
+  it: WasmSums,
+  others: WasmSums,
+  count: number,
+): Promise<void> {
+  const share = count / others.count, { n, sums } = it;
   it.count += count;
   others.own.forEach((sum, j) => it.own[j]! += share * sum);
-  if (it.sums === undefined || others.sums === undefined) return;
-  for (let i = 0; i < n; i++) {
-    const line = pool.doubles(it.sums + 8 * n * i, n);
-    const other = pool.doubles(others.sums + 8 * n * i, n);
-    for (let j = i; j < n; j++) line[j]! += share * other[j]!;
-  }
+  if (sums === undefined || others.sums === undefined) return;
+  const more = others.sums;
+  await pool.each(
+    n,
+    STRIP,
+    (first, end) => [["call", "addShare", sums, more, n, share, first, end]],
+  );
 }
 
 /** The mean square of each input `[columns]`. */
@@ -124,11 +156,13 @@ export function meansOf({ own, count }: WasmSums): Float32Array {
   return Float32Array.from(own, (sum) => count > 0 ? sum / count : 0);
 }
 
-/** What rows are rounded by. */
+/** What rows are rounded by; matrices are in panels. */
 export interface WasmFlow {
   readonly n: number;
-  /** Where U is, f32 `[n, n]`. */
+  /** Where U is, f32 `[n, n]`, of which nothing below the diagonal is read. */
   readonly upper: number;
+  /** Where its transpose is, of which nothing above the diagonal is read. */
+  readonly lower: number;
   /** Where importances are, f32 `[n]`. */
   readonly importances: number;
   /** Where the sums of drift are, f32 `[n, n]`. */
@@ -136,7 +170,7 @@ export interface WasmFlow {
 }
 
 /**
- * The flow of errors of some sums, in their place: they are no sums after that.
+ * The flow of errors of some sums, partly in their place: they are no sums after that.
  *
  * @throws InputError when they cannot be inverted
  */
@@ -146,6 +180,7 @@ export async function flowOf(
   damping: number = 0.01,
 ): Promise<WasmFlow> {
   const m = sums!, importances = pool.reserve(4 * n), diagonal = pool.reserve(8 * n);
+  const panelBytes = panelBytesOf(n), upper = pool.reserve(bytesInPanels(n));
   let mean = 0;
   for (let j = 0; j < n; j++) {
     const value = pool.doubles(m + 8 * j * (n + 1), 1)[0]!;
@@ -156,8 +191,8 @@ export async function flowOf(
     throw new InputError(`Cannot prepare GPTQ: the mean square of its inputs is ${mean}`);
   }
   if (mean === 0) mean = 1;
-  await pool.each(n, STRIP, (first, end) => [["call", "mirrorRows", m, n, first, end]]);
-  for (let share = damping, tries = 0; !await factor(pool, m, n, diagonal, share * mean);) {
+  await pool.each(n, STRIP, (first, end) => [["call", "narrowRows", m, n, first, end]]);
+  for (let share = damping, tries = 0; !await invert(pool, m, n, diagonal, share * mean, upper);) {
     share = Math.max(10 * share, 1e-6);
     if (++tries === 8) {
       throw new InputError(
@@ -166,55 +201,60 @@ export async function flowOf(
       );
     }
   }
-  await invert(pool, m, n);
+  // The factor's place is free now, which is large enough.
+  const panels = n / PANEL, lower = m;
+  await pool.each(panels, PANELS, (first, end) => [
+    ["call", "transposePanels", upper, panelBytes, n, lower, first, end],
+  ]);
   const weights = pool.floats(importances, n);
-  for (let j = 0; j < n; j++) weights[j] = 1 / pool.floats(m + 4 * j * (n + 1), 1)[0]! ** 2;
-  return { ...{ n, importances, upper: m, drift: drift! } };
+  for (let j = 0; j < n; j++) {
+    const at = upper + panelBytes * Math.floor(j / PANEL) + 4 * PANEL * j + 4 * (j % PANEL);
+    weights[j] = 1 / pool.floats(at, 1)[0]! ** 2;
+  }
+  return { ...{ n, importances, upper, lower, drift: drift! } };
 }
 
-/** M with H + damping = M·Mᵀ in the upper triangle; whether H is positive. */
-async function factor(
+/** U = M⁻¹, H + damping = M·Mᵀ, from the last block of rows on; whether H is positive. */
+async function invert(
   pool: Pool,
   m: number,
   n: number,
   diagonal: number,
   damping: number,
+  upper: number,
 ): Promise<boolean> {
+  const mark = pool.mark(), panelBytes = panelBytesOf(n), panels = n / PANEL;
+  const block = pool.reserve(BLOCK), rowStride = 4 * strideOf(n);
+  const [minus, turned] = [pool.reserve(4 * STRIP * n), pool.reserve(4 * STRIP * n)];
+  const rows = pool.reserve(STRIP * rowStride);
+  const areas = Array.from(
+    { length: pool.threads },
+    () => pool.reserve(4 * STRIP * PANEL * EXTENDED),
+  );
   await pool.each(n, STRIP, (first, end) => [
     ["call", "restoreRows", m, n, diagonal, damping, first, end],
   ]);
+  let isPositive = true;
   for (let from = Math.floor((n - 1) / STRIP) * STRIP; from >= 0; from -= STRIP) {
-    const end = Math.min(n, from + STRIP);
-    const isPositive = await pool.each(1, 1, () => [["call", "factorBlock", m, n, from, end]]);
-    if (!isPositive) return false;
+    const end = Math.min(n, from + STRIP), size = end - from;
+    isPositive = await pool.each(1, 1, () => [
+      ["call", "factorBlock", m, n, from, end, upper, panelBytes, block, rows, rowStride],
+    ]);
+    if (!isPositive) break;
     await pool.each(from, STRIP, (first, last) => [
-      ["call", "solveRows", m, n, from, end, first, last],
+      ["call", "solveRows", m, n, from, end, block, minus, turned, first, last],
     ]);
     await pool.each(from, STRIP / 2, (first, last) => [
-      ["call", "reduceRows", m, n, from, end, first, last],
+      ["call", "reduceRows", m, n, from, size, minus, turned, first, last],
+    ]);
+    const behind = end / PANEL;
+    await pool.each(panels - behind, EXTENDED, (first, last, thread) => [
+      ["call", "extendInverse", n, from, end, upper, panelBytes, block, rows, rowStride]
+        .concat([areas[thread]!, behind + first, behind + last]) as unknown as Step,
     ]);
   }
-  return true;
-}
-
-/** M⁻¹ as f32 rows where M was. */
-async function invert(pool: Pool, m: number, n: number): Promise<void> {
-  const mark = pool.mark(), { threads } = pool;
-  const strips = Array.from({ length: threads }, () => pool.reserve(8 * STRIP * n));
-  for (let batch = 0; batch < n; batch += STRIP * threads) {
-    const firsts = strips.map((_, i) => batch + STRIP * i).filter((it) => it < n);
-    // Rows of M are needed by those before them, never by those behind: these are done.
-    await pool.each(
-      firsts.length,
-      1,
-      (i) => [["call", "invertRows", m, n, firsts[i]!, strips[i]!]],
-    );
-    for (const [i, first] of firsts.entries()) {
-      const rows = Math.min(STRIP, n - first);
-      await pool.each(1, 1, () => [["call", "narrowRows", strips[i]!, n, m, first, rows]]);
-    }
-  }
   pool.release(mark);
+  return isPositive;
 }
 
 /**
@@ -229,7 +269,7 @@ export async function gptqTensor(
   entry: TensorEntry,
   type: string,
   draft: Draft,
-  { n, upper, importances, drift }: WasmFlow,
+  { n, upper, lower, importances, drift }: WasmFlow,
   correction: number | undefined,
   scales: Float32Array | undefined,
   part = 0,
@@ -242,40 +282,49 @@ export async function gptqTensor(
   try {
     const factors = scales ? pool.reserve(4 * columns) : 0;
     if (scales) pool.floats(factors, columns).set(scales);
+    // Few rows are shared by all threads.
+    const most = Math.min(ROWS, Math.ceil(rows / pool.threads / 4) * 4);
+    const stride = 4 * strideOf(n), panelBytes = panelBytesOf(n);
     const areas = Array.from({ length: pool.threads }, () => ({
-      source: pool.reserve(numbers.bytesOf(columns) * ROWS),
-      values: pool.reserve(4 * columns * ROWS),
-      x: pool.reserve(4 * n * ROWS),
-      followed: pool.reserve(4 * n * ROWS),
-      between: pool.reserve(4 * n * ROWS),
-      out: pool.reserve(rowBytes * ROWS),
-      area: pool.reserve(AREA + 1024 * ROWS + 4 * TILE),
+      source: pool.reserve(numbers.bytesOf(columns) * most),
+      values: pool.reserve(4 * columns * most),
+      x: pool.reserve(stride * most),
+      followed: pool.reserve(stride * most),
+      between: pool.reserve(stride * most),
+      out: pool.reserve(rowBytes * most),
+      area: pool.reserve(AREA + 1024 * most),
     }));
-    const isSound = await pool.each(rows, ROWS, async (first, end, thread) => {
+    const isSound = await pool.each(rows, most, async (first, end, thread) => {
       const { source, values, x, followed, between, out, area } = areas[thread]!;
-      const own = end - first, whole = Math.ceil(own / 4) * 4, tile = area + AREA + 1024 * ROWS;
+      const own = end - first, whole = Math.ceil(own / 4) * 4, bytes = stride * whole;
       const steps: Step[] = [
         ...await numbers.bring(first * columns, own * columns, source),
+        ["call", "clear", x, bytes],
         ["call", "decode", typeNumber(numbers.type), source, own * columns, values],
-        ["call", "spreadRows", values, columns, own, factors, n, x],
+        ["call", "spreadRows", values, columns, own, factors, strideOf(n), x],
       ];
-      pool.floats(x + 4 * n * own, n * (whole - own)).fill(0);
+      const multiply = (
+        a: number,
+        b: number,
+        kind: number,
+        out: number,
+      ): Step => ["call", "multiply", a, stride, whole, b, panelBytes, n, kind, out];
       // What makes up for the drift of the inputs (`driftCorrection` and `followDrift`).
-      steps.push(["call", "copyRows", x, followed, n, whole]);
-      if (correction !== undefined) {
-        steps.push(["call", "multiply", x, correction, followed, n, ANY, 1, 0, whole, tile]);
-      } else {
+      steps.push(["call", "copy", x, followed, bytes]);
+      if (correction !== undefined) steps.push(multiply(x, correction, ANY, followed));
+      else {
         steps.push(
-          ["call", "clearRows", between, n, whole],
-          ["call", "multiply", x, drift, between, n, ANY, DRIFT_SHARE, 0, whole, tile],
-          ["call", "clearRows", x, n, whole],
-          ["call", "multiply", between, upper, x, n, UPPER_TRANSPOSED, 1, 0, whole, tile],
-          ["call", "multiply", x, upper, followed, n, UPPER, 1, 0, whole, tile],
+          ["call", "clear", between, bytes],
+          multiply(x, drift, ANY, between),
+          ["call", "scaleNumbers", between, bytes, DRIFT_SHARE],
+          ["call", "clear", x, bytes],
+          multiply(between, lower, LOWER, x),
+          multiply(x, upper, UPPER, followed),
         );
       }
       steps.push(
-        ["call", "gptqRows", typeNumber(type), followed, n, columns, whole]
-          .concat([upper, importances, out, area]) as unknown as Step,
+        ["call", "gptqRows", typeNumber(type), followed, stride, n, columns, whole]
+          .concat([upper, panelBytes, importances, out, area]) as unknown as Step,
         ["write", draft.path, offset + first * rowBytes, out, own * rowBytes],
       );
       return steps;
@@ -289,27 +338,41 @@ export async function gptqTensor(
 }
 
 /**
- * Where share · D·H⁻¹ is, f32 `[n, n]`: worth its cost where more rows than columns are corrected by it,
- * else undefined.
+ * Where share · D·H⁻¹ is, f32 `[n, n]` in panels: worth its cost where more rows than columns are
+ * corrected by it, else undefined.
  */
 export async function correctionOf(
   pool: Pool,
-  { n, upper, drift }: WasmFlow,
+  { n, upper, lower, drift }: WasmFlow,
   rows: number,
   share: number = DRIFT_SHARE,
 ): Promise<number | undefined> {
   if (rows <= n) return undefined;
-  const between = pool.reserve(4 * n * n);
-  const tiles = Array.from({ length: pool.threads }, () => pool.reserve(4 * TILE));
+  const mark = pool.mark(), stride = 4 * strideOf(n), panelBytes = panelBytesOf(n);
+  const areas = Array.from({ length: pool.threads }, () => ({
+    own: pool.reserve(stride * STRIP),
+    between: pool.reserve(stride * STRIP),
+  }));
   await pool.each(n, STRIP, (first, end, thread) => {
-    const at = 4 * n * first, count = end - first, tile = tiles[thread]!;
+    const { own, between } = areas[thread]!, count = end - first, bytes = stride * count;
+    const out = drift + 4 * PANEL * first;
+    const multiply = (
+      a: number,
+      b: number,
+      kind: number,
+      out: number,
+    ): Step => ["call", "multiply", a, stride, count, b, panelBytes, n, kind, out];
     // Rows of D are read before they are written.
     return [
-      ["call", "clearRows", between + at, n, count],
-      ["call", "multiply", drift, upper, between, n, UPPER_TRANSPOSED, share, first, end, tile],
-      ["call", "clearRows", drift + at, n, count],
-      ["call", "multiply", between, upper, drift, n, UPPER, 1, first, end, tile],
+      ["call", "unpackRows", drift, panelBytes, n, first, count, own, stride],
+      ["call", "scaleNumbers", own, bytes, share],
+      ["call", "clear", between, bytes],
+      multiply(own, lower, LOWER, between),
+      ["call", "clear", own, bytes],
+      multiply(between, upper, UPPER, own),
+      ["call", "packRows", own, stride, n, count, out, panelBytes],
     ];
   });
+  pool.release(mark);
   return drift;
 }
