@@ -129,7 +129,10 @@ async function inspect(flags: Flags): Promise<void> {
     const warnings: string[] = [];
     const warn = (message: string): void => void warnings.push(message);
     try {
-      const model = withTablesInFile(await resolveModel(file, choices, warn), choices, warn);
+      const model = withTablesInFile(await resolveModel(file, choices, warn), choices, {
+        name: file.name,
+        warn,
+      });
       (await unusedTextSettings(file)).forEach(warn);
       quantization = model.quantization;
       for (const { tensors: names, layout, exact, obstacle, inFile } of model.weights.values()) {

@@ -177,7 +177,10 @@ export async function planOf(
   }
   const file = await paperModel(method ? before : shape.config, name);
   const warn = (message: string): void => void warnings.push(message);
-  const model = withTablesInFile(await resolveModel(file, options, warn), placeOf(options), warn);
+  const model = withTablesInFile(await resolveModel(file, options, warn), placeOf(options), {
+    name,
+    warn,
+  });
   const memory = memoryNeeded(programGraphs(model.programs, model.weights, model.sizes));
   const reads = readsOf(model), { decode } = reads;
   const backend = await createWasmBackend({ threads: 1 });

@@ -186,8 +186,10 @@ type PlaceTables = (model: ReadyModel, warn?: (message: string) => void) => Read
 
 /** Goes by what was asked for and by the backend that the model begins on. */
 function tablePlacer(options: LoadOptions, candidates: Candidates): PlaceTables {
-  const choice = { lookupTables: options.lookupTables, isHosted: isHosted(options, candidates) };
-  return (model, warn = console.warn) => withTablesInFile(model, choice, warn);
+  const { lookupTables, reproducible } = options;
+  const choice = { lookupTables, reproducible, isHosted: isHosted(options, candidates) };
+  return (model, warn = console.warn) =>
+    withTablesInFile(model, choice, { name: model.file.name, warn });
 }
 
 /** Whether tokens are chosen on the processor: of a divided model, the head is there. */

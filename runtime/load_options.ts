@@ -24,7 +24,7 @@ export interface LoadOptions extends BackendOptions {
    * How the matrices are stored that have a row for each word: the embedding table and the head. Where
    * absent, as `weights` says, but a table that is only looked up stays as it is in the file. Of models
    * with many words these are a large part: two tables of 130,528 words of 4,096 numbers in f16 take
-   * 2.1 GB, in int8 1.1 GB.
+   * 2.1 GB, in int8 1.1 GB. A table that stays in its file (`lookupTables`) is not rounded.
    */
   readonly wordTables?: WeightsOption;
   /**
@@ -32,7 +32,8 @@ export interface LoadOptions extends BackendOptions {
    * in `memory`, or in the `file`, of which a row is read for each word, with the file's own numbers.
    * The file stays open, and a run after it was written is a `SourceError`. Needs a local file; a GPU
    * chooses no tokens by itself then. Where absent, tables of 256 MiB and more of a decoder on `wasm`
-   * or `reference` stay in the file, and others are in memory.
+   * or `reference` stay in the file, and others are in memory; with `reproducible` also those that
+   * have other numbers there, because `wordTables` or their type has them rounded.
    */
   readonly lookupTables?: LookupTables;
   /**

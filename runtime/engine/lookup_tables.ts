@@ -5,6 +5,7 @@
  * @module
  */
 
+import { quote } from "../../escape.ts";
 import { lookedUpTables } from "../graph/row_inputs.ts";
 import type { Warn } from "../models/fields.ts";
 import { type ResolvedWeight, weightBytes } from "../models/weights.ts";
@@ -27,6 +28,16 @@ export interface TableChoice {
   readonly lookupTables?: LookupTables | undefined;
   /** Whether the processor chooses tokens, so that it knows each before its run begins. */
   readonly isHosted: boolean;
+  /** Whether numbers may not depend on where the model is read from. */
+  readonly reproducible?: boolean | undefined;
+}
+
+/** Who is told that a choice has no effect, and what the model is called. */
+export interface TableNotes {
+  /** Path or URL of the model. */
+  readonly name: string;
+  /** Gets a sentence. */
+  readonly warn: Warn;
 }
 
 /**
@@ -36,16 +47,23 @@ export interface TableChoice {
  */
 export function withTablesInFile<M extends ResolvedModel>(
   model: M,
-  { lookupTables: wanted, isHosted }: TableChoice,
-  warn: Warn = () => {},
+  { lookupTables: wanted, isHosted, reproducible = false }: TableChoice,
+  notes?: TableNotes,
 ): M {
   const byDefault = isHosted && model.programs.encode === undefined;
   if (wanted === "memory" || wanted === undefined && !byDefault) return model;
   const tables = tablesOf(model);
-  const readable = tables.filter(hasRows);
+  // In memory a layout may round them, and only a local file has rows to read.
+  const isSame = ({ name }: ResolvedWeight): boolean => {
+    const { exact, asIs } = model.weights.get(name)!;
+    return exact && !asIs;
+  };
+  const readable = tables.filter((it) =>
+    hasRows(it) && (wanted === "file" || !reproducible || isSame(it))
+  );
   if (wanted === "file" && readable.length === 0) {
-    warn(
-      `lookupTables "file" has no effect on the model: ` +
+    notes?.warn(
+      `lookupTables "file" has no effect on ${quote(notes.name)}: ` +
         (tables.length === 0
           ? `its table of words is its output head, too`
           : `its table of words lies in no local file row by row`),
