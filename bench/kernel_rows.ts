@@ -37,7 +37,7 @@ export type Repeat = (
 ) => Tensor;
 
 const INTEGERS: readonly LayoutName[] = [
-  ...["int4", "int4m", "int8", "int5m", "int4k", "int5k", "int6k"] as const,
+  ...["int4", "int4m", "int8", "int4n", "int5", "int5m", "int4k", "int5k", "int6k"] as const,
 ];
 const GEMV_LAYOUTS: readonly LayoutName[] = [...INTEGERS, "f16", "f32"];
 /** Numbers of tokens between one and a chunk of a prompt. */

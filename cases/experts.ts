@@ -20,7 +20,7 @@ import {
 } from "./recorder.ts";
 
 const INTEGERS: readonly LayoutName[] = [
-  ...["int8", "int4", "int4m", "int5m", "int4k", "int5k", "int6k"] as const,
+  ...["int8", "int4", "int4n", "int5", "int4m", "int5m", "int4k", "int5k", "int6k"] as const,
 ];
 const LAYOUTS: readonly LayoutName[] = ["f32", "f16", "bf16", ...INTEGERS];
 

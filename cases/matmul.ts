@@ -19,7 +19,17 @@ import {
 } from "./recorder.ts";
 
 const FLOATS = ["f32", "f16", "bf16"] as const;
-const INTEGERS = ["int8", "int4", "int4m", "int5m", "int4k", "int5k", "int6k"] as const;
+const INTEGERS = [
+  "int8",
+  "int4",
+  "int4n",
+  "int5",
+  "int4m",
+  "int5m",
+  "int4k",
+  "int5k",
+  "int6k",
+] as const;
 const LAYOUTS: readonly LayoutName[] = [...FLOATS, ...INTEGERS];
 
 /** Activations as the layout's kernel takes them. */

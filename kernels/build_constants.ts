@@ -45,6 +45,8 @@ export const CONSTANTS: Readonly<Record<"usize" | "i32", readonly (readonly [str
       ["INT4_BLOCK", PACKED_BLOCK_BYTES.int4],
       ["INT4M_BLOCK", PACKED_BLOCK_BYTES.int4m],
       ["INT8_BLOCK", PACKED_BLOCK_BYTES.int8],
+      ["INT4N_BLOCK", PACKED_BLOCK_BYTES.int4n],
+      ["INT5_BLOCK", PACKED_BLOCK_BYTES.int5],
       ["INT5M_BLOCK", PACKED_BLOCK_BYTES.int5m],
       ["INT4K_BLOCK", PACKED_BLOCK_BYTES.int4k],
       ["INT5K_BLOCK", PACKED_BLOCK_BYTES.int5k],

@@ -30,6 +30,16 @@ export function madd(a: v128, b: v128, c: v128): v128 {
   }
 }
 
+/** Of the sixteen bytes of `table` those that the bytes of `at`, 0…15, number. */
+@inline
+export function choose(table: v128, at: v128): v128 {
+  if (ASC_FEATURE_RELAXED_SIMD) {
+    return i8x16.relaxed_swizzle(table, at);
+  } else {
+    return i8x16.swizzle(table, at);
+  }
+}
+
 /** Two f64 without their fractions, as i32 in lanes 0 and 1; for numbers that an i32 can hold. */
 @inline
 export function truncPair(v: v128): v128 {

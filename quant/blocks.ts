@@ -6,6 +6,7 @@
  */
 
 import { InputError } from "../errors.ts";
+import { NONLINEAR_CODES } from "./ggml_blocks.ts";
 import { HALF_MAX, HALF_VALUES, halfAt, halfBits, scaleBits } from "./half.ts";
 
 /** Blocks of int8: `d·q`. */
@@ -79,6 +80,33 @@ export function encodeInt4(out: Uint8Array, values: Float32Array): void {
       out[at + 2 + k] = Math.min(low, 15) | Math.min(high, 15) << 4;
     }
   }
+}
+
+/** Blocks of int4n. Scale: the value of greatest magnitude / −127, sign kept: it gets code 0. */
+export function encodeInt4n(out: Uint8Array, values: Float32Array): void {
+  for (let at = 0, i = 0; i < values.length; at += 18, i += 32) {
+    let peak = 0, taint = 0;
+    for (let k = i; k < i + 32; k++) {
+      if (Math.abs(values[k]) > Math.abs(peak)) peak = values[k];
+      taint += values[k] * 0;
+    }
+    const bits = scaleBits(peak / -127);
+    const d = HALF_VALUES[bits];
+    if (!(Math.abs(d) + taint <= HALF_MAX)) failEncode("int4n", values, i, i + 32);
+    out[at] = bits;
+    out[at + 1] = bits >> 8;
+    const code = (value: number): number => d !== 0 ? nearestNonlinear(value / d) : 8;
+    for (let k = 0; k < 16; k++) {
+      out[at + 2 + k] = code(values[i + k]) | code(values[i + 16 + k]) << 4;
+    }
+  }
+}
+
+/** The code of the number that is nearest to `value`. */
+function nearestNonlinear(value: number): number {
+  let code = 0;
+  while (code < 15 && 2 * value > NONLINEAR_CODES[code] + NONLINEAR_CODES[code + 1]) code++;
+  return code;
 }
 
 /** Blocks of int4m: `d·q + m`. */

@@ -1,6 +1,6 @@
 /**
  * Encoders of the layouts with finer scales: int4k, int5k and int6k, blocks of 256 whose groups have
- * scales that are whole multiples of the block's own, and int5m. Each number takes the nearest code
+ * scales that are whole multiples of the block's own, and int5 and int5m. Each number takes the nearest code
  * that its group has once its scale (and minimum) follow from the group's greatest and least numbers.
  * Files come with better scales than these; decoders are in `ggml_k.ts` and `ggml_blocks.ts`.
  *
@@ -114,6 +114,27 @@ export function encodeInt6k(out: Uint8Array, values: Float32Array): void {
 
 type Four = [number, number, number, number];
 
+/** Blocks of int5. Scale: the value of greatest magnitude / −16, sign kept: it gets code 0. */
+export function encodeInt5(out: Uint8Array, values: Float32Array): void {
+  const codes = new Uint8Array(32);
+  for (let at = 0, i = 0; i < values.length; at += 22, i += 32) {
+    let peak = 0, taint = 0;
+    for (let k = i; k < i + 32; k++) {
+      if (Math.abs(values[k]) > Math.abs(peak)) peak = values[k];
+      taint += values[k] * 0;
+    }
+    const bits = scaleBits(peak / -16);
+    const d = HALF_VALUES[bits];
+    if (!(Math.abs(d) + taint <= HALF_MAX)) failEncode("int5", values, i, i + 32);
+    for (let k = 0; k < 32; k++) {
+      const code = d !== 0 ? Math.floor(values[i + k] / d + 16.5) : 16;
+      codes[k] = Math.min(Math.max(code, 0), 31);
+    }
+    writeHalf(out, at, bits);
+    writeFifths(out, at + 2, codes);
+  }
+}
+
 /** Blocks of int5m: 31 equal steps from the least value, as stored, to the greatest. */
 export function encodeInt5m(out: Uint8Array, values: Float32Array): void {
   const codes = new Uint8Array(32);
@@ -129,18 +150,23 @@ export function encodeInt5m(out: Uint8Array, values: Float32Array): void {
     const bits = scaleBits(Math.max(greatest - m, 0) / 31);
     const d = HALF_VALUES[bits];
     if (!(Math.max(d, Math.abs(m)) + taint <= HALF_MAX)) failEncode("int5m", values, i, i + 32);
-    let fifths = 0;
     for (let k = 0; k < 32; k++) {
       const code = d > 0 ? Math.floor((values[i + k] - m) / d + 0.5) : 0;
       codes[k] = Math.min(Math.max(code, 0), 31);
-      fifths |= codes[k]! >> 4 << k;
     }
     writeHalf(out, at, bits);
     writeHalf(out, at + 2, minBits);
-    writeHalf(out, at + 4, fifths);
-    writeHalf(out, at + 6, fifths >>> 16);
-    for (let k = 0; k < 16; k++) out[at + 8 + k] = codes[k]! & 15 | (codes[k + 16]! & 15) << 4;
+    writeFifths(out, at + 4, codes);
   }
+}
+
+/** 32 codes of five bits in 20 bytes: their fifth bits, then nibbles. */
+function writeFifths(out: Uint8Array, at: number, codes: Uint8Array): void {
+  let fifths = 0;
+  for (let k = 0; k < 32; k++) fifths |= codes[k]! >> 4 << k;
+  writeHalf(out, at, fifths);
+  writeHalf(out, at + 2, fifths >>> 16);
+  for (let k = 0; k < 16; k++) out[at + 4 + k] = codes[k]! & 15 | (codes[k + 16]! & 15) << 4;
 }
 
 function writeHalf(out: Uint8Array, at: number, bits: number): void {

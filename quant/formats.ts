@@ -8,6 +8,8 @@
  * | `f32` `f16` `bf16` | 1 | the number | |
  * | `int8` | 32 in 34 bytes | half `d`, 32 signed bytes `q` | `d·q` |
  * | `int4` | 32 in 18 bytes | half `d`, 16 bytes of nibbles `q` | `d·(q − 8)` |
+ * | `int4n` | 32 in 18 bytes | half `d`, 16 bytes of nibbles `q` | `d` times number `q` of 16 |
+ * | `int5` | 32 in 22 bytes | half `d`, 32 fifth bits, 16 bytes of nibbles | `d·(q − 16)` |
  * | `int4m` | 32 in 20 bytes | halves `d` and `m`, 16 bytes of nibbles `q` | `d·q + m` |
  * | `int5m` | 32 in 24 bytes | halves `d` and `m`, 32 fifth bits, 16 bytes of nibbles | `d·q + m` |
  * | `int4k` | 256 in 144 bytes | halves `d` and `dmin`, 8 six-bit `s` and `m`, nibbles | `d·s·q − dmin·m` |
@@ -16,8 +18,8 @@
  *
  * Byte `i` of the nibbles of a block of 32 holds element `i` in its low half and element `i + 16` in
  * its high half; `ggml_k.ts` says how the blocks of 256 are arranged. These are the types F32, F16,
- * BF16, Q8_0, Q4_0, Q4_1, Q5_1, Q4_K, Q5_K and Q6_K of the GGUF specification. Numbers are little
- * endian, and so must the machine be.
+ * BF16, Q8_0, Q4_0, IQ4_NL, Q5_0, Q4_1, Q5_1, Q4_K, Q5_K and Q6_K of the GGUF specification. Numbers
+ * are little endian, and so must the machine be.
  *
  * @module
  */
@@ -31,17 +33,18 @@ import {
   decodeInt8,
   encodeInt4,
   encodeInt4m,
+  encodeInt4n,
   encodeInt8,
 } from "./blocks.ts";
-import { encodeInt4k, encodeInt5k, encodeInt5m, encodeInt6k } from "./blocks_k.ts";
-import { decodeQ5_1 } from "./ggml_blocks.ts";
+import { encodeInt4k, encodeInt5, encodeInt5k, encodeInt5m, encodeInt6k } from "./blocks_k.ts";
+import { decodeIq4Nl, decodeQ5_0, decodeQ5_1 } from "./ggml_blocks.ts";
 import { decodeQ4K, decodeQ5K, decodeQ6K } from "./ggml_k.ts";
 import { decodeBf16, decodeF16, decodeF32, encodeBf16, encodeF16, encodeF32 } from "./floats.ts";
 
 /** Name of a weight layout. */
 export type LayoutName =
   | ("f32" | "f16" | "bf16")
-  | ("int8" | "int4" | "int4m" | "int5m")
+  | ("int8" | "int4" | "int4n" | "int5" | "int4m" | "int5m")
   | ("int4k" | "int5k" | "int6k");
 
 /** One weight layout: its block and both directions of its conversion. */
@@ -184,6 +187,8 @@ export const LAYOUTS: Readonly<Record<LayoutName, Layout>> = {
   bf16: layout("bf16", 1, 2, decodeBf16, encodeBf16),
   int8: layout("int8", 32, 34, decodeInt8, encodeInt8),
   int4: layout("int4", 32, 18, decodeInt4, encodeInt4),
+  int4n: layout("int4n", 32, 18, decodeIq4Nl, encodeInt4n),
+  int5: layout("int5", 32, 22, decodeQ5_0, encodeInt5),
   int4m: layout("int4m", 32, 20, decodeInt4m, encodeInt4m),
   int5m: layout("int5m", 32, 24, decodeQ5_1, encodeInt5m),
   int4k: layout("int4k", 256, 144, decodeQ4K, encodeInt4k),

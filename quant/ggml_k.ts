@@ -20,6 +20,13 @@ export function unpackScales(bytes: Uint8Array, at: number, out: Uint8Array): vo
   }
 }
 
+/** Scale of group `group` of 16 of the block of Q3_K at `at`, from −32 to 31. */
+export function scaleQ3K(bytes: Uint8Array, at: number, group: number): number {
+  const low = bytes[at + 96 + (group & 7)] >> (group >> 3) * 4 & 15;
+  const high = bytes[at + 104 + (group & 3)] >> (group >> 2) * 2 & 3;
+  return (low | high << 4) - 32;
+}
+
 /** Q2_K, 84 bytes: 16 scale/min nibble pairs, 64 bytes of 2-bit codes, halves `d` and `dmin`. */
 export function decodeQ2K(bytes: Uint8Array, out: Float32Array): void {
   for (let at = 0, i = 0; i < out.length; at += 84, i += 256) {
@@ -42,9 +49,7 @@ export function decodeQ3K(bytes: Uint8Array, out: Float32Array): void {
   for (let at = 0, i = 0; i < out.length; at += 110, i += 256) {
     const d = halfAt(bytes, at + 108);
     for (let group = 0; group < 16; group++) {
-      const low = bytes[at + 96 + (group & 7)] >> (group >> 3) * 4 & 15;
-      const high = bytes[at + 104 + (group & 3)] >> (group >> 2) * 2 & 3;
-      const scale = d * ((low | high << 4) - 32);
+      const scale = d * scaleQ3K(bytes, at, group);
       const codes = at + 32 + (group >> 3) * 32 + (group & 1) * 16;
       const shift = (group >> 1 & 3) * 2;
       const highBits = at + (group & 1) * 16;

@@ -7,7 +7,7 @@
  */
 
 import { checkBlocks, type LayoutName, LAYOUTS } from "./formats.ts";
-import { decodeIq4Nl, decodeMxfp4, decodeQ5_0, decodeTq1, decodeTq2 } from "./ggml_blocks.ts";
+import { decodeMxfp4, decodeTq1, decodeTq2 } from "./ggml_blocks.ts";
 import { decodeQ2K, decodeQ3K } from "./ggml_k.ts";
 
 /** A tensor type: enough to find its tensors in a file. */
@@ -63,15 +63,15 @@ export const GGML_TYPES: readonly GgmlType[] = [
   row("F16", 1, 1, 2, "f16", true, LAYOUTS.f16.decode),
   row("Q4_0", 2, 32, 18, "int4", true, LAYOUTS.int4.decode),
   row("Q4_1", 3, 32, 20, "int4m", true, LAYOUTS.int4m.decode),
-  row("Q5_0", 6, 32, 22, "int8", true, decodeQ5_0),
+  row("Q5_0", 6, 32, 22, "int5", true, LAYOUTS.int5.decode),
   row("Q5_1", 7, 32, 24, "int5m", true, LAYOUTS.int5m.decode),
   row("Q8_0", 8, 32, 34, "int8", true, LAYOUTS.int8.decode),
   row("Q2_K", 10, 256, 84, "int8", false, decodeQ2K),
-  row("Q3_K", 11, 256, 110, "int8", false, decodeQ3K),
+  row("Q3_K", 11, 256, 110, "int6k", true, decodeQ3K),
   row("Q4_K", 12, 256, 144, "int4k", true, LAYOUTS.int4k.decode),
   row("Q5_K", 13, 256, 176, "int5k", true, LAYOUTS.int5k.decode),
   row("Q6_K", 14, 256, 210, "int6k", true, LAYOUTS.int6k.decode),
-  row("IQ4_NL", 20, 32, 18, "int8", true, decodeIq4Nl),
+  row("IQ4_NL", 20, 32, 18, "int4n", true, LAYOUTS.int4n.decode),
   row("BF16", 30, 1, 2, "bf16", true, LAYOUTS.bf16.decode),
   row("TQ1_0", 34, 256, 54, "int8", false, decodeTq1),
   row("TQ2_0", 35, 256, 66, "int8", false, decodeTq2),
@@ -120,6 +120,8 @@ export const LAYOUT_TYPES: Readonly<Record<LayoutName, string>> = {
   bf16: "BF16",
   int8: "Q8_0",
   int4: "Q4_0",
+  int4n: "IQ4_NL",
+  int5: "Q5_0",
   int4m: "Q4_1",
   int5m: "Q5_1",
   int4k: "Q4_K",

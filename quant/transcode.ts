@@ -9,7 +9,7 @@ import { InputError, ModelError, ShapeError } from "../errors.ts";
 import { word } from "../escape.ts";
 import { encodeRows, type Layout, type LayoutName, LAYOUTS, rowBytes } from "./formats.ts";
 import { NONLINEAR_CODES } from "./ggml_blocks.ts";
-import { unpackScales } from "./ggml_k.ts";
+import { scaleQ3K, unpackScales } from "./ggml_k.ts";
 import { GGML_TYPES, type GgmlType, ggmlType, LAYOUT_TYPES } from "./ggml_types.ts";
 import { HALF_MAX, halfAt, halfBits } from "./half.ts";
 
@@ -39,6 +39,7 @@ const REPACKS: Readonly<Record<string, Repack>> = {
   "Q4_0>int8": (bytes, out) => repackNibbles(bytes, out, LINEAR_CODES),
   "IQ4_NL>int8": (bytes, out) => repackNibbles(bytes, out, NONLINEAR_CODES),
   "Q5_0>int8": repackQ5_0,
+  "Q3_K>int6k": repackQ3K,
   "Q4_K>int4m": repackQ4K,
 };
 
@@ -138,6 +139,28 @@ function repackQ5_0(bytes: Uint8Array, out: Uint8Array): void {
       out[to + 2 + k] = (pair & 15 | (low >> k & 1) << 4) - 16;
       out[to + 18 + k] = (pair >> 4 | (high >> k & 1) << 4) - 16;
     }
+  }
+}
+
+/** Codes of three bits, less 4, are codes of six bits, less 32; scales are kept. */
+function repackQ3K(bytes: Uint8Array, out: Uint8Array): void {
+  for (let at = 0, to = 0; at < bytes.length; at += 110, to += 210) {
+    for (let k = 0; k < 64; k++) {
+      // Of each half of the block, four quarters of 32 lie in the bit pairs of a byte; so they do in
+      // int6k, but for their nibbles, of which those of the first two lie below those of the others.
+      const half = k >> 5, l = k & 31;
+      const code = (quarter: number): number =>
+        28 + (bytes[at + 32 + k] >> 2 * quarter & 3 |
+          (bytes[at + l] >> 4 * half + quarter & 1) << 2);
+      const a = code(0), b = code(1), c = code(2), e = code(3);
+      const low = to + 64 * half + l;
+      out[low] = a & 15 | (c & 15) << 4;
+      out[low + 32] = b & 15 | (e & 15) << 4;
+      out[to + 128 + k] = a >> 4 | b >> 4 << 2 | c >> 4 << 4 | e >> 4 << 6;
+    }
+    for (let group = 0; group < 16; group++) out[to + 192 + group] = scaleQ3K(bytes, at, group);
+    out[to + 208] = bytes[at + 108];
+    out[to + 209] = bytes[at + 109];
   }
 }
 

@@ -38,8 +38,14 @@ const EPS = 1e-5;
  */
 const KINDS: Readonly<Record<string, { bound: number; layouts: readonly LayoutName[] }>> = {
   f32: { bound: 1e-5, layouts: LAYOUT_NAMES },
-  f16: { bound: 1e-2, layouts: ["f16", "int8", "int4", "int4m", "int5m", "int4k", "int5k"] },
-  integer: { bound: 1e-5, layouts: ["int8", "int4", "int4m", "int5m", "int4k", "int5k"] },
+  f16: {
+    bound: 1e-2,
+    layouts: ["f16", "int8", "int4", "int4n", "int5", "int4m", "int5m", "int4k", "int5k"],
+  },
+  integer: {
+    bound: 1e-5,
+    layouts: ["int8", "int4", "int4n", "int5", "int4m", "int5m", "int4k", "int5k"],
+  },
 };
 
 /** The products of a layer: normalized queries, keys and values; a gated block with its residual. */

@@ -24,7 +24,10 @@ import {
 const INTEGER = ["int4", "int4m", "int8"] as const;
 
 /** Layouts with codes of five or six bits, or scales of two levels, and where their halves stand. */
-const FINE = [["int5m", [0, 2]], ["int4k", [0, 2]], ["int5k", [0, 2]], ["int6k", [208]]] as const;
+const FINE = [["int4n", [0]], ["int5", [0]], ["int5m", [0, 2]], ["int4k", [0, 2]], ["int5k", [
+  0,
+  2,
+]], ["int6k", [208]]] as const;
 
 /** What a layout's terms are larger than their sum: codes and minimums, which lie apart. */
 const SPREAD: Partial<Record<LayoutName, number>> = { int4m: 8, int5m: 16, int4k: 8, int5k: 16 };

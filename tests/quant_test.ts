@@ -251,7 +251,7 @@ Deno.test("transcoder() is exact where it says so, close elsewhere", () => {
     assert(transcoder(type.name, "f32").exact);
   }
   for (const type of ["Q4_0", "Q5_0", "IQ4_NL"]) assert(transcoder(type, "int8").exact);
-  for (const type of ["Q5_1", "Q4_K", "Q5_K", "Q6_K"]) {
+  for (const type of ["IQ4_NL", "Q5_0", "Q5_1", "Q4_K", "Q5_K", "Q6_K"]) {
     const { layout } = ggmlType(type)!;
     assert(transcoder(type, layout).identity);
     assertEquals(LAYOUTS[layout].blockBytes, ggmlType(type)!.blockBytes);

@@ -55,12 +55,14 @@ function expected(
   }
 }
 
-/** Layouts that rows are converted to; the finer ones are only given what is their bytes already. */
-const CONVERTED: readonly LayoutName[] = ["f32", "f16", "bf16", "int8", "int4", "int4m"];
+/** Layouts that rows are converted to; of the finer ones only int6k, from Q3_K. */
+const CONVERTED: readonly LayoutName[] = ["f32", "f16", "bf16", "int8", "int4", "int4m", "int6k"];
 
 /** Layouts that rows of a type must be converted to; f32, where vectors are copied to, always. */
 function conversions({ name }: GgmlType): LayoutName[] {
-  return CONVERTED.filter((it) => it === "f32" || !transcoder(name, it).identity);
+  return CONVERTED.filter((it) =>
+    it === "int6k" ? name === "Q3_K" : it === "f32" || !transcoder(name, it).identity
+  );
 }
 
 for (const build of BUILDS) {

@@ -10,6 +10,10 @@ import {
   INT4K,
   INT4K_BLOCK,
   INT4M,
+  INT4N,
+  INT4N_BLOCK,
+  INT5,
+  INT5_BLOCK,
   INT5K,
   INT5K_BLOCK,
   INT5M,
@@ -19,7 +23,21 @@ import {
   INT8,
   PANEL_HEADER as HEADER,
 } from "../constants.as";
-import { Int4k, Int5k, Int5m, Int6k, nibblesAt } from "../matmul/fine_codes.as";
+import {
+  codeBytes,
+  codesAt,
+  hasMinimums,
+  hasRest,
+  Int4k,
+  Int4n,
+  Int5,
+  Int5k,
+  Int5m,
+  Int6k,
+  is,
+  sharedHalves,
+} from "../matmul/fine_codes.as";
+import { nonlinearCodes } from "../pack/codes.as";
 
 
 /**
@@ -38,6 +56,16 @@ export function embedInt4m(args: usize, worker: i32, workers: i32): void {
 /** args as `embedInt4`. */
 export function embedInt8(args: usize, worker: i32, workers: i32): void {
   embedRows(args, worker, workers, INT8);
+}
+
+/** args as `embedInt4`. */
+export function embedInt4n(args: usize, worker: i32, workers: i32): void {
+  embedRows(args, worker, workers, INT4N);
+}
+
+/** args as `embedInt4`. */
+export function embedInt5(args: usize, worker: i32, workers: i32): void {
+  embedRows(args, worker, workers, INT5);
 }
 
 /** args as `embedInt4`. */
@@ -90,6 +118,8 @@ function embedRows(args: usize, worker: i32, workers: i32, layout: i32): void {
     else if (layout == INT4) nibbleRow(table, id, columns, y, 288, false);
     else if (layout == INT4M) nibbleRow(table, id, columns, y, 320, true);
     else if (layout == INT8) byteRow(table, id, columns, y);
+    else if (layout == INT4N) fineRow<Int4n>(INT4N_BLOCK, table, id, columns, y);
+    else if (layout == INT5) fineRow<Int5>(INT5_BLOCK, table, id, columns, y);
     else if (layout == INT5M) fineRow<Int5m>(INT5M_BLOCK, table, id, columns, y);
     else if (layout == INT4K) fineRow<Int4k>(INT4K_BLOCK, table, id, columns, y);
     else if (layout == INT5K) fineRow<Int5k>(INT5K_BLOCK, table, id, columns, y);
@@ -170,27 +200,33 @@ function fineRow<L>(
 ): void {
   const r = id & 15;
   const blocks = (columns + 31) >> 5;
-  const shared: usize = sizeof<L>() == sizeof<Int5m>() ? 0 : sizeof<L>() == sizeof<Int6k>() ? 32 : 64;
+  const shared = sharedHalves<L>();
   let block = panelAt(table, id >> 4, <usize> blocks * blockBytes + <usize> ((blocks + 7) >> 3) * shared);
   const factor = load<f32>(block - HEADER, 4);
   let halves = block;
   for (let b = 0; b < blocks; b++) {
-    if (sizeof<L>() == sizeof<Int5m>() || (b & 7) == 0) {
+    if (shared == 0 || (b & 7) == 0) {
       halves = block + (r << 1);
       block += shared;
     }
     let d = half(halves, factor);
-    let m: f32 = sizeof<L>() == sizeof<Int6k>() ? 0 : half(halves + 32, factor);
+    let m: f32 = hasMinimums<L>() ? half(halves + 32, factor) : 0;
     const multiples = block + (r << 1);
-    if (sizeof<L>() == sizeof<Int4k>() || sizeof<L>() == sizeof<Int5k>()) {
+    if (is<L, Int4k>() || is<L, Int5k>()) {
       d = d * <f32> load<u8>(multiples);
       m = -(m * <f32> load<u8>(multiples, 1));
     }
     const count = min(columns - (b << 5), 32);
     for (let k = 0; k < count; k++) {
-      if (sizeof<L>() == sizeof<Int6k>()) {
+      if (is<L, Int6k>()) {
         const scale = d * <f32> load<i8>(multiples + (k >> 4));
         store<f32>(y, scale * <f32> (fineCode<L>(block, r, k) - 32));
+      } else if (is<L, Int4n>()) {
+        const q = <u8> fineCode<L>(block, r, k);
+        const number = i8x16.extract_lane_s(i8x16.swizzle(nonlinearCodes(), i8x16.splat(q)), 0);
+        store<f32>(y, d * <f32> number);
+      } else if (is<L, Int5>()) {
+        store<f32>(y, d * <f32> (fineCode<L>(block, r, k) - 16));
       } else store<f32>(y, d * <f32> fineCode<L>(block, r, k) + m);
       y += 4;
     }
@@ -201,18 +237,28 @@ function fineRow<L>(
 /** The code of element `k` of row `r` of a block. */
 @inline
 function fineCode<L>(block: usize, r: i32, k: i32): i32 {
-  const j = (k & 15) >> 2;
-  const at = <usize> (((r & 3) << 2) + (k & 3)); // of a vector's bytes
-  const upper = k >> 4;
-  const pair = <i32> load<u8>(block + nibblesAt<L>() + ((r >> 2) << 6) + (j << 4) + at);
-  const nibble = pair >> (upper << 2) & 15;
-  if (sizeof<L>() == sizeof<Int4k>()) return nibble;
-  if (sizeof<L>() == sizeof<Int6k>()) {
-    const pairs = <i32> load<u8>(block + 32 + ((r >> 2) << 5) + (upper << 4) + at);
-    return nibble | (pairs >> (j << 1) & 3) << 4;
+  const at = block + codesAt<L>() + <usize> (r >> 2) * codeBytes<L>() +
+    <usize> (((r & 3) << 2) + (k & 3));
+  const j = k >> 2;
+  if (!hasRest<L>()) return byteAt(at, j & 3) >> (j & 4) & 15;
+  if (is<L, Int6k>()) {
+    const first = j < 4 ? 0 : 3; // vector of four codes
+    if ((j & 3) < 3) return byteAt(at, first + (j & 3)) & 63;
+    return byteAt(at, first) >> 6 | byteAt(at, first + 1) >> 6 << 2 |
+      byteAt(at, first + 2) >> 6 << 4;
   }
-  const fifths = <i32> load<u8>(block + (sizeof<L>() == sizeof<Int5m>() ? 64 : 32) + ((r >> 2) << 4) + at);
-  return nibble | (fifths >> (j + (upper << 2)) & 1) << 4;
+  if (j < 5) return byteAt(at, j) & 31;
+  if (j < 7) {
+    const first = j == 5 ? 0 : 2;
+    return byteAt(at, first) >> 5 | (byteAt(at, first + 1) >> 5 & 3) << 3;
+  }
+  return byteAt(at, 4) >> 5 | byteAt(at, 1) >> 7 << 3 | byteAt(at, 3) >> 7 << 4;
+}
+
+/** The byte at `at` in the vector `i` from there. */
+@inline
+function byteAt(at: usize, i: i32): i32 {
+  return load<u8>(at + (<usize> i << 4));
 }
 
 function floatRow(table: usize, id: i32, columns: i32, y: usize): void {

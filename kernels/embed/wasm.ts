@@ -15,6 +15,8 @@ const KERNELS: Readonly<Record<LayoutName, string>> = {
   int8: "embedInt8",
   int4: "embedInt4",
   int4m: "embedInt4m",
+  int4n: "embedInt4n",
+  int5: "embedInt5",
   int5m: "embedInt5m",
   int4k: "embedInt4k",
   int5k: "embedInt5k",

@@ -11,16 +11,20 @@ import {
   INT4,
   INT4K,
   INT4M,
+  INT4N,
+  INT5,
   INT5K,
   INT5M,
   INT6K,
   INT8,
+  INT8_BLOCK,
 } from "../constants.as";
 import {
   blockTimesTokens,
   fourPanelsTimesToken,
   panelBytes,
   panelTimesToken,
+  useSpare,
 } from "../matmul/panels.as";
 import { finishSums, startSums } from "../matmul/sums.as";
 import {
@@ -38,7 +42,7 @@ const TASK_PAIRS: i32 = 12;
 const PANELS_PER_TASK: i32 = 4;
 /** Pairs that meet a block of weights together. */
 const PAIRS_AT_ONCE: i32 = 64;
-/** Scratch memory: the sums [65][32] of two times two panels; activations; groups. */
+/** Scratch memory: the sums [65][32] of two times two panels; a block of int8; activations; groups. */
 const SUMS_BYTES: usize = 65 * 128;
 
 // The step being worked on (every worker has an instance of its own).
@@ -75,6 +79,16 @@ export function expertMatmulInt8(args: usize, worker: i32, workers: i32): void {
 }
 
 /** args and scratch as `expertMatmulInt4`. */
+export function expertMatmulInt4n(args: usize, worker: i32, workers: i32): void {
+  expertMatmulInteger(args, worker, workers, INT4N);
+}
+
+/** args and scratch as `expertMatmulInt4`. */
+export function expertMatmulInt5(args: usize, worker: i32, workers: i32): void {
+  expertMatmulInteger(args, worker, workers, INT5);
+}
+
+/** args and scratch as `expertMatmulInt4`. */
 export function expertMatmulInt5m(args: usize, worker: i32, workers: i32): void {
   expertMatmulInteger(args, worker, workers, INT5M);
 }
@@ -105,7 +119,8 @@ function expertMatmulInteger(args: usize, worker: i32, workers: i32, layoutOfWei
   sources = load<i32>(load<usize>(args, 32));
   const pairs = load<i32>(load<usize>(args, 36)) * load<i32>(args, 40);
   sums = scratch(worker);
-  gathered = sums + 2 * SUMS_BYTES;
+  useSpare(sums + 2 * SUMS_BYTES);
+  gathered = sums + 2 * SUMS_BYTES + INT8_BLOCK;
   const lists = gathered + <usize> max(blocks, PAIRS_AT_ONCE) * X_BLOCK;
   const groups = groupPairs(
     load<usize>(args, 12),

@@ -7,7 +7,7 @@
 import { BackendError } from "../../errors.ts";
 import type { LayoutName } from "../../quant/formats.ts";
 import { columnsOf, elements } from "../op.ts";
-import { ACTIVATION_BLOCK_BYTES } from "../pack/layouts.ts";
+import { ACTIVATION_BLOCK_BYTES, PACKED_BLOCK_BYTES } from "../pack/layouts.ts";
 import type { EncodedStep, Operand, WasmKernel } from "../wasm_kernel.ts";
 
 const FLOAT_KERNELS: Readonly<Record<string, string>> = {
@@ -19,6 +19,8 @@ const INTEGER_KERNELS: Readonly<Record<string, string>> = {
   int8: "expertMatmulInt8",
   int4: "expertMatmulInt4",
   int4m: "expertMatmulInt4m",
+  int4n: "expertMatmulInt4n",
+  int5: "expertMatmulInt5",
   int5m: "expertMatmulInt5m",
   int4k: "expertMatmulInt4k",
   int5k: "expertMatmulInt5k",
@@ -100,10 +102,11 @@ export const expertMatmulWasm: WasmKernel<"expertMatmul"> = {
     }),
 };
 
-/** Sums of four panels, and activation blocks; the parts stand in integer.as.ts. */
+/** Sums of four panels, a block of int8, and activation blocks; the parts stand in integer.as.ts. */
 function integerScratchBytes(columns: number): number {
   const blocks = Math.max(Math.ceil(columns / 32), PAIRS_AT_ONCE);
-  return 2 * (PAIRS_AT_ONCE + 1) * 32 * 4 + blocks * ACTIVATION_BLOCK_BYTES;
+  return 2 * (PAIRS_AT_ONCE + 1) * 32 * 4 + PACKED_BLOCK_BYTES.int8 +
+    blocks * ACTIVATION_BLOCK_BYTES;
 }
 
 /** An unpacked block, sums of eight panels, eight blocks of activations: see float.as.ts. */

@@ -3,38 +3,39 @@
 
 import { sumsQuads } from "../dots.as";
 import { f16Any, f16High, f16Low, lane0, lane1, lane2, lane3 } from "../simd.as";
-import { INT4K, INT5K, INT6K } from "../constants.as";
+import { INT4K, INT5, INT5K, INT6K } from "../constants.as";
 import {
   addBlock,
-  code0,
-  code1,
-  code2,
+  above5,
+  above6,
+  begun,
   code3,
   code4,
-  code5,
-  code6,
   code7,
-  firstRest,
+  codeBytes,
+  codeMask,
+  codesAt,
+  fifthVector,
   firstScale,
   halfway,
+  hasMinimums,
   Int4k,
+  Int5,
   Int5k,
   Int5m,
   Int6k,
+  is,
   middle,
   multiplesOf,
-  nibblesAt,
   offsetOf,
   Pairs,
+  partsOf,
   Quads,
-  restAt,
-  restMask,
-  secondRest,
   secondScale,
+  sixthVector,
   step,
   whole,
 } from "./fine_codes.as";
-import { high } from "./int4.as";
 
 /**
  * Adds 16 rows times `count` tokens, over the block at `w`, to the first 16 of each row of `sums`
@@ -51,15 +52,14 @@ function blockTimes<L, Q>(
   factor: f32,
 ): void {
   const lift = f32x4.splat(factor);
-  const minLift = f32x4.splat(sizeof<L>() == sizeof<Int5m>() ? factor : -factor);
-  const mask = i8x16.splat(15);
-  const restBits = restMask<L>();
+  const minLift = f32x4.splat(is<L, Int5m>() ? factor : -factor);
+  const mask = codeMask<L>();
   let v = v128.load(halves);
   const aScale = f16Any(f16Low(v), lift), bScale = f16Any(f16High(v), lift);
   v = v128.load(halves, 16);
   const cScale = f16Any(f16Low(v), lift), dScale = f16Any(f16High(v), lift);
   let aMin = lift, bMin = lift, cMin = lift, dMin = lift;
-  if (sizeof<L>() != sizeof<Int6k>()) {
+  if (hasMinimums<L>()) {
     v = v128.load(halves, 32);
     aMin = f16Any(f16Low(v), minLift);
     bMin = f16Any(f16High(v), minLift);
@@ -79,70 +79,34 @@ function blockTimes<L, Q>(
   const dm = multiplesOf<L>(w + 24);
   const dFirst = firstScale<L>(dm), dSecond = secondScale<L>(dm, dFirst);
   const dOffset = offsetOf<L>(dm, dMin);
-  let nibbles = w + nibblesAt<L>();
-  let place = restAt<L>(w, 0);
-  let rest = firstRest<L>(place);
-  let more = secondRest<L>(place, rest);
-  v = v128.load(nibbles, 0);
-  const a0 = code0<L>(v128.and(v, mask), rest, restBits);
-  const a4 = code4<L>(high(v, mask), more, restBits);
-  v = v128.load(nibbles, 16);
-  const a1 = code1<L>(v128.and(v, mask), rest, restBits);
-  const a5 = code5<L>(high(v, mask), more, restBits);
-  v = v128.load(nibbles, 32);
-  const a2 = code2<L>(v128.and(v, mask), rest, restBits);
-  const a6 = code6<L>(high(v, mask), more, restBits);
-  v = v128.load(nibbles, 48);
-  const a3 = code3<L>(v128.and(v, mask), rest, restBits);
-  const a7 = code7<L>(high(v, mask), more, restBits);
-  nibbles += 64;
-  place = restAt<L>(w, 1);
-  rest = firstRest<L>(place);
-  more = secondRest<L>(place, rest);
-  v = v128.load(nibbles, 0);
-  const b0 = code0<L>(v128.and(v, mask), rest, restBits);
-  const b4 = code4<L>(high(v, mask), more, restBits);
-  v = v128.load(nibbles, 16);
-  const b1 = code1<L>(v128.and(v, mask), rest, restBits);
-  const b5 = code5<L>(high(v, mask), more, restBits);
-  v = v128.load(nibbles, 32);
-  const b2 = code2<L>(v128.and(v, mask), rest, restBits);
-  const b6 = code6<L>(high(v, mask), more, restBits);
-  v = v128.load(nibbles, 48);
-  const b3 = code3<L>(v128.and(v, mask), rest, restBits);
-  const b7 = code7<L>(high(v, mask), more, restBits);
-  nibbles += 64;
-  place = restAt<L>(w, 2);
-  rest = firstRest<L>(place);
-  more = secondRest<L>(place, rest);
-  v = v128.load(nibbles, 0);
-  const c0 = code0<L>(v128.and(v, mask), rest, restBits);
-  const c4 = code4<L>(high(v, mask), more, restBits);
-  v = v128.load(nibbles, 16);
-  const c1 = code1<L>(v128.and(v, mask), rest, restBits);
-  const c5 = code5<L>(high(v, mask), more, restBits);
-  v = v128.load(nibbles, 32);
-  const c2 = code2<L>(v128.and(v, mask), rest, restBits);
-  const c6 = code6<L>(high(v, mask), more, restBits);
-  v = v128.load(nibbles, 48);
-  const c3 = code3<L>(v128.and(v, mask), rest, restBits);
-  const c7 = code7<L>(high(v, mask), more, restBits);
-  nibbles += 64;
-  place = restAt<L>(w, 3);
-  rest = firstRest<L>(place);
-  more = secondRest<L>(place, rest);
-  v = v128.load(nibbles, 0);
-  const d0 = code0<L>(v128.and(v, mask), rest, restBits);
-  const d4 = code4<L>(high(v, mask), more, restBits);
-  v = v128.load(nibbles, 16);
-  const d1 = code1<L>(v128.and(v, mask), rest, restBits);
-  const d5 = code5<L>(high(v, mask), more, restBits);
-  v = v128.load(nibbles, 32);
-  const d2 = code2<L>(v128.and(v, mask), rest, restBits);
-  const d6 = code6<L>(high(v, mask), more, restBits);
-  v = v128.load(nibbles, 48);
-  const d3 = code3<L>(v128.and(v, mask), rest, restBits);
-  const d7 = code7<L>(high(v, mask), more, restBits);
+  let p = w + codesAt<L>();
+  let u0 = v128.load(p), u1 = v128.load(p, 16), u2 = v128.load(p, 32), u3 = v128.load(p, 48);
+  let u4 = fifthVector<L>(p, u0), u5 = sixthVector<L>(p, u0);
+  let v5 = above5<L>(u0, u1, u4, mask), v6 = above6<L>(u2, u3, u5, mask);
+  const a0 = v128.and(u0, mask), a1 = v128.and(u1, mask), a2 = v128.and(u2, mask);
+  const a3 = code3<L>(u0, u1, u2, u3, mask), a4 = code4<L>(u0, u3, u4, mask);
+  const a5 = v128.and(v5, mask), a6 = v128.and(v6, mask), a7 = code7<L>(u3, u4, v5, v6, mask);
+  p += codeBytes<L>();
+  u0 = v128.load(p); u1 = v128.load(p, 16); u2 = v128.load(p, 32); u3 = v128.load(p, 48);
+  u4 = fifthVector<L>(p, u0); u5 = sixthVector<L>(p, u0);
+  v5 = above5<L>(u0, u1, u4, mask); v6 = above6<L>(u2, u3, u5, mask);
+  const b0 = v128.and(u0, mask), b1 = v128.and(u1, mask), b2 = v128.and(u2, mask);
+  const b3 = code3<L>(u0, u1, u2, u3, mask), b4 = code4<L>(u0, u3, u4, mask);
+  const b5 = v128.and(v5, mask), b6 = v128.and(v6, mask), b7 = code7<L>(u3, u4, v5, v6, mask);
+  p += codeBytes<L>();
+  u0 = v128.load(p); u1 = v128.load(p, 16); u2 = v128.load(p, 32); u3 = v128.load(p, 48);
+  u4 = fifthVector<L>(p, u0); u5 = sixthVector<L>(p, u0);
+  v5 = above5<L>(u0, u1, u4, mask); v6 = above6<L>(u2, u3, u5, mask);
+  const c0 = v128.and(u0, mask), c1 = v128.and(u1, mask), c2 = v128.and(u2, mask);
+  const c3 = code3<L>(u0, u1, u2, u3, mask), c4 = code4<L>(u0, u3, u4, mask);
+  const c5 = v128.and(v5, mask), c6 = v128.and(v6, mask), c7 = code7<L>(u3, u4, v5, v6, mask);
+  p += codeBytes<L>();
+  u0 = v128.load(p); u1 = v128.load(p, 16); u2 = v128.load(p, 32); u3 = v128.load(p, 48);
+  u4 = fifthVector<L>(p, u0); u5 = sixthVector<L>(p, u0);
+  v5 = above5<L>(u0, u1, u4, mask); v6 = above6<L>(u2, u3, u5, mask);
+  const d0 = v128.and(u0, mask), d1 = v128.and(u1, mask), d2 = v128.and(u2, mask);
+  const d3 = code3<L>(u0, u1, u2, u3, mask), d4 = code4<L>(u0, u3, u4, mask);
+  const d5 = v128.and(v5, mask), d6 = v128.and(v6, mask), d7 = code7<L>(u3, u4, v5, v6, mask);
   const zero = i32x4.splat(0);
   const last = x + (count - 1) * 48;
   for (; x <= last; x += 96, sums += 256) {
@@ -150,10 +114,10 @@ function blockTimes<L, Q>(
     const y = min(x + 48, last);
     let xs = v128.load(x), ys = v128.load(y);
     let x0 = lane0(xs), x1 = lane1(xs), y0 = lane0(ys), y1 = lane1(ys);
-    let a = step<L, Q>(zero, x0, a0, x1, a1, aFirst), e = step<L, Q>(zero, y0, a0, y1, a1, aFirst);
-    let b = step<L, Q>(zero, x0, b0, x1, b1, bFirst), f = step<L, Q>(zero, y0, b0, y1, b1, bFirst);
-    let c = step<L, Q>(zero, x0, c0, x1, c1, cFirst), g = step<L, Q>(zero, y0, c0, y1, c1, cFirst);
-    let d = step<L, Q>(zero, x0, d0, x1, d1, dFirst), h = step<L, Q>(zero, y0, d0, y1, d1, dFirst);
+    let a = begun<L, Q>(x0, a0, x1, a1, aFirst), e = begun<L, Q>(y0, a0, y1, a1, aFirst);
+    let b = begun<L, Q>(x0, b0, x1, b1, bFirst), f = begun<L, Q>(y0, b0, y1, b1, bFirst);
+    let c = begun<L, Q>(x0, c0, x1, c1, cFirst), g = begun<L, Q>(y0, c0, y1, c1, cFirst);
+    let d = begun<L, Q>(x0, d0, x1, d1, dFirst), h = begun<L, Q>(y0, d0, y1, d1, dFirst);
     x0 = lane2(xs); x1 = lane3(xs); y0 = lane2(ys); y1 = lane3(ys);
     a = step<L, Q>(a, x0, a2, x1, a3, aFirst); e = step<L, Q>(e, y0, a2, y1, a3, aFirst);
     b = step<L, Q>(b, x0, b2, x1, b3, bFirst); f = step<L, Q>(f, y0, b2, y1, b3, bFirst);
@@ -181,7 +145,7 @@ function blockTimes<L, Q>(
     d = step<L, Q>(d, x0, d6, x1, d7, dSecond); h = step<L, Q>(h, y0, d6, y1, d7, dSecond);
     xs = v128.load(x, 32); ys = v128.load(y, 32);
     x0 = lane0(xs); y0 = lane0(ys); // scales
-    x1 = lane1(xs); y1 = lane1(ys); // parts
+    x1 = partsOf<L>(lane1(xs)); y1 = partsOf<L>(lane1(ys)); // sums of each
     xs = lane2(xs); ys = lane2(ys); // sums with scales
     a = whole<L, Q>(a, aLow, aSecond);
     e = whole<L, Q>(e, eLow, aSecond);
@@ -208,6 +172,28 @@ function blockTimes<L, Q>(
     v128.store(sums, d, 48);
     v128.store(sums, h, 176);
   }
+}
+
+function int5BlockPairs(
+  w: usize,
+  halves: usize,
+  x: usize,
+  count: i32,
+  sums: usize,
+  factor: f32,
+): void {
+  blockTimes<Int5, Pairs>(w, halves, x, count, sums, factor);
+}
+
+function int5BlockQuads(
+  w: usize,
+  halves: usize,
+  x: usize,
+  count: i32,
+  sums: usize,
+  factor: f32,
+): void {
+  blockTimes<Int5, Quads>(w, halves, x, count, sums, factor);
 }
 
 function int5mBlockPairs(
@@ -312,11 +298,13 @@ export function fineBlock(
     if (layout == INT4K) int4kBlockQuads(w, halves, x, count, sums, factor);
     else if (layout == INT6K) int6kBlockQuads(w, halves, x, count, sums, factor);
     else if (layout == INT5K) int5kBlockQuads(w, halves, x, count, sums, factor);
+    else if (layout == INT5) int5BlockQuads(w, halves, x, count, sums, factor);
     else int5mBlockQuads(w, halves, x, count, sums, factor);
     return;
   }
   if (layout == INT4K) int4kBlockPairs(w, halves, x, count, sums, factor);
   else if (layout == INT6K) int6kBlockPairs(w, halves, x, count, sums, factor);
   else if (layout == INT5K) int5kBlockPairs(w, halves, x, count, sums, factor);
+  else if (layout == INT5) int5BlockPairs(w, halves, x, count, sums, factor);
   else int5mBlockPairs(w, halves, x, count, sums, factor);
 }

@@ -5,150 +5,179 @@
 // Packed blocks, 16 rows × 32 k; where eight share halves, these stand before them:
 //   int4k  (shared: 16 halves d, 16 halves dmin)
 //          16 × 2 B   of each row the multiples s of d and m of dmin
-//          4 × 64 B   nibbles as in int4.as.ts
+//          4 × 64 B   codes of rows 4g … 4g+3 in four bits, as in int4.as.ts
 //   int5k  (shared: as int4k)
 //          16 × 2 B   as int4k
-//          4 × 16 B   fifth bits of rows 4g … 4g+3: byte i of lane r has in bit j that of k = 4j+i of
-//                     row 4g+r, in bit 4 + j that of k = 16+4j+i
-//          4 × 64 B   nibbles
+//          4 × 80 B   codes of rows 4g … 4g+3 in five bits
 //   int6k  (shared: 16 halves d)
 //          16 × 2 B   of each row the multiples of d (signed) for k < 16 and for the others
-//          4 × 32 B   pairs of bits of rows 4g … 4g+3: a vector for k < 16, whose byte i of lane r has
-//                     in bits 2j and 2j+1 those of k = 4j+i, and one for the others
-//          4 × 64 B   nibbles
-//   int5m  16 halves d, 16 halves m, fifth bits, nibbles
+//          4 × 96 B   codes of rows 4g … 4g+3 in six bits
+//   int4n  16 halves d, codes in four bits (one token only: int4n.as.ts)
+//   int5   16 halves d, codes in five bits
+//   int5m  16 halves d, 16 halves m, codes in five bits
 //
-// Values: d·s·q − dmin·m (int4k, int5k), d·s·(q − 32) (int6k), d·q + m (int5m). Everything but
-// d, dmin and m is whole, and so are sums of a block: int32, within 2^25.
+// Codes of five bits are vectors 0 … 4, of six bits 0 … 5. Lane r of a vector is of row 4g+r, byte i
+// of it of k = 4j+i, for several j. Written j are the codes of these k, written u the vectors' bytes:
+//   five bits  the low five of u0 … u4 are 0 … 4; above them, three bits each: of 5 in u0 the low
+//              three, in u1 the high two and then the fourth of 7; of 6 in u2 and u3 likewise, and
+//              then the fifth of 7; in u4 the low three of 7
+//   six bits   the low six of u0 u1 u2 are 0 1 2; above them, two bits each, lowest first, is 3; and
+//              u3 u4 u5 are 4 5 6 7 likewise
+// So one mask takes the codes out, and whatever lies above them.
+//
+// Values: d·s·q − dmin·m (int4k, int5k), d·s·(q − 32) (int6k), d·(q − 16) (int5), d·q + m (int5m).
+// Everything but d, dmin and m is whole, and so are sums of a block: int32, within 2^25.
 
 import { mac } from "../dots.as";
 import { dotPairs, madd } from "../simd.as";
+import { high } from "./int4.as";
 
-// The layouts as types of different size: what depends on a type parameter `L` is decided when a
-// function is compiled, and branches of other layouts are left out. Likewise `Q`, the way of summing
-// products (dots.as.ts).
+// The layouts as types that differ: what depends on a type parameter `L` is decided when a function is
+// compiled, and branches of other layouts are left out. Likewise `Q`, the way of summing products
+// (dots.as.ts).
 export type Int5m = i8;
 export type Int4k = i16;
 export type Int5k = i32;
 export type Int6k = i64;
+export type Int5 = v128;
+export type Int4n = f32;
 export type Pairs = i8;
 export type Quads = i16;
 
-/** Bytes of a block before its nibbles. */
+/** Whether two of these types are the same. */
 @inline
-export function nibblesAt<L>(): usize {
-  if (sizeof<L>() == sizeof<Int4k>()) return 32;
-  if (sizeof<L>() == sizeof<Int5k>()) return 96;
-  return sizeof<L>() == sizeof<Int6k>() ? 160 : 128;
+export function is<L, T>(): bool {
+  return sizeof<L>() == sizeof<T>() && isFloat<L>() == isFloat<T>();
 }
 
-/** Where the rest of the codes stands for rows 4g … 4g+3 of the block at `w`. */
+/** Bytes of the halves that eight blocks share. */
 @inline
-export function restAt<L>(w: usize, g: usize): usize {
-  if (sizeof<L>() == sizeof<Int6k>()) return w + 32 + (g << 5);
-  return w + (sizeof<L>() == sizeof<Int5m>() ? 64 : 32) + (g << 4);
+export function sharedHalves<L>(): usize {
+  if (is<L, Int6k>()) return 32;
+  return is<L, Int4k>() || is<L, Int5k>() ? 64 : 0;
 }
 
-/** The rest of four rows' codes for k < 16. */
+/** Whether there are minimums beside the scales. */
 @inline
-export function firstRest<L>(at: usize): v128 {
-  return sizeof<L>() == sizeof<Int4k>() ? i32x4.splat(0) : v128.load(at);
+export function hasMinimums<L>(): bool {
+  return !is<L, Int6k>() && !is<L, Int5>() && !is<L, Int4n>();
 }
 
-/** The rest of the others; `first` is that of k < 16. */
+/** Whether there is more to a code than its nibble. */
 @inline
-export function secondRest<L>(at: usize, first: v128): v128 {
-  return sizeof<L>() == sizeof<Int6k>() ? v128.load(at, 16) : first;
+export function hasRest<L>(): bool {
+  return !is<L, Int4k>() && !is<L, Int4n>();
 }
 
-/** The bits of a code that do not lie in its nibble. */
+/** Bytes of a block before its codes. */
 @inline
-export function restMask<L>(): v128 {
-  return i8x16.splat(sizeof<L>() == sizeof<Int6k>() ? 0x30 : 0x10);
+export function codesAt<L>(): usize {
+  return is<L, Int5m>() ? 64 : 32;
 }
 
-/** Codes of four rows from their nibbles and the rest: k = 0 … 3. */
+/** Bytes of the codes of four rows. */
 @inline
-export function code0<L>(nibbles: v128, rest: v128, mask: v128): v128 {
-  if (sizeof<L>() == sizeof<Int4k>()) return nibbles;
-  if (sizeof<L>() == sizeof<Int6k>()) return v128.or(nibbles, v128.and(i16x8.shl(rest, 4), mask));
-  return v128.or(nibbles, v128.and(i16x8.shl(rest, 4), mask));
+export function codeBytes<L>(): usize {
+  if (is<L, Int6k>()) return 96;
+  return hasRest<L>() ? 80 : 64;
 }
 
-/** As `code0`, k = 4 … 7. */
+/** The bits of a byte that are a code. */
 @inline
-export function code1<L>(nibbles: v128, rest: v128, mask: v128): v128 {
-  if (sizeof<L>() == sizeof<Int4k>()) return nibbles;
-  if (sizeof<L>() == sizeof<Int6k>()) return v128.or(nibbles, v128.and(i16x8.shl(rest, 2), mask));
-  return v128.or(nibbles, v128.and(i16x8.shl(rest, 3), mask));
+export function codeMask<L>(): v128 {
+  if (is<L, Int6k>()) return i8x16.splat(63);
+  return i8x16.splat(hasRest<L>() ? 31 : 15);
 }
 
-/** As `code0`, k = 8 … 11. */
+/** Two bits of each of three vectors: the codes that lie above others of six bits. */
 @inline
-export function code2<L>(nibbles: v128, rest: v128, mask: v128): v128 {
-  if (sizeof<L>() == sizeof<Int4k>()) return nibbles;
-  if (sizeof<L>() == sizeof<Int6k>()) return v128.or(nibbles, v128.and(rest, mask));
-  return v128.or(nibbles, v128.and(i16x8.shl(rest, 2), mask));
+export function spread6(u: v128, v: v128, w: v128, mask: v128): v128 {
+  return v128.or(
+    v128.or(i16x8.shr_u(v128.andnot(u, mask), 6), i16x8.shr_u(v128.andnot(v, mask), 4)),
+    i16x8.shr_u(v128.andnot(w, mask), 2),
+  );
 }
 
-/** As `code0`, k = 12 … 15. */
+/** Three bits of each of two vectors: a code of five bits, and a bit above it. */
 @inline
-export function code3<L>(nibbles: v128, rest: v128, mask: v128): v128 {
-  if (sizeof<L>() == sizeof<Int4k>()) return nibbles;
-  if (sizeof<L>() == sizeof<Int6k>()) return v128.or(nibbles, v128.and(i16x8.shr_u(rest, 2), mask));
-  return v128.or(nibbles, v128.and(i16x8.shl(rest, 1), mask));
+export function spread5(u: v128, v: v128, mask: v128): v128 {
+  return v128.or(i16x8.shr_u(v128.andnot(u, mask), 5), i16x8.shr_u(v128.andnot(v, mask), 2));
 }
 
-/** As `code0`, k = 16 … 19. */
+/** Three bits of a vector, and the bits above two codes: a code of five bits. */
 @inline
-export function code4<L>(nibbles: v128, rest: v128, mask: v128): v128 {
-  if (sizeof<L>() == sizeof<Int4k>()) return nibbles;
-  if (sizeof<L>() == sizeof<Int6k>()) return v128.or(nibbles, v128.and(i16x8.shl(rest, 4), mask));
-  return v128.or(nibbles, v128.and(rest, mask));
+export function spread5Last(u: v128, code5: v128, code6: v128, mask: v128): v128 {
+  return v128.or(
+    v128.or(i16x8.shr_u(v128.andnot(u, mask), 5), i16x8.shr_u(v128.andnot(code5, mask), 2)),
+    i16x8.shr_u(v128.andnot(code6, mask), 1),
+  );
 }
 
-/** As `code0`, k = 20 … 23. */
+/** The fifth vector of four rows' codes, where there is one; else the first. */
 @inline
-export function code5<L>(nibbles: v128, rest: v128, mask: v128): v128 {
-  if (sizeof<L>() == sizeof<Int4k>()) return nibbles;
-  if (sizeof<L>() == sizeof<Int6k>()) return v128.or(nibbles, v128.and(i16x8.shl(rest, 2), mask));
-  return v128.or(nibbles, v128.and(i16x8.shr_u(rest, 1), mask));
+export function fifthVector<L>(at: usize, first: v128): v128 {
+  return hasRest<L>() ? v128.load(at, 64) : first;
 }
 
-/** As `code0`, k = 24 … 27. */
+/** The sixth vector of four rows' codes, where there is one; else the first. */
 @inline
-export function code6<L>(nibbles: v128, rest: v128, mask: v128): v128 {
-  if (sizeof<L>() == sizeof<Int4k>()) return nibbles;
-  if (sizeof<L>() == sizeof<Int6k>()) return v128.or(nibbles, v128.and(rest, mask));
-  return v128.or(nibbles, v128.and(i16x8.shr_u(rest, 2), mask));
+export function sixthVector<L>(at: usize, first: v128): v128 {
+  return is<L, Int6k>() ? v128.load(at, 80) : first;
 }
 
-/** As `code0`, k = 28 … 31. */
+/** Codes of k = 12 … 15 of four rows; `u` … are the vectors at their codes. */
 @inline
-export function code7<L>(nibbles: v128, rest: v128, mask: v128): v128 {
-  if (sizeof<L>() == sizeof<Int4k>()) return nibbles;
-  if (sizeof<L>() == sizeof<Int6k>()) return v128.or(nibbles, v128.and(i16x8.shr_u(rest, 2), mask));
-  return v128.or(nibbles, v128.and(i16x8.shr_u(rest, 3), mask));
+export function code3<L>(u0: v128, u1: v128, u2: v128, u3: v128, mask: v128): v128 {
+  return is<L, Int6k>() ? spread6(u0, u1, u2, mask) : v128.and(u3, mask);
+}
+
+/** Codes of k = 16 … 19. */
+@inline
+export function code4<L>(u0: v128, u3: v128, u4: v128, mask: v128): v128 {
+  if (!hasRest<L>()) return high(u0, mask);
+  return v128.and(is<L, Int6k>() ? u3 : u4, mask);
+}
+
+/** What the codes of k = 20 … 23 are in, with a bit for `code7` above. */
+@inline
+export function above5<L>(u0: v128, u1: v128, u4: v128, mask: v128): v128 {
+  if (!hasRest<L>()) return i16x8.shr_u(u1, 4);
+  return is<L, Int6k>() ? u4 : spread5(u0, u1, mask);
+}
+
+/** Likewise of k = 24 … 27. */
+@inline
+export function above6<L>(u2: v128, u3: v128, u5: v128, mask: v128): v128 {
+  if (!hasRest<L>()) return i16x8.shr_u(u2, 4);
+  return is<L, Int6k>() ? u5 : spread5(u2, u3, mask);
+}
+
+/** Codes of k = 28 … 31; `v5` and `v6` are what `above5` and `above6` give. */
+@inline
+export function code7<L>(u3: v128, u4: v128, v5: v128, v6: v128, mask: v128): v128 {
+  if (!hasRest<L>()) return high(u3, mask);
+  return is<L, Int6k>() ? spread6(u3, v5, v6, mask) : spread5Last(u4, v5, v6, mask);
 }
 
 /** The multiples of four rows, two to a row, as i16; ones where the layout has none. */
 @inline
 export function multiplesOf<L>(at: usize): v128 {
-  if (sizeof<L>() == sizeof<Int5m>()) return i16x8.splat(1);
-  if (sizeof<L>() == sizeof<Int6k>()) return v128.load_ext<i8>(at);
+  if (sharedHalves<L>() == 0) return i16x8.splat(1);
+  if (is<L, Int6k>()) return v128.load_ext<i8>(at);
   return v128.load_ext<u8>(at);
 }
 
 /** What the sums of k < 16 are multiplied with, twice in a row's lane. */
 @inline
 export function firstScale<L>(multiples: v128): v128 {
-  return sizeof<L>() == sizeof<Int5m>() ? multiples : firsts(multiples);
+  if (sharedHalves<L>() == 0) return multiples;
+  return firsts(multiples);
 }
 
 /** What those of the others are multiplied with; `first` is what those of k < 16 are. */
 @inline
 export function secondScale<L>(multiples: v128, first: v128): v128 {
-  return sizeof<L>() == sizeof<Int6k>() ? seconds(multiples) : first;
+  return is<L, Int6k>() ? seconds(multiples) : first;
 }
 
 /** The first of each two i16, twice. */
@@ -163,6 +192,14 @@ function seconds(v: v128): v128 {
   return v128.shuffle<i16>(v, v, 1, 1, 3, 3, 5, 5, 7, 7);
 }
 
+/** `step` where a sum begins. */
+@inline
+export function begun<L, Q>(x0: v128, c0: v128, x1: v128, c1: v128, scale: v128): v128 {
+  const sum = two<Q>(x0, c0, x1, c1);
+  if (is<Q, Quads>() || is<L, Int4k>()) return sum;
+  return i32x4.dot_i16x8_s(sum, scale);
+}
+
 /**
  * `acc` and the products of two vectors of codes with activations, of k that lie beside each other.
  * An i16 holds 8 products of codes below 16, or 4 of codes below 64: with other codes than int4k's,
@@ -170,34 +207,55 @@ function seconds(v: v128): v128 {
  */
 @inline
 export function step<L, Q>(acc: v128, x0: v128, c0: v128, x1: v128, c1: v128, scale: v128): v128 {
-  if (sizeof<Q>() == sizeof<Quads>()) return mac(mac(acc, x0, c0, true), x1, c1, true);
+  if (is<Q, Quads>()) return mac(mac(acc, x0, c0, true), x1, c1, true);
   const sum = i16x8.add(dotPairs(x0, c0), dotPairs(x1, c1));
-  if (sizeof<L>() == sizeof<Int4k>()) return i16x8.add(acc, sum);
+  if (is<L, Int4k>()) return i16x8.add(acc, sum);
   return i32x4.add(acc, i32x4.dot_i16x8_s(sum, scale));
+}
+
+/** The products of two vectors of codes with activations: i16 in pairs, i32 in quads. */
+@inline
+export function two<Q>(x0: v128, c0: v128, x1: v128, c1: v128): v128 {
+  if (is<Q, Quads>()) return mac(mac(i32x4.splat(0), x0, c0, true), x1, c1, true);
+  return i16x8.add(dotPairs(x0, c0), dotPairs(x1, c1));
+}
+
+/** `acc` and such products. */
+@inline
+export function twoMore<Q>(acc: v128, x0: v128, c0: v128, x1: v128, c1: v128): v128 {
+  if (is<Q, Quads>()) return mac(mac(acc, x0, c0, true), x1, c1, true);
+  return i16x8.add(acc, two<Q>(x0, c0, x1, c1));
+}
+
+/** Such sums of rows times their multiples, which are twice in a lane; i32. */
+@inline
+export function times<Q>(sums: v128, multiples: v128): v128 {
+  if (is<Q, Quads>()) return i32x4.mul(sums, i32x4.shr_s(multiples, 16));
+  return i32x4.dot_i16x8_s(sums, multiples);
 }
 
 /** What is set aside of a sum of k < 16. */
 @inline
 export function halfway<L, Q>(acc: v128, scale: v128): v128 {
-  if (sizeof<L>() != sizeof<Int6k>() || sizeof<Q>() != sizeof<Quads>()) return acc;
+  if (!is<L, Int6k>() || !is<Q, Quads>()) return acc;
   return i32x4.mul(acc, i32x4.shr_s(scale, 16));
 }
 
 /** Where sums go on from k = 16. */
 @inline
 export function middle<L, Q>(acc: v128, zero: v128): v128 {
-  return sizeof<L>() == sizeof<Int6k>() && sizeof<Q>() == sizeof<Quads>() ? zero : acc;
+  return is<L, Int6k>() && is<Q, Quads>() ? zero : acc;
 }
 
 /** The whole sum of a block with its multiples, four i32; `low` is what `halfway` gave. */
 @inline
 export function whole<L, Q>(acc: v128, low: v128, scale: v128): v128 {
-  if (sizeof<Q>() == sizeof<Pairs>()) {
-    return sizeof<L>() == sizeof<Int4k>() ? i32x4.dot_i16x8_s(acc, scale) : acc;
+  if (is<Q, Pairs>()) {
+    return is<L, Int4k>() ? i32x4.dot_i16x8_s(acc, scale) : acc;
   }
-  if (sizeof<L>() == sizeof<Int5m>()) return acc;
+  if (sharedHalves<L>() == 0) return acc;
   const scaled = i32x4.mul(acc, i32x4.shr_s(scale, 16));
-  return sizeof<L>() == sizeof<Int6k>() ? i32x4.add(low, scaled) : scaled;
+  return is<L, Int6k>() ? i32x4.add(low, scaled) : scaled;
 }
 
 /**
@@ -206,14 +264,22 @@ export function whole<L, Q>(acc: v128, low: v128, scale: v128): v128 {
  */
 @inline
 export function offsetOf<L>(multiples: v128, min: v128): v128 {
-  if (sizeof<L>() == sizeof<Int5m>() || sizeof<L>() == sizeof<Int6k>()) return min;
+  if (is<L, Int5m>() || !hasMinimums<L>()) return min;
   return f32x4.mul(f32x4.convert_i32x4_s(i32x4.shr_u(multiples, 16)), min);
+}
+
+/** What addBlock needs of `parts`, the two sums of −8·q of a block of activations. */
+@inline
+export function partsOf<L>(parts: v128): v128 {
+  if (!is<L, Int5>() && !is<L, Int4n>()) return parts;
+  // −16 or −128 times the sum of all q.
+  return i32x4.shl(i32x4.dot_i16x8_s(i16x8.splat(1), parts), is<L, Int5>() ? 1 : 4);
 }
 
 /**
  * The sums of four rows after a block. `dots` are its products, `multiples` as in the block, `d` the
  * rows' halves as f32, `offset` what `offsetOf` gives; of the activations `dx` is the scale, `parts`
- * the two sums of −8·q, `dxSum` the scale times the sum of q.
+ * what `partsOf` gives, `dxSum` the scale times the sum of q.
  */
 @inline
 export function addBlock<L>(
@@ -226,10 +292,13 @@ export function addBlock<L>(
   parts: v128,
   dxSum: v128,
 ): v128 {
-  if (sizeof<L>() == sizeof<Int6k>()) {
+  if (is<L, Int6k>()) {
     // −32 times the sums of q, with their multiples.
     const all = i32x4.add(dots, i32x4.shl(i32x4.dot_i16x8_s(multiples, parts), 2));
     return madd(f32x4.convert_i32x4_s(all), f32x4.mul(d, dx), sums);
+  }
+  if (is<L, Int5>() || is<L, Int4n>()) {
+    return madd(f32x4.convert_i32x4_s(i32x4.add(dots, parts)), f32x4.mul(d, dx), sums);
   }
   return madd(offset, dxSum, madd(f32x4.convert_i32x4_s(dots), f32x4.mul(d, dx), sums));
 }

@@ -14,6 +14,8 @@ import {
   INT4,
   INT4K,
   INT4M,
+  INT4N,
+  INT5,
   INT5K,
   INT5M,
   INT6K,
@@ -26,14 +28,12 @@ import {
   panelBytes,
   panelTimesFew,
   panelTimesToken,
+  useSpare,
 } from "./panels.as";
 import { addRows, finishSums, startSums } from "./sums.as";
 import { firstPanel, nextPanels, panelCount, panelDistance, sharePanels } from "./token_panels.as";
 
-/**
- * Blocks of a panel above which one panel is a task, not four, when a token's last are shared out;
- * the finer layouts, whose numbers are the last, have no loop of their own for one.
- */
+/** Blocks of a panel above which one panel is a task, not four, when a token's last are shared out. */
 const MANY_BLOCKS: i32 = 48;
 /** Tokens from which work is shared in tasks; below, each worker streams one range of panels. */
 const TASK_TOKENS: i32 = 12;
@@ -58,7 +58,7 @@ let sums: usize = 0;
 
 /**
  * args: weight (packed), x (a8), out (f32), bias (f32, or 0), rows of the weight, its columns,
- * address of the token count, residual (f32, or 0). Scratch: sums [129][32].
+ * address of the token count, residual (f32, or 0). Scratch: sums [129][32], a block of int8.
  */
 export function matmulInt4(args: usize, worker: i32, workers: i32): void {
   matmulInteger(args, worker, workers, INT4);
@@ -72,6 +72,16 @@ export function matmulInt4m(args: usize, worker: i32, workers: i32): void {
 /** args and scratch as `matmulInt4`. */
 export function matmulInt8(args: usize, worker: i32, workers: i32): void {
   matmulInteger(args, worker, workers, INT8);
+}
+
+/** args and scratch as `matmulInt4`. */
+export function matmulInt4n(args: usize, worker: i32, workers: i32): void {
+  matmulInteger(args, worker, workers, INT4N);
+}
+
+/** args and scratch as `matmulInt4`. */
+export function matmulInt5(args: usize, worker: i32, workers: i32): void {
+  matmulInteger(args, worker, workers, INT5);
 }
 
 /** args and scratch as `matmulInt4`. */
@@ -107,8 +117,9 @@ function matmulInteger(args: usize, worker: i32, workers: i32, layoutOfWeight: i
   tokens = load<i32>(load<usize>(args, 24));
   residual = load<usize>(args, 28);
   sums = scratch(worker);
+  useSpare(sums + 129 * 128);
   if (tokens == 1) {
-    sharePanels(panels, blocks > MANY_BLOCKS && layout <= INT4M ? 1 : 4, args, worker, workers);
+    sharePanels(panels, blocks > MANY_BLOCKS ? 1 : 4, args, worker, workers);
     while (nextPanels()) panelsTimesToken(firstPanel, panelDistance, panelCount);
     return;
   }

@@ -9,6 +9,10 @@ import {
   INT4K_BLOCK,
   INT4M,
   INT4M_BLOCK,
+  INT4N,
+  INT4N_BLOCK,
+  INT5,
+  INT5_BLOCK,
   INT5K,
   INT5K_BLOCK,
   INT5M,
@@ -19,18 +23,33 @@ import {
   PANEL_HEADER,
 } from "../constants.as";
 import { fineBlock } from "./fine.as";
+import { fineTimes1 } from "./fine_panel.as";
 import { fineFourTimes1 } from "./fine_vector.as";
 import { int4Block, int4mBlock } from "./int4.as";
 import { int4mTimesTwo, int4TimesTwo } from "./int4_two.as";
 import { int4FourTimes1, int4mFourTimes1, int4mTimes1, int4Times1 } from "./int4_vector.as";
+import { int4nAsInt8 } from "./int4n.as";
 import { int8Block } from "./int8.as";
 import { int8TimesTwo } from "./int8_two.as";
 import { int8FourTimes1, int8Times1 } from "./int8_vector.as";
+
+/** Most tokens for which a block of int4n is not worth being made one of int8. */
+const FEW_TOKENS: i32 = 2;
+
+/** Memory for a block of int8. */
+let spare: usize = 0;
+
+/** Says where a block of int4n may be unpacked to. */
+export function useSpare(address: usize): void {
+  spare = address;
+}
 
 function blockBytes(layout: i32): usize {
   if (layout == INT4) return INT4_BLOCK;
   if (layout == INT4M) return INT4M_BLOCK;
   if (layout == INT8) return INT8_BLOCK;
+  if (layout == INT4N) return INT4N_BLOCK;
+  if (layout == INT5) return INT5_BLOCK;
   if (layout == INT5M) return INT5M_BLOCK;
   if (layout == INT4K) return INT4K_BLOCK;
   return layout == INT5K ? INT5K_BLOCK : INT6K_BLOCK;
@@ -72,7 +91,14 @@ export function blockTimesTokens(
   if (layout == INT4) int4Block(w, x, count, sums, factor);
   else if (layout == INT4M) int4mBlock(w, x, count, sums, factor);
   else if (layout == INT8) int8Block(w, x, count, sums, factor);
-  else if (sharesHalves(layout)) {
+  else if (layout == INT4N) {
+    if (count <= FEW_TOKENS && !load<i32>(panel)) {
+      for (let t = 0; t < count; t++, x += 48, sums += 128) fineTimes1(layout, w, factor, x, 1, sums);
+      return;
+    }
+    int4nAsInt8(w, spare);
+    int8Block(spare, x, count, sums, factor);
+  } else if (sharesHalves(layout)) {
     const shared = sharedBytes(layout);
     w += <usize> ((b >> 3) + 1) * shared;
     fineBlock(layout, w, w - <usize> (b & 7) * bytes - shared, x, count, sums, factor);
@@ -90,7 +116,7 @@ export function panelTimesToken(
   if (layout == INT4) int4Times1(panel, x, X_BLOCK, blocks, sums);
   else if (layout == INT4M) int4mTimes1(panel, x, X_BLOCK, blocks, sums);
   else if (layout == INT8) int8Times1(panel, x, X_BLOCK, blocks, sums);
-  else for (let b = 0; b < blocks; b++) blockTimesTokens(layout, panel, b, x + b * 48, 1, sums);
+  else fineTimes1(layout, panel + PANEL_HEADER, load<f32>(panel, 4), x, blocks, sums);
 }
 
 /** Adds four panels, `distance` bytes apart, times one token to `sums` [4][16]. Scales must be finite. */

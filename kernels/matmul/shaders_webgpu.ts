@@ -46,7 +46,9 @@ const GAINS: Readonly<Record<Form, string>> = {
 };
 
 /** Layouts whose weights are products' operands as halves, and as bytes. */
-const BYTE_LAYOUTS: readonly LayoutName[] = ["int8", "int4", "int4m", "int5m", "int4k", "int5k"];
+const BYTE_LAYOUTS: readonly LayoutName[] = [
+  ...["int8", "int4", "int4n", "int5", "int4m", "int5m", "int4k", "int5k"] as const,
+];
 const HALF_LAYOUTS: readonly LayoutName[] = ["f16", ...BYTE_LAYOUTS];
 
 /** After the planes: x, gain, bias, side, out; or x, gain, bias, three outs. */

@@ -8,6 +8,7 @@ import { BackendError } from "../../errors.ts";
 import type { LayoutName } from "../../quant/formats.ts";
 import { matmulOperands } from "./op.ts";
 import { columnsOf } from "../op.ts";
+import { PACKED_BLOCK_BYTES } from "../pack/layouts.ts";
 import { refuseFused, type WasmKernel } from "../wasm_kernel.ts";
 
 const KERNELS: Readonly<Record<LayoutName, string>> = {
@@ -17,6 +18,8 @@ const KERNELS: Readonly<Record<LayoutName, string>> = {
   int8: "matmulInt8",
   int4: "matmulInt4",
   int4m: "matmulInt4m",
+  int4n: "matmulInt4n",
+  int5: "matmulInt5",
   int5m: "matmulInt5m",
   int4k: "matmulInt4k",
   int5k: "matmulInt5k",
@@ -59,7 +62,7 @@ export const matmulWasm: WasmKernel<"matmul"> = {
 
 /** Scratch memory of each worker; its parts stand in integer.as.ts and float.as.ts. */
 function matmulScratchBytes(layout: LayoutName, cols: number): number {
-  if (isInteger(layout)) return 129 * 32 * 4;
+  if (isInteger(layout)) return 129 * 32 * 4 + PACKED_BLOCK_BYTES.int8;
   const unpacked = 32 * 16 * 4;
   const sums = 16 * 129 * 16 * 4;
   const activations = Math.max(11 * Math.ceil(cols / 32) * 32, 128 * 256) * 4;

@@ -99,3 +99,11 @@ export function groupMin(p: usize, j: i32): f32 {
   if (j < 4) return <f32> (<i32> load<u8>(p + j + 4) & 63);
   return <f32> (<i32> load<u8>(p + j + 4) >> 4 | <i32> load<u8>(p + j) >> 6 << 4);
 }
+
+/** Scale `group` of sixteen of the block of Q3_K at `p`. */
+@inline
+export function scaleQ3K(p: usize, group: i32): i32 {
+  const low = <i32> load<u8>(p + 96 + (group & 7)) >> (group >> 3 << 2) & 15;
+  const high = <i32> load<u8>(p + 104 + (group & 3)) >> (group >> 2 << 1) & 3;
+  return (low | high << 4) - 32;
+}

@@ -1,7 +1,7 @@
 // K-quants to f32, as quant/ggml_k.ts defines them: blocks of 256 elements whose scales are
 // themselves quantized.
 
-import { groupMin, groupScale, half, highNibbles, lowNibbles, storeCodes } from "./codes.as";
+import { groupMin, groupScale, half, highNibbles, lowNibbles, scaleQ3K, storeCodes } from "./codes.as";
 
 export function decodeQ2K(from: usize, to: usize, end: usize): void {
   const three = i8x16.splat(3);
@@ -28,9 +28,7 @@ export function decodeQ3K(from: usize, to: usize, end: usize): void {
   for (; to < end; from += 110) {
     const d = half(from + 108);
     for (let group = 0; group < 16; group++, to += 64) {
-      const low = <i32> load<u8>(from + 96 + (group & 7)) >> (group >> 3 << 2) & 15;
-      const high = <i32> load<u8>(from + 104 + (group & 3)) >> (group >> 2 << 1) & 3;
-      const scale = f32x4.splat(d * <f32> ((low | high << 4) - 32));
+      const scale = f32x4.splat(d * <f32> scaleQ3K(from, group));
       const codes = v128.load(from + 32 + <usize> ((group >> 3 << 5) + (group & 1) * 16));
       const pairs = v128.and(i8x16.shr_u(codes, (group >> 1 & 3) << 1), three);
       const highs = i8x16.shr_u(v128.load(from + <usize> ((group & 1) * 16)), group >> 1);

@@ -28,6 +28,8 @@ export const PACKED_BLOCK_BYTES: Readonly<Record<LayoutName, number>> = {
   int8: 32 + 512, // scales, bytes
   int4: 32 + 256, // scales, nibbles
   int4m: 32 + 32 + 256, // scales, minimums, nibbles
+  int4n: 32 + 256, // scales, nibbles
+  int5: 32 + 64 + 256, // scales, fifth bits, nibbles
   int5m: 32 + 32 + 64 + 256, // scales, minimums, fifth bits, nibbles
   int4k: 32 + 256, // scales and minimums, nibbles
   int5k: 32 + 64 + 256, // scales and minimums, fifth bits, nibbles

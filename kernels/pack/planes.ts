@@ -8,7 +8,8 @@
  * | `f32` | 128: the numbers | |
  * | `f16` `bf16` | 64: the numbers | |
  * | `int8` | 32: signed bytes | 2: half `d` |
- * | `int4` | 16: nibbles, as in the exchange form | 2: half `d` |
+ * | `int4` `int4n` | 16: nibbles, as in the exchange form | 2: half `d` |
+ * | `int5` | 20: fifth bits, nibbles | 2: half `d` |
  * | `int4m` | 16: nibbles | 4: halves `d` and `m` |
  * | `int5m` | 24: the block of the exchange form | |
  * | `int4k` `int5k` | 144, 176 for 256 columns: the block of the exchange form | |
@@ -23,7 +24,9 @@ import f16 from "./f16.wgsl" with { type: "text" };
 import f32 from "./f32.wgsl" with { type: "text" };
 import int4 from "./int4.wgsl" with { type: "text" };
 import int4m from "./int4m.wgsl" with { type: "text" };
+import int4n from "./int4n.wgsl" with { type: "text" };
 import int4k from "./int4k.wgsl" with { type: "text" };
+import int5 from "./int5.wgsl" with { type: "text" };
 import int5k from "./int5k.wgsl" with { type: "text" };
 import int5m from "./int5m.wgsl" with { type: "text" };
 import int6k from "./int6k.wgsl" with { type: "text" };
@@ -40,6 +43,8 @@ export const PLANE_READERS: Readonly<Record<LayoutName, string>> = {
   bf16,
   int8,
   int4,
+  int4n,
+  int5,
   int4m,
   int5m,
   int4k: int4k + rangesK,
@@ -59,6 +64,8 @@ const PLANES: Readonly<Record<LayoutName, readonly PlaneForm[]>> = {
   bf16: [{ bytes: 64, offset: 0 }],
   int8: [{ bytes: 32, offset: 2 }, { bytes: 2, offset: 0 }],
   int4: [{ bytes: 16, offset: 2 }, { bytes: 2, offset: 0 }],
+  int4n: [{ bytes: 16, offset: 2 }, { bytes: 2, offset: 0 }],
+  int5: [{ bytes: 20, offset: 2 }, { bytes: 2, offset: 0 }],
   int4m: [{ bytes: 16, offset: 4 }, { bytes: 4, offset: 0 }],
   int5m: [{ bytes: 24, offset: 0 }],
   int4k: [{ bytes: 144, offset: 0 }],

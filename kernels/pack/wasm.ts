@@ -15,6 +15,8 @@ const KERNELS: Readonly<Record<LayoutName, string>> = {
   int8: "packInt8",
   int4: "packInt4",
   int4m: "packInt4m",
+  int4n: "packInt4n",
+  int5: "packInt5",
   int5m: "packInt5m",
   int4k: "packInt4k",
   int5k: "packInt5k",
@@ -29,10 +31,12 @@ export const LAYOUT_NUMBERS: Readonly<Record<LayoutName, number>> = {
   int8: 3,
   int4: 4,
   int4m: 5,
-  int5m: 6,
-  int4k: 7,
-  int5k: 8,
-  int6k: 9,
+  int5: 6,
+  int4n: 7,
+  int5m: 8,
+  int4k: 9,
+  int5k: 10,
+  int6k: 11,
 };
 
 /** Names of these kernels. */

@@ -32,6 +32,10 @@ export function embedInt8(args: number, worker: number, workers: number): void;
 export function embedInt4(args: number, worker: number, workers: number): void;
 /** Kernel `embedInt4m` on the arguments at `args`. */
 export function embedInt4m(args: number, worker: number, workers: number): void;
+/** Kernel `embedInt4n` on the arguments at `args`. */
+export function embedInt4n(args: number, worker: number, workers: number): void;
+/** Kernel `embedInt5` on the arguments at `args`. */
+export function embedInt5(args: number, worker: number, workers: number): void;
 /** Kernel `embedInt5m` on the arguments at `args`. */
 export function embedInt5m(args: number, worker: number, workers: number): void;
 /** Kernel `embedInt4k` on the arguments at `args`. */
@@ -52,6 +56,10 @@ export function expertMatmulInt8(args: number, worker: number, workers: number):
 export function expertMatmulInt4(args: number, worker: number, workers: number): void;
 /** Kernel `expertMatmulInt4m` on the arguments at `args`. */
 export function expertMatmulInt4m(args: number, worker: number, workers: number): void;
+/** Kernel `expertMatmulInt4n` on the arguments at `args`. */
+export function expertMatmulInt4n(args: number, worker: number, workers: number): void;
+/** Kernel `expertMatmulInt5` on the arguments at `args`. */
+export function expertMatmulInt5(args: number, worker: number, workers: number): void;
 /** Kernel `expertMatmulInt5m` on the arguments at `args`. */
 export function expertMatmulInt5m(args: number, worker: number, workers: number): void;
 /** Kernel `expertMatmulInt4k` on the arguments at `args`. */
@@ -88,6 +96,10 @@ export function matmulInt8(args: number, worker: number, workers: number): void;
 export function matmulInt4(args: number, worker: number, workers: number): void;
 /** Kernel `matmulInt4m` on the arguments at `args`. */
 export function matmulInt4m(args: number, worker: number, workers: number): void;
+/** Kernel `matmulInt4n` on the arguments at `args`. */
+export function matmulInt4n(args: number, worker: number, workers: number): void;
+/** Kernel `matmulInt5` on the arguments at `args`. */
+export function matmulInt5(args: number, worker: number, workers: number): void;
 /** Kernel `matmulInt5m` on the arguments at `args`. */
 export function matmulInt5m(args: number, worker: number, workers: number): void;
 /** Kernel `matmulInt4k` on the arguments at `args`. */
@@ -132,6 +144,10 @@ export function packInt8(args: number, worker: number, workers: number): void;
 export function packInt4(args: number, worker: number, workers: number): void;
 /** Kernel `packInt4m` on the arguments at `args`. */
 export function packInt4m(args: number, worker: number, workers: number): void;
+/** Kernel `packInt4n` on the arguments at `args`. */
+export function packInt4n(args: number, worker: number, workers: number): void;
+/** Kernel `packInt5` on the arguments at `args`. */
+export function packInt5(args: number, worker: number, workers: number): void;
 /** Kernel `packInt5m` on the arguments at `args`. */
 export function packInt5m(args: number, worker: number, workers: number): void;
 /** Kernel `packInt4k` on the arguments at `args`. */
@@ -176,6 +192,8 @@ export interface InitOutput {
   readonly embedInt8: (a: number, b: number, c: number) => void;
   readonly embedInt4: (a: number, b: number, c: number) => void;
   readonly embedInt4m: (a: number, b: number, c: number) => void;
+  readonly embedInt4n: (a: number, b: number, c: number) => void;
+  readonly embedInt5: (a: number, b: number, c: number) => void;
   readonly embedInt5m: (a: number, b: number, c: number) => void;
   readonly embedInt4k: (a: number, b: number, c: number) => void;
   readonly embedInt5k: (a: number, b: number, c: number) => void;
@@ -186,6 +204,8 @@ export interface InitOutput {
   readonly expertMatmulInt8: (a: number, b: number, c: number) => void;
   readonly expertMatmulInt4: (a: number, b: number, c: number) => void;
   readonly expertMatmulInt4m: (a: number, b: number, c: number) => void;
+  readonly expertMatmulInt4n: (a: number, b: number, c: number) => void;
+  readonly expertMatmulInt5: (a: number, b: number, c: number) => void;
   readonly expertMatmulInt5m: (a: number, b: number, c: number) => void;
   readonly expertMatmulInt4k: (a: number, b: number, c: number) => void;
   readonly expertMatmulInt5k: (a: number, b: number, c: number) => void;
@@ -204,6 +224,8 @@ export interface InitOutput {
   readonly matmulInt8: (a: number, b: number, c: number) => void;
   readonly matmulInt4: (a: number, b: number, c: number) => void;
   readonly matmulInt4m: (a: number, b: number, c: number) => void;
+  readonly matmulInt4n: (a: number, b: number, c: number) => void;
+  readonly matmulInt5: (a: number, b: number, c: number) => void;
   readonly matmulInt5m: (a: number, b: number, c: number) => void;
   readonly matmulInt4k: (a: number, b: number, c: number) => void;
   readonly matmulInt5k: (a: number, b: number, c: number) => void;
@@ -226,6 +248,8 @@ export interface InitOutput {
   readonly packInt8: (a: number, b: number, c: number) => void;
   readonly packInt4: (a: number, b: number, c: number) => void;
   readonly packInt4m: (a: number, b: number, c: number) => void;
+  readonly packInt4n: (a: number, b: number, c: number) => void;
+  readonly packInt5: (a: number, b: number, c: number) => void;
   readonly packInt5m: (a: number, b: number, c: number) => void;
   readonly packInt4k: (a: number, b: number, c: number) => void;
   readonly packInt5k: (a: number, b: number, c: number) => void;

@@ -82,6 +82,16 @@ export function embedInt4m(args, worker, workers) {
   wasm.embedInt4m(args, worker, workers);
 }
 
+/** Kernel `embedInt4n` on the arguments at `args`. */
+export function embedInt4n(args, worker, workers) {
+  wasm.embedInt4n(args, worker, workers);
+}
+
+/** Kernel `embedInt5` on the arguments at `args`. */
+export function embedInt5(args, worker, workers) {
+  wasm.embedInt5(args, worker, workers);
+}
+
 /** Kernel `embedInt5m` on the arguments at `args`. */
 export function embedInt5m(args, worker, workers) {
   wasm.embedInt5m(args, worker, workers);
@@ -130,6 +140,16 @@ export function expertMatmulInt4(args, worker, workers) {
 /** Kernel `expertMatmulInt4m` on the arguments at `args`. */
 export function expertMatmulInt4m(args, worker, workers) {
   wasm.expertMatmulInt4m(args, worker, workers);
+}
+
+/** Kernel `expertMatmulInt4n` on the arguments at `args`. */
+export function expertMatmulInt4n(args, worker, workers) {
+  wasm.expertMatmulInt4n(args, worker, workers);
+}
+
+/** Kernel `expertMatmulInt5` on the arguments at `args`. */
+export function expertMatmulInt5(args, worker, workers) {
+  wasm.expertMatmulInt5(args, worker, workers);
 }
 
 /** Kernel `expertMatmulInt5m` on the arguments at `args`. */
@@ -220,6 +240,16 @@ export function matmulInt4(args, worker, workers) {
 /** Kernel `matmulInt4m` on the arguments at `args`. */
 export function matmulInt4m(args, worker, workers) {
   wasm.matmulInt4m(args, worker, workers);
+}
+
+/** Kernel `matmulInt4n` on the arguments at `args`. */
+export function matmulInt4n(args, worker, workers) {
+  wasm.matmulInt4n(args, worker, workers);
+}
+
+/** Kernel `matmulInt5` on the arguments at `args`. */
+export function matmulInt5(args, worker, workers) {
+  wasm.matmulInt5(args, worker, workers);
 }
 
 /** Kernel `matmulInt5m` on the arguments at `args`. */
@@ -330,6 +360,16 @@ export function packInt4(args, worker, workers) {
 /** Kernel `packInt4m` on the arguments at `args`. */
 export function packInt4m(args, worker, workers) {
   wasm.packInt4m(args, worker, workers);
+}
+
+/** Kernel `packInt4n` on the arguments at `args`. */
+export function packInt4n(args, worker, workers) {
+  wasm.packInt4n(args, worker, workers);
+}
+
+/** Kernel `packInt5` on the arguments at `args`. */
+export function packInt5(args, worker, workers) {
+  wasm.packInt5(args, worker, workers);
 }
 
 /** Kernel `packInt5m` on the arguments at `args`. */
