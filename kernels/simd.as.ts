@@ -50,6 +50,16 @@ export function truncPair(v: v128): v128 {
   }
 }
 
+/** Four f32 without their fractions, as i32; for numbers that an i32 can hold. */
+@inline
+export function truncFour(v: v128): v128 {
+  if (ASC_FEATURE_RELAXED_SIMD) {
+    return i32x4.relaxed_trunc_f32x4_s(v);
+  } else {
+    return i32x4.trunc_sat_f32x4_s(v);
+  }
+}
+
 /** Lane 0 of `v` in all four 32-bit lanes. */
 @inline
 export function lane0(v: v128): v128 {

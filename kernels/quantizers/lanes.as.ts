@@ -1,6 +1,8 @@
 // Four groups of a block at a time, one in each lane of a vector: what quant/nearest_k.ts does with one
 // group after another. `x` is an address of vectors of which the k-th has the k-th number of each group.
 
+import { truncFour } from "../simd.as";
+
 @inline const HUGE: f32 = 3e8;
 
 /** Turns groups of `bytes` each, four at a time, so that each lies in a lane. */
@@ -184,5 +186,5 @@ export function wholeCode(
   by: v128,
 ): v128 {
   const code = codeOf(f32x4.add(x, low), inverse, least, most);
-  return i32x4.add(i32x4.trunc_sat_f32x4_s(code), by);
+  return i32x4.add(truncFour(code), by);
 }

@@ -5,8 +5,9 @@
 import { halfBits } from "../pack/codes.as";
 import { decode } from "../pack/decode.as";
 import { encodeBf16, encodeF16 } from "../pack/encode.as";
+import { truncFour } from "../simd.as";
 import { blockBytes } from "./blocks.as";
-import { packFifths, packNibbles } from "./codes.as";
+import { packFifths } from "./codes.as";
 import { nearestRanges, nearestSixBits } from "./nearest_k.as";
 
 @inline const HALF_MAX: f32 = 65504;
@@ -57,12 +58,49 @@ function lanesMax(v: v128): f32 {
   return f32x4.extract_lane(f32x4.max(pairs, v128.shuffle<i32>(pairs, pairs, 1, 0, 3, 2)), 0);
 }
 
-/** The greatest magnitude of 32 numbers; NaN where one is NaN. */
+/** Bits of the greatest magnitude of 32 numbers; greater than infinity's where one is NaN. */
 @inline
-function greatestOf(p: usize): f32 {
-  let most = f32x4.abs(v128.load(p));
-  for (let at = p + 16; at < p + 128; at += 16) most = f32x4.max(most, f32x4.abs(v128.load(at)));
-  return lanesMax(most);
+function greatestBits(p: usize): i32 {
+  const kept = i32x4.splat(0x7fffffff);
+  let most = v128.and(v128.load(p), kept);
+  for (let at = p + 16; at < p + 128; at += 16) {
+    most = i32x4.max_s(most, v128.and(v128.load(at), kept));
+  }
+  return signedMax(most);
+}
+
+@inline
+function signedMax(v: v128): i32 {
+  const pairs = i32x4.max_s(v, v128.shuffle<i32>(v, v, 2, 3, 0, 1));
+  return i32x4.extract_lane(i32x4.max_s(pairs, v128.shuffle<i32>(pairs, pairs, 1, 0, 3, 2)), 0);
+}
+
+@inline
+function unsignedMax(v: v128): i32 {
+  const pairs = i32x4.max_u(v, v128.shuffle<i32>(v, v, 2, 3, 0, 1));
+  return i32x4.extract_lane(i32x4.max_u(pairs, v128.shuffle<i32>(pairs, pairs, 1, 0, 3, 2)), 0);
+}
+
+/** The first of 32 numbers of greatest magnitude; NaN where one is. */
+@inline
+function peakOf(p: usize): f32 {
+  // As whole numbers with a sign, bits of positive numbers are in order; without one, the greatest are
+  // those of the negative number of greatest magnitude.
+  let up = v128.load(p);
+  let down = up;
+  for (let at = p + 16; at < p + 128; at += 16) {
+    const v = v128.load(at);
+    up = i32x4.max_s(up, v);
+    down = i32x4.max_u(down, v);
+  }
+  const positive = max<i32>(signedMax(up), 0);
+  const least = unsignedMax(down);
+  const negative = least < 0 ? least & 0x7fffffff : 0;
+  if (positive == negative) {
+    const magnitude = reinterpret<f32>(positive);
+    return magnitude > 0 ? firstOf(p, magnitude, true) : magnitude;
+  }
+  return reinterpret<f32>(positive > negative ? positive : least);
 }
 
 /** The first of 32 numbers that equals `value`, or whose magnitude does. */
@@ -79,24 +117,33 @@ function firstOf(p: usize, value: f32, isMagnitude: bool): f32 {
 
 /** Codes of sixteen numbers: (v − least) · inverse + shift without its fraction, at most `most`. */
 @inline
-function codes(p: usize, least: v128, inverse: v128, shift: v128, most: v128): v128 {
-  const a = i32x4.trunc_sat_f32x4_s(scaledOf(p, least, inverse, shift));
-  const b = i32x4.trunc_sat_f32x4_s(scaledOf(p + 16, least, inverse, shift));
-  const c = i32x4.trunc_sat_f32x4_s(scaledOf(p + 32, least, inverse, shift));
-  const d = i32x4.trunc_sat_f32x4_s(scaledOf(p + 48, least, inverse, shift));
+function codes(
+  p: usize,
+  hasLeast: bool,
+  least: v128,
+  inverse: v128,
+  shift: v128,
+  most: v128,
+): v128 {
+  const a = truncFour(scaledOf(p, hasLeast, least, inverse, shift));
+  const b = truncFour(scaledOf(p + 16, hasLeast, least, inverse, shift));
+  const c = truncFour(scaledOf(p + 32, hasLeast, least, inverse, shift));
+  const d = truncFour(scaledOf(p + 48, hasLeast, least, inverse, shift));
   const low = i16x8.narrow_i32x4_s(a, b);
   return i8x16.min_u(i8x16.narrow_i16x8_u(low, i16x8.narrow_i32x4_s(c, d)), most);
 }
 
 @inline
-function scaledOf(p: usize, least: v128, inverse: v128, shift: v128): v128 {
-  return f32x4.add(f32x4.mul(f32x4.sub(v128.load(p), least), inverse), shift);
+function scaledOf(p: usize, hasLeast: bool, least: v128, inverse: v128, shift: v128): v128 {
+  const v = hasLeast ? f32x4.sub(v128.load(p), least) : v128.load(p);
+  return f32x4.add(f32x4.mul(v, inverse), shift);
 }
 
 /** Writes 32 codes as nibbles, or with fifth bits. Codes are 0 where the inverse of a scale is no number. */
 @inline
 function writeCodes(
   p: usize,
+  hasLeast: bool,
   least: f32,
   inverse: f32,
   shift: f32,
@@ -111,10 +158,26 @@ function writeCodes(
   const isFinite = inverse - inverse == 0;
   const i = f32x4.splat(isFinite ? inverse : 0);
   const none = isFinite ? i8x16.splat(-1) : i8x16.splat(0);
-  v128.store(area, v128.and(codes(p, l, i, s, m), none));
-  v128.store(area, v128.and(codes(p + 64, l, i, s, m), none), 16);
-  if (isFive) packFifths(area, out);
-  else packNibbles(area, out);
+  const low = v128.and(codes(p, hasLeast, l, i, s, m), none);
+  const high = v128.and(codes(p + 64, hasLeast, l, i, s, m), none);
+  if (isFive) {
+    v128.store(area, low);
+    v128.store(area, high, 16);
+    packFifths(area, out);
+  } else v128.store(out, v128.or(low, i8x16.shl(high, 4)));
+}
+
+/** Bits of the half nearest to a scale. */
+@inline
+function scaleHalf(d: f32): i32 {
+  const bits = reinterpret<u32>(d);
+  const magnitude = bits & 0x7fffffff;
+  // Most are halves with a leading one: their fraction is rounded, and its carry goes where it must.
+  if (magnitude - 0x38800000 <= 0x477fe000 - 0x38800000) {
+    const rounded = magnitude + 0xfff + (magnitude >> 13 & 1) >> 13;
+    return <i32> (bits >> 16 & 0x8000 | rounded - (112 << 10));
+  }
+  return <i32> halfBits(<f64> d);
 }
 
 /** Q4_0 and Q5_0: the number of greatest magnitude gets code 0. */
@@ -128,14 +191,11 @@ function peaked(
 ): bool {
   const bytes: usize = isFive ? 22 : 18;
   for (; from < end; from += 128, out += bytes) {
-    const greatest = greatestOf(from);
-    if (!(greatest <= HALF_MAX * <f32> levels)) return false;
-    const peak = greatest == 0 ? <f32> 0 : firstOf(from, greatest, true);
-    const d = peak / <f32> -levels;
+    const d = peakOf(from) / <f32> -levels;
     if (!(abs(d) <= HALF_MAX)) return false;
-    store<u16>(out, halfBits(<f64> d));
+    store<u16>(out, scaleHalf(d));
     const inverse: f32 = d != 0 ? 1 / d : 0;
-    writeCodes(from, 0, inverse, <f32> levels + 0.5, 2 * levels - 1, isFive, out + 2, area);
+    writeCodes(from, false, 0, inverse, <f32> levels + 0.5, 2 * levels - 1, isFive, out + 2, area);
   }
   return true;
 }
@@ -164,10 +224,10 @@ function ranged(
     const least = firstOf(from, lowest, false);
     const d = (greatest - least) / <f32> steps;
     if (!(abs(d) <= HALF_MAX && abs(least) <= HALF_MAX)) return false;
-    store<u16>(out, halfBits(<f64> d));
-    store<u16>(out + 2, halfBits(<f64> least));
+    store<u16>(out, scaleHalf(d));
+    store<u16>(out + 2, scaleHalf(least));
     const inverse: f32 = d != 0 ? 1 / d : 0;
-    writeCodes(from, least, inverse, 0.5, steps, isFive, out + 4, area);
+    writeCodes(from, true, least, inverse, 0.5, steps, isFive, out + 4, area);
   }
   return true;
 }
@@ -175,9 +235,9 @@ function ranged(
 /** Q8_0: halves away from zero. */
 function eightBits(from: usize, end: usize, out: usize): bool {
   for (; from < end; from += 128, out += 34) {
-    const d = greatestOf(from) / 127;
+    const d = reinterpret<f32>(greatestBits(from)) / 127;
     if (!(d <= HALF_MAX)) return false;
-    store<u16>(out, halfBits(<f64> d));
+    store<u16>(out, scaleHalf(d));
     const inverse: f32 = d != 0 ? 1 / d : 0;
     if (!(inverse - inverse == 0)) {
       memory.fill(out + 2, 0, 32);
@@ -204,5 +264,5 @@ function away(p: usize, inverse: v128): v128 {
   const rest = f32x4.sub(scaled, whole);
   const isUp = f32x4.ge(f32x4.abs(rest), f32x4.splat(0.5));
   const one = v128.or(f32x4.splat(1), v128.and(scaled, i32x4.splat(0x80000000)));
-  return i32x4.trunc_sat_f32x4_s(f32x4.add(whole, v128.and(one, isUp)));
+  return truncFour(f32x4.add(whole, v128.and(one, isUp)));
 }

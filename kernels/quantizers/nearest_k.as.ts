@@ -33,10 +33,16 @@ import { halfValue } from "./search.as";
 /** Multiples and minima as bytes. */
 @inline const PACKED: usize = LANES + 384;
 
-/** What the number of greatest magnitude is tried as. */
+/** What the number of greatest magnitude is tried as: no code is below -32 then. */
 @inline
 function peakAs(i: i32): v128 {
-  return f32x4.splat(<f32> (-34 + <f64> (2 * i) / 3));
+  const as: f64 = -32.4 + 0.7 * <f64> i;
+  return f32x4.splat(<f32> as);
+}
+
+@inline
+function sixBitCode(share: v128, as: v128): v128 {
+  return f32x4.pmin(f32x4.nearest(f32x4.mul(share, as)), f32x4.splat(31));
 }
 
 /** The best scales of four groups of Q6_K, before they are rounded; `x` are 16 vectors. */
@@ -54,22 +60,19 @@ function searchScales(x: usize, shares: usize): v128 {
   for (let at: usize = 0; at < 256; at += 16) {
     v128.store(shares + at, f32x4.mul(v128.load(x + at), inverse));
   }
-  const least = f32x4.splat(-32);
-  const most = f32x4.splat(31);
   let best = f32x4.splat(-1);
   let scale = f32x4.splat(0);
-  for (let i = 0; i < 12; i += 2) {
-    // The last two are the same: the codes of the best scale.
-    const as0 = i < 10 ? peakAs(i) : f32x4.div(f32x4.splat(1), scale);
-    const as1 = i < 10 ? peakAs(i + 1) : as0;
+  for (let i = 0; i < 8; i += 2) {
+    const as0 = peakAs(i);
+    const as1 = peakAs(i + 1);
     let qx0 = f32x4.splat(0);
     let qq0 = f32x4.splat(0);
     let qx1 = f32x4.splat(0);
     let qq1 = f32x4.splat(0);
     for (let at: usize = 0; at < 256; at += 16) {
       const v = v128.load(shares + at);
-      const q0 = codeOf(v, as0, least, most);
-      const q1 = codeOf(v, as1, least, most);
+      const q0 = sixBitCode(v, as0);
+      const q1 = sixBitCode(v, as1);
       qx0 = f32x4.add(qx0, f32x4.mul(v, q0));
       qx1 = f32x4.add(qx1, f32x4.mul(v, q1));
       qq0 = f32x4.add(qq0, f32x4.mul(q0, q0));
@@ -84,6 +87,18 @@ function searchScales(x: usize, shares: usize): v128 {
     best = v128.bitselect(gain1, best, isSecond);
     scale = v128.bitselect(f32x4.div(qx1, qq1), scale, isSecond);
   }
+  // The codes of the best scale may have a better one.
+  const as = f32x4.div(f32x4.splat(1), scale);
+  let qx = f32x4.splat(0);
+  let qq = f32x4.splat(0);
+  for (let at: usize = 0; at < 256; at += 16) {
+    const v = v128.load(shares + at);
+    const q = sixBitCode(v, as);
+    qx = f32x4.add(qx, f32x4.mul(v, q));
+    qq = f32x4.add(qq, f32x4.mul(q, q));
+  }
+  const isLast = f32x4.gt(f32x4.div(f32x4.mul(qx, qx), qq), best);
+  scale = v128.bitselect(f32x4.div(qx, qq), scale, isLast);
   return v128.and(f32x4.mul(peak, scale), isSome);
 }
 
@@ -184,8 +199,9 @@ function searchRanges(x: usize, most: f32, shares: usize, to: usize): void {
   let scale = f32x4.splat(1 / most);
   let least = none;
   for (let i = 0; i < 14; i++) {
+    const stretch: f64 = 0.6 - 0.2 * <f64> i;
     const steps = i < 13
-      ? f32x4.splat(most + <f32> (0.6 - 0.2 * <f64> i))
+      ? f32x4.splat(most + <f32> stretch)
       : f32x4.div(f32x4.splat(1), scale);
     const shift = i < 13
       ? f32x4.splat(i % 3 == 1 ? 0.5 : 0)
