@@ -6,6 +6,8 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { ModelError } from "../errors.ts";
 import { loadModel } from "../mod.ts";
+import { sameBytes } from "../runtime/files/compare.ts";
+import type { TensorEntry } from "../runtime/files/model_file.ts";
 import { FIXTURES } from "./fixtures.ts";
 import { difference } from "./golden_checks.ts";
 import { assemble, disassemble, type Values } from "./tensor_files.ts";
@@ -86,4 +88,20 @@ Deno.test("tables of words of their own on the kernels", async () => {
     const { logits } = await run(it, "wasm");
     assert(difference(logits, it.logits!) <= 1e-3, it.architecture);
   }
+});
+
+Deno.test("two tensors are compared once, however often a model is resolved", async () => {
+  let reads = 0;
+  const entry = (name: string): TensorEntry => {
+    const bytes = new Uint8Array(64).fill(7);
+    const read = (offset: number, length: number): Promise<Uint8Array> => {
+      reads++;
+      return Promise.resolve(bytes.slice(offset, offset + length));
+    };
+    const source = { name, size: bytes.length, read, close() {} };
+    return { name, shape: [4, 4], type: "F32", source, offset: 0, bytes: bytes.length };
+  };
+  const a = entry("a"), b = entry("b"), c = entry("c");
+  assertEquals([await sameBytes(a, b), await sameBytes(a, b), reads], [true, true, 2]);
+  assertEquals([await sameBytes(a, c), reads], [true, 4]);
 });

@@ -9,11 +9,22 @@ import type { TensorEntry } from "./model_file.ts";
 /** Bytes that are compared at a time. */
 const PIECE = 1 << 20;
 
+/** What has been found out of two tensors, which may take gigabytes to compare. */
+const compared = new WeakMap<TensorEntry, WeakMap<TensorEntry, boolean | undefined>>();
+
 /**
  * Whether two tensors have the same type, shape and bytes. Undefined on a server, which would have to
- * send both. Those of a model on paper, which has no bytes, are different ones.
+ * send both. Those of a model on paper, which has no bytes, are different ones. A model that is resolved
+ * again, under other options, has its tensors compared once.
  */
 export async function sameBytes(a: TensorEntry, b: TensorEntry): Promise<boolean | undefined> {
+  const known = compared.get(a) ?? new WeakMap<TensorEntry, boolean | undefined>();
+  compared.set(a, known);
+  if (!known.has(b)) known.set(b, await compareBytes(a, b));
+  return known.get(b);
+}
+
+async function compareBytes(a: TensorEntry, b: TensorEntry): Promise<boolean | undefined> {
   if (a.type !== b.type || a.bytes !== b.bytes || a.shape.join() !== b.shape.join()) return false;
   if (a.source.size < a.offset + a.bytes) return false;
   if (a.source === b.source && a.offset === b.offset) return true;
