@@ -29,7 +29,9 @@ Deno.test("what does not fit is told with the options that are enough and round 
       [5e9, { lookupTables: "memory" }, `use lookupTables "file"`],
       [4.5e9, {}, `use wordTables "int8"`],
       [4.4e9, { lookupTables: "memory" }, `use lookupTables "file" and use wordTables "int8"`],
-      [4e9, {}, `use weights "int4"`],
+      [4e9, {}, `use wordTables "int8" and use cacheType "int8"`],
+      [5e9, { contextLength: 2048 }, `use cacheType "int8"`],
+      [3.8e9, {}, `use weights "int4" and use wordTables "int4" and use cacheType "int8"`],
       [1e9, {}, `use weights "int4", a shorter contextLength or fewer sequences`],
     ] as const
   ) {

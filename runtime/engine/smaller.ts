@@ -17,13 +17,16 @@ export interface HoldOptions extends ResolveOptions, TableChoice {}
 const SMALLER: readonly Partial<HoldOptions>[] = [
   { lookupTables: "file" },
   { wordTables: "int8" },
+  { cacheType: "int8" },
   { lookupTables: "file", wordTables: "int8" },
+  { wordTables: "int8", cacheType: "int8" },
   { weights: "int8" },
   { weights: "int8", wordTables: "int8" },
   { weights: "int4" },
   { weights: "int4", wordTables: "int8" },
   { weights: "int4", wordTables: "int4" },
-  { lookupTables: "file", weights: "int4", wordTables: "int4" },
+  { weights: "int4", wordTables: "int4", cacheType: "int8" },
+  { lookupTables: "file", weights: "int4", wordTables: "int4", cacheType: "int8" },
 ];
 
 /** What is worth telling by itself of a model that takes much of the memory. */
