@@ -95,6 +95,7 @@ Deno.test("which tokenizer a folder has is told by its class, its model type, or
   await same("t5", {}, { model_type: "switch_transformers" });
   await same("t5", { tokenizer_class: "T5TokenizerFast" }, { model_type: "llama" });
   await same("bert", { clean_up_tokenization_spaces: false }, {});
+  await same("bert", {}, { model_type: "albert" }); // Chinese models of ALBERT
   await same("marian", {}, {});
   await same("chatglm-6b-images", {}, {});
   await same("chatglm2-6b", {
@@ -114,6 +115,7 @@ Deno.test("a folder whose tokenizer is not known, or lacks a file, is an error t
   const fails = (it: Promise<unknown>, text: string) => assertRejects(() => it, FormatError, text);
   await fails(build(["vocab.txt"], { tokenizer_class: "JumanTokenizer" }), `"JumanTokenizer"`);
   await fails(build(["vocab.txt"], { tokenizer_class: "JumanTokenizer" }), "BertTokenizer");
+  await fails(build(["vocab.txt"], {}, { model_type: "transfo-xl" }), `"transfo-xl" and no class`);
   await fails(build(["vocab.json", "merges.txt"], {}), "no class and no model type");
   await fails(
     build(["vocab.json"], { tokenizer_class: "GPT2Tokenizer" }),

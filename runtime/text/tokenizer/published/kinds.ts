@@ -260,13 +260,14 @@ function kindOf(published: Published, there: readonly string[]): Kind {
   const byType = name === undefined && type !== undefined
     ? KINDS.find(({ types }) => types.includes(type))
     : undefined;
+  // Of these only BERT's kind has this file, and some models of other types do, as Chinese ones of ALBERT.
+  const isKnown = byType !== undefined || name === undefined && type === undefined;
+  const isBert = isKnown && there.length === 1 && has("vocab.txt");
+  if (isBert) return KINDS.find(({ types }) => types.includes("bert"))!;
   if (byType) return byType;
   if (name === undefined && type === undefined) {
     if (has("ice_text.model")) return KINDS.find(({ types }) => types.includes("chatglm"))!;
     if (has("source.spm")) return KINDS.find(({ types }) => types.includes("marian"))!;
-    if (there.length === 1 && has("vocab.txt")) {
-      return KINDS.find(({ types }) => types.includes("bert"))!;
-    }
   }
   const says = name !== undefined
     ? `the class ${quote(name)}`
