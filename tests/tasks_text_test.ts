@@ -199,6 +199,9 @@ Deno.test("embed() refuses modules that it does not know, unless a pooling is gi
       'pooling_mode_cls_token of "1_Pooling/config.json" is "true", expected true or false',
     ],
     [{ "1_Pooling/config.json": { pooling_mode: "cls", include_prompt: [] } }, "include_prompt of"],
+    // The files at the top of a folder alone.
+    [{ "1_Pooling/config.json": null }, 'modules.json names "1_Pooling/config.json", which is not'],
+    [{ "2_Dense/config.json": {} }, 'modules.json names "2_Dense/config.json", which is not there'],
     [
       { "2_Dense/config.json": { in_features: 32, out_features: 24, use_residual: true } },
       "use_residual true",

@@ -78,6 +78,17 @@ export async function readVectorModules(file: ModelFile): Promise<VectorModules 
     );
   };
   const kindOf = ({ type }: SentenceModule): string => /\w+$/.exec(type)?.[0] ?? "";
+  // A copy of the files at the top alone has no folders; how vectors are made is not guessed.
+  const unsaid = modules.find((it) =>
+    /^(Pooling|Dense)$/.test(kindOf(it)) && Object.keys(it.config).length === 0
+  );
+  if (unsaid) {
+    throw new ModelError(
+      `Cannot embed with ${quote(file.name)}: modules.json names ` +
+        `${quote(`${unsaid.path}/config.json`)}, which is not there or says nothing; fetch that ` +
+        `folder too, or give a pooling`,
+    );
+  }
   const [encoder, pooling, ...rest] = modules;
   if (!encoder || kindOf(encoder) !== "Transformer") return fail(encoder?.type ?? "no modules");
   if (!pooling || kindOf(pooling) !== "Pooling") return fail(pooling?.type ?? encoder.type);
