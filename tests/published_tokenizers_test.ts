@@ -348,6 +348,8 @@ Deno.test("a repository's tokenizer files are fetched with its weights", () => {
     "sentencepiece.bpe.model",
     "ice_text.model",
     "vocab.txt",
+    "vocab.pkl",
+    "vocab.bin",
     "tokenizer.model",
   ];
   const listing = [...names, ...more, "README.md"].map((path) => ({

@@ -8,9 +8,9 @@
  * @module
  */
 
-import { PickleMachine, type PickleRules } from "./pickle_machine.ts";
+import { PickledObject, PickleMachine, type PickleRules } from "./pickle_machine.ts";
 
-/** A pickle's value, and the first byte behind it. Lists are arrays, tuples frozen ones, dictionaries Maps. */
+/** A pickle's value, and the first byte behind it. Lists and sets are arrays, tuples frozen ones, dictionaries Maps. */
 export interface Pickled {
   /** What it stands for. */
   readonly value: unknown;
@@ -173,7 +173,8 @@ export function readPickle(bytes: Uint8Array, start: number, rules: PickleRules)
       case 0x62: { // BUILD
         const state = it.pop();
         // What a dictionary carries beside its items: versions of a model's modules.
-        if (!(it.top() instanceof Map) || !(state instanceof Map)) {
+        const isDict = it.top() instanceof Map && state instanceof Map;
+        if (!isDict && !(it.top() instanceof PickledObject)) {
           it.fail("sets attributes of an object");
         }
         break;
@@ -181,13 +182,25 @@ export function readPickle(bytes: Uint8Array, start: number, rules: PickleRules)
       case 0x51: // BINPERSID
         it.pushOutside();
         break;
+      case 0x81: // NEWOBJ
+      case 0x8f: // EMPTY_SET
+      case 0x90: // ADDITEMS
+        if (!it.hasObjects) refuse(it, code);
+        else if (code === 0x81) it.pushObject();
+        else if (code === 0x8f) it.push(it.made([]));
+        else it.append(it.sinceMark());
+        break;
       default:
-        it.fail(
-          `has the instruction ${REFUSED[code] ?? `0x${code.toString(16).padStart(2, "0")}`}, ` +
-            `which tensors do not need`,
-        );
+        refuse(it, code);
     }
   }
+}
+
+function refuse(it: PickleMachine, code: number): never {
+  return it.fail(
+    `has the instruction ${REFUSED[code] ?? `0x${code.toString(16).padStart(2, "0")}`}, which ` +
+      (it.hasObjects ? "data do not need" : "tensors do not need"),
+  );
 }
 
 const NO_ITEMS: readonly unknown[] = Object.freeze([]);

@@ -14,7 +14,12 @@ export interface PickleGlobal {
   readonly name: string;
   /** What it makes of arguments; absent where it cannot be called. */
   readonly call?: (args: readonly unknown[]) => unknown;
+  /** Whether it is a class of whose objects only that they are there is kept. */
+  readonly isClass?: true;
 }
+
+/** Stands for an object of a class that is known and does not matter. */
+export class PickledObject {}
 
 /** What a pickle may do. */
 export interface PickleRules {
@@ -26,6 +31,10 @@ export interface PickleRules {
   find(name: string): PickleGlobal | undefined;
   /** The object that lies outside of it under this id. */
   outside(id: unknown): unknown;
+  /** Whether there may be sets, and objects of classes that `find` knows. */
+  readonly objects?: true;
+  /** What it may hold, in words; where absent, what checkpoints do. */
+  readonly expected?: string;
 }
 
 /** Values that wait; Python itself gathers a thousand at a time. */
@@ -36,6 +45,10 @@ const LONG_LIMIT = 16;
 const FREE_OBJECTS = 4096, BYTES_PER_OBJECT = 2;
 /** As how many objects a dictionary counts, which takes far more memory than its byte of pickle. */
 const DICT_OBJECTS = 4;
+
+const CHECKPOINT =
+  "nothing but tensors, dictionaries and lists; nothing of it was run; convert the " +
+  "weights to safetensors where it was written";
 
 const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 const latin1 = (bytes: Uint8Array): string => {
@@ -251,8 +264,7 @@ export class PickleMachine {
     const full = `${module}.${name}`;
     const found = this.#rules.find(full) ?? this.fail(
       `refers to ${quote(full)}`,
-      ", expected nothing but tensors, dictionaries and lists; nothing of it was run; convert the " +
-        "weights to safetensors where it was written",
+      `, expected ${this.#rules.expected ?? CHECKPOINT}`,
     );
     this.#named.add(found);
     this.push(found);
@@ -265,6 +277,19 @@ export class PickleMachine {
       return this.fail("calls what is no function");
     }
     this.push(this.made(called.call(args)));
+  }
+
+  /** Whether sets and objects may be in it. */
+  get hasObjects(): boolean {
+    return this.#rules.objects === true;
+  }
+
+  /** Puts what stands for an object on the stack, of a class and arguments from there. */
+  pushObject(): void {
+    this.pop();
+    const named = this.pop() as Partial<PickleGlobal> | null;
+    if (!named?.isClass || !this.#named.has(named)) this.fail("makes an object of no class");
+    this.push(this.made(new PickledObject()));
   }
 
   /** Puts an object on the stack that lies outside of the pickle; its id is the last value. */

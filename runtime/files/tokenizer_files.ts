@@ -19,6 +19,8 @@ const NAMES: readonly string[] = [
   "source.spm",
   "target.spm",
   "vocab.txt",
+  "vocab.pkl",
+  "vocab.bin",
   "vocab.json",
   "target_vocab.json",
   "merges.txt",

@@ -27,8 +27,10 @@ import { readZip } from "./zip.ts";
 
 /** Bytes of pickles; a hundred tell of a tensor, and no model's come near this. */
 const PICKLE_LIMIT = 16 << 20;
-/** With what the older form begins, and its version. */
-const MAGIC = 0x1950a86a20f9469cfc6cn, PROTOCOL = 1001;
+/** With what the older form begins. */
+export const MAGIC = 0x1950a86a20f9469cfc6cn;
+/** Its version. */
+const PROTOCOL = 1001;
 /** Bytes that are read first of the older form, to find the end of its pickles. */
 const FIRST_BYTES = 1 << 16;
 
@@ -39,8 +41,9 @@ export function beginsAsTorch(bytes: Uint8Array): boolean {
     (a === 0x80 && b !== undefined && b >= 2 && b <= 5);
 }
 
-/** What training keeps beside the weights, in files of the same kind. */
-const NO_WEIGHTS = /^(training_args|optimizer|scheduler|scaler|rng_state|adapter|random_states)/i;
+/** What training and tokenizers keep beside the weights, in files of the same kind. */
+const NO_WEIGHTS =
+  /^(vocab\.bin$|corpus\.bin$|training_args|optimizer|scheduler|scaler|rng_state|adapter|random_states)/i;
 
 /** Whether a file of this name may be one of torch that holds a model's weights. */
 export function isTorchWeights(name: string): boolean {

@@ -84,7 +84,7 @@ export function globalNamed(name: string, fail: Fail): PickleGlobal | undefined 
 }
 
 /** An empty one, or, as Python 2 writes it, one of a list of pairs. */
-function orderedDict(args: readonly unknown[], fail: Fail): Map<unknown, unknown> {
+export function orderedDict(args: readonly unknown[], fail: Fail): Map<unknown, unknown> {
   const [pairs = []] = args;
   const isPair = (it: unknown): it is [unknown, unknown] =>
     Array.isArray(it) && it.length === 2 && typeof it[0] === "string";

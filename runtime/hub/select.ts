@@ -158,7 +158,7 @@ function gguf(spec: HubSpec, group: GgufGroup): Selection {
 }
 
 const SUPPORT =
-  /^([^/]+\.(json|jinja|model|spm)|chat_templates\/[^/]+\.jinja|merges\.txt|vocab\.txt|LICENSE[^/]*)$/;
+  /^([^/]+\.(json|jinja|model|spm)|chat_templates\/[^/]+\.jinja|merges\.txt|vocab\.(txt|pkl|bin)|LICENSE[^/]*)$/;
 // Embedding models keep their pooling and projection in numbered folders.
 const MODULE = /^\d+_\w+\/(config\.json|model\.safetensors|pytorch_model\.bin)$/;
 /** How the weights of a repository are named, in one form. */
@@ -188,9 +188,9 @@ const TORCH: Form = {
   shard: /^pytorch_model-\d+-of-\d+\.bin$/,
   index: "pytorch_model.bin.index.json",
 };
-/** Parts of the same weights in other forms, and what only training needs. */
+/** Parts of the same weights in other forms, what only training needs, and vocabularies. */
 const OTHER =
-  /^(consolidated|adapter|optimizer|training_args|scheduler|scaler|rng_state|random_states)/;
+  /^(vocab\.bin|corpus\.bin|consolidated|adapter|optimizer|training_args|scheduler|scaler|rng_state|random_states)/;
 
 /** Configuration, tokenizer, index and one set of shards; none of the same weights in other forms. */
 function repositoryFiles(listing: readonly HubFile[], form: Form): HubFile[] {

@@ -16,6 +16,7 @@ import { missingForWords, pangu } from "./pangu.ts";
 import { albert, gemma, llama, llamaPieces, t5, xlmRoberta, xlnet } from "./pieces.ts";
 import type { Published } from "./settings.ts";
 import { glm4, isRankedList } from "./tiktoken.ts";
+import { transfoXl } from "./transfo_xl.ts";
 import {
   bert,
   bertForm,
@@ -31,7 +32,16 @@ import {
 /** Files that hold a vocabulary; the others only add to one. */
 const VOCABULARIES = [
   ...["tokenizer.model", "spiece.model", "sentencepiece.bpe.model", "ice_text.model"],
-  ...["vocab.model", "source.spm", "target.spm", "vocab.txt", "vocab.json", "merges.txt"],
+  ...[
+    "vocab.model",
+    "source.spm",
+    "target.spm",
+    "vocab.txt",
+    "vocab.pkl",
+    "vocab.bin",
+    "vocab.json",
+    "merges.txt",
+  ],
 ];
 
 type Build = (published: Published, file: string) => Tokenizer | Promise<Tokenizer>;
@@ -123,6 +133,12 @@ const KINDS: readonly Kind[] = [
         `files of the Python package jieba beside the model`,
       ];
     },
+  },
+  {
+    classes: ["TransfoXLTokenizer"],
+    types: ["transfo-xl"],
+    files: [["vocab.pkl"], ["vocab.bin"], ["vocab.txt"]],
+    build: transfoXl,
   },
   {
     classes: ["ChatGLMTokenizer", "ChatGLM4Tokenizer"],
