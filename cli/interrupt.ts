@@ -11,6 +11,8 @@ import { Interrupted } from "./errors.ts";
 export interface Interrupt extends Disposable {
   /** Aborted by the first Ctrl-C, with an `Interrupted` as its reason. */
   readonly signal: AbortSignal;
+  /** Does what the first Ctrl-C does. */
+  end(): void;
 }
 
 /** One key press may arrive twice: from the terminal, and from a task runner that passes it on. */
@@ -36,6 +38,7 @@ export function interrupt(message: string): Interrupt {
   Deno.addSignalListener("SIGINT", listener);
   return {
     signal: controller.signal,
+    end: listener,
     [Symbol.dispose]: () => Deno.removeSignalListener("SIGINT", listener),
   };
 }

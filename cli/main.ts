@@ -26,6 +26,7 @@ const COMMANDS: Readonly<Record<string, readonly [string, () => Promise<Command>
   fill: ["words for the masks of a text", () => import("./fill.ts")],
   classify: ["labels of a text or a pair of texts", () => import("./classify.ts")],
   rerank: ["texts in the order in which they answer a query", () => import("./rerank.ts")],
+  serve: ["answer the requests of OpenAI's clients", () => import("./serve.ts")],
   pull: ["download a model from a hub into the cache", () => import("./pull.ts")],
   quantize: ["write a model with smaller weights", () => import("./quantize.ts")],
   compare: ["how far a model's predictions are from another's", () => import("./compare.ts")],

@@ -105,6 +105,8 @@ export interface OpenModelOptions {
   readonly command: string;
   /** Ends loading. */
   readonly signal?: AbortSignal;
+  /** Sequences whose caches are kept at the same time; 1 where absent. */
+  readonly sequences?: number;
   /** Refuses what the model cannot do, before its weights are there. */
   readonly check?: (opened: OpenedModel) => void | Promise<void>;
 }
@@ -112,7 +114,7 @@ export interface OpenModelOptions {
 /** Loads the model that the flags name, with a progress line on a terminal. */
 export async function openModel(
   flags: Flags,
-  { command, signal, check }: OpenModelOptions,
+  { command, signal, sequences, check }: OpenModelOptions,
 ): Promise<Model> {
   const options = given({
     backend: flags.text("backend") as LoadOptions["backend"],
@@ -122,6 +124,7 @@ export async function openModel(
     cacheType: flags.text("cache-type") as LoadOptions["cacheType"],
     threads: flags.number("threads"),
     contextLength: flags.number("context"),
+    sequences,
     gpuLayers: flags.number("gpu-layers"),
     webgpu: gpuOptions(flags),
     reproducible: flags.on("reproducible") || undefined,

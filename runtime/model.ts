@@ -94,6 +94,11 @@ export class Model implements TextReader {
     return this.#engine.placedBytes;
   }
 
+  /** Sequences whose caches it keeps at the same time, as it was loaded. */
+  get sequences(): number {
+    return this.#engine.options.sequences;
+  }
+
   /** Memories of at most 4 GiB that it spans. */
   get stages(): number {
     return this.#engine.stages;

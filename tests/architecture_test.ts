@@ -12,7 +12,7 @@ const config = JSON.parse(await Deno.readTextFile(new URL("deno.json", ROOT)));
 const LIBRARY = Object.values<string>(config.exports);
 
 /** Files that may name packages, which are loaded when they are needed. */
-const DEPENDENCY_FILES = ["runtime/hub/deps.ts"];
+const DEPENDENCY_FILES = ["runtime/hub/deps.ts", "serve/deps.ts"];
 
 /** What each part may import, beside itself. */
 const LAYERS: Readonly<Record<string, readonly string[]>> = {
@@ -25,9 +25,10 @@ const LAYERS: Readonly<Record<string, readonly string[]>> = {
   "mod.ts": ["errors.ts", "quant", "kernels", "runtime"],
   "graph.ts": ["errors.ts", "quant", "kernels", "runtime"],
   quantize: ["errors.ts", "escape.ts", "options.ts", "quant", "kernels", "runtime"],
+  serve: ["errors.ts", "escape.ts", "options.ts", "mod.ts", "runtime"],
   cli: [
     ...["deno.json", "errors.ts", "escape.ts", "options.ts", "mod.ts"],
-    ...["quant", "kernels", "runtime", "quantize"],
+    ...["quant", "kernels", "runtime", "quantize", "serve"],
   ],
   "deno.json": [],
 };

@@ -105,8 +105,10 @@ const NAMES = Object.keys(PROGRAMS).flatMap((name) =>
 
 Deno.test("every program is walked", () => {
   const known = ["generate", "chat", "inspect", "score", "pull", "models", "build", "bench"];
-  const others = ["readme", "synthetic", "page", "kernels", "quantize", "compare", ...TEXTS];
-  const unknown = Object.keys(PROGRAMS).filter((it) => ![...known, ...others].includes(it));
+  const others = ["readme", "synthetic", "page", "kernels", "quantize", "compare", "serve"];
+  const unknown = Object.keys(PROGRAMS).filter((it) =>
+    ![...known, ...others, ...TEXTS].includes(it)
+  );
   assertEquals(unknown, [], "a program without mistakes of its own in this file");
 });
 
@@ -184,6 +186,8 @@ Deno.test("missing permissions are one line that names them", async () => {
     ["fill", ["a [MASK]", "-m", "%/tiny.gguf"], "--allow-read", []],
     ["classify", ["a", "-m", "%/tiny.gguf"], "--allow-read", []],
     ["rerank", ["a", "b", "-m", "%/tiny.gguf"], "--allow-read", []],
+    ["serve", ["-m", "%/tiny.gguf", "--port", "0"], "--allow-net", read],
+    ["serve", ["--api-key-file", "%/text"], "--allow-read", []],
     ["pull", ["hf:a/b"], "--allow-env", [], 2],
     ["models", [], "--allow-env", [], 2],
     ["synthetic", ["%/out.gguf"], "--allow-write", []],
@@ -344,6 +348,20 @@ Deno.test("files, folders, ports and values that are wrong are one line, for eve
     ["quantize", ["%/nope", "%/out.gguf"], 1, '/nope": there is no such file'],
     ["quantize", ["--type", "q9", "%/tiny.gguf", "%/out.gguf"], 2, "q9"],
     ["quantize", ["%/tiny.gguf", "%/tiny.gguf"], 2, "it exists; give another name"],
+    ["serve", ["%/tiny.gguf"], 2, "name a model with --model"],
+    ["serve", ["-m", "%/nope", "--port", "0"], 1, '/nope": there is no such file'],
+    ["serve", [...tiny, "--port", "70000"], 2, "--port 70000: expected"],
+    [
+      "serve",
+      [...tiny, "--host", "0.0.0.0"],
+      2,
+      "give --api-key or --api-key-file, or say --no-auth",
+    ],
+    ["serve", [...tiny, "--host", "256.0.0.1", "--no-auth"], 1, "Cannot listen at"],
+    ["serve", [...tiny, "--api-key", "a b"], 2, "with a key that has blanks"],
+    ["serve", [...tiny, "--api-key-file", "%/nope"], 1, '/nope": there is no such file'],
+    ["serve", [...tiny, "--log", "%/folder"], 1, '/folder": it is a folder'],
+    ["serve", [...tiny, "--sequences", "0", "--port", "0"], 2, "--sequences 0: expected"],
     ["compare", ["%/tiny.gguf"], 2, "Cannot compare"],
     ["compare", ["%/nope", "%/tiny.gguf"], 1, '/nope": there is no such file'],
     ["compare", ["--tokens", "0", "%/tiny.gguf", "%/tiny.gguf"], 2, "--tokens 0: expected"],

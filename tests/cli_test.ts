@@ -15,7 +15,7 @@ import { CHAT_TEMPLATE, tinyContents, tinyGguf } from "./tiny_model.ts";
 const ROOT = new URL("../", import.meta.url);
 const COMMANDS = [
   ...["generate", "chat", "inspect", "score", "pull", "models", "quantize", "compare"],
-  ...["embed", "fill", "classify", "rerank"],
+  ...["embed", "fill", "classify", "rerank", "serve"],
 ];
 
 interface Outcome {

