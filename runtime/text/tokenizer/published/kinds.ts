@@ -276,9 +276,10 @@ function kindOf(published: Published, there: readonly string[]): Kind {
   const byType = name === undefined && type !== undefined
     ? KINDS.find(({ types }) => types.includes(type))
     : undefined;
-  // Of these only BERT's kind has this file, and some models of other types do, as Chinese ones of ALBERT.
+  // Models of other types may have BERT's list of words too, as Chinese ones of ALBERT.
   const isKnown = byType !== undefined || name === undefined && type === undefined;
-  const isBert = isKnown && there.length === 1 && has("vocab.txt");
+  const hasOwnList = byType?.files.some((set) => set.length === 1 && set[0] === "vocab.txt");
+  const isBert = isKnown && !hasOwnList && there.length === 1 && has("vocab.txt");
   if (isBert) return KINDS.find(({ types }) => types.includes("bert"))!;
   if (byType) return byType;
   if (name === undefined && type === undefined) {
