@@ -115,7 +115,7 @@ Deno.test("a folder whose tokenizer is not known, or lacks a file, is an error t
   const fails = (it: Promise<unknown>, text: string) => assertRejects(() => it, FormatError, text);
   await fails(build(["vocab.txt"], { tokenizer_class: "JumanTokenizer" }), `"JumanTokenizer"`);
   await fails(build(["vocab.txt"], { tokenizer_class: "JumanTokenizer" }), "BertTokenizer");
-  await fails(build(["vocab.txt"], {}, { model_type: "transfo-xl" }), `"transfo-xl" and no class`);
+  await fails(build(["vocab.txt"], {}, { model_type: "ctrl" }), `"ctrl" and no class`);
   await fails(build(["vocab.json", "merges.txt"], {}), "no class and no model type");
   await fails(
     build(["vocab.json"], { tokenizer_class: "GPT2Tokenizer" }),
