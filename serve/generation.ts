@@ -5,7 +5,7 @@
  * @module
  */
 
-import type { GenerateOptions, GenerationResult, StopReason, Token } from "../mod.ts";
+import type { GenerateOptions, GenerationResult, Model, StopReason, Token } from "../mod.ts";
 import { badRequest } from "./errors.ts";
 import type { SamplingFields } from "./fields.ts";
 import type { ServedModel } from "./models.ts";
@@ -84,6 +84,41 @@ export function checkPrompt({ model }: ServedModel, ids: readonly number[], para
       `${model.contextLength} of prompt and answer; shorten the prompt`,
     { param, code: "context_length_exceeded" },
   );
+}
+
+/**
+ * Refuses a text that cannot fit, whatever its tokens are, before it is made into tokens: other texts
+ * would have to wait for that.
+ *
+ * @throws ApiError 400
+ */
+export function checkLength({ model }: ServedModel, characters: number, param: string): void {
+  const longest = longestToken(model), most = model.contextLength * longest;
+  if (characters <= most) return;
+  throw badRequest(
+    `Cannot answer: the prompt has ${characters} characters, which are more than ` +
+      `${
+        Math.ceil(characters / longest)
+      } tokens, the context has room for ${model.contextLength} of ` +
+      `prompt and answer; shorten the prompt`,
+    { param, code: "context_length_exceeded" },
+  );
+}
+
+const longestTokens = new WeakMap<Model, number>();
+
+/** Characters of the longest token of a model. */
+function longestToken(model: Model): number {
+  let longest = longestTokens.get(model);
+  if (longest === undefined) {
+    const { tokenizer } = model;
+    longest = 1;
+    for (let id = 0; id < tokenizer.vocabSize; id++) {
+      longest = Math.max(longest, tokenizer.idToToken(id)?.length ?? 0);
+    }
+    longestTokens.set(model, longest);
+  }
+  return longest;
 }
 
 /** Generates one text. */

@@ -233,6 +233,11 @@ Deno.test("what cannot be answered as asked is refused, by the field that is to 
       client.completions.create({ model: "tiny", prompt: Array(400).fill(5) }),
     );
     assertStringIncludes(long.message, "400 tokens");
+    const hopeless = await refusal(
+      client.completions.create({ model: "tiny", prompt: "the man ".repeat(1 << 20) }),
+    );
+    assertStringIncludes(hopeless.message, "8388608 characters");
+    assertEquals(hopeless.code, "context_length_exceeded");
     assertStringIncludes(long.message, "300");
     for (const body of ["", "{", "[]", "3", "null", '{"model": "tiny"', "\u0000"]) {
       const answer = await handle(post("/v1/completions", body));

@@ -10,6 +10,7 @@ import { z } from "../deps.ts";
 import { badRequest, refusalOf } from "../errors.ts";
 import { SAMPLING } from "../fields.ts";
 import {
+  checkLength,
   checkPrompt,
   type ChoiceEvent,
   finishReason,
@@ -93,7 +94,8 @@ export async function answerChat(
 }
 
 /** Token ids of the conversation. A last message of the assistant is a beginning, which is gone on with. */
-async function promptOf({ model }: ServedModel, fields: ChatFields): Promise<readonly number[]> {
+async function promptOf(served: ServedModel, fields: ChatFields): Promise<readonly number[]> {
+  const { model } = served;
   const messages: ChatMessage[] = fields.messages.map(({ role, content, ...rest }) => ({
     ...rest,
     role: role === "developer" ? "system" : role,
@@ -107,6 +109,8 @@ async function promptOf({ model }: ServedModel, fields: ChatFields): Promise<rea
   }
   const { chat_template_kwargs: variables } = fields;
   try {
+    const characters = messages.reduce((sum, { content }) => sum + (content as string).length, 0);
+    checkLength(served, characters + (begun?.content as string ?? "").length, "messages");
     const ids = await model.chatPrompt(messages, variables ? { variables } : {});
     if (!begun) return ids;
     return [...ids, ...model.tokenizer.encode(begun.content as string, { addSpecial: false })];

@@ -10,6 +10,7 @@ import { z } from "../deps.ts";
 import { badRequest, refusalOf } from "../errors.ts";
 import { SAMPLING } from "../fields.ts";
 import {
+  checkLength,
   checkPrompt,
   type ChoiceEvent,
   finishReason,
@@ -108,6 +109,9 @@ function promptsOf(served: ServedModel, given: CompletionFields["prompt"]): Plai
   const list = (isOne ? [given] : given) as readonly (string | readonly number[])[];
   return list.map((prompt, i) => {
     const param = isOne ? "prompt" : `prompt[${i}]`;
+    if (typeof prompt === "string" && served.model.hasTokenizer) {
+      checkLength(served, prompt.length, param);
+    }
     const { ids, text } = plainPrompt(served.model, prompt);
     checkPrompt(served, ids, param);
     const { vocabSize } = served.model.config, wrong = ids.find((id) => id >= vocabSize);
