@@ -10,7 +10,7 @@ import { CALLBACK, optionsOf, readOptions, type Rules, SIGNAL } from "../options
 import { findModel, type FindModelOptions } from "./hub/find.ts";
 import { HUB_RULES, isHubSpec } from "./hub/options.ts";
 import { plainTokenizer, weightlessTokenizer } from "./text/lone_tokenizer.ts";
-import { readModelText } from "./text/model_text.ts";
+import { readModelText, unusedTextSettings } from "./text/model_text.ts";
 import type { Tokenizer } from "./text/tokenizer/tokenizer.ts";
 
 /** How a tokenizer is loaded. */
@@ -55,13 +55,18 @@ export async function loadTokenizer(
     throw error;
   });
   if (file instanceof ModelError) {
-    const alone = isHub ? undefined : await weightlessTokenizer(source);
+    const { onWarning = console.warn } = options;
+    const alone = isHub ? undefined : await weightlessTokenizer(source, onWarning);
     if (alone) return alone;
     throw file;
   }
   try {
     const text = await readModelText(file);
-    if (text) return text.tokenizer;
+    if (text) {
+      const { onWarning = console.warn } = options;
+      (await unusedTextSettings(file)).forEach((sentence) => onWarning(sentence));
+      return text.tokenizer;
+    }
     throw new ModelError(
       `Cannot load the tokenizer of ${
         quote(file.name)

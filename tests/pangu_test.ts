@@ -4,7 +4,7 @@
  */
 
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
-import { FormatError, loadModel } from "../mod.ts";
+import { FormatError, loadModel, loadTokenizer } from "../mod.ts";
 import { wordCutter } from "../runtime/text/tokenizer/published/chinese_words.ts";
 import {
   readCharacterModel,
@@ -88,6 +88,13 @@ Deno.test("without jieba's files words are the vocabulary's own, no text is lost
   const [note, ...more] = folderNotes(published(["vocab.model"]));
   assertEquals(more, []);
   assertStringIncludes(note!, "dict.txt, prob_start.py, prob_trans.py, prob_emit.py");
+  const loneNotes: string[] = [];
+  const files = { "config.json": '{"model_type": "pangu"}', "vocab.model": FILES["vocab.model"]! };
+  await withFolder(files, async (path) => {
+    await loadTokenizer(path, { onWarning: (message) => loneNotes.push(message) });
+  });
+  assertEquals(loneNotes.length, 1);
+  assertStringIncludes(loneNotes[0]!, "put these files of the Python package jieba");
   assertStringIncludes(
     folderNotes(published(["vocab.model", "dict.txt"]))[0]!,
     "files prob_start.py",

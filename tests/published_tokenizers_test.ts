@@ -351,8 +351,9 @@ Deno.test("a repository's tokenizer files are fetched with its weights", () => {
     "vocab.pkl",
     "vocab.bin",
     "tokenizer.model",
+    ...["vocab.model", "dict.txt", "prob_start.py", "prob_trans.py", "prob_emit.py"],
   ];
-  const listing = [...names, ...more, "README.md"].map((path) => ({
+  const listing = [...names, ...more, "README.md", "tokenization.py"].map((path) => ({
     path,
     size: 10,
     algorithm: "sha256" as const,

@@ -158,7 +158,7 @@ function gguf(spec: HubSpec, group: GgufGroup): Selection {
 }
 
 const SUPPORT =
-  /^([^/]+\.(json|jinja|model|spm)|chat_templates\/[^/]+\.jinja|merges\.txt|vocab\.(txt|pkl|bin)|LICENSE[^/]*)$/;
+  /^([^/]+\.(json|jinja|model|spm)|chat_templates\/[^/]+\.jinja|merges\.txt|vocab\.(txt|pkl|bin)|dict\.txt|prob_(start|trans|emit)\.py|LICENSE[^/]*)$/;
 // Embedding models keep their pooling and projection in numbered folders.
 const MODULE = /^\d+_\w+\/(config\.json|model\.safetensors|pytorch_model\.bin)$/;
 /** How the weights of a repository are named, in one form. */

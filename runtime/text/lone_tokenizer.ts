@@ -10,18 +10,20 @@ import { readOptionalJson } from "../files/json.ts";
 import { type ByteSource, isHttp, openSource, resolveLocation } from "../files/source.ts";
 import { isDirectory } from "../files/source_file.ts";
 import { FILE_LIMIT, readTokenizerFiles } from "../files/tokenizer_files.ts";
-import { folderTokenizer } from "./model_text.ts";
+import { folderTokenizer, unusedTextSettings } from "./model_text.ts";
 import { checkedTokenizer } from "./tokenizer/checked.ts";
 import { tokenizerFromSentencePiece } from "./tokenizer/sentencepiece/tokenizer.ts";
 import type { Tokenizer } from "./tokenizer/tokenizer.ts";
 
 /**
- * The tokenizer of a folder that holds no model; undefined where it has none either.
+ * The tokenizer of a folder that holds no model; undefined where it has none either. What its files ask
+ * for and no text gets is told.
  *
  * @throws FormatError when it is damaged, or of a class that is not supported
  */
 export async function weightlessTokenizer(
   source: string | URL | Blob,
+  warn: (message: string) => void,
 ): Promise<Tokenizer | undefined> {
   if (isBlob(source)) return undefined;
   const folder = openFolder(source);
@@ -30,12 +32,14 @@ export async function weightlessTokenizer(
       .map((name) => readOptionalJson(folder, name)),
   );
   const tokenizerFiles = tokenizerJson ? undefined : await readTokenizerFiles(folder);
-  const tokenizer = await folderTokenizer({
+  const file = {
     ...{ name: folder.name, metadata },
     ...(tokenizerJson && { tokenizerJson }),
     ...(tokenizerConfig && { tokenizerConfig }),
     ...(tokenizerFiles && { tokenizerFiles }),
-  });
+  };
+  const tokenizer = await folderTokenizer(file);
+  if (tokenizer) (await unusedTextSettings(file)).forEach((sentence) => warn(sentence));
   return tokenizer && checkedTokenizer(tokenizer);
 }
 

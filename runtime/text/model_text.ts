@@ -121,7 +121,7 @@ function ggufSpecialTokens(metadata: Readonly<Record<string, unknown>>): Record<
 }
 
 /** What a model's tokenizer files ask for and no text gets, as sentences; usually none. */
-export async function unusedTextSettings(file: ModelFile): Promise<string[]> {
+export async function unusedTextSettings(file: TokenizerSource): Promise<string[]> {
   const { name, tokenizerJson, tokenizerFiles: files, tokenizerConfig: config = {} } = file;
   if (tokenizerJson === undefined && files) {
     const { folderNotes } = await import("./tokenizer/published/kinds.ts");
