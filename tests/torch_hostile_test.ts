@@ -56,6 +56,9 @@ const REFUSED: readonly (readonly [file: Uint8Array, message: string])[] = [
     [concat([dict({}), text("x"), op(0x62)]), "sets attributes of an object"],
     [called(global("collections", "OrderedDict"), int(1)), "an OrderedDict is made of"],
     [called(global("torch._utils", "_rebuild_parameter"), int(1)), "a parameter is no tensor"],
+    [called(global("data_utils.task_def", "TaskType"), text("x")), 'TaskType is made of "x"'],
+    [called(global("experiments.exp_def", "TaskDef")), "calls what is no function"],
+    [concat([global("collections", "OrderedDict"), op(0x29, 0x81)]), "the instruction NEWOBJ"],
     [called(global("torch._utils", "_rebuild_tensor_v2"), int(1)), "a tensor has no storage"],
     [concat([text("x"), op(0x51)]), 'refers to "x" outside of its pickle'],
     // A machine that is led astray.

@@ -183,12 +183,15 @@ export function readPickle(bytes: Uint8Array, start: number, rules: PickleRules)
         it.pushOutside();
         break;
       case 0x81: // NEWOBJ
+        if (!it.pushObject()) refuse(it, code);
+        break;
       case 0x8f: // EMPTY_SET
+        if (!it.hasSets) refuse(it, code);
+        it.push(it.made([]));
+        break;
       case 0x90: // ADDITEMS
-        if (!it.hasObjects) refuse(it, code);
-        else if (code === 0x81) it.pushObject();
-        else if (code === 0x8f) it.push(it.made([]));
-        else it.append(it.sinceMark());
+        if (!it.hasSets) refuse(it, code);
+        it.append(it.sinceMark());
         break;
       default:
         refuse(it, code);
@@ -199,7 +202,7 @@ export function readPickle(bytes: Uint8Array, start: number, rules: PickleRules)
 function refuse(it: PickleMachine, code: number): never {
   return it.fail(
     `has the instruction ${REFUSED[code] ?? `0x${code.toString(16).padStart(2, "0")}`}, which ` +
-      (it.hasObjects ? "data do not need" : "tensors do not need"),
+      (it.hasSets ? "data do not need" : "tensors do not need"),
   );
 }
 

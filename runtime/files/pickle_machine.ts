@@ -14,8 +14,8 @@ export interface PickleGlobal {
   readonly name: string;
   /** What it makes of arguments; absent where it cannot be called. */
   readonly call?: (args: readonly unknown[]) => unknown;
-  /** Whether it is a class of whose objects only that they are there is kept. */
-  readonly isClass?: true;
+  /** What stands for an object of it, before anything is known of that; absent where it is no class. */
+  readonly make?: () => unknown;
 }
 
 /** Stands for an object of a class that is known and does not matter. */
@@ -31,8 +31,8 @@ export interface PickleRules {
   find(name: string): PickleGlobal | undefined;
   /** The object that lies outside of it under this id. */
   outside(id: unknown): unknown;
-  /** Whether there may be sets, and objects of classes that `find` knows. */
-  readonly objects?: true;
+  /** Whether there may be sets, which become lists. */
+  readonly sets?: true;
   /** What it may hold, in words; where absent, what checkpoints do. */
   readonly expected?: string;
 }
@@ -279,17 +279,19 @@ export class PickleMachine {
     this.push(this.made(called.call(args)));
   }
 
-  /** Whether sets and objects may be in it. */
-  get hasObjects(): boolean {
-    return this.#rules.objects === true;
+  /** Whether sets may be in it. */
+  get hasSets(): boolean {
+    return this.#rules.sets === true;
   }
 
-  /** Puts what stands for an object on the stack, of a class and arguments from there. */
-  pushObject(): void {
-    this.pop();
-    const named = this.pop() as Partial<PickleGlobal> | null;
-    if (!named?.isClass || !this.#named.has(named)) this.fail("makes an object of no class");
-    this.push(this.made(new PickledObject()));
+  /** Puts what stands for an object in the place of its class and arguments; false where there is no class. */
+  pushObject(): boolean {
+    if (this.#stack.length < this.#bottom + 2) return false;
+    const named = this.#stack.at(-2) as Partial<PickleGlobal> | null;
+    if (typeof named?.make !== "function" || !this.#named.has(named)) return false;
+    this.#stack.length -= 2;
+    this.push(this.made(named.make()));
+    return true;
   }
 
   /** Puts an object on the stack that lies outside of the pickle; its id is the last value. */

@@ -75,12 +75,14 @@ function rulesOf(fail: (found: string) => never): PickleRules {
     find(name) {
       if (!globals.has(name)) {
         if (Object.hasOwn(calls, name)) globals.set(name, { name, call: calls[name]! });
-        else if (CLASSES.has(name)) globals.set(name, { name, isClass: true });
+        else if (CLASSES.has(name)) {
+          globals.set(name, { name, make: () => new PickledObject() });
+        }
       }
       return globals.get(name);
     },
     outside: (id) => fail(`it refers to ${quote(id)} outside of its pickle, expected no tensors`),
-    objects: true,
+    sets: true,
     expected: "nothing but texts, numbers, lists and dictionaries; nothing of it was run",
   };
 }

@@ -6,7 +6,7 @@
  */
 
 import { quote } from "../../escape.ts";
-import type { PickleGlobal } from "./pickle_machine.ts";
+import { PickledObject, type PickleGlobal } from "./pickle_machine.ts";
 
 /** Numbers of one type in a row, to which tensors refer. */
 export interface Storage {
@@ -64,10 +64,28 @@ const MOST_BYTES = 2 ** 43;
 /** Keys under which training scripts keep the tensors among other things. */
 const INSIDE = ["state_dict", "model_state_dict", "model", "module", "state"];
 
+/** Numbers that have names in the settings of MT-DNN's programs; the numbers stand for them. */
+const NAMED_NUMBERS: ReadonlySet<string> = new Set([
+  ...["data_utils.task_def.TaskType", "data_utils.task_def.DataFormat"],
+  ...["data_utils.task_def.EncoderModelType", "data_utils.metrics.Metric"],
+  "mt_dnn.loss.LossCriterion",
+]);
+
 /** What a pickle may refer to under a name; undefined for everything that is not data. */
 export function globalNamed(name: string, fail: Fail): PickleGlobal | undefined {
   if (Object.hasOwn(STORAGES, name)) return { name };
+  if (NAMED_NUMBERS.has(name)) {
+    return {
+      name,
+      call: ([value]) => isCount(value) ? value : fail(`${name} is made of ${quote(value)}`),
+    };
+  }
   switch (name) {
+    // MT-DNN's settings of a task are a dictionary, of whose labels nothing is read.
+    case "experiments.exp_def.TaskDef":
+      return { name, make: () => new Map() };
+    case "data_utils.vocab.Vocabulary":
+      return { name, make: () => new PickledObject() };
     case "collections.OrderedDict":
       return { name, call: (args) => orderedDict(args, fail) };
     case "torch._utils._rebuild_tensor":

@@ -7,7 +7,10 @@ programs. Needs torch and transformers; tests do not run it.
     python make_answers.py
 """
 
+import enum
 import json
+import sys
+import types
 
 import torch
 from transformers import BertConfig, BertModel
@@ -19,6 +22,29 @@ PAIRS = [[TEXTS[0], TEXTS[1]], [TEXTS[1], TEXTS[2]], [TEXTS[4], "a"]]
 PUBLISHED = {"answer_num_turn": 5, "answer_att_type": "bilinear", "answer_rnn_type": "gru",
              "answer_merge_opt": 1, "answer_mem_type": 1, "answer_weight_norm_on": False,
              "mem_cum_type": "simple"}
+
+
+def named(module, name, base, **members):
+    """A class of the programs' under its own name, as checkpoints of 2020 and later mention it."""
+    made = enum.IntEnum(name, members) if base is enum.IntEnum else type(name, (base,), members)
+    made.__module__, made.__qualname__ = module, name
+    for i in range(1, module.count(".") + 2):
+        part = ".".join(module.split(".")[:i])
+        sys.modules.setdefault(part, types.ModuleType(part))
+    setattr(sys.modules[module], name, made)
+    return made
+
+
+def newer():
+    """What these checkpoints say of their tasks."""
+    task_def = named("experiments.exp_def", "TaskDef", dict)(n_class="2", enable_san="True")
+    kind = named("data_utils.task_def", "TaskType", enum.IntEnum, Classification=1, Regression=2)
+    loss = named("mt_dnn.loss", "LossCriterion", enum.IntEnum, CeCriterion=0)
+    labels = named("data_utils.vocab", "Vocabulary", object)()
+    labels.names = {"yes": 0, "no": 1}
+    task_def.__dict__ |= {"n_class": 2, "task_type": kind.Classification, "loss": loss.CeCriterion,
+                          "label_vocab": labels, "enable_san": True}
+    return {"encoder_type": 1, "task_def_list": [task_def]}
 
 
 class Answers(torch.nn.Module):
@@ -97,6 +123,6 @@ def make(name, seed, tasks, saved, others=()):
 if __name__ == "__main__":
     make("mt-dnn-answers", 41, {"sst": torch.nn.Linear(32, 2), "mnli": 3, "stsb": 1, "qnli": 1}, PUBLISHED,
          [{"answer_mem_type": 0, "answer_num_turn": 3}, {"answer_mem_type": 0, "task_def_list": []}])
-    for kind, seed in [("simple", 43), ("flatsim", 45)]:
+    for kind, seed, more in [("simple", 43, {}), ("flatsim", 45, newer())]:
         make(f"mt-dnn-{kind}", seed, {"rte": 2},
-             {**PUBLISHED, "answer_att_type": kind, "answer_merge_opt": 0, "answer_num_turn": 2})
+             {**PUBLISHED, **more, "answer_att_type": kind, "answer_merge_opt": 0, "answer_num_turn": 2})
