@@ -23,7 +23,8 @@ several labels can be right, each has a probability of its own; a regression has
 A text that is too long is an error.
 
   -f, --file FILE     read TEXT from a file, "-" for stdin
-  --pair SECOND       the second text of a pair
+  --pair SECOND       the second text of a pair, which goes in as given; the first MT-DNNs were trained
+                      with a hypothesis before its premise
   --task NAME         which classifier, for a model with several (MT-DNN): a name of task_specific_params
                       of config.json, or a number
   --truncate          read the beginning of what is too long, of a pair the longer text first
