@@ -87,8 +87,8 @@ export function checkPrompt({ model }: ServedModel, ids: readonly number[], para
 }
 
 /**
- * Refuses a text that cannot fit, whatever its tokens are, before it is made into tokens: other texts
- * would have to wait for that.
+ * Refuses a text that is longer than any that fits, before it is made into tokens: others would have to
+ * wait for that.
  *
  * @throws ApiError 400
  */
@@ -96,11 +96,8 @@ export function checkLength({ model }: ServedModel, characters: number, param: s
   const longest = longestToken(model), most = model.contextLength * longest;
   if (characters <= most) return;
   throw badRequest(
-    `Cannot answer: the prompt has ${characters} characters, which are more than ` +
-      `${
-        Math.ceil(characters / longest)
-      } tokens, the context has room for ${model.contextLength} of ` +
-      `prompt and answer; shorten the prompt`,
+    `Cannot answer: the prompt has ${characters} characters, expected at most ${most}, as many as ` +
+      `${model.contextLength} of the longest tokens have, for which there is room; shorten it`,
     { param, code: "context_length_exceeded" },
   );
 }
