@@ -1,12 +1,13 @@
 /**
- * `deno task serve`: answers the requests of OpenAI's clients.
+ * `deno task serve`: answers the requests of OpenAI's and Ollama's clients.
  *
  * @module
  */
 
 import { quote } from "../escape.ts";
 import { type Model, SparrowError } from "../mod.ts";
-import { ApiError, errorResponse } from "../serve/errors.ts";
+import { dialectOf, errorResponse } from "../serve/answer.ts";
+import { ApiError } from "../serve/errors.ts";
 import type { ServedRequest, ServeOptions } from "../serve/handler.ts";
 import { commandName, type Flags, given, runCommand, UsageError, writeNote } from "./command.ts";
 import { systemReason } from "./errors.ts";
@@ -24,11 +25,12 @@ const LAST_MS = 10_000;
 export const help: string = `Usage: ${NAME} [options]
 
 Answers the requests of OpenAI's clients, as those of the package openai, whose base URL it prints:
-/v1/chat/completions, /v1/completions, /v1/embeddings, /v1/models. Every request is answered exactly as
+/v1/chat/completions, /v1/completions, /v1/embeddings, /v1/models; and those of Ollama's: /api/chat,
+/api/generate, /api/embed, /api/tags, /api/ps, /api/show. Every request is answered exactly as
 asked, or refused with an error that says what, where and what to do: a prompt that does not fit, a field
 that is not supported. Fields that could not change an answer are ignored and named in the header
-x-sparrow-ignored. Where a request does not say it, texts are drawn as OpenAI documents it: temperature 1
-from the model's own distribution. /health and /ready answer without a key, /metrics is for Prometheus.
+x-sparrow-ignored. Where a request does not say it, texts are drawn as OpenAI documents it (temperature 1
+from the model's own distribution), or Ollama for its routes. /health and /ready answer without a key, /metrics is for Prometheus.
 Ctrl-C and SIGTERM let answers that have begun go on for ${LAST_MS / 1000} seconds.
 
   --host HOST         address to listen at (default ${HOST}, which only this machine reaches); any other
@@ -96,7 +98,8 @@ async function serve(flags: Flags): Promise<void> {
   using stopped = interrupt("Interrupted");
   const ending = new AbortController();
   // Listening comes first: a port that is taken is told before a model is loaded.
-  let answer = (_: Request): Response | Promise<Response> => errorResponse(LOADING);
+  let answer = ({ url }: Request): Response | Promise<Response> =>
+    errorResponse(LOADING, dialectOf(new URL(url).pathname));
   const server = listen(host, flags.number("port") ?? PORT, (request) => answer(request));
   const end = (): void => stopped.end();
   Deno.addSignalListener("SIGTERM", end);

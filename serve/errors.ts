@@ -77,11 +77,3 @@ export function errorBody({ message, type, details }: ApiError): { readonly erro
   const { param = null, code = null } = details;
   return { error: { message, type, param, code } };
 }
-
-/** An error as an answer. */
-export function errorResponse(error: ApiError): Response {
-  return Response.json(errorBody(error), {
-    status: error.status,
-    headers: error.details.headers ?? {},
-  });
-}

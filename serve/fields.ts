@@ -10,6 +10,7 @@ import { badRequest } from "./errors.ts";
 
 /** Fields of which an answer does not depend; they are accepted, ignored, and listed in a header. */
 const HARMLESS: ReadonlySet<string> = new Set([
+  "keep_alive",
   "metadata",
   "prompt_cache_key",
   "prompt_cache_retention",

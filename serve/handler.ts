@@ -1,6 +1,7 @@
 /**
  * A server of models as one function from a request to an answer, for `Deno.serve` or within another
- * server: OpenAI's routes for conversations, prompts and vectors, and what a machine asks of a service.
+ * server: OpenAI's and Ollama's routes for conversations, prompts and vectors, and what a machine asks of a
+ * service.
  * Every request is answered exactly as asked, or refused with an error that says what, where and what to
  * do.
  *
@@ -9,17 +10,22 @@
 
 import { InputError } from "../errors.ts";
 import type { Model } from "../mod.ts";
+import { type Answer, dialectOf, errorResponse } from "./answer.ts";
 import { bodyLimit, type Context, cors, Hono, type z } from "./deps.ts";
-import { ApiError, apiErrorOf, errorResponse } from "./errors.ts";
+import { ApiError, apiErrorOf } from "./errors.ts";
 import { readFields, readJson } from "./fields.ts";
 import { checkHost, checkKey, checkOrigin, isAllowedOrigin } from "./guard.ts";
 import { createMetrics } from "./metrics.ts";
 import { type ServedModel, servedModels } from "./models.ts";
-import type { Answer } from "./openai/answer.ts";
 import { answerChat, CHAT_FIELDS } from "./openai/chat.ts";
 import { answerCompletion, COMPLETION_FIELDS } from "./openai/completions.ts";
 import { answerEmbeddings, EMBEDDING_FIELDS } from "./openai/embeddings.ts";
 import { modelEntry, modelList } from "./openai/models.ts";
+import { answerEmbed, EMBED_FIELDS } from "./ollama/embed.ts";
+import { answerGenerate, GENERATE_FIELDS } from "./ollama/generate.ts";
+import { answerOllamaChat, OLLAMA_CHAT_FIELDS } from "./ollama/chat.ts";
+import { answerShow, OLLAMA_VERSION, SHOW_FIELDS, tagList } from "./ollama/models.ts";
+import { ignoredOptions } from "./ollama/options.ts";
 import { readServeOptions, type ServeOptions } from "./options.ts";
 import { eventStream } from "./stream.ts";
 
@@ -77,7 +83,7 @@ export function handler(
   });
   app.onError((error, c) => {
     failures.set(c.req.raw, error);
-    return errorResponse(apiErrorOf(error));
+    return errorResponse(apiErrorOf(error), dialectOf(c.req.path));
   });
   app.use(checkHost(hosts));
   app.use(checkOrigin(origins));
@@ -107,7 +113,9 @@ export function handler(
     ) => Promise<Answer>,
   ) =>
   async (c: Context): Promise<Response> => {
-    const { fields, ignored } = readFields(schema, await readJson(c.req.raw));
+    const body = await readJson(c.req.raw);
+    const { fields, ignored: unused } = readFields(schema, body);
+    const ignored = [...unused, ...ignoredOptions(body)];
     const model = served.find((fields as { model?: string }).model);
     const leaving = new AbortController(), leave = (): void => leaving.abort();
     const signals = [leaving.signal, AbortSignal.timeout(options.timeoutMs)];
@@ -128,7 +136,8 @@ export function handler(
       const answered = await answer(model, fields, AbortSignal.any(signals));
       if ("whole" in answered) return Response.json(answered.whole, { headers });
       const { stallMs } = options;
-      return await eventStream(answered.events, headers, { stallMs, onError, leave });
+      const dialect = dialectOf(c.req.path);
+      return await eventStream(answered.events, headers, { dialect, stallMs, onError, leave });
     } catch (error) {
       throw leaving.signal.aborted ? GONE : error;
     } finally {
@@ -153,6 +162,13 @@ export function handler(
   app.post("/v1/chat/completions", route(CHAT_FIELDS, answerChat));
   app.post("/v1/completions", route(COMPLETION_FIELDS, answerCompletion));
   app.post("/v1/embeddings", route(EMBEDDING_FIELDS, answerEmbeddings));
+  app.get("/api/version", () => Response.json({ version: OLLAMA_VERSION }));
+  app.get("/api/tags", () => Response.json(tagList(served)));
+  app.get("/api/ps", () => Response.json(tagList(served)));
+  app.post("/api/show", route(SHOW_FIELDS, (model) => answerShow(model, served.created)));
+  app.post("/api/chat", route(OLLAMA_CHAT_FIELDS, answerOllamaChat));
+  app.post("/api/generate", route(GENERATE_FIELDS, answerGenerate));
+  app.post("/api/embed", route(EMBED_FIELDS, answerEmbed));
   app.notFound((c) => {
     const known = app.routes.filter(({ method }) => method !== "ALL");
     const methods = known.filter(({ path }) => path === c.req.path).map(({ method }) => method);

@@ -1,14 +1,16 @@
 /**
- * Answers that come in pieces: events as OpenAI's clients read them (server-sent events, each a line of
- * JSON after "data: ", the last one `[DONE]`).
+ * Answers that come in pieces.
  *
  * @module
  */
 
-import { ApiError, apiErrorOf, errorBody } from "./errors.ts";
+import type { Dialect } from "./answer.ts";
+import { ApiError, apiErrorOf } from "./errors.ts";
 
-/** How a stream is watched over. */
+/** How a stream is written and watched over. */
 export interface StreamOptions {
+  /** How its events are written. */
+  readonly dialect: Dialect;
   /** Milliseconds for which a client may take nothing of what waits for it. */
   readonly stallMs: number;
   /** Told of an error that ends the stream. */
@@ -19,7 +21,7 @@ export interface StreamOptions {
 
 /**
  * An answer of events. It begins when the first one is there, so that what refuses a request does so with
- * a status of its own. An error after that is an event, and no `[DONE]` follows. A client that is gone,
+ * a status of its own. An error after that is an event, and no end follows. A client that is gone,
  * or reads nothing any more, ends the events.
  *
  * @throws what the first event throws
@@ -27,11 +29,10 @@ export interface StreamOptions {
 export async function eventStream(
   events: AsyncGenerator<object, void, void>,
   headers: Readonly<Record<string, string>>,
-  { stallMs, onError, leave }: StreamOptions,
+  { dialect, stallMs, onError, leave }: StreamOptions,
 ): Promise<Response> {
   const encoder = new TextEncoder();
-  const bytesOf = (event: object): Uint8Array<ArrayBuffer> =>
-    encoder.encode(`data: ${JSON.stringify(event)}\n\n`);
+  const bytesOf = (event: object): Uint8Array<ArrayBuffer> => encoder.encode(dialect.event(event));
   let first: IteratorResult<object, void> | undefined = await events.next();
   let timer: ReturnType<typeof setTimeout> | undefined, isLeft = false;
   const body = new ReadableStream<Uint8Array>({
@@ -41,7 +42,7 @@ export async function eventStream(
         const next = first ?? await events.next();
         first = undefined;
         if (next.done) {
-          controller.enqueue(encoder.encode("data: [DONE]\n\n"));
+          if (dialect.end !== "") controller.enqueue(encoder.encode(dialect.end));
           return controller.close();
         }
         controller.enqueue(bytesOf(next.value));
@@ -59,7 +60,7 @@ export async function eventStream(
       } catch (error) {
         if (isLeft) return;
         onError(error);
-        controller.enqueue(bytesOf(errorBody(apiErrorOf(error))));
+        controller.enqueue(bytesOf(dialect.error(apiErrorOf(error))));
         controller.close();
       }
     },
@@ -73,7 +74,7 @@ export async function eventStream(
   return new Response(body, {
     headers: {
       ...headers,
-      "content-type": "text/event-stream; charset=utf-8",
+      "content-type": dialect.contentType,
       "cache-control": "no-store",
     },
   });

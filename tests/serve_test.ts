@@ -182,7 +182,8 @@ Deno.test("vectors are the library's, as numbers and as bytes", async () => {
     assertEquals(short!.embedding.length, 4);
     assert(Math.abs(Math.hypot(...short!.embedding) - 1) < 1e-6);
     const error = await refusal(client.embeddings.create({ ...request, dimensions: 999 }));
-    assertEquals([error.status, error.param], [400, "dimensions"]);
+    assertEquals(error.status, 400);
+    assertStringIncludes(error.message, "999");
   });
 });
 

@@ -5,13 +5,12 @@
  * @module
  */
 
-import type { ChatMessage, GenerationResult } from "../../mod.ts";
+import type { GenerationResult } from "../../mod.ts";
 import { z } from "../deps.ts";
-import { badRequest, refusalOf } from "../errors.ts";
+import { conversationIds, type TextMessage } from "../conversation.ts";
+import { badRequest } from "../errors.ts";
 import { SAMPLING } from "../fields.ts";
 import {
-  checkLength,
-  checkPrompt,
   type ChoiceEvent,
   finishReason,
   generateRuns,
@@ -21,7 +20,7 @@ import {
 } from "../generation.ts";
 import type { ServedModel } from "../models.ts";
 import { logprobEntry, ownToken } from "./logprobs.ts";
-import type { Answer } from "./answer.ts";
+import type { Answer } from "../answer.ts";
 
 const TEXT_PART = z.strictObject({
   type: z.literal("text", 'expected "text": other parts are not supported'),
@@ -72,8 +71,7 @@ export async function answerChat(
   fields: ChatFields,
   signal: AbortSignal,
 ): Promise<Answer> {
-  const ids = await promptOf(served, fields);
-  checkPrompt(served, ids, "messages");
+  const ids = await conversationIds(served, messagesOf(fields), fields.chat_template_kwargs);
   const { n = 1, stream = false, stream_options: streaming } = fields;
   const limit = limitOf(fields), top = topOf(fields);
   const runs = runsOf(ids, {
@@ -93,30 +91,13 @@ export async function answerChat(
   return { events: chunks(served, head, events, n, ids, streaming?.include_usage === true) };
 }
 
-/** Token ids of the conversation. A last message of the assistant is a beginning, which is gone on with. */
-async function promptOf(served: ServedModel, fields: ChatFields): Promise<readonly number[]> {
-  const { model } = served;
-  const messages: ChatMessage[] = fields.messages.map(({ role, content, ...rest }) => ({
+/** The messages as templates take them. */
+function messagesOf({ messages }: ChatFields): TextMessage[] {
+  return messages.map(({ role, content, ...rest }) => ({
     ...rest,
     role: role === "developer" ? "system" : role,
     content: typeof content === "string" ? content : content.map(({ text }) => text).join("\n"),
   }));
-  const begun = messages.at(-1)!.role === "assistant" ? messages.pop() : undefined;
-  if (messages.length === 0) {
-    throw badRequest("Cannot answer: there is no message but the assistant's own", {
-      param: "messages",
-    });
-  }
-  const { chat_template_kwargs: variables } = fields;
-  try {
-    const characters = messages.reduce((sum, { content }) => sum + (content as string).length, 0);
-    checkLength(served, characters + (begun?.content as string ?? "").length, "messages");
-    const ids = await model.chatPrompt(messages, variables ? { variables } : {});
-    if (!begun) return ids;
-    return [...ids, ...model.tokenizer.encode(begun.content as string, { addSpecial: false })];
-  } catch (error) {
-    throw refusalOf(error);
-  }
 }
 
 function limitOf(

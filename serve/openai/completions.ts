@@ -21,7 +21,7 @@ import {
   usageOf,
 } from "../generation.ts";
 import type { ServedModel } from "../models.ts";
-import type { Answer } from "./answer.ts";
+import type { Answer } from "../answer.ts";
 import { finite, ownToken } from "./logprobs.ts";
 
 const IDS = z.array(z.int().min(0)).min(1);

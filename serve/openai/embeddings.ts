@@ -6,9 +6,9 @@
  */
 
 import { z } from "../deps.ts";
-import { badRequest, refusalOf } from "../errors.ts";
 import type { ServedModel } from "../models.ts";
-import type { Answer } from "./answer.ts";
+import { vectorsOf } from "../vectors.ts";
+import type { Answer } from "../answer.ts";
 
 /** What a request may say. */
 export const EMBEDDING_FIELDS = z.strictObject({
@@ -24,45 +24,22 @@ export const EMBEDDING_FIELDS = z.strictObject({
 /** The fields of a request. */
 export type EmbeddingFields = z.output<typeof EMBEDDING_FIELDS>;
 
-/** Makes vectors of texts, pooled and normalized as the model's own files say. */
+/** Makes vectors of texts. */
 export async function answerEmbeddings(
   served: ServedModel,
   { input, encoding_format: format = "float", dimensions }: EmbeddingFields,
   signal: AbortSignal,
 ): Promise<Answer> {
-  const { model, name, sessions } = served;
   const texts = typeof input === "string" ? [input] : input;
-  sessions.admit(1);
-  using _place = await sessions.lease([], signal); // so that no more than the queue has room for wait
-  let vectors: readonly Float32Array[], tokens = 0;
-  try {
-    for (const text of texts) tokens += model.tokenizer.encode(text).length;
-    vectors = await model.embed(texts, { signal });
-  } catch (error) {
-    signal.throwIfAborted();
-    throw refusalOf(error);
-  }
-  const width = vectors[0]!.length;
-  if (dimensions !== undefined && dimensions > width) {
-    throw badRequest(
-      `Cannot answer: dimensions is ${dimensions}, the vectors of this model have ${width}`,
-      { param: "dimensions" },
-    );
-  }
+  const options = { truncate: false, dimensions };
+  const { vectors, tokens } = await vectorsOf(served, texts, options, signal);
   const data = vectors.map((vector, index) => ({
     object: "embedding",
     index,
-    embedding: written(dimensions === undefined ? vector : shortened(vector, dimensions), format),
+    embedding: written(vector, format),
   }));
   const usage = { prompt_tokens: tokens, total_tokens: tokens };
-  return { whole: { object: "list", data, model: name, usage } };
-}
-
-/** The first numbers of a vector, scaled to length 1 again, as models with such vectors are trained. */
-function shortened(vector: Float32Array, dimensions: number): Float32Array {
-  const first = vector.subarray(0, dimensions);
-  const length = Math.hypot(...first);
-  return length > 0 ? first.map((it) => it / length) : first;
+  return { whole: { object: "list", data, model: served.name, usage } };
 }
 
 /** As numbers, or as the bytes of little-endian f32 in base64. */
