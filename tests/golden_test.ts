@@ -37,6 +37,7 @@ const MODELS = [
     "ernie",
     "gpt2",
     "nomic-bert",
+    "nomic-bert-masked",
     "roberta",
     "t5-v1.0",
     "t5-v1.1",

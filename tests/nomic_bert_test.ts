@@ -3,6 +3,7 @@
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { InputError, loadModel, type LoadOptions, type Model, ModelError } from "../mod.ts";
 import { FIXTURES, safetensorsBytes } from "./fixtures.ts";
+import { assemble, disassemble, type Values } from "./tensor_files.ts";
 import { withFolder } from "./tiny_model.ts";
 
 const FOLDER = new URL("golden/nomic-bert/", FIXTURES);
@@ -197,4 +198,42 @@ Deno.test("t5: an encoder that was saved alone gives the states of the whole mod
     {},
     safetensorsBytes(alone, data),
   );
+});
+
+Deno.test("nomic_bert: the head for masked words has biases where the first layers have them", async () => {
+  const folder = new URL("golden/nomic-bert-masked/", FIXTURES);
+  const native = JSON.parse(await Deno.readTextFile(new URL("config.json", folder)));
+  const tensors = disassemble(await Deno.readFile(new URL("model.safetensors", folder)));
+  const logitsOf = async (config: object, parts: typeof tensors): Promise<Float32Array> => {
+    let logits = new Float32Array();
+    await withConfig(
+      config,
+      async (model) => {
+        logits = (await model.logits(IDS)) as Float32Array<ArrayBuffer>;
+      },
+      {},
+      assemble(parts),
+    );
+    return logits;
+  };
+  const biases = ["cls.predictions.transform.dense.bias", "cls.predictions.bias"];
+  const plain = new Map(tensors), published = new Map<string, Values>();
+  for (const name of biases) {
+    const { shape, values } = tensors.get(name)!;
+    plain.set(name, { shape, values: new Float32Array(values.length) });
+  }
+  for (const [name, part] of tensors) {
+    if (!biases.includes(name)) published.set(name.replace(/^nomic_bert\./, "bert."), part);
+  }
+  const config = { ...CONFIG, vocab_size: native.vocab_size };
+  assertEquals(await logitsOf(config, published), await logitsOf(native, plain));
+  const biased = new Map([...published, ...biases.map((it) => [it, tensors.get(it)!] as const)]);
+  for (const layer of [0, 1]) {
+    for (const it of ["fc11", "fc12"]) {
+      const values = new Float32Array(CONFIG.n_inner);
+      biased.set(`bert.encoder.layers.${layer}.mlp.${it}.bias`, { shape: [values.length], values });
+    }
+  }
+  const withBiases = await logitsOf({ ...config, mlp_fc1_bias: true }, biased);
+  assertEquals(withBiases, await logitsOf(native, tensors));
 });

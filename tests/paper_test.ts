@@ -62,6 +62,15 @@ Deno.test("a model on paper has the tensors of a real one with the same configur
   assert(count >= 25, `${count} models`);
 });
 
+Deno.test("a model on paper whose architectures are no list is one that says nothing of them", async () => {
+  const config = { model_type: "bert", vocab_size: 99, num_hidden_layers: 1 };
+  const expected = await paperModel(config, "bert");
+  for (const architectures of [3, "BertModel", {}, null, []]) {
+    const found = await paperModel({ ...config, architectures }, "bert");
+    assertEquals([...found.tensors.keys()], [...expected.tensors.keys()]);
+  }
+});
+
 Deno.test("numbers of layers and experts that no model has are refused before they fill memory", async () => {
   for (
     const [config, message] of [

@@ -18,8 +18,8 @@ import { tensorsOf, type WeightSpec } from "../models/weight_spec.ts";
 /** Families whose head is the table of words where `tie_word_embeddings` says nothing. */
 const TIED = ["gpt2", "gpt_pangu", "marian", "mt5", "opt", "pangu", "switch_transformers", "t5"];
 
-/** Models whose tensors have another name before them than that of their family, or none. */
-const PREFIXES: Readonly<Record<string, string>> = { "xlm-roberta": "roberta.", nomic_bert: "" };
+/** Models whose tensors have another name before them than that of their family. */
+const PREFIXES: Readonly<Record<string, string>> = { "xlm-roberta": "roberta" };
 
 /** Most layers and tensors of a model on paper, several times those of the largest published ones. */
 const MOST_LAYERS = 4096, MOST_TENSORS = 1 << 18;
@@ -227,16 +227,20 @@ function guessedTensors(
  */
 function isWritten(name: string, config: Readonly<Record<string, unknown>>): boolean {
   const family = String(config.model_type);
+  const { architectures } = config;
+  const [made = "ForPreTraining"] = Array.isArray(architectures) ? architectures : [];
+  // Vectors are what most of Nomic's models are for: a head is what a class is named after.
+  const isBare = family === "nomic_bert" && !String(made).endsWith("ForMaskedLM");
   const words = /^(.*?)embeddings\.word_embeddings\.weight$/.exec(name);
-  if (words) return words[1] === `${PREFIXES[family] ?? family}.`;
+  if (words) return words[1] === (isBare ? "" : `${PREFIXES[family] ?? family}.`);
   if (/^(lm_head|transformer\.output_layer)\.weight$/.test(name)) {
     return !(config.tie_word_embeddings ?? TIED.includes(family));
   }
   // Only what was trained to tell whether two texts follow each other has these.
   if (/(^|\.)pooler\.|^cls\.seq_relationship\.|^sop_classifier\./.test(name)) {
-    const [made = "ForPreTraining"] = (config.architectures ?? []) as readonly unknown[];
     return ["albert", "bert", "ernie"].includes(family) && String(made).endsWith("ForPreTraining");
   }
+  if (isBare) return false;
   return /^((cls\.predictions\.transform|predictions)\.dense|lm_head\.dense|vocab_transform)\.weight$/
     .test(name) || /^((model\.)?shared\.weight|final_logits_bias)$/.test(name);
 }

@@ -51,7 +51,7 @@ export const nomicBert: ModelDefinition<BertConfig> = {
 const SAME = {
   kind: "bert",
   activation: "silu",
-  headActivation: "gelu",
+  headActivation: "silu",
   gate: "silu",
   positionOffset: 0,
   tasks: 0,
@@ -200,6 +200,26 @@ function* listJsonWeights(config: BertConfig, file: ModelFile): Iterable<WeightS
     yield* linear(`${i}.down`, width, inner, `${layer}mlp.fc2`, "mlp_fc2_bias");
     yield* norm(`${i}.mlpNorm`, width, `${layer}norm2`);
   }
+  yield* listHead(config, file, !isPublished || hasBias("mlp_fc1_bias"));
+}
+
+/** The head for masked words, where the file has it: its biases are there with those of the first layers. */
+function* listHead(
+  { hiddenSize: width, vocabSize }: BertConfig,
+  { tensors }: ModelFile,
+  hasBias: boolean,
+): Iterable<WeightSpec> {
+  const head = "cls.predictions.", table = `${head}decoder.weight`;
+  const transform = `${head}transform.dense`;
+  if (!tensors.has(`${transform}.weight`)) return;
+  yield matrix("transform", width, width, `${transform}.weight`);
+  if (hasBias) yield vector("transform.bias", width, `${transform}.bias`);
+  yield* norm("transformNorm", width, `${head}transform.layer_norm`);
+  const hasOwn = tensors.has(table);
+  if (hasOwn) yield matrix("head", vocabSize, width, table);
+  if (!hasBias) return;
+  const bias = [`${head}decoder.bias`, `${head}bias`].find((it) => tensors.has(it));
+  yield vector(hasOwn ? "head.bias" : "wordTable.bias", vocabSize, bias ?? `${head}bias`);
 }
 
 /** Fields of `config.json`: of the published files, and of Transformers 5. */

@@ -1,4 +1,4 @@
-"""Makes the golden encoders of this folder, roberta, distilbert, nomic-bert and albert: tiny models with seeded
+"""Makes the golden encoders of this folder, roberta, distilbert, nomic-bert, nomic-bert-masked and albert: tiny models with seeded
 random weights, and the logits of masked words or the last layer's states that the original
 implementations give. Needs torch and transformers; tests do not run it.
 
@@ -10,7 +10,8 @@ import pathlib
 
 import torch
 from transformers import AlbertConfig, AlbertForPreTraining
-from transformers import DistilBertConfig, DistilBertForMaskedLM, NomicBertConfig, NomicBertModel
+from transformers import DistilBertConfig, DistilBertForMaskedLM
+from transformers import NomicBertConfig, NomicBertForMaskedLM, NomicBertModel
 from transformers import RobertaConfig, RobertaForMaskedLM
 from transformers import __version__ as version
 
@@ -129,3 +130,6 @@ make("roberta", RobertaForMaskedLM(RobertaConfig(
     max_position_embeddings=42, type_vocab_size=1, layer_norm_eps=1e-5, pad_token_id=1)), 131, 1)
 make("distilbert", DistilBertForMaskedLM(DistilBertConfig(
     vocab_size=127, dim=36, n_layers=2, n_heads=4, hidden_dim=60, max_position_embeddings=40)), 127, 0)
+make("nomic-bert-masked", NomicBertForMaskedLM(NomicBertConfig(
+    vocab_size=119, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=48,
+    max_position_embeddings=64)), 119, 0)
