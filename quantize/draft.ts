@@ -14,7 +14,7 @@ import { quote } from "../escape.ts";
 import type { MetadataValue } from "../runtime/files/gguf.ts";
 import { type GgufLayout, type GgufTensor, layoutGguf } from "../runtime/files/gguf_write.ts";
 import type { ByteSource } from "../runtime/files/source.ts";
-import { failed, readAt, writeAt, writeModel } from "./write.ts";
+import { checkRoom, failed, readAt, writeAt, writeModel } from "./write.ts";
 
 /** What decides the bytes of a file, by name: options, and what the source is. */
 export type Terms = Readonly<Record<string, string>>;
@@ -87,7 +87,7 @@ function copyName(path: string): string {
  *
  * @throws InputError when another process is making it, or it is to be gone on with and was begun
  *   under other terms
- * @throws SparrowError when the disk is full, or refuses
+ * @throws SparrowError when the disk has no room for all of it, or refuses
  */
 export async function openDraft(plan: DraftPlan): Promise<Draft> {
   const [part, journalPath] = draftNames(plan.path), { resume, onWarning = () => {} } = plan;
@@ -125,6 +125,7 @@ export async function openDraft(plan: DraftPlan): Promise<Draft> {
     journal.truncateSync(isResumed ? begun!.length : 0);
     file = Deno.openSync(part, { read: true, write: true, create: true, truncate: !isResumed });
     file.truncateSync(layout.bytes);
+    await checkRoom(plan.path, part, layout.bytes - (file.statSync().blocks ?? 0) * 512);
     writeAt(file, 0, layout.header);
     await Deno.remove(copyName(plan.path)).catch(() => {});
     if (!isResumed) append(journal, { terms: plan.terms, layout: digest });

@@ -6,9 +6,10 @@
  */
 
 import { InputError, SparrowError } from "../errors.ts";
-import { quote } from "../escape.ts";
+import { formatBytes, quote } from "../escape.ts";
 import type { ModelFile } from "../runtime/files/model_file.ts";
 import { type GgufContents, writeGguf } from "../runtime/files/gguf_write.ts";
+import { freeBytes } from "../runtime/hub/disk.ts";
 
 /**
  * Refuses a destination that is there already, or that cannot be one.
@@ -116,6 +117,21 @@ async function write(path: string, contents: GgufContents): Promise<number> {
   );
   await file.sync();
   return bytes;
+}
+
+/**
+ * Refuses a file that the disk of `part` has no room for, before the work that it is made by; `bytes`
+ * are what it still needs there.
+ *
+ * @throws SparrowError when there is less, as far as anybody can tell
+ */
+export async function checkRoom(path: string, part: string, bytes: number): Promise<void> {
+  const free = await freeBytes(part);
+  if (free === undefined || bytes <= free) return;
+  throw new SparrowError(
+    `Cannot write ${quote(path)}: it takes ${formatBytes(bytes)}, but the disk has ` +
+      `${formatBytes(free)} free; choose a smaller type, or another disk`,
+  );
 }
 
 /** Writes all bytes at a position of a file. */
