@@ -7,6 +7,7 @@
 import { plain, quote, safeJson } from "../escape.ts";
 import { QUANTIZED_TYPES } from "../quant/quantize.ts";
 import { MIXTURE_NAMES } from "../quantize/mixtures.ts";
+import { DEFAULT_TYPE } from "../quantize/options.ts";
 import {
   type Comparison,
   METHODS,
@@ -53,10 +54,10 @@ known; every layer is rounded on what comes out of the rounded ones before it. T
 with the source on other texts; the figures are printed, and kept in the file.
 
   --type T            ${TYPES.slice(0, 6).join(", ")},
-                      ${TYPES.slice(6).join(", ")}: type of the matrices
-                      (default q4_0); tables of words and heads get at least q6_k, norms stay as they
-                      are; or ${MIXTURES.join(", ")}: a mixture of types of at most the
-                      size of llama.cpp's, each tensor's chosen by measuring (its own with method
+                      ${TYPES.slice(6).join(", ")}: type of the matrices;
+                      tables of words and heads get at least q6_k, norms stay as they are; or a mixture,
+                      ${MIXTURES.join(", ")} (default q4_k_m): of at most the size
+                      of llama.cpp's, each tensor's type chosen by measuring (its own with method
                       nearest)
   --target-bpw B      in place of a type: at most B bits per weight over all tensors; what rounding
                       each tensor costs is measured, and bits are spent where they help most
@@ -161,7 +162,7 @@ async function quantize(flags: Flags): Promise<void> {
   if (reportPath !== undefined) {
     const tried = await tryTypes(source, path, tries, heldOut ?? [], options);
     const hasTarget = options.targetBpw !== undefined || options.targetSize !== undefined;
-    const type = options.type ?? (hasTarget ? "mixed" : "Q4_0"), told = toldOptions(flags);
+    const type = options.type ?? (hasTarget ? "mixed" : DEFAULT_TYPE), told = toldOptions(flags);
     await writeReport(reportPath, { path, type, ...result, options: told, seconds, tried });
   }
   line[Symbol.dispose]();

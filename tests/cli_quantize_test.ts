@@ -33,7 +33,12 @@ Deno.test("quantize writes a file that other commands read, and says what it cos
     const again = await cli("quantize", STORIES, path);
     assertEquals([again.code, again.out], [2, ""]);
     assertMatch(again.err, /^quantize: Cannot write .*q\.gguf": it exists; .*--force.*\n$/);
-    const nearest = ["--method", "nearest", "--force", "--tokens", "50", "-s", "7"];
+    const typesOf = (list: { name: string; type: string; cost?: number }[]) =>
+      list.filter(({ cost }) => cost! > 0).map(({ type }) => type);
+    assert(new Set(typesOf(report.tensors)).size > 1, "types were chosen by measuring");
+    const nearest = [
+      ...["--method", "nearest", "--type", "q4_0", "--force", "--tokens", "50", "-s", "7"],
+    ];
     const replaced = await cli("quantize", STORIES, path, ...nearest);
     const note = (flag: string): string =>
       `quantize: --${flag} has no effect with --method nearest, which reads no texts\n`;

@@ -46,7 +46,7 @@ Deno.test("a quantized file says what it was made from, how, and what it cost", 
   await withFolder({}, async (folder) => {
     const path = `${folder}/q.gguf`;
     const result = await quantizeModel(STORIES, path, {
-      ...{ tokens: 300, seed: 5, threads: 2 },
+      ...{ tokens: 300, seed: 5, threads: 2, type: "Q4_0" },
       tensors: [{ pattern: /attn_v/, type: "Q8_0" }],
     });
     const fields = await metadataOf(path),
@@ -103,7 +103,10 @@ Deno.test("a quantized file says what it was made from, how, and what it cost", 
 Deno.test("errors of tensors: relative, and weighted where inputs are known, also behind folded scales", async () => {
   await withFolder({}, async (folder) => {
     const run = async (name: string, options: object): Promise<QuantizeResult> =>
-      await quantizeModel(STORIES, `${folder}/${name}`, { verify: true, tokens: 256, ...options });
+      await quantizeModel(STORIES, `${folder}/${name}`, {
+        ...{ verify: true, tokens: 256, type: "Q4_0" },
+        ...options,
+      });
     const errorIn = ({ errors = [] }: QuantizeResult, name: string) =>
       errors.find((it) => it.name === name)!;
     const name = "blk.1.attn_q.weight", w = await valuesOf(STORIES, name);

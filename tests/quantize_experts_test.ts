@@ -123,7 +123,7 @@ Deno.test("experts: each is rounded by its own inputs, and one that none came to
       await using made = await loadModel(path(name), load);
       return (await compareModels(base, made, read)).kl.mean;
     };
-    const options = { tokens: 2000, verify: false, tensors: MATRICES } as const;
+    const options = { tokens: 2000, verify: false, tensors: MATRICES, type: "Q4_0" } as const;
     const gptq = await quantizeModel(path("source"), path("gptq"), {
       ...options,
       saveImatrix: path("imatrix"),

@@ -86,7 +86,9 @@ Deno.test({
   name: "quantizeModel: to nearest it is ggml's Q4_0, and GPTQ costs at most 0.6 of its divergence",
   async fn() {
     await inFolder(async (path) => {
-      const options: QuantizeOptions = { tensors: PURE, verify: false, tokens: 4096, threads: 2 };
+      const options: QuantizeOptions = {
+        ...{ tensors: PURE, verify: false, tokens: 4096, threads: 2, type: "Q4_0" },
+      };
       const nearest = await quantizeModel(STORIES, path("nearest.gguf"), {
         ...options,
         method: "nearest",
@@ -163,7 +165,9 @@ Deno.test("quantizeModel: with outliers AWQ and GPTQ recover what rounding to ne
     const divergences: Record<string, number> = {};
     for (const method of ["nearest", "awq", "gptq"] as const) {
       const made = path(`${method}.gguf`);
-      await quantizeModel(path("source.gguf"), made, { method, tokens: 600, verify: false });
+      await quantizeModel(path("source.gguf"), made, {
+        ...{ method, tokens: 600, verify: false, type: "Q4_0" },
+      });
       await using model = await loadModel(made, load);
       divergences[method] = (await compareModels(base, model, texts)).kl.mean;
     }
@@ -203,7 +207,7 @@ Deno.test("quantizeModel: the same seed gives the same bytes; figures are in the
     // What its own model wrote, given as ids.
     const texts = [[1, 403, 407], Array.from({ length: 600 }, (_, i) => i % 512)];
     const given = await quantizeModel(STORIES, path("c.gguf"), {
-      ...{ calibration: texts, tokens: 500, method: "importance", verify: false },
+      ...{ calibration: texts, tokens: 500, method: "importance", verify: false, type: "Q4_0" },
     });
     assertEquals(given.tokens, 500);
     assertEquals(namesIn(path("")).sort(), ["a.gguf", "b.gguf", "c.gguf"]);
@@ -232,7 +236,9 @@ Deno.test("quantizeModel: tables of words keep more bits, odd rows get a type th
 
 Deno.test("quantizeModel: importance files are written and read, and say what llama.cpp's say", async () => {
   await inFolder(async (path) => {
-    const options = { tokens: 300, method: "importance", verify: false } as const;
+    const options = {
+      ...{ tokens: 300, method: "importance", verify: false, type: "Q4_0" } as const,
+    };
     await quantizeModel(STORIES, path("own.gguf"), { ...options, saveImatrix: path("i.gguf") });
     const importances = await readImatrix(path("i.gguf"));
     const { matrices, meanSquares } = importances.get("blk.2.ffn_up.weight")!;
@@ -243,7 +249,9 @@ Deno.test("quantizeModel: importance files are written and read, and say what ll
     assertEquals(file.tensors.get("blk.2.ffn_up.weight.in_sum2")!.shape, [1, 64]);
     assertEquals(file.tensors.get("blk.2.ffn_up.weight.counts")!.shape, [1, 1]);
     file.close();
-    const given = await quantizeModel(STORIES, path("given.gguf"), { imatrix: path("i.gguf") });
+    const given = await quantizeModel(STORIES, path("given.gguf"), {
+      ...{ imatrix: path("i.gguf"), type: "Q4_0" },
+    });
     assertEquals([given.method, given.tokens], ["importance", 0]);
     assertEquals(given.uncovered, ["token_embd.weight"]);
     // The first layer's inputs met no rounding but that of the table of words.
@@ -297,7 +305,7 @@ Deno.test("quantizeModel: what cannot be is refused, and nothing is left behind"
     for (const phase of ["calibrate", "quantize", "verify"]) {
       const stop = new AbortController(), reason = new Error("enough");
       const made = quantizeModel(STORIES, path("x.gguf"), {
-        ...{ tokens: 600, signal: stop.signal },
+        ...{ tokens: 600, signal: stop.signal, type: "Q4_0" },
         onProgress: (it) => {
           if (it.phase === phase && it.done > 0) stop.abort(reason);
         },

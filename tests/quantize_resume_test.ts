@@ -15,7 +15,7 @@ function namesIn(path: string): string[] {
 
 /** Options under which a few layers are rounded on a few texts. */
 const OPTIONS: QuantizeOptions = {
-  ...{ tokens: 60, threads: 1, verify: false },
+  ...{ tokens: 60, threads: 1, verify: false, type: "Q4_0" },
   calibration: [Array.from({ length: 60 }, (_, i) => (7 * i) % 512)],
 };
 
