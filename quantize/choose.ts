@@ -133,17 +133,28 @@ function sizesOf(groups: readonly TensorGroup[], { alignment }: Budget): number[
   );
 }
 
+/** The least and the most that all choices of types take. */
+function reachOf(groups: readonly TensorGroup[], budget: Budget): [least: number, most: number] {
+  const sizes = sizesOf(groups, budget);
+  const total = (pick: (...sizes: number[]) => number): number =>
+    sizes.reduce((sum, it) => sum + pick(...it), budget.fixed);
+  return [total(Math.min), total(Math.max)];
+}
+
+/** Whether some choice keeps to the budget, and others do not. */
+export function isReachable(groups: readonly TensorGroup[], budget: Budget): boolean {
+  const [least, most] = reachOf(groups, budget);
+  return budget.bytes >= least && budget.bytes <= most;
+}
+
 /** @throws InputError when no choice keeps to the budget, or every one does */
 export function checkReachable(
   file: ModelFile,
   groups: readonly TensorGroup[],
   budget: Budget,
 ): void {
-  const { bytes, fixed, show } = budget, sizes = sizesOf(groups, budget);
-  const total = (pick: (...sizes: number[]) => number): number =>
-    sizes.reduce((sum, it) => sum + pick(...it), fixed);
-  const least = total(Math.min), most = total(Math.max);
-  if (bytes >= least && bytes <= most) return;
+  if (isReachable(groups, budget)) return;
+  const { bytes, show } = budget, [least, most] = reachOf(groups, budget);
   throw new InputError(
     `Cannot quantize ${quote(file.name)} to ${show(bytes)}: expected from ${show(least)} to ${
       show(most)

@@ -17,6 +17,7 @@ import {
   checkReachable,
   chooseTypes,
   groupsOf,
+  isReachable,
   mixtureOf,
 } from "./choose.ts";
 import { measuredTokens, type TensorGroup } from "./costs.ts";
@@ -108,6 +109,8 @@ export async function planTensors(context: PlanContext): Promise<TensorPlan[]> {
     );
   }
   const budget = budgetOf(context, groups, planWith, mixture);
+  // So small a model that what is said of it takes the room in which there would be a choice.
+  if (mixture && !isReachable(groups, budget)) return mixture;
   return planWith(await measured(context, groups, budget));
 }
 

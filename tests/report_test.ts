@@ -150,7 +150,7 @@ Deno.test("quantize --report: a page and JSON with what was tried; a place that 
     ]);
     assertEquals([first.code, first.err, second.code, second.err], [0, "", 0, ""]);
     const report = JSON.parse(await Deno.readTextFile(json));
-    assertEquals([report.path, report.type, report.method], [`${folder}/a.gguf`, "Q4_0", "gptq"]);
+    assertEquals([report.path, report.type, report.method], [`${folder}/a.gguf`, "Q4_K_M", "gptq"]);
     assertEquals(report.bytes, Deno.statSync(`${folder}/a.gguf`).size);
     assertEquals(
       report.tried.map((it: { type: string; method: string }) => [it.type, it.method]),
@@ -161,7 +161,7 @@ Deno.test("quantize --report: a page and JSON with what was tried; a place that 
     assert(report.errors.length > 0 && report.seconds > 0 && report.heldOut === undefined);
     assertMatch(
       await Deno.readTextFile(page),
-      /^<!doctype html>[^]*Q4_0 by nearest[^]*<\/html>\n$/,
+      /^<!doctype html>[^]*Q4_K_M by nearest[^]*<\/html>\n$/,
     );
     const names = ["a.gguf", "b.gguf", "r.html", "r.json", "tiny.gguf"];
     assertEquals(namesIn(folder), names);
