@@ -185,8 +185,8 @@ export function kernelRows(cacheBytes: number = lastLevelCacheBytes()): KernelRo
     ...CACHE_TYPES.map((dtype) => prefillRow(dtype, 512)),
     ...TOKENS.map((tokens) => matmulRow(`int4 ${tokens}x4096x4096`, "int4", tokens, square, "dot")),
     ...TOKENS.map((tokens) => matmulRow(`int8 ${tokens}x4096x4096`, "int8", tokens, square, "dot")),
-    ...(["int4k", "int6k"] as const).flatMap((layout) =>
-      [2, 16, 256].map((tokens) =>
+    ...(["int4n", "int4m", "int5", "int5m", "int4k", "int5k", "int6k"] as const).flatMap((layout) =>
+      [1, 2, 3, 4, 8, 16, 64, 256].map((tokens) =>
         matmulRow(`${layout} ${tokens}x4096x4096`, layout, tokens, square, "dot")
       )
     ),

@@ -167,3 +167,22 @@ Deno.test("quantizeModel: a mixture is no larger than llama.cpp's", async () => 
     file.close();
   });
 });
+
+Deno.test("quantizeModel: without a type a mixture; its own types where nothing can be chosen", async () => {
+  await inFolder(async (path) => {
+    // So small that what is said of it takes more room than its types could save.
+    const source = new URL("golden/gpt2/", import.meta.url), told: string[] = [];
+    const options = { tokens: 64, verify: false, onWarning: (it: string) => void told.push(it) };
+    const [made, asked] = [
+      await quantizeModel(source, path("a.gguf"), { ...options, method: "importance" }),
+      await quantizeModel(source, path("b.gguf"), {
+        ...options,
+        method: "nearest",
+        type: "Q4_K_M",
+      }),
+    ];
+    assertEquals(made.tensors, asked.tensors);
+    assert(made.tensors.some(({ type }) => type === "F16")); // rows of 36 numbers
+    assertEquals(told.length, 2); // it has no tokenizer
+  });
+});
