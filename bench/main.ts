@@ -16,7 +16,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<BenchCommand>>> = {
   prefix: async () => (await import("./prefix.ts")).prefix,
   peers: async () => (await import("./peers.ts")).peers,
   embed: async () => (await import("./embed.ts")).embed,
-  quantizers: async () => (await import("./quantizers.ts")).quantizers,
+  quality: async () => (await import("./quality.ts")).quality,
   compare: async () => (await import("./compare.ts")).compare,
   quantize: async () => (await import("./quantize.ts")).quantize,
   gpu: async () => (await import("./gpu.ts")).gpu,
@@ -28,7 +28,7 @@ const help = `Usage: deno task bench [kernels] [options]
        deno task bench prefix --model M [options]
        deno task bench peers [options]
        deno task bench embed [options]
-       deno task bench quantizers [options] MODEL.gguf…
+       deno task bench quality [options] MODEL.gguf…
        deno task bench compare [options]
        deno task bench quantize --model M [options]
        deno task bench gpu [options]
@@ -39,7 +39,7 @@ const help = `Usage: deno task bench [kernels] [options]
   prefix     how soon a session answers that shares another one's prefix
   peers      the same work done by other programs, in turn with Sparrow
   embed      vectors of many short texts by an encoder, beside ONNX Runtime
-  quantizers what 4 bits cost models, by method and type, beside llama.cpp's quantizer
+  quality    what 4 bits cost models, by method and type, beside llama.cpp's quantizer
   compare    what moved since the last accepted measurement; exit code 1 when something got worse
   quantize   how fast weights are made smaller, beside reading them, and the memory it takes
   gpu        WebGPU on this machine: parity, kernels, models; needs no network

@@ -32,6 +32,7 @@ import { quantizeNotes } from "./effects.ts";
 import { counted, formatMs } from "./format.ts";
 import { readCalibration } from "./calibration_file.ts";
 import { interrupt } from "./interrupt.ts";
+import { Interrupted } from "./errors.ts";
 import { formatBytes } from "./progress.ts";
 import { readTries, tryTypes } from "./report/tries.ts";
 import { checkReport, writeReport } from "./report/write.ts";
@@ -65,7 +66,7 @@ with the source on other texts; the figures are printed, and kept in the file.
   --method M          nearest: every number to its nearest code; importance: errors count as much as
                       what they are multiplied with; awq: that, with scales for large channels, folded
                       into the norms before; gptq: those scales, and later columns make up for earlier
-                      ones (default gptq, which moved predictions least where "bench quantizers" was
+                      ones (default gptq, which moved predictions least where "bench quality" was
                       run; with --type f16, bf16, f32: nearest)
   --tensor REGEX=T    type of the tensors whose names REGEX finds; may be given again, the last that
                       finds one counts
@@ -87,8 +88,8 @@ with the source on other texts; the figures are printed, and kept in the file.
                       source, comparison, errors, seconds }
   -h, --help          print this
 
-Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted (nothing is left behind,
-unless --resume was given).`;
+Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted (nothing is left behind, unless --resume
+was given, or OUT.gguf was whole already and --try went on).`;
 
 /** Runs the command; the result is its exit code. */
 export function run(args: string[]): Promise<number> {
@@ -160,7 +161,10 @@ async function quantize(flags: Flags): Promise<void> {
   const { heldOut, ...result } = await quantizeModel(source, path, { ...options, ...verified });
   const seconds = Math.round(performance.now() - begun) / 1000;
   if (reportPath !== undefined) {
-    const tried = await tryTypes(source, path, tries, heldOut ?? [], options);
+    const tried = await tryTypes(source, path, tries, heldOut ?? [], options).catch((error) => {
+      if (!stopped.signal.aborted) throw error;
+      throw new Interrupted(`Interrupted: ${quote(path)} is whole, its report was not written`);
+    });
     const hasTarget = options.targetBpw !== undefined || options.targetSize !== undefined;
     const type = options.type ?? (hasTarget ? "mixed" : DEFAULT_TYPE), told = toldOptions(flags);
     await writeReport(reportPath, { path, type, ...result, options: told, seconds, tried });

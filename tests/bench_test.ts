@@ -11,7 +11,7 @@ import { readReport } from "../bench/gpu_parity.ts";
 import { createCalibrator } from "../bench/limits/calibrate.ts";
 import { type LimitName, LIMITS } from "../bench/limits/limits.ts";
 import { describeEmbed, embedRatios, measureEmbed } from "../bench/embed.ts";
-import { describeRow, measureQuantizers, type QuantizerResult } from "../bench/quantizers.ts";
+import { describeRow, measureQuality, type QualityResult } from "../bench/quality.ts";
 import { comparePeers, peerRatios } from "../bench/peers.ts";
 import { describeEncoder } from "../bench/peers/onnx_encoder.ts";
 import { describeModel } from "../bench/peers/onnx_model.ts";
@@ -381,11 +381,11 @@ Deno.test({
   },
 });
 
-Deno.test("bench quantizers compares files with their source, and says who cannot", async () => {
+Deno.test("bench quality compares files with their source, and says who cannot", async () => {
   const model = new URL("models/stories260K/stories260K.gguf", import.meta.url).pathname;
-  const rows: QuantizerResult[] = [];
+  const rows: QualityResult[] = [];
   for await (
-    const row of measureQuantizers(model, {
+    const row of measureQuality(model, {
       ...{ types: ["Q8_0"], methods: ["nearest"], tokens: 100, calibration: 20, backend: "wasm" },
       packages: "/nowhere",
     })

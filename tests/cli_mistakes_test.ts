@@ -26,7 +26,7 @@ function programs(): Record<string, (variables: Variables) => string[]> {
 const PROGRAMS = programs();
 
 /** The words after `bench`, which are programs as well. */
-const BENCH = ["kernels", "model", "embed", "peers", "quantizers", "compare", "gpu"];
+const BENCH = ["kernels", "model", "embed", "peers", "quality", "compare", "gpu"];
 
 /** Models that are made for a task. */
 const GOLDEN = "tests/golden/tasks/";
@@ -369,9 +369,9 @@ Deno.test("files, folders, ports and values that are wrong are one line, for eve
     ["bench compare", ["%/text"], 1, "found no ratios, expected"],
     ["bench embed", ["--weights", "q4"], 2, 'Cannot measure weights "q4": expected f32, f16'],
     ["bench embed", ["--layers", "0"], 2, "--layers"],
-    ["bench quantizers", [], 2, "no model"],
-    ["bench quantizers", ["%/nope.gguf"], 1, "no such file"],
-    ["bench quantizers", ["%/tiny.gguf", "--types", "q9"], 2, '"q9" is none of'],
+    ["bench quality", [], 2, "no model"],
+    ["bench quality", ["%/nope.gguf"], 1, "no such file"],
+    ["bench quality", ["%/tiny.gguf", "--types", "q9"], 2, '"q9" is none of'],
     ["bench peers", ["--peers", "nobody"], 2, 'Cannot compare with "nobody"'],
     ["bench peers", ["-m", "%/nope"], 1, '/nope": there is no such file or folder'],
     ["bench gpu", ["--model", "%/nope"], 1, '/nope": there is no such file or folder'],

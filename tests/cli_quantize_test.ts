@@ -116,3 +116,35 @@ Deno.test("quantize and compare: mistakes are one sentence each, and exit with 2
     assertMatch(err, message);
   });
 });
+
+Deno.test({
+  name: "quantize: Ctrl-C while other types are tried says that the file is whole",
+  ignore: Deno.build.os === "windows",
+  async fn() {
+    const folder = await Deno.makeTempDir();
+    try {
+      const path = `${folder}/q.gguf`, tries = "q8_0,q5_1,q5_0,q4_1,iq4_nl,f16,bf16,f32";
+      const report = ["--report", `${folder}/r.html`, "--try", tries];
+      const child = new Deno.Command(Deno.execPath(), {
+        args: [...taskArgs("quantize"), STORIES, path, "--method", "nearest", ...report],
+        cwd: ROOT,
+        env: { NO_COLOR: "1" },
+        stdout: "null",
+        stderr: "piped",
+      }).spawn();
+      const errors = new Response(child.stderr).text();
+      while (!(await Deno.stat(path).catch(() => undefined))) {
+        await new Promise((resolve) => setTimeout(resolve, 20));
+      }
+      child.kill("SIGINT");
+      assertEquals((await child.status).code, 130);
+      assertMatch(
+        await errors,
+        /^quantize: Interrupted: ".*q\.gguf" is whole, its report was not written\n$/m,
+      );
+      assertEquals(Array.from(Deno.readDirSync(folder), (it) => it.name), ["q.gguf"]);
+    } finally {
+      await Deno.remove(folder, { recursive: true });
+    }
+  },
+});

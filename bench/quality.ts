@@ -1,5 +1,5 @@
 /**
- * `deno task bench quantizers`: what quantizing costs models, by method and type, beside what
+ * `deno task bench quality`: what quantizing costs models, by method and type, beside what
  * llama.cpp's quantizer makes of the same files.
  *
  * @module
@@ -25,7 +25,7 @@ import { describeMachine, digits } from "./stats.ts";
 
 const TYPES = ["Q4_0", "Q4_K", "Q4_K_M", "Q5_K_M", "Q8_0"];
 
-const help = `Usage: deno task bench quantizers [options] MODEL.gguf…
+const help = `Usage: deno task bench quality [options] MODEL.gguf…
 
 Quantizes each model to each type by each method, and by llama.cpp, to nearest and with the importances
 that the model's own texts gave, and prints size and Kullback–Leibler divergence from the model itself,
@@ -41,7 +41,7 @@ on other texts that it writes. All models run with the numbers that the files ho
   -h, --help       print this`;
 
 /** One file. */
-export interface QuantizerResult {
+export interface QualityResult {
   /** The model that it was made from. */
   readonly model: string;
   /** Who made it. */
@@ -58,7 +58,7 @@ export interface QuantizerResult {
 }
 
 /** What is measured. */
-export interface QuantizersOptions {
+export interface QualityOptions {
   readonly types: readonly string[];
   readonly methods: readonly QuantizeMethod[];
   readonly tokens: number;
@@ -68,7 +68,7 @@ export interface QuantizersOptions {
 }
 
 /** The command. */
-export const quantizers: BenchCommand = {
+export const quality: BenchCommand = {
   help,
   takesFiles: true,
   flags: {
@@ -82,20 +82,20 @@ export const quantizers: BenchCommand = {
     const methods = wordsOf(flags, "methods", METHODS, METHODS);
     if (flags.rest.length === 0) {
       throw new UsageError(
-        'Cannot measure no model; "deno task bench quantizers --help" says more',
+        'Cannot measure no model; "deno task bench quality --help" says more',
       );
     }
     flags.rest.forEach(checkModelPath);
-    const results: QuantizerResult[] = [];
+    const results: QualityResult[] = [];
     for (const model of flags.rest) {
-      const options: QuantizersOptions = {
+      const options: QualityOptions = {
         ...{ types, methods: methods as QuantizeMethod[] },
         tokens: flags.number("tokens") ?? 5000,
         calibration: flags.number("calibration") ?? 4096,
         backend: (flags.text("backend") ?? "reference") as "reference",
         packages: flags.text("packages"),
       };
-      for await (const row of measureQuantizers(model, options)) {
+      for await (const row of measureQuality(model, options)) {
         results.push(row);
         if (!flags.on("json")) writeOut(`${describeRow(row)}\n`);
       }
@@ -121,21 +121,21 @@ function wordsOf(
 }
 
 /** Makes all files of one model, one after another, and compares each with it. */
-export async function* measureQuantizers(
+export async function* measureQuality(
   model: string,
-  { types, methods, tokens, calibration, backend, packages }: QuantizersOptions,
-): AsyncIterable<QuantizerResult> {
-  const folder = await Deno.makeTempDir({ prefix: "sparrow-quantizers-" });
+  { types, methods, tokens, calibration, backend, packages }: QualityOptions,
+): AsyncIterable<QualityResult> {
+  const folder = await Deno.makeTempDir({ prefix: "sparrow-quality-" });
   const [made, imatrix] = [`${folder}/made.gguf`, `${folder}/imatrix.gguf`];
   const load = { contextLength: 256, weights: "f32", onWarning: () => {} } as const;
   try {
     await using base = await loadModel(model, { ...load, backend });
     const texts = await writeTexts();
     const rowOf = async (
-      about: Pick<QuantizerResult, "program" | "type" | "method">,
+      about: Pick<QualityResult, "program" | "type" | "method">,
       make: () => Promise<unknown>,
       over?: Comparison,
-    ): Promise<QuantizerResult> => {
+    ): Promise<QualityResult> => {
       const begun = performance.now();
       try {
         await make();
@@ -154,7 +154,7 @@ export async function* measureQuantizers(
     const ours = { tokens: calibration, verify: false, force: true } as const;
     await quantizeModel(model, made, { ...ours, method: "importance", saveImatrix: imatrix });
     for (const type of types) {
-      let nearest: QuantizerResult | undefined;
+      let nearest: QualityResult | undefined;
       if (Object.hasOwn(LLAMA_TYPES, type)) {
         const work = { source: model, destination: made, type, packages };
         const about = { program: "llama.cpp", type } as const;
@@ -184,7 +184,7 @@ export async function* measureQuantizers(
 }
 
 /** A row for people. */
-export function describeRow(row: QuantizerResult): string {
+export function describeRow(row: QualityResult): string {
   const { program, type, method, bytes, comparison, seconds, ratio, absent } = row;
   const who = `${program.padEnd(9)}  ${type.padEnd(6)}  ${method.padEnd(10)}`;
   if (!comparison) return `${who}  ${absent}`;
