@@ -91,7 +91,7 @@ function generateSources(kernels: ReadonlyMap<string, string>): Record<string, s
 const QUANTIZERS = [
   `export { encodeNearest } from "./quantizers/nearest.as";`,
   `export { decode } from "./pack/decode.as";`,
-  `export { encodeRows, gptqRows, spreadRows } from "./quantizers/rows.as";`,
+  `export { encodeRows, foldedLoss, gptqRows, spreadRows } from "./quantizers/rows.as";`,
   `export * from "./quantizers/sums.as";`,
   `export * from "./quantizers/factor.as";`,
   `export { clear, copy, multiply, scaleNumbers } from "./quantizers/multiply.as";`,

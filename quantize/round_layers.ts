@@ -159,14 +159,11 @@ export async function quantizeLayers(
     if (!isOwn || !names.values().every((it) => isWanted(it) && !isMade(it) && usersOf(it) === 1)) {
       return undefined;
     }
-    const matrices = [];
-    for (const name of names) {
-      matrices.push({
-        type: plans.get(name)!.type,
-        values: await readVector(file.tensors.get(name)!),
-      });
-    }
-    const scales = foldingScales(matrices, meansOf(sums));
+    const matrices = Array.from(names, (name) => ({
+      type: plans.get(name)!.type,
+      entry: file.tensors.get(name)!,
+    }));
+    const scales = await foldingScales(pool, matrices, meansOf(sums));
     if (!scales) return undefined;
     for (const name of vectors) {
       const values = await readVector(file.tensors.get(name)!);

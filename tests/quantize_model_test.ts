@@ -9,11 +9,14 @@ import { readImatrix } from "../quantize/imatrix.ts";
 import { advance, layersOf, resolveForTexts, streamOf, sumProducts } from "../quantize/layers.ts";
 import { addProducts, meanSquares, mirror, noProducts } from "../quantize/products.ts";
 import { quantizeModel, type QuantizeOptions } from "../quantize/quantize_model.ts";
+import { startQuantizers } from "../quantize/wasm/pool.ts";
 import { writeModel } from "../quantize/write.ts";
 import type { GgufFile } from "../runtime/files/gguf.ts";
 import { openModelFile } from "../runtime/files/open.ts";
+import { openSource } from "../runtime/files/source.ts";
 import { loadModel } from "../runtime/load.ts";
 import { FIXTURES, normalNumbers, randomNumbers } from "./fixtures.ts";
+import { weightedError } from "./quantize_rows.ts";
 import { inFolder } from "./tiny_model.ts";
 
 const STORIES = new URL("models/stories260K/stories260K.gguf", FIXTURES);
@@ -179,13 +182,30 @@ Deno.test("quantizeModel: with outliers AWQ and GPTQ recover what rounding to ne
   });
 });
 
-Deno.test("foldingScales: where no channel is larger than others none is folded", () => {
-  const columns = 64, products = noProducts(columns);
-  addProducts(products, normalNumbers(columns * 2000, randomNumbers(3)).map(Math.sign));
-  mirror(products);
-  const values = normalNumbers(16 * columns, randomNumbers(4));
-  const scales = foldingScales([{ type: "Q4_0", values }], meanSquares(products)) ?? [1];
-  assert(scales.every((it) => Math.abs(it - 1) < 0.01));
+Deno.test("foldingScales: what is larger than others is scaled, and else nothing", async () => {
+  using pool = await startQuantizers({ threads: 2 });
+  const columns = 64, rows = 100, values = normalNumbers(rows * columns, randomNumbers(4));
+  const bytes = new Uint8Array(values.buffer), source = await openSource(bytes);
+  const shape = [rows, columns], about = { source, offset: 0, bytes: bytes.length };
+  const entry = { name: "x", type: "F32", shape, ...about } as const;
+  const matrices = ["Q4_0", "Q4_1"].map((type) => ({ type, entry }));
+  const equal = new Float32Array(columns).fill(1);
+  const none = await foldingScales(pool, matrices, equal) ?? equal;
+  assert(none.every((it) => Math.abs(it - 1) < 0.01));
+  const sizes = equal.map((it, j) => j === 5 ? 1e4 : it);
+  const scales = (await foldingScales(pool, matrices, sizes))!;
+  // What is lost, by the definition of the types, is less with the scales than without.
+  const lost = (scales: Float32Array): number => {
+    const importances = sizes.map((it, j) => it / scales[j]! ** 2);
+    const scaled = values.map((it, i) => it * scales[i % columns]!);
+    const decoded = new Float32Array(values.length);
+    ggmlType("Q4_0")!.decode(quantizeRows("Q4_0", scaled, columns, { importances }), decoded);
+    return weightedError(scaled, decoded, importances);
+  };
+  const found = [scales[5]! / scales[4]!, lost(scales) / lost(equal)];
+  assert(found[0]! > 1.5 && found[1]! < 0.9, `${found}`);
+  const zero = equal.map((it, j) => j === 5 ? 0 : it);
+  assertEquals(await foldingScales(pool, matrices, zero), undefined);
 });
 
 Deno.test("quantizeModel: the same seed gives the same bytes; figures are in the file", async () => {

@@ -138,3 +138,28 @@ export function spreadRows(
     }
   }
 }
+
+/**
+ * What rows lose where their columns were scaled before they were rounded to `rounded`: the sum of
+ * size · (w − ŵ / scale)², `sizes` and `scales` `[columns]`, as f64 at `out`.
+ */
+export function foldedLoss(
+  values: usize,
+  rounded: usize,
+  columns: i32,
+  rows: i32,
+  sizes: usize,
+  scales: usize,
+  out: usize,
+): void {
+  const width = <usize> columns << 2;
+  let sum: f64 = 0;
+  for (let row = 0; row < rows; row++, values += width, rounded += width) {
+    for (let at: usize = 0; at < width; at += 4) {
+      const scale = <f64> load<f32>(scales + at);
+      const off = <f64> load<f32>(values + at) - <f64> load<f32>(rounded + at) / scale;
+      sum += <f64> load<f32>(sizes + at) * off * off;
+    }
+  }
+  store<f64>(out, sum);
+}
