@@ -11,6 +11,7 @@ import { DEFAULT_TYPE } from "../quantize/options.ts";
 import {
   type Comparison,
   METHODS,
+  type QuantizeEstimate,
   type QuantizeMethod,
   quantizeModel,
   type QuantizeOptions,
@@ -52,7 +53,8 @@ bf16 or f32 converts and does nothing else.
 
 Otherwise the model reads texts that it writes itself, so that what its weights are multiplied with is
 known; every layer is rounded on what comes out of the rounded ones before it. The result is compared
-with the source on other texts; the figures are printed, and kept in the file.
+with the source on other texts; the figures are printed, and kept in the file. Before anything is made
+it says about how long it will take, on a machine with nothing else to do, and how much memory.
 
   --type T            ${TYPES.slice(0, 6).join(", ")},
                       ${TYPES.slice(6).join(", ")}: type of the matrices;
@@ -154,8 +156,20 @@ async function quantize(flags: Flags): Promise<void> {
       line[Symbol.dispose]();
       writeNote(`quantize: ${text}`);
     },
-    onProgress: (progress) => line.update(stepOf(progress)),
+    onEstimate: (estimate) => {
+      if (flags.on("json")) return;
+      line[Symbol.dispose]();
+      writeNote(`quantize: ${describeEstimate(estimate)}`);
+    },
+    onProgress: (progress) => {
+      if (progress.phase === "measure" && !isMeasuring) {
+        isMeasuring = true;
+        if (!flags.on("json")) writeNote(`quantize: ${MEASURING}`);
+      }
+      line.update(stepOf(progress));
+    },
   };
+  let isMeasuring = false;
   // A report without figures would be none.
   const verified = reportPath !== undefined && !flags.on("no-verify") ? { verify: true } : {};
   const { heldOut, ...result } = await quantizeModel(source, path, { ...options, ...verified });
@@ -175,6 +189,26 @@ async function quantize(flags: Flags): Promise<void> {
       ? `${safeJson({ path, ...result, seconds })}\n`
       : report(path, result, seconds),
   );
+}
+
+/** What is said where types are measured first, which no run can tell the time of. */
+const MEASURING =
+  "what rounding costs is measured for each tensor first, which takes as long as it " +
+  "takes; then follows how long the rest will take";
+
+/** What will be done, and about what it takes. */
+export function describeEstimate(estimate: QuantizeEstimate): string {
+  const { tensors, bytes, seconds, memory } = estimate;
+  return `${counted(tensors, "tensor")} to round for a file of ${formatBytes(bytes)}: about ${
+    aboutTime(seconds)
+  }, about ${formatBytes(Number(memory.toPrecision(2)))} of memory`;
+}
+
+/** A time of which no more than its size is known. */
+function aboutTime(seconds: number): string {
+  if (seconds < 99.5) return counted(Math.max(1, Math.round(seconds)), "second");
+  if (seconds < 5970) return counted(Math.round(seconds / 60), "minute");
+  return counted(Number((seconds / 3600).toPrecision(2)), "hour");
 }
 
 /** What was asked for, for a report. */

@@ -93,12 +93,26 @@ export interface QuantizeOptions {
    * Default `console.warn`, which writes to stderr.
    */
   readonly onWarning?: (message: string) => void;
+  /** Told once what will be done and about what it takes, before any tensor is made. */
+  readonly onEstimate?: (estimate: QuantizeEstimate) => void;
   /** Told how far it has come. */
   readonly onProgress?: (progress: QuantizeProgress) => void;
   /**
    * Ends it; without `resume` nothing is left behind. The promise rejects with the signal's reason.
    */
   readonly signal?: AbortSignal;
+}
+
+/** What a run is going to do, and about what it takes. */
+export interface QuantizeEstimate {
+  /** Tensors that get another type, of those that are not made yet. */
+  readonly tensors: number;
+  /** Bytes of all tensors of the file. */
+  readonly bytes: number;
+  /** Seconds, by the speed of this machine now; reading from a slow disk or a network comes on top. */
+  readonly seconds: number;
+  /** Bytes of memory that are resident at most. */
+  readonly memory: number;
 }
 
 /** How far quantizing has come. */
@@ -176,6 +190,7 @@ const RULES: Rules<QuantizeOptions> = {
   force: FLAG,
   resume: FLAG,
   onWarning: CALLBACK,
+  onEstimate: CALLBACK,
   onProgress: CALLBACK,
   signal: SIGNAL,
 };

@@ -14,6 +14,7 @@ import { calibrationIds, checkTextTokens, kindOf } from "./calibration.ts";
 import { compareModels, type Comparison } from "./compare.ts";
 import { asGguf } from "./convert/convert.ts";
 import { type Draft, openDraft } from "./draft.ts";
+import { estimateRun } from "./estimate.ts";
 import { type Importances, importancesOf, readImatrix, writeImatrix } from "./imatrix.ts";
 import { layersOf, resolveForTexts } from "./layers.ts";
 import {
@@ -37,6 +38,7 @@ import { checkApart, checkDestination } from "./write.ts";
 export { compareModels, type Comparison };
 export {
   METHODS,
+  type QuantizeEstimate,
   type QuantizeMethod,
   type QuantizeOptions,
   type QuantizeProgress,
@@ -152,6 +154,10 @@ async function quantizeFile(
   });
   const { threads } = options;
   using pool = await startQuantizers({ threads, signal });
+  if (options.onEstimate) {
+    const work = { name: file.name, model: first, plans: tensors, draft, isCalibrated, willVerify };
+    options.onEstimate(await estimateRun(pool, work, options));
+  }
   let used: Ids = [], rest: Ids = [], importances = new Map<string, Importances>();
   const unreached: Unreached[] = [];
   if (isCalibrated) {

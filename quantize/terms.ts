@@ -14,7 +14,7 @@ import type { ChosenOptions } from "./options.ts";
 /** Options that change nothing in the tensors of the file. */
 const INDIFFERENT: ReadonlySet<string> = new Set<keyof ChosenOptions>([
   ...["saveImatrix", "verify", "threads", "force", "resume"] as const,
-  ...["onWarning", "onProgress", "signal"] as const,
+  ...["onWarning", "onEstimate", "onProgress", "signal"] as const,
 ]);
 
 /** Bytes at a file's beginning and at its end that are looked at. */

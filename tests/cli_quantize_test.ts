@@ -1,6 +1,7 @@
 /** `quantize` and `compare` as a user runs them. */
 
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { describeEstimate } from "../cli/quantize.ts";
 import { FIXTURES } from "./fixtures.ts";
 import { taskArgs } from "./task_args.ts";
 
@@ -42,7 +43,14 @@ Deno.test("quantize writes a file that other commands read, and says what it cos
     const replaced = await cli("quantize", STORIES, path, ...nearest);
     const note = (flag: string): string =>
       `quantize: --${flag} has no effect with --method nearest, which reads no texts\n`;
-    assertEquals([replaced.code, replaced.err], [0, note("tokens") + note("seed")]);
+    assertEquals(replaced.code, 0);
+    const [tokensNote, seedNote, estimate] = replaced.err.split(/(?<=\n)/);
+    assertEquals([tokensNote, seedNote], [note("tokens"), note("seed")]);
+    // What will be done is said before; with --json it is not.
+    assertMatch(
+      estimate!,
+      /^quantize: 37 tensors to round for a file of \d+ kB: about \d+ seconds?, about \d+ MB of memory\n$/,
+    );
     assertStringIncludes(replaced.out, "30 tensors  F32 → Q4_0\n");
     assertStringIncludes(replaced.out, "5 tensors  F32 → F16 (rows of 172 numbers)\n");
     const compared = await cli("compare", STORIES, path, "--text", "Once upon a time", "--json");
@@ -89,10 +97,28 @@ Deno.test("quantize reads texts, and lists of token ids, to calibrate on", async
     for (const [file, message] of mistakes) {
       const { code, err } = await cli("quantize", STORIES, `${folder}/x`, "--calibration", file);
       assertEquals(code, 2);
-      assertMatch(err, message);
+      assertMatch(err.replace(/^quantize: \d+ tensors to round .*\n/, ""), message);
     }
   } finally {
     await Deno.remove(folder, { recursive: true });
+  }
+});
+
+Deno.test("describeEstimate: times and memory of which no more than the size is known", () => {
+  const base = { tensors: 1, bytes: 4.1e9, memory: 1_234_567_890 };
+  for (
+    const [seconds, text] of [
+      [0.01, "1 second"],
+      [42.4, "42 seconds"],
+      [170, "3 minutes"],
+      [9000, "2.5 hours"],
+      [3600 * 31.4, "31 hours"],
+    ] as const
+  ) {
+    assertEquals(
+      describeEstimate({ ...base, seconds }),
+      `1 tensor to round for a file of 4.1 GB: about ${text}, about 1.2 GB of memory`,
+    );
   }
 });
 

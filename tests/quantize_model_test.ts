@@ -8,7 +8,11 @@ import { foldingScales } from "../quantize/fold.ts";
 import { readImatrix } from "../quantize/imatrix.ts";
 import { advance, layersOf, resolveForTexts, streamOf, sumProducts } from "../quantize/layers.ts";
 import { addProducts, meanSquares, mirror, noProducts } from "../quantize/products.ts";
-import { quantizeModel, type QuantizeOptions } from "../quantize/quantize_model.ts";
+import {
+  type QuantizeEstimate,
+  quantizeModel,
+  type QuantizeOptions,
+} from "../quantize/quantize_model.ts";
 import { startQuantizers } from "../quantize/wasm/pool.ts";
 import { writeModel } from "../quantize/write.ts";
 import type { GgufFile } from "../runtime/files/gguf.ts";
@@ -206,6 +210,31 @@ Deno.test("foldingScales: what is larger than others is scaled, and else nothing
   assert(found[0]! > 1.5 && found[1]! < 0.9, `${found}`);
   const zero = equal.map((it, j) => j === 5 ? 0 : it);
   assertEquals(await foldingScales(pool, matrices, zero), undefined);
+});
+
+Deno.test("quantizeModel: what it will take is told once, before any tensor is made", async () => {
+  await inFolder(async (path) => {
+    const told: (QuantizeEstimate | string)[] = [];
+    const estimates: QuantizeEstimate[] = [];
+    const run = async (options: QuantizeOptions): Promise<void> => {
+      await quantizeModel(STORIES, path("a.gguf"), {
+        ...{ ...QUIET, ...options, force: true, threads: 1 },
+        onEstimate: (it) => void (told.push(it), estimates.push(it)),
+        onProgress: ({ phase, name }) => phase === "quantize" && told.push(name),
+      });
+    };
+    await run({ method: "nearest" });
+    await run({ method: "importance", tokens: 100, verify: false });
+    await run({ method: "gptq", tokens: 100, verify: false });
+    assertEquals([typeof told[0], estimates.length], ["object", 3]);
+    const [nearest, importance, gptq] = estimates;
+    const size = Deno.statSync(path("a.gguf")).size;
+    for (const { tensors, bytes, seconds, memory } of estimates) {
+      assert(tensors > 30 && bytes < size && bytes > 0.8 * size);
+      assert(seconds > 0 && seconds < 3600 && memory > 1e7 && memory < 1e9);
+    }
+    assert(nearest!.memory < importance!.memory && importance!.memory < gptq!.memory);
+  });
 });
 
 Deno.test("quantizeModel: the same seed gives the same bytes; figures are in the file", async () => {

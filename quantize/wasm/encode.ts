@@ -22,8 +22,8 @@ const PIECES = 16;
 /** Scratch memory of a block's search (kernels/quantizers/area.as.ts). */
 export const AREA = 4096;
 
-/** Types that have an encoder to nearest of their own, beside those without blocks. */
-const NEAREST: ReadonlySet<string> = new Set([
+/** Types that have an encoder of their own for numbers that count alike. */
+export const SHORT_SEARCHES: ReadonlySet<string> = new Set([
   ...["F32", "F16", "BF16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q4_K", "Q5_K", "Q6_K"],
 ]);
 
@@ -97,7 +97,7 @@ export async function encodeTensor(
 ): Promise<void> {
   const { blockSize, blockBytes } = tensorBlocks(type)!, columns = entry.shape.at(-1) ?? 1;
   const count = elements(entry.shape);
-  const isNearest = !importances && NEAREST.has(type) || blockSize === 1;
+  const isNearest = !importances && SHORT_SEARCHES.has(type) || blockSize === 1;
   const numbers = numbersOf(pool, entry);
   const offset = draft.placeOf(entry.name).offset + part * count / blockSize * blockBytes;
   const rows = count / columns, matrices = importances?.matrices ?? 1;
