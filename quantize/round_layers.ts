@@ -8,6 +8,7 @@
 import { InputError, ModelError } from "../errors.ts";
 import { quote } from "../escape.ts";
 import { elements } from "../kernels/op.ts";
+import { tensorBlocks } from "../quant/ggml_types.ts";
 import { GRIDS } from "../quant/grids.ts";
 import type { ResolvedModel } from "../runtime/engine/resolve.ts";
 import type { ModelFile, TensorEntry } from "../runtime/files/model_file.ts";
@@ -310,6 +311,10 @@ async function round(
   if (input?.gptq) {
     const { scales, gptq: { flow, correction } } = input;
     return await gptqTensor(pool, entry, type, draft, flow, correction, scales, part);
+  }
+  // Where every number counts alike, the short search of K-quants loses no more than the long one.
+  if (!input && tensorBlocks(type)!.blockSize === 256) {
+    return await encodeTensor(pool, entry, type, draft, undefined, undefined, part);
   }
   const meanSquares = input?.importances ?? new Float32Array(entry.shape.at(-1)!).fill(1);
   await encodeTensor(pool, entry, type, draft, { matrices: 1, meanSquares }, input?.scales, part);
