@@ -50,7 +50,7 @@ const WRITE_COST = 4;
 export async function estimateRun(
   pool: Pool,
   { name, model, plans, draft, isCalibrated, willVerify }: EstimatedWork,
-  { method, tokens = TOKENS, threads, calibration = "self", signal }: ChosenOptions,
+  { method, tokens = TOKENS, threads, calibration = "self", imatrix, signal }: ChosenOptions,
 ): Promise<QuantizeEstimate> {
   const left = plans.filter((it) => !draft.has(it.name));
   const rounded = left.filter(({ from, type }) => from !== type);
@@ -67,20 +67,27 @@ export async function estimateRun(
     0,
   );
   let seconds = copied * await copyTime(pool, draft);
-  for (const { from, type, elements } of rounded) {
-    seconds += elements * await numberTime(from, type, isCalibrated) / pool.threads;
+  const isRead = isCalibrated || willVerify;
+  const sections = isCalibrated ? layersOf(name, model).sections : [];
+  const tensorsOf = (weight: string): readonly string[] => model.weights.get(weight)!.tensors;
+  const multiplied = new Set(
+    sections.flatMap((it) => it.multiplied.flatMap(({ weight }) => tensorsOf(weight))),
+  );
+  for (const { name, from, type, elements } of rounded) {
+    // Of a table of words nothing is known.
+    const isSearched = imatrix !== undefined || multiplied.has(name);
+    seconds += elements * await numberTime(from, type, isSearched) / pool.threads;
   }
   let memory = BASE_BYTES + pool.threads * 1e6;
-  if (!isCalibrated && !willVerify) {
-    return { tensors: rounded.length, bytes, seconds, memory };
-  }
+  if (!isRead) return { tensors: rounded.length, bytes, seconds, memory };
   const rate = await productRate(threads, signal);
   const count = plans.reduce((sum, it) => sum + it.elements, 0);
   /** Of a text that the model reads once, with these numbers of operations for each weight and token. */
   const reading = (times: number, tokens: number): number => 2 * times * count * tokens / rate;
   if (isCalibrated) {
     if (calibration === "self") seconds += reading(WRITING, tokens);
-    const { sections } = layersOf(name, model), { hiddenSize } = model.config as SizedConfig;
+    const { hiddenSize } = model.config as SizedConfig;
+    const types = new Map(plans.map((it) => [it.name, it.type]));
     let most = 0;
     for (const { multiplied } of sections) {
       const inputs = new Map<string, number>();
@@ -94,9 +101,7 @@ export async function estimateRun(
         seconds += 3 * 2 * rows * columns * tokens / rate;
         if (method === "gptq") seconds += 3 * rows * columns ** 2 / rate;
         if (method !== "importance") {
-          const type = plans.find((it) =>
-            model.weights.get(weight)!.tensors.includes(it.name)
-          )!.type;
+          const type = types.get(tensorsOf(weight)[0]!)!;
           const isBlocks = tensorBlocks(type)!.blockSize > 1;
           const time = isBlocks ? await numberTime("F32", type, true) : 0;
           seconds += TRIED * columns * time / pool.threads;

@@ -154,6 +154,7 @@ async function quantizeFile(
   });
   const { threads } = options;
   using pool = await startQuantizers({ threads, signal });
+  const imatrix = options.imatrix === undefined ? undefined : await readImatrix(options.imatrix);
   if (options.onEstimate) {
     const work = { name: file.name, model: first, plans: tensors, draft, isCalibrated, willVerify };
     options.onEstimate(await estimateRun(pool, work, options));
@@ -176,7 +177,6 @@ async function quantizeFile(
       });
     }
   }
-  const imatrix = options.imatrix === undefined ? undefined : await readImatrix(options.imatrix);
   const uncovered = imatrix
     ? tensors.map((it) => it.name).filter((it) => isChanged(it) && !imatrix.has(it))
     : [];
