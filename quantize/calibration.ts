@@ -7,7 +7,11 @@
 import { InputError, ModelError } from "../errors.ts";
 import { quote } from "../escape.ts";
 import { readIds } from "../options.ts";
-import { loadModel } from "../runtime/load.ts";
+import { resolveModel } from "../runtime/engine/resolve.ts";
+import { elements } from "../kernels/op.ts";
+import type { ModelFile } from "../runtime/files/model_file.ts";
+import { loadModel, openModel } from "../runtime/load.ts";
+import { loadTokenizer } from "../runtime/load_tokenizer.ts";
 import type { Model } from "../runtime/model.ts";
 
 /** Where the texts come from: the model itself, a text or several, or texts as token ids. */
@@ -36,6 +40,8 @@ export interface CalibrationSizes {
   /** Most tokens of one. */
   readonly textTokens: number;
   readonly seed: number;
+  /** Texts that are written side by side, at most as many as the model keeps sequences. Default 1. */
+  readonly atOnce?: number;
   readonly threads?: number;
   readonly signal?: AbortSignal | undefined;
   readonly onProgress: (tokens: number) => void;
@@ -53,30 +59,62 @@ export async function calibrationIds(
   sizes: CalibrationSizes,
 ): Promise<CalibrationTexts> {
   const { textTokens, threads, signal } = sizes;
-  await using model = await loadModel(source, {
-    ...{ contextLength: textTokens, onWarning: () => {} },
-    ...(threads !== undefined && { threads }),
-    ...(signal && { signal }),
-  });
-  if (option === "self") return { texts: await ownTexts(model, sizes), rest: [] };
-  if (!("text" in option)) {
-    const ids = option.map((it, i) => givenIds(model, it, i));
-    return divide(ids.flatMap((it) => piecesOf(it, textTokens)), sizes.tokens);
+  const file = await openModel(source, { onWarning: () => {}, ...(signal && { signal }) });
+  try {
+    if (option === "self") {
+      const writing = writingOptions(file);
+      await using model = await loadModel(source, {
+        ...{ ...writing, contextLength: textTokens, onWarning: () => {} },
+        ...(threads !== undefined && { threads }),
+        ...(signal && { signal }),
+      });
+      const texts = await ownTexts(model, { ...sizes, atOnce: writing.sequences });
+      return { texts, rest: [] };
+    }
+    // What is read needs no weights.
+    if (!("text" in option)) {
+      const { config: { vocabSize } } = await resolveModel(file, {}, () => {});
+      const ids = option.map((it, i) => givenIds(vocabSize, it, i));
+      return divide(ids.flatMap((it) => piecesOf(it, textTokens)), sizes.tokens);
+    }
+    const tokenizer = await loadTokenizer(source, {
+      ...{ onWarning: () => {}, ...(signal && { signal }) },
+    });
+    const reader = { name: file.name, tokenizer }, { text } = option;
+    if (typeof text === "string") return divideText(reader, text, sizes);
+    return divide(text.flatMap((it) => windowsOf(reader, it, textTokens)), sizes.tokens, false);
+  } finally {
+    file.close();
   }
-  const { text } = option;
-  if (typeof text === "string") return divideText(model, text, sizes);
-  return divide(text.flatMap((it) => windowsOf(model, it, textTokens)), sizes.tokens, false);
+}
+
+/**
+ * How a model is loaded to write texts, several side by side, so that its weights are read once for a
+ * token of each: a small one as it is, a larger one in 8 bits, or in 4 where these would take several
+ * gigabytes, since texts need not be its best ones.
+ */
+function writingOptions({ tensors }: ModelFile) {
+  const SMALL = 2 ** 28, LARGE = 3 * 2 ** 30;
+  let bytes = 0, numbers = 0;
+  for (const it of tensors.values()) {
+    bytes += it.bytes;
+    numbers += elements(it.shape);
+  }
+  if (bytes <= SMALL) return { sequences: 8 } as const;
+  if (numbers <= LARGE) return { sequences: 8, weights: "int8", cacheType: "f16" } as const;
+  return { sequences: 4, weights: "int4", cacheType: "f16" } as const;
 }
 
 /** Texts that the model writes from its first token on, at temperature 1. */
 export async function ownTexts(
   model: Model,
-  { tokens, textTokens, seed, signal, onProgress }: CalibrationSizes,
+  { tokens, textTokens, seed, atOnce = 1, signal, onProgress }: CalibrationSizes,
 ): Promise<number[][]> {
   const texts: number[][] = [];
   const opening = model.hasTokenizer ? model.tokenizer.encode("") : [];
   checkTextTokens(model.name, textTokens, opening.length);
-  for (let count = 0, i = 0; count < tokens; i++) {
+  /** Text number `i`: what it is depends on nothing else. */
+  const write = async (i: number, most: number): Promise<number[]> => {
     // Without a token that begins texts, any word may.
     const prompt = opening.length > 0 ? opening : [(seed + 7919 * i) % model.config.vocabSize];
     const ids = [...prompt];
@@ -84,16 +122,38 @@ export async function ownTexts(
     for await (
       const { id } of session.generate(prompt, {
         ...{ temperature: 1, topK: 0, topP: 1, seed: seed + i },
-        maxTokens: Math.max(1, Math.min(textTokens, tokens - count) - prompt.length),
+        maxTokens: Math.max(1, most - prompt.length),
         ...(signal && { signal }),
       })
-    ) ids.push(id);
-    texts.push(ids);
-    count += ids.length;
+    ) {
+      ids.push(id);
+      onProgress(Math.min(tokens, ++written));
+    }
+    return ids;
+  };
+  let count = 0, written = 0;
+  while (count < tokens) {
+    const most = Math.min(textTokens, tokens - count), first = texts.length;
+    const side = Math.min(atOnce, Math.ceil((tokens - count) / textTokens));
+    written = count;
+    const some = await Promise.allSettled(
+      Array.from({ length: side }, (_, i) => write(first + i, most)),
+    );
+    for (const it of some) {
+      if (it.status === "rejected") throw it.reason;
+      if (count >= tokens) break;
+      // One token of its own at least, beside those that begin it.
+      const least = (opening.length || 1) + 1;
+      texts.push(it.value.slice(0, Math.max(least, tokens - count)));
+      count += texts.at(-1)!.length;
+    }
     onProgress(Math.min(count, tokens));
   }
   return texts;
 }
+
+/** What of a model reads texts. */
+type Reader = Pick<Model, "name" | "tokenizer">;
 
 /**
  * A text as token ids in windows of at most `length`, each with what the model's tokenizer puts around a
@@ -101,11 +161,11 @@ export async function ownTexts(
  *
  * @throws ModelError when no token fits between those
  */
-export function windowsOf(model: Model, text: string, length: number): number[][] {
+export function windowsOf(model: Reader, text: string, length: number): number[][] {
   return windowsOfIds(model, model.tokenizer.encode(text, { addSpecial: false }), length);
 }
 
-function windowsOfIds(model: Model, ids: readonly number[], length: number): number[][] {
+function windowsOfIds(model: Reader, ids: readonly number[], length: number): number[][] {
   const around = model.tokenizer.surround([]).ids.length;
   checkTextTokens(model.name, length, around);
   const { tokenizer } = model;
@@ -114,7 +174,7 @@ function windowsOfIds(model: Model, ids: readonly number[], length: number): num
 
 /** The beginning of a text that makes windows of `tokens` tokens, and as much of what follows. */
 function divideText(
-  model: Model,
+  model: Reader,
   text: string,
   { tokens, textTokens }: CalibrationSizes,
 ): CalibrationTexts {
@@ -135,12 +195,12 @@ export function piecesOf(ids: readonly number[], length: number): number[][] {
   return pieces;
 }
 
-function givenIds(model: Model, text: unknown, index: number): number[] {
+function givenIds(vocabSize: number, text: unknown, index: number): number[] {
   if (!Array.isArray(text)) {
     throw new InputError(`Cannot calibrate on ${quote(text)}: expected lists of token ids`);
   }
   try {
-    return readIds(text, model.config.vocabSize);
+    return readIds(text, vocabSize);
   } catch (error) {
     if (!(error instanceof InputError)) throw error;
     const found = error.message.replace(/^Cannot process /, "");

@@ -48,14 +48,29 @@ export async function compareModels(
     readonly onProgress?: ((tokens: number) => void) | undefined;
   } = {},
 ): Promise<Comparison> {
-  const { vocabSize } = base.config;
   checkVocabularies(base, model);
+  return await comparePredictions(base.config.vocabSize, texts, async (i) => {
+    const ids = texts[i]!;
+    return [await base.logits(ids), await model.logits(ids)];
+  }, { signal, onProgress });
+}
+
+/** Compares what is predicted `[tokens, vocab]`, by a base first, for each text. */
+export async function comparePredictions(
+  vocabSize: number,
+  texts: readonly (readonly number[])[],
+  logitsOf: (text: number) => Promise<readonly [base: Float32Array, model: Float32Array]>,
+  { signal, onProgress }: {
+    readonly signal?: AbortSignal | undefined;
+    readonly onProgress?: ((tokens: number) => void) | undefined;
+  } = {},
+): Promise<Comparison> {
   const divergences: number[] = [];
   let same = 0, next = 0;
   const loss = { base: 0, model: 0 };
-  for (const ids of texts) {
+  for (const [text, ids] of texts.entries()) {
     signal?.throwIfAborted();
-    const [a, b] = [await base.logits(ids), await model.logits(ids)]; // [tokens, vocab]
+    const [a, b] = await logitsOf(text);
     for (let t = 0; t < ids.length; t++) {
       const p = a.subarray(t * vocabSize, (t + 1) * vocabSize);
       const q = b.subarray(t * vocabSize, (t + 1) * vocabSize);

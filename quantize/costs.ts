@@ -16,6 +16,7 @@ import { openSource } from "../runtime/files/source.ts";
 import { logTotal } from "../runtime/generation/log_probabilities.ts";
 import { readVector } from "../runtime/models/weights.ts";
 import {
+  type CompiledGraph,
   compileGraph,
   forget,
   goOn,
@@ -27,9 +28,6 @@ import {
   streamOf,
 } from "./layers.ts";
 import type { Section } from "./sections.ts";
-
-/** A compiled graph of a section. */
-type Compiled = Awaited<ReturnType<typeof compileGraph>>;
 
 /** Tensors that get a type together: those of one weight. */
 export interface TensorGroup {
@@ -129,7 +127,7 @@ async function goThrough(
   { program }: Layers,
   section: Section,
   graph: Graph,
-  compiled: Compiled,
+  compiled: CompiledGraph,
   exact: Stream,
   met: Rounded,
   text: number,

@@ -7,13 +7,17 @@
 import { ModelError } from "../errors.ts";
 import { quote } from "../escape.ts";
 import { elements } from "../kernels/op.ts";
-import { compile, type CompileOptions, type Program as CompiledGraph } from "../runtime/compile.ts";
+import type { BackendName, TensorData } from "../runtime/backends/backend.ts";
+import { openBackend } from "../runtime/backends/create.ts";
+import { placeGraphs } from "../runtime/backends/placement.ts";
+import { loadWeights } from "../runtime/engine/load_weights.ts";
 import { recordProgram, rulesOf } from "../runtime/engine/record.ts";
+import { copyGraph } from "../runtime/graph/copy.ts";
 import type { Graph } from "../runtime/graph/graph.ts";
 import { type ResolvedModel, resolveModel } from "../runtime/engine/resolve.ts";
 import type { ModelFile } from "../runtime/files/model_file.ts";
 import type { Program, RunPart } from "../runtime/models/program.ts";
-import { readVector, type ResolvedWeight } from "../runtime/models/weights.ts";
+import type { WeightsOption } from "../runtime/models/weights.ts";
 import { addProducts, mirror, noProducts, type Products } from "./products.ts";
 import { type Section, sectionsOf } from "./sections.ts";
 
@@ -41,7 +45,7 @@ export interface Stream {
   readonly ids: readonly (readonly number[])[];
   /** What sections have given for each text, by name. */
   readonly results: Map<string, Float32Array>[];
-  /** The model, its weights in f32. */
+  /** The model, its weights as they shall be multiplied with. */
   readonly model: ResolvedModel;
 }
 
@@ -67,12 +71,13 @@ export async function resolveForTexts(file: ModelFile): Promise<ResolvedModel> {
   return await resolveAgain(file, { sizes });
 }
 
-/** The same model from a file some of whose tensors are others. */
+/** The same model from a file some of whose tensors are others, or with weights in another layout. */
 export function resolveAgain(
   file: ModelFile,
   { sizes }: Pick<ResolvedModel, "sizes">,
+  weights: WeightsOption = "f32",
 ): Promise<ResolvedModel> {
-  return resolveModel(file, { ...sizes, weights: "f32" }, () => {});
+  return resolveModel(file, { ...sizes, weights }, () => {});
 }
 
 /**
@@ -116,7 +121,10 @@ export function weightsOutside(model: ResolvedModel): Set<string> {
 }
 
 /** Where sections run. */
-export interface RunOptions extends Pick<CompileOptions, "backend" | "threads"> {
+export interface RunOptions {
+  readonly backend: BackendName;
+  /** Worker threads; all cores where absent. */
+  readonly threads?: number;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -200,8 +208,16 @@ export function goOn(
   for (const name of leaving) results[text]!.set(name, given[name]!);
 }
 
+/** A graph of a section, ready to run. */
+export interface CompiledGraph extends AsyncDisposable {
+  run(inputs: Readonly<Record<string, TensorData>>, tokens: number): Promise<Results>;
+}
+
+/** What a graph gives, by name. */
+export type Results = Record<string, Float32Array>;
+
 /** A graph of no ops. */
-const NOTHING: Pick<CompiledGraph, "run" | typeof Symbol.asyncDispose> = {
+const NOTHING: CompiledGraph = {
   run: () => Promise.resolve({}),
   [Symbol.asyncDispose]: () => Promise.resolve(),
 };
@@ -210,14 +226,46 @@ const NOTHING: Pick<CompiledGraph, "run" | typeof Symbol.asyncDispose> = {
 export async function compileGraph(
   graph: Graph,
   { model }: Stream,
-  where: Pick<RunOptions, "backend" | "threads">,
-): Promise<typeof NOTHING> {
+  { backend: name, threads }: Pick<RunOptions, "backend" | "threads">,
+): Promise<CompiledGraph> {
   if (graph.nodes.length === 0) return NOTHING;
-  const weights: Record<string, Float32Array> = {};
-  for (const { origin, name } of new Set(graph.nodes.flatMap(({ inputs }) => inputs))) {
-    if (origin === "weight") weights[name] = await valuesOf(model.weights.get(name)!);
+  const used = new Set(
+    graph.nodes.flatMap(({ inputs }) => inputs.filter((it) => it.origin === "weight"))
+      .map((it) => it.name),
+  );
+  const weights = new Map(Array.from(used, (it) => [it, model.weights.get(it)!]));
+  const own = copyGraph(graph, ({ inputs, ...node }, copy) => {
+    for (const it of inputs) {
+      if (it.origin !== "weight" || it.role !== "matrix" || copy.has(it)) continue;
+      copy.set(
+        it,
+        copy.graph.matrix(it.name, [it.shape[0]!, it.shape[1]!], weights.get(it.name)!.layout),
+      );
+    }
+    copy.keep({ inputs, ...node });
+  });
+  const backend = await openBackend(name, threads === undefined ? {} : { threads });
+  try {
+    const placement = placeGraphs(backend, [own]);
+    await loadWeights(weights, backend);
+    const executable = placement.compile(own);
+    return {
+      async run(inputs, tokens) {
+        for (const [name, numbers] of Object.entries(inputs)) executable.write(name, numbers);
+        await executable.run(tokens);
+        const results: Results = {};
+        for (const [name, { shape, perToken }] of own.outputs) {
+          const rows = perToken ? tokens : shape[0]!;
+          results[name] = await executable.read(name, rows * elements(shape) / shape[0]!);
+        }
+        return results;
+      },
+      [Symbol.asyncDispose]: () => backend.dispose(),
+    };
+  } catch (error) {
+    await backend.dispose();
+    throw error;
   }
-  return await compile(graph, { ...where, weights });
 }
 
 /** Runs a graph of a section on one text of a stream. */
@@ -226,16 +274,14 @@ export async function runText(
   graph: Graph,
   { entering }: Section,
   { ids, results: given }: Stream,
-  compiled: typeof NOTHING,
+  compiled: CompiledGraph,
   text: number,
-): Promise<
-  { results: Record<string, Float32Array>; valueOf: (name: string) => Float32Array }
-> {
+): Promise<{ results: Results; valueOf: (name: string) => Float32Array }> {
   const known = new Set(graph.tensors.filter((it) => it.origin === "input").map((it) => it.name));
   const inputs: Record<string, Float32Array | Int32Array> = inputsOf(program, known, ids[text]!);
   const entered = given[text]!;
   for (const name of entering) if (known.has(name)) inputs[name] = entered.get(name)!;
-  const results = await compiled.run(inputs);
+  const results = await compiled.run(inputs, ids[text]!.length);
   return { results, valueOf: (name) => results[name] ?? entered.get(name)! };
 }
 
@@ -259,18 +305,4 @@ function inputsOf(
     ids.forEach((_, i) => fill(part, i, numbers, i * step.length));
   }
   return inputs;
-}
-
-/** All numbers of a weight, row-major. */
-async function valuesOf({ source, shape }: ResolvedWeight): Promise<Float32Array> {
-  if (typeof source === "function") return await source();
-  if (source.length === 1) return await readVector(source[0]!);
-  const values = new Float32Array(elements(shape));
-  let at = 0;
-  for (const entry of source) {
-    const piece = await readVector(entry);
-    values.set(piece, at);
-    at += piece.length;
-  }
-  return values;
 }

@@ -45,6 +45,9 @@ import {
 } from "./wasm/gptq.ts";
 import type { Pool } from "./wasm/pool.ts";
 
+/** Weights of the model that nothing was rounded in: an eighth of a bit does not move what is left of it. */
+const EXACT = "int8";
+
 /**
  * Quantizes the planned tensors, on texts of these ids, into `draft`: first what nothing is multiplied
  * with, such as a table of words, then layer after layer. A draft that is gone on with has layers
@@ -63,8 +66,8 @@ export async function quantizeLayers(
 ): Promise<Map<string, ImatrixSums>> {
   const where = { backend: "wasm", ...(threads && { threads }), signal } as const;
   const entries = new Map(file.tensors);
-  const exact = streamOf(ids, model);
-  let rounded = streamOf(ids, model);
+  const exact = streamOf(ids, await resolveAgain(file, model, EXACT));
+  let rounded = streamOf(ids, await resolveAgain(file, model, "as-is"));
   /** Tensors of the section that is worked on, and those before any. */
   const written = new Set<string>();
   const isMade = (name: string): boolean => written.has(name) || draft.has(name);
@@ -84,7 +87,10 @@ export async function quantizeLayers(
   const keep = async (): Promise<void> => {
     draft.complete(Array.from(written));
     written.clear();
-    rounded = { ...rounded, model: await resolveAgain({ ...file, tensors: entries }, model) };
+    rounded = {
+      ...rounded,
+      model: await resolveAgain({ ...file, tensors: entries }, model, "as-is"),
+    };
   };
   const put = async (name: string, input?: Input): Promise<void> => {
     signal?.throwIfAborted();

@@ -6,6 +6,8 @@ import { InputError, ModelError } from "../errors.ts";
 import { windowsOf } from "../quantize/calibration.ts";
 import { compareModels, quantizeModel, type QuantizeResult } from "../quantize/quantize_model.ts";
 import { readImatrix } from "../quantize/imatrix.ts";
+import { resolveForTexts } from "../quantize/layers.ts";
+import { compareStreamed } from "../quantize/report/streamed.ts";
 import { differences } from "../quantize/vocabularies.ts";
 import { openModelFile } from "../runtime/files/open.ts";
 import { loadModel } from "../runtime/load.ts";
@@ -262,4 +264,27 @@ Deno.test("fields that anybody may have written are shown as what they are", () 
     assert(text.includes(it), `${it}: ${text}`);
   }
   assertEquals(describeProof({ "general.name": "x" }, []), []);
+});
+
+Deno.test("compareStreamed: layer by layer, two models are as far apart as when both are loaded", async () => {
+  await withFolder({}, async (folder) => {
+    const out = `${folder}/q.gguf`;
+    await quantizeModel(STORIES, out, { method: "nearest", ...QUIET });
+    const texts = [[1, 403, 407, 261, 378], Array.from({ length: 40 }, (_, i) => 300 + 3 * i)];
+    const [file, made] = [await openModelFile(STORIES), await openModelFile(out)];
+    const told: number[] = [];
+    const streamed = await compareStreamed(file, made, await resolveForTexts(file), texts, {
+      ...{ backend: "wasm", threads: 1, onSection: (done) => told.push(done) },
+    });
+    for (const it of [file, made]) it.close();
+    const load = { ...QUIET, backend: "wasm", contextLength: 64 } as const;
+    await using base = await loadModel(STORIES, { ...load, weights: "f32" });
+    await using model = await loadModel(out, load);
+    const { kl, sameTop, tokens, perplexity } = await compareModels(base, model, texts);
+    assertEquals([streamed.tokens, streamed.sameTop], [tokens, sameTop]);
+    assert(kl.mean > 0);
+    assertAlmostEquals(streamed.kl.mean, kl.mean, 1e-4 * kl.mean);
+    assertAlmostEquals(streamed.perplexity[1], perplexity[1], 1e-4 * perplexity[1]);
+    assertEquals(told, Array.from(told, (_, i) => i));
+  });
 });

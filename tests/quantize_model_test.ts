@@ -374,3 +374,15 @@ Deno.test("compareModels: another vocabulary, and no text, are refused", async (
   await assertRejects(() => compareModels(a, a, [[1]]), InputError, "at least two tokens");
   assert(ggmlType("Q4_0"));
 });
+
+Deno.test("ownTexts: the same texts, however many are written side by side", async () => {
+  const load = { contextLength: 64, onWarning: () => {} } as const;
+  const wanted = { tokens: 220, textTokens: 60, seed: 3, onProgress: () => {} };
+  const found = [];
+  for (const atOnce of [1, 3]) {
+    await using model = await loadModel(STORIES, { ...load, sequences: atOnce });
+    found.push(await ownTexts(model, { ...wanted, atOnce }));
+  }
+  assertEquals(found[0]!.map((it) => it.length), [60, 60, 60, 40]);
+  assertEquals(found[1], found[0]);
+});

@@ -8,18 +8,22 @@
 import { readIds } from "../../options.ts";
 import type { ResolvedModel } from "../../runtime/engine/resolve.ts";
 import type { ModelFile } from "../../runtime/files/model_file.ts";
+import { elements } from "../../kernels/op.ts";
 import { loadModel, openModel } from "../../runtime/load.ts";
-import { ownTexts, piecesOf } from "../calibration.ts";
+import { calibrationIds, ownTexts, piecesOf } from "../calibration.ts";
 import { compareModels, type Comparison } from "../compare.ts";
 import type { Importances } from "../imatrix.ts";
 import type { ChosenOptions } from "../options.ts";
 import type { Section } from "../sections.ts";
 import type { HeldOut } from "./fields.ts";
 import { hashOfIds } from "./hashes.ts";
+import { compareStreamed } from "./streamed.ts";
 import { type TensorError, tensorErrors } from "./tensor_errors.ts";
 
 /** Most tokens that predictions are compared on. */
 const VERIFIED_TOKENS = 4096;
+/** Texts that the model writes side by side. */
+const AT_ONCE = 8;
 /** What is left of a text is enough to compare on from so many tokens on. */
 const ENOUGH_TOKENS = 512;
 /** The first seed of texts to compare on; those to calibrate on begin at most at 2³² − 1. */
@@ -63,30 +67,58 @@ export async function prove(
     ...(threads !== undefined && { threads }),
     ...(signal && { signal }),
   };
-  const written = await openModel(made, signal ? { signal } : {});
-  const errors = await tensorErrors(file, written, { model, sections, importances, signal })
-    .finally(() => written.close());
-  // The base computes in f32 even where the source is quantized: both models' own rounding counts.
-  await using base = await loadModel(source, { ...load, weights: "f32" });
-  const chosen = async (): Promise<[HeldOut["from"], readonly (readonly number[])[]]> => {
+  /** Texts to compare on, of which the model writes its own by `write`. */
+  const chosen = async (
+    write: (seed: number) => Promise<readonly (readonly number[])[]>,
+  ): Promise<[HeldOut["from"], readonly (readonly number[])[]]> => {
     if (Array.isArray(verify)) {
-      const ids = verify.map((it) => readIds(it, base.config.vocabSize));
+      const ids = verify.map((it) => readIds(it, model.config.vocabSize));
       return ["text", ids.flatMap((it) => piecesOf(it, textTokens))];
     }
     const left = firstTokens(rest, total);
     if (countOf(left) >= Math.min(total, ENOUGH_TOKENS)) return ["rest", left];
-    const own = await ownTexts(base, {
-      ...{ tokens: total, textTokens, seed: OTHER_SEEDS + seed, signal },
-      onProgress: told("texts"),
-    });
-    return ["self", heldOut(own, used)];
+    return ["self", heldOut(await write(OTHER_SEEDS + seed), used)];
   };
-  const [from, texts] = await chosen();
-  await using quantized = await loadModel(made, load);
-  const comparison = await compareModels(base, quantized, texts, {
-    ...{ signal, onProgress: told("predictions") },
-  });
-  return { comparison, errors, heldOut: { from, texts, sha256: hashOfIds(texts) } };
+  const wanted = { tokens: total, textTokens, signal, onProgress: told("texts") };
+  const written = await openModel(made, signal ? { signal } : {});
+  try {
+    const errors = await tensorErrors(file, written, { model, sections, importances, signal });
+    const proofOn = async (
+      [from, texts]: Awaited<ReturnType<typeof chosen>>,
+      compare: (texts: readonly (readonly number[])[]) => Promise<Comparison>,
+    ): Promise<Proof> => {
+      const sha256 = hashOfIds(texts);
+      return { comparison: await compare(texts), errors, heldOut: { from, texts, sha256 } };
+    };
+    if (isLarge(file) && !(model.programs.encode && model.programs.decode)) {
+      const own = { ...wanted, ...(threads !== undefined && { threads }) };
+      const texts = await chosen(async (seed) =>
+        (await calibrationIds(source, "self", { ...own, seed })).texts
+      );
+      const where = { backend: "wasm", signal, ...(threads !== undefined && { threads }) } as const;
+      return await proofOn(texts, (texts) =>
+        compareStreamed(file, written, model, texts, {
+          ...where,
+          onSection: (done, of) => told("predictions")(Math.floor(total * done / of)),
+        }));
+    }
+    // The base computes in f32 even where the source is quantized: both models' own rounding counts.
+    await using base = await loadModel(source, { ...load, weights: "f32", sequences: AT_ONCE });
+    const texts = await chosen((seed) => ownTexts(base, { ...wanted, seed, atOnce: AT_ONCE }));
+    await using quantized = await loadModel(made, load);
+    return await proofOn(
+      texts,
+      (texts) => compareModels(base, quantized, texts, { signal, onProgress: told("predictions") }),
+    );
+  } finally {
+    written.close();
+  }
+}
+
+/** Whether a model's weights in f32 are too much to have in memory. */
+function isLarge({ tensors }: ModelFile): boolean {
+  const MOST = 2 ** 31;
+  return tensors.values().reduce((sum, it) => sum + 4 * elements(it.shape), 0) > MOST;
 }
 
 /** Texts that are none of those that were read; all where a model always writes the same. */
