@@ -109,9 +109,12 @@ export async function chooseTypes(
   where: RunOptions & { readonly onSection: (name: string, i: number) => void },
 ): Promise<Map<string, ChosenType>> {
   const sizes = sizesOf(groups, budget);
-  const costs = await measureCosts(file, model, layers, groups, ids, where);
-  const items = groups.map(({ types }, g): Choice[] =>
-    types.map((type, i) => ({ type, bytes: sizes[g]![i]!, cost: costs[g]![i]! }))
+  // Where there is one type there is nothing to choose.
+  const open = groups.filter(({ types }) => types.length > 1);
+  const measured = await measureCosts(file, model, layers, open, ids, where);
+  const costs = new Map(open.map((group, i) => [group, measured[i]!]));
+  const items = groups.map((group, g): Choice[] =>
+    group.types.map((type, i) => ({ type, bytes: sizes[g]![i]!, cost: costs.get(group)?.[i] ?? 0 }))
   );
   const chosen = new Map<string, ChosenType>();
   for (const [i, { type, cost }] of spend(items, budget.bytes - budget.fixed).entries()) {
