@@ -84,8 +84,9 @@ export async function estimateRun(
   const count = plans.reduce((sum, it) => sum + it.elements, 0);
   /** Of a text that the model reads once, with these numbers of operations for each weight and token. */
   const reading = (times: number, tokens: number): number => 2 * times * count * tokens / rate;
+  const isSelf = calibration === "self";
   if (isCalibrated) {
-    if (calibration === "self") seconds += reading(WRITING, tokens);
+    if (isSelf) seconds += reading(WRITING, tokens);
     const { hiddenSize } = model.config as SizedConfig;
     const types = new Map(plans.map((it) => [it.name, it.type]));
     let most = 0;
@@ -117,11 +118,17 @@ export async function estimateRun(
     }
     memory += most + 4 * 4 * tokens * (hiddenSize ?? 0);
   }
+  // A model that writes texts is loaded as it is.
+  if (isSelf) {
+    const own = plans.reduce((sum, it) => sum + it.elements * it.bits[0] / 8, 0);
+    memory = Math.max(memory, BASE_BYTES + own);
+  }
   if (willVerify) {
     const compared = Math.min(tokens, TOKENS);
     seconds += reading(WRITING + 2, compared);
-    // The source in f32, and what was made of it.
-    memory = Math.max(memory, BASE_BYTES + 4 * count + bytes);
+    // The source in f32, and what was made of it, unless that is too much (report/prove.ts).
+    const isLarge = 4 * count > 2 ** 31;
+    memory = Math.max(memory, BASE_BYTES + (isLarge ? 0 : 4 * count + bytes));
   }
   return { tensors: rounded.length, bytes, seconds, memory };
 }

@@ -223,17 +223,16 @@ Deno.test("quantizeModel: what it will take is told once, before any tensor is m
         onProgress: ({ phase, name }) => phase === "quantize" && told.push(name),
       });
     };
-    await run({ method: "nearest" });
-    await run({ method: "importance", tokens: 100, verify: false });
-    await run({ method: "gptq", tokens: 100, verify: false });
-    assertEquals([typeof told[0], estimates.length], ["object", 3]);
-    const [nearest, importance, gptq] = estimates;
+    await run({ method: "nearest", type: "Q4_0" });
+    await run({ method: "gptq", type: "Q4_0", tokens: 50, verify: false });
+    assertEquals([typeof told[0], estimates.length], ["object", 2]);
+    const [nearest, gptq] = estimates;
     const size = Deno.statSync(path("a.gguf")).size;
     for (const { tensors, bytes, seconds, memory } of estimates) {
       assert(tensors > 30 && bytes < size && bytes > 0.8 * size);
       assert(seconds > 0 && seconds < 3600 && memory > 1e7 && memory < 1e9);
     }
-    assert(nearest!.memory < importance!.memory && importance!.memory < gptq!.memory);
+    assert(nearest!.memory < gptq!.memory);
   });
 });
 
