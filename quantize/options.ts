@@ -196,7 +196,7 @@ const RULES: Rules<QuantizeOptions> = {
 };
 
 /**
- * The type where none is asked for. `bench quantizers` says why: in as many bytes as Q4_0, and in a
+ * The type where none is asked for. `bench quality` says why: in as many bytes as Q4_0, and in a
  * twentieth more all the more so, a mixture moves predictions a half to an eighth as far (bench/README.md).
  */
 export const DEFAULT_TYPE = "Q4_K_M";
