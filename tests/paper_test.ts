@@ -76,6 +76,7 @@ Deno.test("numbers of layers and experts that no model has are refused before th
     const [config, message] of [
       [{ model_type: "llama", num_hidden_layers: 2_000_000_000 }, "expected at most 65536"],
       [{ model_type: "llama", num_hidden_layers: 60_000 }, "it has 60000 layers"],
+      [{ model_type: "llama", head_dim: 1_000_000_000 }, "a head has 1000000000 rotary elements"],
       [{ model_type: "gpt2", n_layer: 2_000_000_000 }, "it has 2000000000 layers"],
       [{ model_type: "opt", num_hidden_layers: 4097 }, "it has 4097 layers"],
       [

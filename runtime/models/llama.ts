@@ -126,12 +126,23 @@ async function ropeFactors(
   return factors;
 }
 
-/** Throws where rotary positions would not be numbers. */
+/** Far more rotary elements than a head of any model has. */
+const MOST_ROTARY = 1 << 16;
+
+/** Throws where rotary positions would not be numbers, or as many as no model has. */
 function checkFrequencies(
   { rotaryDim, rope: { theta, scaling } }: LlamaConfig,
   file: ModelFile,
   factors: ArrayLike<number> | undefined,
 ): void {
+  if (rotaryDim > MOST_ROTARY) {
+    throw new ModelError(
+      `Cannot load ${
+        quote(file.name)
+      }: a head has ${rotaryDim} rotary elements, expected at most ` +
+        `${MOST_ROTARY}; check head_dim`,
+    );
+  }
   const frequencies = ropeFrequencies({ rotaryDim, theta, scaling, factors });
   if (!frequencies.every((it) => Number.isFinite(it))) {
     throw new ModelError(
