@@ -52,6 +52,10 @@ export function withTablesInFile<M extends ResolvedModel>(
 ): M {
   const byDefault = isHosted && model.programs.encode === undefined;
   if (wanted === "memory" || wanted === undefined && !byDefault) return model;
+  const most = Array.from(model.weights.values(), ({ asIs, ...it }) => weightBytes(asIs ?? it))
+    .reduce((sum, it) => sum + it, 0);
+  // Small models load faster than their graphs are looked through.
+  if (wanted === undefined && most < LEAST_BYTES) return model;
   const tables = tablesOf(model);
   // In memory a layout may round them, and only a local file has rows to read.
   const isSame = ({ name }: ResolvedWeight): boolean => {
