@@ -154,15 +154,17 @@ export async function loadModel(
 }
 
 /**
- * Opens the files, and meanwhile the backend that the options name. A GPU is looked for afterwards: some
- * drivers write to stderr then, which would stand beside the message of a file that is not there.
+ * Opens the files, and reads what they say while the backend is opened that the options name. A GPU is
+ * looked for afterwards: some drivers write to stderr then, which would stand beside the message of a
+ * file that is not sound.
  */
 async function openBoth(
   found: FoundModel,
   options: LoadOptions,
 ): Promise<{ opened: ReadyModel; candidates: Candidates }> {
   const { backend = "auto", reproducible } = options;
-  const opening = openResolved(found, options);
+  const file = await found.open({ signal: options.signal });
+  const opening = resolved(file, options);
   if (backend === "auto" && !reproducible) await opening;
   const finding = candidatesFor(options, options.onWarning ?? console.warn);
   finding.then((candidates) => candidates.begin(), () => {}); // its failure is awaited below
@@ -256,11 +258,11 @@ interface ReadText {
   readonly tasks: TaskFacts;
 }
 
-async function openResolved(
-  found: FoundModel,
-  options: LoadOptions,
-): Promise<ReadyModel> {
-  const file = await found.open({ signal: options.signal });
+async function openResolved(found: FoundModel, options: LoadOptions): Promise<ReadyModel> {
+  return await resolved(await found.open({ signal: options.signal }), options);
+}
+
+async function resolved(file: ModelFile, options: LoadOptions): Promise<ReadyModel> {
   try {
     return { file, ...await resolveModel(file, options, options.onWarning ?? console.warn) };
   } catch (error) {
