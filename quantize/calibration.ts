@@ -88,20 +88,28 @@ export async function calibrationIds(
   }
 }
 
+/** Most weights of a model that writes texts in 8 bits; in 4 bits with more. */
+const MOST_IN_BYTES = 3 * 2 ** 30;
+
+/** About how many bytes a model of so many weights takes while it writes texts. */
+export function writingBytes(weights: number): number {
+  return (weights <= MOST_IN_BYTES ? 1.2 : 0.75) * weights;
+}
+
 /**
  * How a model is loaded to write texts, several side by side, so that its weights are read once for a
  * token of each: a small one as it is, a larger one in 8 bits, or in 4 where these would take several
  * gigabytes, since texts need not be its best ones.
  */
 function writingOptions({ tensors }: ModelFile) {
-  const SMALL = 2 ** 28, LARGE = 3 * 2 ** 30;
+  const SMALL = 2 ** 28;
   let bytes = 0, numbers = 0;
   for (const it of tensors.values()) {
     bytes += it.bytes;
     numbers += elements(it.shape);
   }
   if (bytes <= SMALL) return { sequences: 8 } as const;
-  if (numbers <= LARGE) return { sequences: 8, weights: "int8", cacheType: "f16" } as const;
+  if (numbers <= MOST_IN_BYTES) return { sequences: 8, weights: "int8", cacheType: "f16" } as const;
   return { sequences: 4, weights: "int4", cacheType: "f16" } as const;
 }
 

@@ -10,6 +10,7 @@ import { tensorBlocks } from "../quant/ggml_types.ts";
 import { compile } from "../runtime/compile.ts";
 import type { ResolvedModel } from "../runtime/engine/resolve.ts";
 import { Graph } from "../runtime/graph/graph.ts";
+import { writingBytes } from "./calibration.ts";
 import { layersOf } from "./layers.ts";
 import type { ChosenOptions, QuantizeEstimate } from "./options.ts";
 import type { Draft } from "./draft.ts";
@@ -38,6 +39,8 @@ const SAMPLE = 4096;
 const PROBE_MS = 2, PROBES = 4;
 /** Tokens that are read, and compared on, where options do not say. */
 const TOKENS = 4096;
+/** How many times faster products and sums of integers are than those of floats. */
+const INTEGERS = 2;
 /** Rows and powers that scales are tried on (fold.ts). */
 const TRIED = 64 * 11;
 /** How many times faster a text is read than written, where one token follows from another. */
@@ -98,8 +101,8 @@ export async function estimateRun(
         const rows = elements(shape) / columns;
         inputs.set(by, columns);
         weights += rows * columns;
-        // Through the exact layer, the rounded inputs, and the rounded layer.
-        seconds += 3 * 2 * rows * columns * tokens / rate;
+        // Through the exact layer and the rounded one, in integers.
+        seconds += 2 * 2 * rows * columns * tokens / (INTEGERS * rate);
         if (method === "gptq") seconds += 3 * rows * columns ** 2 / rate;
         if (method !== "importance") {
           const type = types.get(tensorsOf(weight)[0]!)!;
@@ -111,18 +114,16 @@ export async function estimateRun(
       let sums = 0;
       for (const columns of inputs.values()) {
         if (method !== "gptq") continue;
-        seconds += (3 * tokens * columns ** 2 + 2 * columns ** 3) / rate;
-        sums += 28 * columns ** 2;
+        seconds += (3 / INTEGERS * tokens * columns ** 2 + 2 * columns ** 3) / rate;
+        sums += 16 * columns ** 2;
       }
-      most = Math.max(most, 4 * 4 * weights + sums);
+      const widest = Math.max(0, ...inputs.values());
+      // Weights in 8 bits and as they are written; texts on both ways, before and behind.
+      most = Math.max(most, 3 * weights + sums + 8 * tokens * (3 * (hiddenSize ?? 0) + 2 * widest));
     }
-    memory += most + 4 * 4 * tokens * (hiddenSize ?? 0);
+    memory += most;
   }
-  // A model that writes texts is loaded as it is.
-  if (isSelf) {
-    const own = plans.reduce((sum, it) => sum + it.elements * it.bits[0] / 8, 0);
-    memory = Math.max(memory, BASE_BYTES + own);
-  }
+  if (isSelf) memory = Math.max(memory, BASE_BYTES + writingBytes(count));
   if (willVerify) {
     const compared = Math.min(tokens, TOKENS);
     seconds += reading(WRITING + 2, compared);
