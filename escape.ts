@@ -209,6 +209,11 @@ export function safeJson(value: unknown, indent?: number): string {
   return json.replace(UNSAFE_IN_JSON, escaped);
 }
 
+/** Numbers of f32 for JSON, with nine digits, which tell each from its neighbours. */
+export function jsonNumbers(numbers: Float32Array): number[] {
+  return Array.from(numbers, (it) => Number(it.toPrecision(9)));
+}
+
 /** Pictures of control characters. */
 function picture(character: string): string {
   const code = character.charCodeAt(0);

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { safeJson } from "../escape.ts";
+import { jsonNumbers, safeJson } from "../escape.ts";
 import type { EmbedOptions } from "../mod.ts";
 import { POOLINGS } from "../runtime/tasks/pooling.ts";
 import { commandName, type Flags, given, runCommand, UsageError, writeOut } from "./command.ts";
@@ -88,8 +88,7 @@ async function embed(flags: Flags): Promise<void> {
   });
   if (npy !== undefined) return await writeNpy(npy, vectors);
   vectors.forEach((vector, index) => {
-    // Nine digits tell every f32 from its neighbours.
-    const embedding = Array.from(vector, (it) => Number(it.toPrecision(9)));
+    const embedding = jsonNumbers(vector);
     writeOut(`${safeJson({ index, text: texts[index], embedding })}\n`);
   });
 }

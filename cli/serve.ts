@@ -9,6 +9,7 @@ import { type Model, SparrowError } from "../mod.ts";
 import { dialectOf, errorResponse } from "../serve/answer.ts";
 import { ApiError } from "../serve/errors.ts";
 import type { ServedRequest, ServeOptions } from "../serve/handler.ts";
+import { isLoopback } from "../serve/options.ts";
 import { commandName, type Flags, given, runCommand, UsageError, writeNote } from "./command.ts";
 import { systemReason } from "./errors.ts";
 import { interrupt } from "./interrupt.ts";
@@ -30,8 +31,10 @@ Answers the requests of OpenAI's clients, as those of the package openai, whose 
 asked, or refused with an error that says what, where and what to do: a prompt that does not fit, a field
 that is not supported. Fields that could not change an answer are ignored and named in the header
 x-sparrow-ignored. Where a request does not say it, texts are drawn as OpenAI documents it (temperature 1
-from the model's own distribution), or Ollama for its routes. /health and /ready answer without a key, /metrics is for Prometheus.
-Ctrl-C and SIGTERM let answers that have begun go on for ${LAST_MS / 1000} seconds.
+from the model's own distribution), or Ollama for its routes. /health and /ready answer without a key,
+/metrics is for Prometheus. Ctrl-C and SIGTERM let answers that have begun go on for ${
+  LAST_MS / 1000
+} seconds.
 
   --host HOST         address to listen at (default ${HOST}, which only this machine reaches); any other
                       needs a key
@@ -84,8 +87,8 @@ async function serve(flags: Flags): Promise<void> {
     );
   }
   const host = flags.text("host") ?? HOST, keys = await keysOf(flags);
-  const isLoopback = /^(localhost|127(\.\d{1,3}){3}|::1)$/.test(host);
-  if (!isLoopback && keys.length === 0 && !flags.on("no-auth")) {
+  const isLocal = isLoopback(host);
+  if (!isLocal && keys.length === 0 && !flags.on("no-auth")) {
     throw new UsageError(
       `Cannot serve at ${
         quote(host)
@@ -110,7 +113,7 @@ async function serve(flags: Flags): Promise<void> {
       sequences: flags.number("sequences") ?? SEQUENCES,
     });
     const name = flags.text("name") ?? nameOf(model);
-    const options = serveOptions(flags, keys, isLoopback, ending.signal, log.write);
+    const options = serveOptions(flags, keys, isLocal, ending.signal, log.write);
     answer = handler({ [name]: model }, options);
     const { port } = server.addr;
     const shown = host.includes(":") ? `[${host}]` : host;
@@ -166,7 +169,7 @@ const ENDING = new ApiError(503, "server_error", "Cannot go on: the server is be
 function serveOptions(
   flags: Flags,
   apiKeys: readonly string[],
-  isLoopback: boolean,
+  isLocal: boolean,
   signal: AbortSignal,
   onRequest: (request: ServedRequest) => void,
 ): ServeOptions {
@@ -175,7 +178,7 @@ function serveOptions(
     ...{ apiKeys, signal, onRequest },
     origins: flags.texts("cors"),
     // Whoever reaches a machine by its name is held off by the key, or let in on purpose.
-    hosts: isLoopback ? undefined : ["*"],
+    hosts: isLocal ? undefined : ["*"],
     queue: flags.number("queue"),
     maxBodyBytes: flags.number("max-body"),
     timeoutMs: seconds === undefined ? undefined : 1000 * seconds,

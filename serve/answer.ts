@@ -27,7 +27,7 @@ export interface Dialect {
 }
 
 /** OpenAI's. */
-export const OPENAI: Dialect = {
+const OPENAI: Dialect = {
   contentType: "text/event-stream; charset=utf-8",
   event: (event) => `data: ${JSON.stringify(event)}\n\n`,
   end: "data: [DONE]\n\n",
@@ -35,7 +35,7 @@ export const OPENAI: Dialect = {
 };
 
 /** Ollama's. */
-export const OLLAMA: Dialect = {
+const OLLAMA: Dialect = {
   contentType: "application/x-ndjson",
   event: (event) => `${JSON.stringify(event)}\n`,
   end: "",

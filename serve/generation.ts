@@ -56,6 +56,24 @@ export function samplingOf(fields: SamplingFields): GenerateOptions {
   };
 }
 
+/**
+ * Of how many most likely tokens log-probabilities are wanted; undefined where none are.
+ *
+ * @throws ApiError 400 where a number is given and they are not asked for
+ */
+export function topOf(
+  { logprobs = false, top_logprobs: top }: {
+    readonly logprobs?: boolean | undefined;
+    readonly top_logprobs?: number | undefined;
+  },
+): number | undefined {
+  if (logprobs) return top ?? 0;
+  if (top === undefined) return undefined;
+  throw badRequest("Cannot answer: top_logprobs needs logprobs to be true", {
+    param: "top_logprobs",
+  });
+}
+
 /** The runs of `n` choices for one prompt; each has a seed of its own, also where one is given. */
 export function runsOf(
   ids: readonly number[],
@@ -159,6 +177,17 @@ export async function* generateRuns(
     ending.abort();
     await Promise.allSettled(runs.map((run) => run.return()));
   }
+}
+
+/** What each of several runs came to, when all have ended. */
+export async function resultsOf(
+  events: AsyncGenerator<ChoiceEvent, void, void>,
+): Promise<GenerationResult[]> {
+  const results: GenerationResult[] = [];
+  for await (const { index, event } of events) {
+    if ("result" in event) results[index] = event.result;
+  }
+  return results;
 }
 
 /** Why a choice ended, as OpenAI calls it. */

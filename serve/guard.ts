@@ -7,9 +7,7 @@
 import { quote } from "../escape.ts";
 import { createHash, type MiddlewareHandler, timingSafeEqual } from "./deps.ts";
 import { ApiError } from "./errors.ts";
-
-/** Names of this machine that no other machine can be called by. */
-const LOOPBACK = /^(localhost|127(\.\d{1,3}){3}|\[::1\])$/;
+import { isLoopback } from "./options.ts";
 
 /** Paths that tell nothing of anybody and need no key. */
 const PUBLIC = ["/health", "/ready"];
@@ -21,7 +19,8 @@ const PUBLIC = ["/health", "/ready"];
 export function checkHost(hosts: readonly string[]): MiddlewareHandler {
   return async (c, next) => {
     const { hostname } = new URL(c.req.url);
-    if (!LOOPBACK.test(hostname) && !hosts.includes(hostname) && !hosts.includes("*")) {
+    const bare = hostname.replace(/^\[(.*)\]$/, "$1"); // addresses of IPv6 stand in brackets
+    if (!isLoopback(bare) && !hosts.includes(hostname) && !hosts.includes("*")) {
       throw new ApiError(
         403,
         "permission_error",

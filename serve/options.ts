@@ -48,6 +48,11 @@ export interface ServeOptions {
   readonly onRequest?: (request: ServedRequest) => void;
 }
 
+/** Whether a host names this machine and no other machine can be called by it. */
+export function isLoopback(host: string): boolean {
+  return /^(localhost|127(\.\d{1,3}){3}|::1)$/.test(host);
+}
+
 const MOST = Number.MAX_SAFE_INTEGER, LONGEST_MS = 2 ** 31 - 1;
 
 const SERVE_RULES: Rules<ServeOptions> = {

@@ -5,6 +5,7 @@
  * @module
  */
 
+import { jsonNumbers } from "../../escape.ts";
 import type { Answer } from "../answer.ts";
 import { z } from "../deps.ts";
 import type { ServedModel } from "../models.ts";
@@ -32,7 +33,7 @@ export async function answerEmbed(
   return {
     whole: {
       model: served.name,
-      embeddings: vectors.map((it) => Array.from(it, (number) => Number(number.toPrecision(9)))),
+      embeddings: vectors.map(jsonNumbers),
       total_duration: Math.round((performance.now() - start) * 1e6),
       load_duration: 0,
       prompt_eval_count: tokens,

@@ -8,7 +8,7 @@
 import type { GenerateOptions } from "../../mod.ts";
 import { z } from "../deps.ts";
 import { badRequest } from "../errors.ts";
-import { samplingOf } from "../generation.ts";
+import { samplingOf, topOf } from "../generation.ts";
 import type { ServedModel } from "../models.ts";
 
 /** What tells Ollama's engine how to work, not what to answer. */
@@ -60,7 +60,7 @@ export type CommonFields = z.output<z.ZodObject<typeof COMMON>>;
  * @throws ApiError 400 for a context larger than the model was loaded with
  */
 export function ollamaOptions({ model }: ServedModel, fields: CommonFields): GenerateOptions {
-  const { options = {}, logprobs, top_logprobs: top } = fields;
+  const { options = {} } = fields;
   const { num_predict: most = -1, num_ctx: context, top_p: topP = 0.9, ...given } = options;
   if (context !== undefined && context > model.contextLength) {
     throw badRequest(
@@ -69,11 +69,7 @@ export function ollamaOptions({ model }: ServedModel, fields: CommonFields): Gen
       { param: "options.num_ctx" },
     );
   }
-  if (top !== undefined && !logprobs) {
-    throw badRequest("Cannot answer: top_logprobs needs logprobs to be true", {
-      param: "top_logprobs",
-    });
-  }
+  const top = topOf(fields);
   const { temperature = 0.8, top_k = 40, min_p, repeat_penalty = 1.1, seed, stop } = given;
   const { presence_penalty, frequency_penalty } = given;
   return {
@@ -82,6 +78,6 @@ export function ollamaOptions({ model }: ServedModel, fields: CommonFields): Gen
       ...{ min_p, seed, stop, presence_penalty, frequency_penalty },
     }),
     ...(most >= 0 && { maxTokens: most }),
-    ...(logprobs && { logprobs: top ?? 0 }),
+    ...(top !== undefined && { logprobs: top }),
   };
 }

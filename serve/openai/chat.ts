@@ -14,8 +14,10 @@ import {
   type ChoiceEvent,
   finishReason,
   generateRuns,
+  resultsOf,
   runsOf,
   samplingOf,
+  topOf,
   usageOf,
 } from "../generation.ts";
 import type { ServedModel } from "../models.ts";
@@ -87,7 +89,7 @@ export async function answerChat(
   };
   served.sessions.admit(n);
   const events = generateRuns(served, runs, signal);
-  if (!stream) return { whole: await whole(head, events, n, ids, top !== undefined) };
+  if (!stream) return { whole: await whole(head, events, ids, top !== undefined) };
   return { events: chunks(served, head, events, n, ids, streaming?.include_usage === true) };
 }
 
@@ -110,26 +112,14 @@ function limitOf(
   );
 }
 
-function topOf({ logprobs = false, top_logprobs: top }: ChatFields): number | undefined {
-  if (logprobs) return top ?? 0;
-  if (top === undefined) return undefined;
-  throw badRequest("Cannot answer: top_logprobs needs logprobs to be true", {
-    param: "top_logprobs",
-  });
-}
-
 /** The answer as one object. */
 async function whole(
   head: object,
   events: AsyncGenerator<ChoiceEvent, void, void>,
-  n: number,
   ids: readonly number[],
   hasLogprobs: boolean,
 ): Promise<object> {
-  const results: GenerationResult[] = new Array(n);
-  for await (const { index, event } of events) {
-    if ("result" in event) results[index] = event.result;
-  }
+  const results = await resultsOf(events);
   return {
     ...head,
     choices: results.map(({ text, stopReason, logprobs = [] }, index) => ({

@@ -15,6 +15,7 @@ import {
   type ChoiceEvent,
   finishReason,
   generateRuns,
+  resultsOf,
   type Run,
   runsOf,
   samplingOf,
@@ -90,10 +91,7 @@ export async function answerCompletion(
     const includesUsage = streaming?.include_usage === true;
     return { events: chunks(served.model, head, events, texts, includesUsage ? usage : undefined) };
   }
-  const results: GenerationResult[] = new Array(runs.length);
-  for await (const { index, event } of events) {
-    if ("result" in event) results[index] = event.result;
-  }
+  const results = await resultsOf(events);
   const choices = results.map(({ text, stopReason, logprobs: list }, index) => ({
     text: texts[index] + text,
     index,

@@ -5,6 +5,7 @@
  * @module
  */
 
+import { jsonNumbers } from "../../escape.ts";
 import { z } from "../deps.ts";
 import type { ServedModel } from "../models.ts";
 import { vectorsOf } from "../vectors.ts";
@@ -44,7 +45,7 @@ export async function answerEmbeddings(
 
 /** As numbers, or as the bytes of little-endian f32 in base64. */
 function written(vector: Float32Array, format: "float" | "base64"): readonly number[] | string {
-  if (format === "float") return Array.from(vector, (it) => Number(it.toPrecision(9)));
+  if (format === "float") return jsonNumbers(vector);
   const view = new DataView(new ArrayBuffer(4 * vector.length));
   vector.forEach((it, i) => view.setFloat32(4 * i, it, true));
   return new Uint8Array(view.buffer).toBase64();
