@@ -12,8 +12,9 @@ import type { ResolvedModel } from "../runtime/engine/resolve.ts";
 import { Graph } from "../runtime/graph/graph.ts";
 import { writingBytes } from "./calibration.ts";
 import { layersOf } from "./layers.ts";
-import type { ChosenOptions, QuantizeEstimate } from "./options.ts";
+import { type ChosenOptions, DEFAULT_TOKENS, type QuantizeEstimate } from "./options.ts";
 import type { Draft } from "./draft.ts";
+import { isLarge, VERIFIED_TOKENS } from "./report/prove.ts";
 import type { TensorPlan } from "./types.ts";
 import { AREA, SHORT_SEARCHES, typeNumber } from "./wasm/encode.ts";
 import type { Pool, Step } from "./wasm/pool.ts";
@@ -37,8 +38,6 @@ const BASE_BYTES = 160e6;
 const SAMPLE = 4096;
 /** For so long a sample is encoded, so many times; the shortest counts. */
 const PROBE_MS = 2, PROBES = 4;
-/** Tokens that are read, and compared on, where options do not say. */
-const TOKENS = 4096;
 /** How many times faster products and sums of integers are than those of floats. */
 const INTEGERS = 2;
 /** Rows and powers that scales are tried on (fold.ts). */
@@ -53,7 +52,8 @@ const WRITE_COST = 4;
 export async function estimateRun(
   pool: Pool,
   { name, model, plans, draft, isCalibrated, willVerify }: EstimatedWork,
-  { method, tokens = TOKENS, threads, calibration = "self", imatrix, signal }: ChosenOptions,
+  { method, tokens = DEFAULT_TOKENS, threads, calibration = "self", imatrix, signal }:
+    ChosenOptions,
 ): Promise<QuantizeEstimate> {
   const left = plans.filter((it) => !draft.has(it.name));
   const rounded = left.filter(({ from, type }) => from !== type);
@@ -125,11 +125,10 @@ export async function estimateRun(
   }
   if (isSelf) memory = Math.max(memory, BASE_BYTES + writingBytes(count));
   if (willVerify) {
-    const compared = Math.min(tokens, TOKENS);
+    const compared = Math.min(tokens, VERIFIED_TOKENS);
     seconds += reading(WRITING + 2, compared);
-    // The source in f32, and what was made of it, unless that is too much (report/prove.ts).
-    const isLarge = 4 * count > 2 ** 31;
-    memory = Math.max(memory, BASE_BYTES + (isLarge ? 0 : 4 * count + bytes));
+    // The source in f32, and what was made of it, unless that is too much.
+    memory = Math.max(memory, BASE_BYTES + (isLarge(count) ? 0 : 4 * count + bytes));
   }
   return { tensors: rounded.length, bytes, seconds, memory };
 }

@@ -6,10 +6,10 @@
 
 import { ModelError } from "../errors.ts";
 import { quote } from "../escape.ts";
-import { elements } from "../kernels/op.ts";
 import type { BackendName, TensorData } from "../runtime/backends/backend.ts";
 import { openBackend } from "../runtime/backends/create.ts";
 import { placeGraphs } from "../runtime/backends/placement.ts";
+import { runGraph } from "../runtime/backends/run_graph.ts";
 import { loadWeights } from "../runtime/engine/load_weights.ts";
 import { recordProgram, rulesOf } from "../runtime/engine/record.ts";
 import { copyGraph } from "../runtime/graph/copy.ts";
@@ -250,16 +250,7 @@ export async function compileGraph(
     await loadWeights(weights, backend);
     const executable = placement.compile(own);
     return {
-      async run(inputs, tokens) {
-        for (const [name, numbers] of Object.entries(inputs)) executable.write(name, numbers);
-        await executable.run(tokens);
-        const results: Results = {};
-        for (const [name, { shape, perToken }] of own.outputs) {
-          const rows = perToken ? tokens : shape[0]!;
-          results[name] = await executable.read(name, rows * elements(shape) / shape[0]!);
-        }
-        return results;
-      },
+      run: (inputs, tokens) => runGraph(executable, own, Object.entries(inputs), tokens),
       [Symbol.asyncDispose]: () => backend.dispose(),
     };
   } catch (error) {

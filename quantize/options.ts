@@ -201,6 +201,9 @@ const RULES: Rules<QuantizeOptions> = {
  */
 export const DEFAULT_TYPE = "Q4_K_M";
 
+/** Tokens to calibrate on where nobody says how many. */
+export const DEFAULT_TOKENS = 4096;
+
 /** Types that need no calibration, as a converter writes them. */
 export const FLOATS: readonly string[] = ["F32", "F16", "BF16"];
 

@@ -19,6 +19,7 @@ import { type Importances, importancesOf, readImatrix, writeImatrix } from "./im
 import { layersOf, resolveForTexts } from "./layers.ts";
 import {
   type ChosenOptions,
+  DEFAULT_TOKENS,
   type QuantizeOptions,
   type QuantizeResult,
   readQuantizeOptions,
@@ -239,7 +240,7 @@ async function textsFor(
   textTokens: number,
   options: ChosenOptions,
 ): Promise<{ readonly texts: Ids; readonly rest: Ids }> {
-  const { tokens = 4096, seed = 1, calibration = "self", threads, signal } = options;
+  const { tokens = DEFAULT_TOKENS, seed = 1, calibration = "self", threads, signal } = options;
   const { onProgress, onWarning = console.warn } = options;
   const kept = draft.noted("texts");
   if (kept) return kept as { texts: Ids; rest: Ids };

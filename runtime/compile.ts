@@ -17,6 +17,7 @@ import { Queue } from "./backends/queue.ts";
 import { Graph } from "./graph/graph.ts";
 import { placeGraphs } from "./backends/placement.ts";
 import { inputReader } from "./backends/program_inputs.ts";
+import { runGraph } from "./backends/run_graph.ts";
 
 /** How to compile a graph. */
 export interface CompileOptions {
@@ -108,18 +109,10 @@ export async function compile(graph: Graph, options: CompileOptions = {}): Promi
   const readInputs = inputReader(graph);
   const queue = new Queue();
   let ended: Error | undefined;
-  const runOnce = async (
+  const runOnce = (
     tokens: number,
     values: ReadonlyMap<string, TensorData>,
-  ): Promise<Record<string, Float32Array>> => {
-    for (const [name, numbers] of values) executable.write(name, numbers);
-    await executable.run(tokens);
-    const results = Array.from(graph.outputs, async ([name, { shape, perToken }]) => {
-      const count = perToken ? tokens : shape[0]!;
-      return [name, await executable.read(name, count * elements(shape) / shape[0]!)] as const;
-    });
-    return Object.fromEntries(await Promise.all(results));
-  };
+  ): Promise<Record<string, Float32Array>> => runGraph(executable, graph, values, tokens);
   /** Has another backend take over; whether one does. */
   const move = async (error: unknown): Promise<boolean> => {
     if (!canMove) return false;

@@ -21,7 +21,7 @@ import { compareStreamed } from "./streamed.ts";
 import { type TensorError, tensorErrors } from "./tensor_errors.ts";
 
 /** Most tokens that predictions are compared on. */
-const VERIFIED_TOKENS = 4096;
+export const VERIFIED_TOKENS = 4096;
 /** Texts that the model writes side by side. */
 const AT_ONCE = 8;
 /** What is left of a text is enough to compare on from so many tokens on. */
@@ -90,7 +90,8 @@ export async function prove(
       const sha256 = hashOfIds(texts);
       return { comparison: await compare(texts), errors, heldOut: { from, texts, sha256 } };
     };
-    if (isLarge(file) && !(model.programs.encode && model.programs.decode)) {
+    const weights = file.tensors.values().reduce((sum, it) => sum + elements(it.shape), 0);
+    if (isLarge(weights) && !(model.programs.encode && model.programs.decode)) {
       const own = { ...wanted, ...(threads !== undefined && { threads }) };
       const texts = await chosen(async (seed) =>
         (await calibrationIds(source, "self", { ...own, seed })).texts
@@ -115,10 +116,9 @@ export async function prove(
   }
 }
 
-/** Whether a model's weights in f32 are too much to have in memory. */
-function isLarge({ tensors }: ModelFile): boolean {
-  const MOST = 2 ** 31;
-  return tensors.values().reduce((sum, it) => sum + 4 * elements(it.shape), 0) > MOST;
+/** Whether so many weights are too much in f32 to have in memory. */
+export function isLarge(weights: number): boolean {
+  return 4 * weights > 2 ** 31;
 }
 
 /** Texts that are none of those that were read; all where a model always writes the same. */

@@ -64,6 +64,17 @@ function strideOf(n: number): number {
   return n + 16;
 }
 
+/** Makes steps that multiply `rows` rows of `n` columns, as they lie one after another, with panels. */
+function multiplier(
+  rows: number,
+  n: number,
+): (a: number, b: number, kind: number, out: number) => Step {
+  return (a, b, kind, out) => {
+    const place = [a, 4 * strideOf(n), rows, b, panelBytesOf(n), n] as const;
+    return ["call", "multiply", ...place, kind, out];
+  };
+}
+
 /** Sums of nothing; `isWhole` where products are wanted beside squares. */
 export function noSums(pool: Pool, columns: number, isWhole: boolean): WasmSums {
   const n = Math.ceil(columns / PANEL) * PANEL;
@@ -303,12 +314,7 @@ export async function gptqTensor(
         ["call", "decode", typeNumber(numbers.type), source, own * columns, values],
         ["call", "spreadRows", values, columns, own, factors, strideOf(n), x],
       ];
-      const multiply = (
-        a: number,
-        b: number,
-        kind: number,
-        out: number,
-      ): Step => ["call", "multiply", a, stride, whole, b, panelBytes, n, kind, out];
+      const multiply = multiplier(whole, n);
       // What makes up for the drift of the inputs (`driftCorrection` and `followDrift`).
       steps.push(["call", "copy", x, followed, bytes]);
       if (correction !== undefined) steps.push(multiply(x, correction, ANY, followed));
@@ -356,12 +362,7 @@ export async function correctionOf(
   await pool.each(n, STRIP, (first, end, thread) => {
     const { own, between } = areas[thread]!, count = end - first, bytes = stride * count;
     const out = drift + 4 * PANEL * first;
-    const multiply = (
-      a: number,
-      b: number,
-      kind: number,
-      out: number,
-    ): Step => ["call", "multiply", a, stride, count, b, panelBytes, n, kind, out];
+    const multiply = multiplier(count, n);
     // Rows of D are read before they are written.
     return [
       ["call", "unpackRows", drift, panelBytes, n, first, count, own, stride],

@@ -26,8 +26,8 @@ export interface LoadWeightsOptions {
 }
 
 /**
- * Brings every weight into the backend, but for tables that stay in the file: by the backend's own means where it has them, else in chunks
- * of about a megabyte, of which one is held at any time.
+ * Brings every weight into the backend, but for tables that stay in the file: by the backend's own
+ * means where it has them, else in chunks of about a megabyte, of which one is held at any time.
  *
  * @throws SourceError when something cannot be read, or a local file has been written meanwhile
  * @throws ModelError when a value cannot be held by its layout
