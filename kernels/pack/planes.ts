@@ -22,6 +22,7 @@ import { type LayoutName, LAYOUTS, rowBytes } from "../../quant/formats.ts";
 import bf16 from "./bf16.wgsl" with { type: "text" };
 import f16 from "./f16.wgsl" with { type: "text" };
 import f32 from "./f32.wgsl" with { type: "text" };
+import fifths from "./fifths.wgsl" with { type: "text" };
 import int4 from "./int4.wgsl" with { type: "text" };
 import int4m from "./int4m.wgsl" with { type: "text" };
 import int4n from "./int4n.wgsl" with { type: "text" };
@@ -44,9 +45,9 @@ export const PLANE_READERS: Readonly<Record<LayoutName, string>> = {
   int8,
   int4,
   int4n,
-  int5,
+  int5: int5 + fifths,
   int4m,
-  int5m,
+  int5m: int5m + fifths,
   int4k: int4k + rangesK,
   int5k: int5k + rangesK,
   int6k,

@@ -9,21 +9,17 @@ import { FormatError } from "../../errors.ts";
 import { quote } from "../../escape.ts";
 import { type Folder, openIfThere } from "./folder.ts";
 
+/** Files that hold a vocabulary; the others only add to one. */
+export const VOCABULARIES: readonly string[] = [
+  ...["tokenizer.model", "spiece.model", "sentencepiece.bpe.model", "ice_text.model"],
+  ...["vocab.model", "source.spm", "target.spm", "vocab.txt", "vocab.pkl", "vocab.bin"],
+  ...["vocab.json", "merges.txt"],
+];
+
 /** The names that published models use. */
 const NAMES: readonly string[] = [
-  "tokenizer.model",
-  "spiece.model",
-  "sentencepiece.bpe.model",
-  "ice_text.model",
-  "vocab.model",
-  "source.spm",
-  "target.spm",
-  "vocab.txt",
-  "vocab.pkl",
-  "vocab.bin",
-  "vocab.json",
+  ...VOCABULARIES,
   "target_vocab.json",
-  "merges.txt",
   "special_tokens_map.json",
   "added_tokens.json",
   // Of the program jieba, by which PanGu's texts are cut into words.

@@ -7,6 +7,7 @@
 
 import { FormatError, SparrowError } from "../../../../errors.ts";
 import { quote } from "../../../../escape.ts";
+import { VOCABULARIES } from "../../../files/tokenizer_files.ts";
 import type { Tokenizer } from "../core.ts";
 import { type Fields, reasonOf } from "../fields.ts";
 import { tokenizerFromSentencePiece } from "../sentencepiece/tokenizer.ts";
@@ -29,20 +30,10 @@ import {
   robertaForm,
 } from "./vocabularies.ts";
 
-/** Files that hold a vocabulary; the others only add to one. */
-const VOCABULARIES = [
-  ...["tokenizer.model", "spiece.model", "sentencepiece.bpe.model", "ice_text.model"],
-  ...[
-    "vocab.model",
-    "source.spm",
-    "target.spm",
-    "vocab.txt",
-    "vocab.pkl",
-    "vocab.bin",
-    "vocab.json",
-    "merges.txt",
-  ],
-];
+/** Which files with a vocabulary are there. */
+function vocabulariesOf({ files }: Published): readonly string[] {
+  return VOCABULARIES.filter((file) => Object.hasOwn(files, file));
+}
 
 type Build = (published: Published, file: string) => Tokenizer | Promise<Tokenizer>;
 
@@ -161,7 +152,7 @@ const KINDS: readonly Kind[] = [
  * @throws FormatError when a file is damaged, or which tokenizer is meant cannot be told
  */
 export async function tokenizerFromFolder(published: Published): Promise<Tokenizer | undefined> {
-  const there = VOCABULARIES.filter((file) => Object.hasOwn(published.files, file));
+  const there = vocabulariesOf(published);
   if (there.length === 0) return undefined;
   try {
     const plain = plainModel(published, there);
@@ -195,7 +186,7 @@ export async function tokenizerFromFolder(published: Published): Promise<Tokeniz
  * @throws FormatError when it cannot be told
  */
 export function describeFolder(published: Published): string | undefined {
-  const there = VOCABULARIES.filter((file) => Object.hasOwn(published.files, file));
+  const there = vocabulariesOf(published);
   if (there.length === 0) return undefined;
   const plain = plainModel(published, there);
   const name = plain ? "a SentencePiece model" : kindOf(published, there).classes[0];
@@ -208,7 +199,7 @@ export function describeFolder(published: Published): string | undefined {
  * @throws FormatError as `tokenizerFromFolder`
  */
 export function folderNotes(published: Published): string[] {
-  const there = VOCABULARIES.filter((file) => Object.hasOwn(published.files, file));
+  const there = vocabulariesOf(published);
   if (there.length === 0 || plainModel(published, there)) return [];
   return kindOf(published, there).notes?.(published) ?? [];
 }
@@ -232,7 +223,7 @@ const FORMS: Readonly<Partial<Record<string, (it: Published, file: string) => Pu
  * @throws FormatError as `tokenizerFromFolder`
  */
 export function publishedForm(published: Published): PublishedForm | string {
-  const there = VOCABULARIES.filter((file) => Object.hasOwn(published.files, file));
+  const there = vocabulariesOf(published);
   const plain = plainModel(published, there);
   if (plain) return llamaPieces(published, plain);
   const kind = kindOf(published, there), name = kind.classes[0]!;
